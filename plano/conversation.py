@@ -1,0 +1,472 @@
+"""The neutral model: what is asked, what comes back, and the steps of a streamed reply.
+
+Every dialect has one codec to and from this model (`plano.dialects`). Three rules hold everywhere:
+
+- What only one dialect knows is kept verbatim in `extras[dialect][field]` (or as an `Opaque` part)
+  and comes back out into that dialect alone; towards another dialect it is a loss.
+- JSON that nobody here interprets (schemas, extras) stays `msgspec.Raw`: the bytes as written, key
+  order and number spelling included.
+- Absent is `None` or empty, and is never written out as a default.
+
+All structs are frozen: change one with `msgspec.structs.replace(conversation, temperature=0.0)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeAlias
+
+from msgspec import Raw, Struct
+
+from plano.errors import PlanoError, UnsupportedConversion
+from plano.types import Dialect
+
+Extras: TypeAlias = Mapping[Dialect, Mapping[str, Raw]]
+NO_EXTRAS: Extras = {}
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+class _Part(Struct, frozen=True, kw_only=True):
+    """What every part may carry.
+
+    Attributes:
+        cache: the cache mark as JSON (`{"type":"ephemeral","ttl":"1h"}`), or None.
+        extras: fields of this part that only one dialect has.
+    """
+
+    cache: Raw | None = None
+    extras: Extras = NO_EXTRAS
+
+
+class Citation(Struct, frozen=True, kw_only=True):
+    """A source that a text refers to.
+
+    `url` citations exist in all dialects (chat and responses: `url_citation` annotations; messages:
+    `web_search_result_location`); `start` and `end` count characters of the text, where the dialect
+    says them. Anything else is kept as `raw` for its own `dialect` (`url` is then None).
+    """
+
+    url: str | None = None
+    title: str | None = None
+    start: int | None = None
+    end: int | None = None
+    quote: str | None = None
+    dialect: Dialect | None = None
+    raw: Raw | None = None
+
+
+class Text(_Part, frozen=True, kw_only=True):
+    text: str
+    citations: tuple[Citation, ...] = ()
+
+
+class Image(_Part, frozen=True, kw_only=True):
+    """An image by `url`, by base64 `data` with its `media_type`, or by a provider's `file_id`."""
+
+    url: str | None = None
+    data: str | None = None
+    media_type: str | None = None
+    file_id: str | None = None
+    detail: str | None = None
+
+
+class Document(_Part, frozen=True, kw_only=True):
+    """A file: by `url`, base64 `data` (`media_type`, mostly application/pdf), plain `text`, or `file_id`."""
+
+    url: str | None = None
+    data: str | None = None
+    media_type: str | None = None
+    text: str | None = None
+    file_id: str | None = None
+    name: str | None = None
+
+
+class Audio(_Part, frozen=True, kw_only=True):
+    """Audio as base64 `data` in `format` (`wav`, `mp3`, ...); in a reply also its `transcript`."""
+
+    data: str | None = None
+    format: str | None = None
+    transcript: str | None = None
+    id: str | None = None
+
+
+class ToolCall(_Part, frozen=True, kw_only=True):
+    """A call the model made.
+
+    Attributes:
+        id: what its result refers to (`call_…`, `toolu_…`).
+        arguments: JSON text as the model wrote it (`kind="function"`), or free text (`"custom"`).
+        item_id: the responses dialect's id of the item (`fc_…`), which is not the call's id.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    kind: Literal["function", "custom"] = "function"
+    item_id: str | None = None
+
+
+class ToolResult(_Part, frozen=True, kw_only=True):
+    """What a call gave. `is_error` None means the dialect did not say."""
+
+    call_id: str
+    parts: tuple[Part, ...]
+    is_error: bool | None = None
+    kind: Literal["function", "custom"] = "function"
+
+
+class Thinking(_Part, frozen=True, kw_only=True):
+    """Reasoning the model showed, with the seal its vendor wants back byte for byte.
+
+    Attributes:
+        text: the reasoning, or its summary; may be empty.
+        summary: `text` is a vendor's summary of hidden reasoning (responses `summary`), not the
+            reasoning itself.
+        seal: the signature (messages), encrypted content (responses) or vendor's data (chat
+            `reasoning_details`); None if there is none.
+        origin: the dialect whose upstream made the seal. A seal is sent to no other.
+        item_id: the responses dialect's id of the item (`rs_…`).
+    """
+
+    text: str
+    summary: bool = False
+    seal: str | None = None
+    origin: Dialect | None = None
+    item_id: str | None = None
+
+
+class RedactedThinking(_Part, frozen=True, kw_only=True):
+    """Reasoning the vendor hides: the messages dialect's `redacted_thinking`; `data` goes back unchanged."""
+
+    data: str
+
+
+class Refusal(_Part, frozen=True, kw_only=True):
+    text: str
+
+
+class Opaque(_Part, frozen=True, kw_only=True):
+    """A part or item that only `dialect` has (`server_tool_use`, `web_search_call`, `mcp_call`, ...)."""
+
+    dialect: Dialect
+    type: str
+    raw: Raw
+
+
+Part: TypeAlias = (
+    Text | Image | Document | Audio | ToolCall | ToolResult | Thinking | RedactedThinking | Refusal | Opaque
+)
+
+# --- what is asked -------------------------------------------------------------------------------
+
+Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One turn. Tool results are parts of a user message; `system` and `developer` messages that do
+    not lead the conversation stay where they were written."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str | None = None
+    extras: Extras = NO_EXTRAS
+
+
+class System(Struct, frozen=True, kw_only=True):
+    """One leading instruction: a chat `system` or `developer` message, a messages `system` block, or
+    the responses `instructions` (role None: the dialect does not say)."""
+
+    text: str
+    role: Literal["system", "developer"] | None = None
+    cache: Raw | None = None
+    extras: Extras = NO_EXTRAS
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A tool the model may call.
+
+    Attributes:
+        kind: `function` (JSON arguments by `parameters`, a JSON schema untouched), `custom` (free text,
+            `format` is its grammar), or `native`: only `dialect` has it, `raw` is all of it.
+    """
+
+    name: str
+    kind: Literal["function", "custom", "native"] = "function"
+    description: str | None = None
+    parameters: Raw | None = None
+    strict: bool | None = None
+    format: Raw | None = None
+    cache: Raw | None = None
+    dialect: Dialect | None = None
+    raw: Raw | None = None
+    extras: Extras = NO_EXTRAS
+
+
+class ToolChoice(Struct, frozen=True, kw_only=True):
+    """`named` forces the tool `name`; `allowed` limits to `names`, calling one of them when `required`.
+
+    `raw` holds a choice that only `dialect` has (mode `native`).
+    """
+
+    mode: Literal["auto", "none", "required", "named", "allowed", "native"]
+    name: str | None = None
+    kind: Literal["function", "custom"] = "function"
+    names: tuple[str, ...] = ()
+    required: bool = False
+    dialect: Dialect | None = None
+    raw: Raw | None = None
+
+
+class Reasoning(Struct, frozen=True, kw_only=True):
+    """How hard to think.
+
+    Attributes:
+        effort: none, minimal, low, medium, high, xhigh or max.
+        budget: thinking tokens (messages `thinking.budget_tokens`).
+        mode: `enabled` or `adaptive` (messages `thinking.type`), `disabled`, or None if not said.
+        summary: auto, concise or detailed (responses).
+    """
+
+    effort: str | None = None
+    budget: int | None = None
+    mode: Literal["enabled", "adaptive", "disabled"] | None = None
+    summary: str | None = None
+    extras: Extras = NO_EXTRAS
+
+
+class ResponseFormat(Struct, frozen=True, kw_only=True):
+    """`text`, `json_object`, or `json_schema` with its schema untouched."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    description: str | None = None
+    schema: Raw | None = None
+    strict: bool | None = None
+
+
+class Conversation(Struct, frozen=True, kw_only=True):
+    """What is asked of a model, in no particular dialect.
+
+    Attributes:
+        model: the name as asked, or None.
+        max_tokens: upper bound of output tokens, thinking included.
+        user: the end user's id (chat and responses `user`, messages `metadata.user_id`).
+        safety_identifier: OpenAI's successor of `user`; messages' `user_id` takes it when `user` is None.
+        metadata: OpenAI's string map, as JSON.
+        include_usage: chat `stream_options.include_usage`; the other dialects always send usage.
+        store: whether the reply may be kept (chat and responses), None if not said.
+    """
+
+    model: str | None = None
+    system: tuple[System, ...] = ()
+    messages: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+    n: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning: Reasoning | None = None
+    response_format: ResponseFormat | None = None
+    verbosity: str | None = None
+    service_tier: str | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: Raw | None = None
+    store: bool | None = None
+    prompt_cache_key: str | None = None
+    stream: bool = False
+    include_usage: bool = False
+    extras: Extras = NO_EXTRAS
+
+
+# --- what comes back -----------------------------------------------------------------------------
+
+Finish: TypeAlias = Literal[
+    "stop", "stop_sequence", "length", "context_window", "tool_calls", "content_filter", "refusal", "pause"
+]
+"""Why a reply ended. The table of what each dialect calls these is in docs/translation.md."""
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens. `input_tokens` counts everything that was read, cached or not (OpenAI's way of counting;
+    the messages dialect's `input_tokens` leaves cache reads and writes out)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_creation_tokens: int = 0
+    reasoning_tokens: int = 0
+    extras: Extras = NO_EXTRAS
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """A complete answer.
+
+    Attributes:
+        id: as the upstream gave it, "" if it gave none.
+        model: what the upstream said it is.
+        created: Unix seconds, None where the upstream does not say.
+        usage: None when the upstream did not say.
+        logprobs: chat's `choices[0].logprobs` as JSON, or None.
+    """
+
+    id: str = ""
+    model: str = ""
+    created: int | None = None
+    parts: tuple[Part, ...] = ()
+    finish: Finish = "stop"
+    stop_sequence: str | None = None
+    usage: Usage | None = None
+    logprobs: Raw | None = None
+    extras: Extras = NO_EXTRAS
+
+
+# --- a reply, step by step -----------------------------------------------------------------------
+#
+# A stream is: Start, then for each part PartStart, its deltas, PartStop, then Finished. Parts have
+# indexes 0, 1, 2 ... in the order they start. Parts of one stream may overlap (chat upstreams may
+# write two tool calls in turns); whoever needs them one after the other buffers. `Usage` numbers in
+# Finished are totals. A stream that breaks ends in Failed instead of Finished.
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """`usage` is what is known at the start (messages `message_start`), or None."""
+
+    id: str = ""
+    model: str = ""
+    created: int | None = None
+    usage: Usage | None = None
+    extras: Extras = NO_EXTRAS
+
+
+class PartStart(Struct, frozen=True):
+    """`part` is what is known at the start: a Text, Thinking, Refusal, ToolCall or Audio without its
+    contents, or a RedactedThinking or Opaque, which come whole."""
+
+    index: int
+    part: Part
+
+
+class TextDelta(Struct, frozen=True):
+    """More of a Text, Thinking or Refusal part, of a ToolCall's arguments, or an Audio's transcript."""
+
+    index: int
+    text: str
+    logprobs: Raw | None = None
+
+
+class SealDelta(Struct, frozen=True):
+    """The seal of a Thinking part, or more of it."""
+
+    index: int
+    seal: str
+
+
+class CitationDelta(Struct, frozen=True):
+    index: int
+    citation: Citation
+
+
+class AudioDelta(Struct, frozen=True):
+    """More base64 of an Audio part."""
+
+    index: int
+    data: str
+
+
+class PartStop(Struct, frozen=True):
+    """`part` is the finished part where the upstream repeated it whole (responses `…done`), else None."""
+
+    index: int
+    part: Part | None = None
+
+
+class Finished(Struct, frozen=True, kw_only=True):
+    finish: Finish
+    stop_sequence: str | None = None
+    usage: Usage | None = None
+    extras: Extras = NO_EXTRAS
+
+
+class Failed(Struct, frozen=True):
+    """The upstream reported an error in the stream, or the stream broke."""
+
+    error: PlanoError
+
+
+class Ping(Struct, frozen=True):
+    """A sign of life without content."""
+
+
+class Unknown(Struct, frozen=True):
+    """An event that only `dialect` has, verbatim."""
+
+    dialect: Dialect
+    name: str | None
+    data: bytes
+
+
+Event: TypeAlias = (
+    Start
+    | PartStart
+    | TextDelta
+    | SealDelta
+    | CitationDelta
+    | AudioDelta
+    | PartStop
+    | Finished
+    | Failed
+    | Ping
+    | Unknown
+)
+
+# --- what did not fit ----------------------------------------------------------------------------
+
+
+class Loss(Struct, frozen=True):
+    """A field that the target's API cannot say. `field` is a path in the client's words where it is
+    one (`top_k`, `tools.cache_control`); array positions are left out, so that there are few of them."""
+
+    field: str
+    reason: str
+
+
+class Losses:
+    """Collects what a codec could not write. Each field is reported once."""
+
+    __slots__ = ("_by_field",)
+
+    def __init__(self) -> None:
+        self._by_field: dict[str, Loss] = {}
+
+    def drop(self, field: str, reason: str) -> None:
+        """Leave the field out and say so."""
+        self._by_field.setdefault(field, Loss(field, reason))
+
+    def drop_extras(self, extras: Extras, target: Dialect, prefix: str = "") -> None:
+        """Report everything in `extras` that belongs to another dialect than `target`."""
+        for dialect, fields in extras.items():
+            if dialect != target:
+                for field in fields:
+                    self.drop(prefix + field, f"only the {dialect} API has it")
+
+    def __iter__(self) -> Iterator[Loss]:
+        return iter(self._by_field.values())
+
+    def __len__(self) -> int:
+        return len(self._by_field)
+
+
+def refuse(field: str, reason: str) -> UnsupportedConversion:
+    """The error to raise for what cannot be left out without changing the meaning."""
+    return UnsupportedConversion(f"`{field}` cannot be translated: {reason}", param=field)

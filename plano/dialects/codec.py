@@ -1,0 +1,116 @@
+"""What a dialect is to the rest of plano: the verbs that each of them has.
+
+A dialect is a package whose module object satisfies `Codec`: plain functions over bytes and structs.
+Nothing in it does I/O, reads a clock or makes up ids: what an upstream left out (a reply's id, its time)
+the caller fills in between reading and writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from plano.conversation import Conversation, Event, Finish, Losses, Reply, Usage
+from plano.errors import PlanoError
+from plano.sse import Frame
+from plano.types import Dialect
+
+
+class StreamReader(Protocol):
+    """An upstream's stream to events; one instance per exchange."""
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Raises UpstreamProtocolError for a frame that is not of this dialect."""
+
+    def finish(self) -> list[Event]:
+        """At the end of the stream: what is still owed, such as a `Finished` that waited for usage.
+
+        A stream that ended before its time yields `Failed` (unless one was yielded already).
+        """
+
+
+class StreamWriter(Protocol):
+    """Events to a client's stream; one instance per exchange."""
+
+    def feed(self, event: Event) -> list[bytes]:
+        """Whole SSE frames, ready to send. `Failed` ends the stream: it closes what is open as far as
+        the dialect's grammar wants it, and then says the error."""
+
+    def finish(self) -> list[bytes]:
+        """After the last event: what closes a stream that went well (`[DONE]`); nothing after `Failed`."""
+
+
+class StreamEnd(NamedTuple):
+    """What a peek at a stream's first and last frames tells.
+
+    Attributes:
+        complete: the dialect's end was seen (a finish reason, `[DONE]`, `message_stop`, `response.completed`,
+            `response.incomplete`, or an error event: the client has been told).
+        failed: that end was an error.
+    """
+
+    complete: bool
+    failed: bool
+    usage: Usage | None
+    finish: Finish | None
+
+
+class Slot(NamedTuple):
+    """A place in parsed JSON that holds text the model wrote for the user.
+
+    Attributes:
+        key: which text it is part of: equal for all events of one text, within a stream.
+        holder, field: `holder[field]` is the string, and may be assigned.
+        kind: `delta` (more of the text), `whole` (all of it), or `end` (no text here; the text is over).
+    """
+
+    key: Hashable
+    holder: dict[str, Any]
+    field: str
+    kind: Literal["delta", "whole", "end"]
+
+
+class Codec(Protocol):
+    """The verbs of a dialect."""
+
+    @property
+    def name(self) -> Dialect: ...
+
+    def read_request(self, body: bytes) -> Conversation:
+        """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
+
+    def write_request(self, conversation: Conversation, losses: Losses) -> bytes:
+        """Raises UnsupportedConversion for what cannot be left out without changing the meaning."""
+
+    def read_reply(self, body: bytes) -> Reply:
+        """Raises UpstreamProtocolError if the body is not a complete reply of this dialect, and the
+        upstream's own error (`UpstreamStatus`) if it is an error object in a 200."""
+
+    def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+        """`asked` is the client's request: it decides echoes and which calls are custom."""
+
+    def stream_reader(self) -> StreamReader: ...
+
+    def stream_writer(self, asked: Conversation) -> StreamWriter: ...
+
+    def read_error(self, status: int, body: bytes) -> PlanoError:
+        """An UpstreamStatus; a body that is not this dialect's error becomes its message, shortened."""
+
+    def write_error(self, error: PlanoError) -> bytes:
+        """The JSON body of an error response."""
+
+    def write_stream_error(self, error: PlanoError) -> bytes:
+        """The SSE frame that ends a forwarded stream which broke."""
+
+    def peek_usage(self, body: bytes) -> Usage | None:
+        """A complete reply's usage without reading the rest; None if it has none or is not JSON."""
+
+    def peek_stream(self, first: bytes, last: Sequence[bytes]) -> StreamEnd:
+        """From a stream's first piece and its last few pieces (whole frames, as the Aligner cuts them;
+        `first` may be among `last`)."""
+
+    def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
+        """The texts in a parsed reply body; all `whole`."""
+
+    def event_texts(self, event: dict[str, Any]) -> list[Slot]:
+        """The texts in a parsed stream event, and the ends of texts."""

@@ -1,0 +1,81 @@
+"""What OpenAI's two dialects, chat and responses, have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from plano.errors import Kind, PlanoError, UpstreamStatus
+
+SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_retention"})
+"""Request fields that both dialects have, in the same form, and that the neutral model does not know.
+They are kept in `extras` of the dialect they came in, and written into either."""
+
+_TYPES: dict[Kind, str] = {
+    "invalid_request": "invalid_request_error",
+    "authentication": "authentication_error",
+    "permission": "permission_error",
+    "not_found": "invalid_request_error",
+    "too_large": "invalid_request_error",
+    "rate_limit": "rate_limit_error",
+    "timeout": "timeout_error",
+    "overloaded": "overloaded_error",
+    "upstream": "upstream_error",
+    "server": "server_error",
+}
+
+_KIND_OF_STATUS: dict[int, Kind] = {
+    400: "invalid_request",
+    401: "authentication",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    413: "too_large",
+    422: "invalid_request",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+
+def kind_of_status(status: int) -> Kind:
+    """The kind of an upstream's error that says no more than its status."""
+    return _KIND_OF_STATUS.get(status, "invalid_request" if status < 500 else "upstream")
+
+
+def error_object(error: PlanoError) -> dict[str, Any]:
+    """The `error` object of both dialects (API reference, "Errors")."""
+    return {"message": error.message, "type": _TYPES[error.kind], "param": error.param, "code": error.code}
+
+
+def write_error(error: PlanoError) -> bytes:
+    return msgspec.json.encode({"error": error_object(error)})
+
+
+def error_from(status: int, found: Any) -> UpstreamStatus:
+    """An error from the value of an `error` key: an object, or, with some servers, a string."""
+    if not isinstance(found, dict):
+        found = {"message": found if isinstance(found, str) else None}
+    message, code, param = found.get("message"), found.get("code"), found.get("param")
+    return UpstreamStatus(
+        message if isinstance(message, str) and message else f"The upstream answered with status {status}.",
+        status=status,
+        kind=kind_of_status(status),
+        code=str(code) if code is not None else None,
+        param=param if isinstance(param, str) else None,
+    )
+
+
+def read_error(status: int, body: bytes) -> UpstreamStatus:
+    """An upstream's error body; anything that is not `{"error": ...}` becomes the message, shortened."""
+    try:
+        parsed = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return error_from(status, body.decode("utf-8", "replace").strip()[:500])
+    if isinstance(parsed, list) and parsed:  # Gemini's compatible side wraps its error in a list
+        parsed = parsed[0]
+    if isinstance(parsed, dict):
+        return error_from(status, parsed.get("error") or parsed.get("message") or parsed.get("detail"))
+    return error_from(status, None)

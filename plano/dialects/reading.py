@@ -1,0 +1,53 @@
+"""Reading JSON into structs, with the faults of whoever wrote it told apart and located."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from plano.errors import InvalidRequest, UpstreamProtocolError
+
+T = TypeVar("T")
+
+_PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)
+
+
+def request(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode a client's body.
+
+    Raises:
+        InvalidRequest: empty, not UTF-8, not JSON, nested too deep, or a field of the wrong type; then
+            `param` is the field's path (`messages[0].role`).
+    """
+    if not body.strip():
+        raise InvalidRequest("The request body is empty; JSON was expected.")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("The request body is nested too deeply.") from None
+
+
+def _invalid(message: str) -> InvalidRequest:
+    path = _PATH.search(message)
+    if path is None:
+        return InvalidRequest(f"Invalid request body: {message}.")
+    param = path.group(1)
+    return InvalidRequest(f"Invalid `{param}`: {message[: path.start()]}.", param=param)
+
+
+def upstream(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode what an upstream sent.
+
+    Raises:
+        UpstreamProtocolError: it is not JSON of the expected shape.
+    """
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None

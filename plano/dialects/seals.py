@@ -1,0 +1,47 @@
+"""Carrying one vendor's reasoning seal through another dialect, and back, byte for byte.
+
+A `Thinking` part's seal (Anthropic's signature, OpenAI's encrypted content) only means something to the
+vendor that made it. A client of another dialect still has to hand it back on its next turn, so it travels in
+that dialect's own seal field (messages `signature`, responses `encrypted_content`), marked with where it
+came from. A seal without a mark is the dialect's own.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from plano.conversation import RedactedThinking, Thinking
+from plano.types import Dialect
+
+MARK = "plano-seal."
+"""A body that holds this cannot be forwarded as it is: the vendor behind would refuse the seal."""
+
+_NONE = "-"
+
+
+def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
+    """The seal as it is written in `dialect`: as it is where it is at home, else marked."""
+    if isinstance(part, RedactedThinking):
+        return part.data if dialect == "messages" else f"{MARK}messages.redacted.{part.data}"
+    if part.seal is None or part.origin == dialect or part.origin is None:
+        return part.seal
+    return f"{MARK}{part.origin}.{part.item_id or _NONE}.{part.seal}"
+
+
+def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinking:
+    """The part that was packed into `seal`, found in `dialect` next to the reasoning's `text`."""
+    if not seal.startswith(MARK):
+        return Thinking(text=text, seal=seal, origin=dialect)
+    origin, _, rest = seal[len(MARK) :].partition(".")
+    item_id, _, original = rest.partition(".")
+    if origin == "messages" and item_id == "redacted":
+        return RedactedThinking(data=original)
+    if origin not in get_args(Dialect):
+        return Thinking(text=text)
+    return Thinking(
+        text=text,
+        seal=original,
+        origin=origin,
+        item_id=None if item_id == _NONE else item_id,
+        summary=origin == "responses",
+    )

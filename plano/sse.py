@@ -1,0 +1,129 @@
+"""Server-sent events: bytes to frames, and frames to bytes.
+
+Source: WHATWG HTML, section 9.2 "Server-sent events". Lines end at CR, LF or CRLF and at nothing else
+(`str.splitlines` and most `iter_lines` also split at U+2028, which JSON strings may hold). Frames and
+UTF-8 characters may be cut at any byte.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from plano.errors import UpstreamProtocolError
+
+MAX_FRAME = 32 * 1024 * 1024
+"""Bytes. The longest frames in the wild are `response.completed` events that repeat a reply with images."""
+
+DONE = b"data: [DONE]\n\n"
+
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_CR = re.compile(rb"\r\n?")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Frame(NamedTuple):
+    """One event: its name (None without an `event:` line) and its data lines joined by LF."""
+
+    event: str | None
+    data: bytes
+
+
+class Aligner:
+    """Cuts a stream into pieces of whole frames, so that what is sent on always ends at a frame's end.
+
+    A chunk that ends there already, as nearly all do, passes through without a copy.
+    """
+
+    __slots__ = ("_limit", "_rest", "_scanned")
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._scanned = 0  # no frame ends before this position: a long frame is searched once, not once a chunk
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Everything up to the last complete frame's end; b"" while none is complete.
+
+        Raises:
+            UpstreamProtocolError: a frame is longer than the limit.
+        """
+        if not self._rest and chunk.endswith(b"\n\n"):
+            return chunk
+        rest = self._rest
+        rest += chunk
+        start = max(0, self._scanned - 3)
+        end = rest.rfind(b"\n\n", start) + 2
+        if end == 1:
+            end = 0
+            for blank in _BLANK_LINE.finditer(rest, start):
+                end = blank.end()
+        if end == 0 and len(rest) > self._limit:
+            raise UpstreamProtocolError(f"The upstream sent an event of more than {self._limit} bytes.")
+        piece = bytes(rest[:end])
+        del rest[:end]
+        self._scanned = len(rest)
+        return piece
+
+    def finish(self) -> bytes:
+        """What came after the last complete frame, closed with a blank line; b"" if nothing did."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        self._scanned = 0
+        return rest + b"\n\n" if rest.strip() else b""
+
+
+def frames(piece: bytes) -> list[Frame]:
+    """The events in a piece of whole frames. Comments, `id:` and `retry:` lines are passed over, and
+    frames without data, as section 9.2.6 has it."""
+    if b"\r" in piece:
+        piece = _CR.sub(b"\n", piece)
+    if piece.startswith(_BOM):
+        piece = piece[3:]
+    found = []
+    for block in piece.split(b"\n\n"):
+        if block.startswith(b"data: ") and b"\n" not in block:
+            found.append(Frame(None, block[6:]))
+        elif block:
+            frame = _parse(block)
+            if frame is not None:
+                found.append(frame)
+    return found
+
+
+def _parse(block: bytes) -> Frame | None:
+    event: str | None = None
+    data: list[bytes] = []
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            event = value.decode("utf-8", "replace")
+    return Frame(event, b"\n".join(data)) if data else None
+
+
+class Splitter:
+    """Chunks cut anywhere to events: an `Aligner` and `frames` in one."""
+
+    __slots__ = ("_aligner",)
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._aligner = Aligner(limit)
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        piece = self._aligner.feed(chunk)
+        return frames(piece) if piece else []
+
+    def finish(self) -> list[Frame]:
+        """The last event, if the stream ended without the blank line that should follow it."""
+        return frames(self._aligner.finish())
+
+
+def frame(data: bytes, event: str | None = None) -> bytes:
+    """One event as bytes; `data` is a line of JSON."""
+    if event is None:
+        return b"data: " + data + b"\n\n"
+    return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"

@@ -1,0 +1,100 @@
+"""The words every layer uses: dialect names, ASGI's types, secrets, headers, callers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+Dialect: TypeAlias = Literal["chat", "messages", "responses"]
+"""One wire API: OpenAI Chat Completions, Anthropic Messages, OpenAI Responses."""
+
+DIALECTS: tuple[Dialect, ...] = ("chat", "messages", "responses")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+"""Header names in lower case, as ASGI has them."""
+
+
+class Secret:
+    """A string that shows itself only to whoever asks with `reveal()`.
+
+    Neither `repr`, `str`, formatting, pickling nor a traceback's locals give the value away.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not pickled")
+
+
+class Headers:
+    """Read-only view of ASGI headers; look-up ignores case, the first value wins.
+
+    Built per request, so it keeps the list as it came and searches it: requests carry about ten
+    headers and one or two of them are asked for.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.raw: RawHeaders = raw if isinstance(raw, list) else list(raw)
+
+    def get(self, name: str) -> str | None:
+        wanted = name.lower().encode("latin-1")
+        for key, value in self.raw:
+            if key == wanted:
+                return value.decode("latin-1")
+        return None
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        for key, value in self.raw:
+            yield key.decode("latin-1"), value.decode("latin-1")
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who is asking, as the auth filter (or the host's own authentication) established it.
+
+    Attributes:
+        name: what logs and metrics call this caller; never the key.
+        tenant: scopes stored state, limits and caches. Callers of one tenant see each other's state.
+        models: the names this caller may ask for, or None for all of them.
+    """
+
+    name: str = "anonymous"
+    tenant: str = "default"
+    models: frozenset[str] | None = None
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
+
+ANONYMOUS = Caller()
