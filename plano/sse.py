@@ -73,25 +73,20 @@ class Aligner:
         return rest + b"\n\n" if rest.strip() else b""
 
 
-def frames(piece: bytes) -> list[Frame]:
-    """The events in a piece of whole frames. Comments, `id:` and `retry:` lines are passed over, and
-    frames without data, as section 9.2.6 has it."""
+def blocks(piece: bytes) -> list[bytes]:
+    """The frames in a piece of whole frames, unparsed, each without the blank line that ends it."""
     if b"\r" in piece:
         piece = _CR.sub(b"\n", piece)
     if piece.startswith(_BOM):
         piece = piece[3:]
-    found = []
-    for block in piece.split(b"\n\n"):
-        if block.startswith(b"data: ") and b"\n" not in block:
-            found.append(Frame(None, block[6:]))
-        elif block:
-            frame = _parse(block)
-            if frame is not None:
-                found.append(frame)
-    return found
+    return [block for block in piece.split(b"\n\n") if block]
 
 
-def _parse(block: bytes) -> Frame | None:
+def parse(block: bytes) -> Frame | None:
+    """The event in one block. Comments, `id:` and `retry:` lines are passed over; None for a block
+    without data, as section 9.2.6 has it."""
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return Frame(None, block[6:])
     event: str | None = None
     data: list[bytes] = []
     for line in block.split(b"\n"):
@@ -103,6 +98,11 @@ def _parse(block: bytes) -> Frame | None:
         elif field == b"event":
             event = value.decode("utf-8", "replace")
     return Frame(event, b"\n".join(data)) if data else None
+
+
+def frames(piece: bytes) -> list[Frame]:
+    """The events in a piece of whole frames."""
+    return [found for block in blocks(piece) if (found := parse(block)) is not None]
 
 
 class Splitter:

@@ -1,0 +1,159 @@
+"""A reply as steps, and steps as a reply."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from plano.conversation import (
+    Audio,
+    AudioDelta,
+    Citation,
+    CitationDelta,
+    Event,
+    Failed,
+    Finished,
+    Part,
+    PartStart,
+    PartStop,
+    Ping,
+    Refusal,
+    Reply,
+    SealDelta,
+    Start,
+    Text,
+    TextDelta,
+    Thinking,
+    ToolCall,
+    Unknown,
+)
+from plano.errors import UpstreamProtocolError
+
+
+def events_of(reply: Reply) -> list[Event]:
+    """The stream that would have built this reply, each part in one delta."""
+    events: list[Event] = [
+        Start(id=reply.id, model=reply.model, created=reply.created, usage=reply.usage, extras=reply.extras)
+    ]
+    for index, part in enumerate(reply.parts):
+        events += _steps(index, part)
+        events.append(PartStop(index))
+    events.append(
+        Finished(finish=reply.finish, stop_sequence=reply.stop_sequence, usage=reply.usage, extras=reply.extras)
+    )
+    return events
+
+
+def _steps(index: int, part: Part) -> list[Event]:
+    replace = msgspec.structs.replace
+    match part:
+        case Text():
+            return [
+                PartStart(index, replace(part, text="", citations=())),
+                TextDelta(index, part.text),
+                *(CitationDelta(index, citation) for citation in part.citations),
+            ]
+        case Thinking():
+            steps: list[Event] = [PartStart(index, replace(part, text="", seal=None)), TextDelta(index, part.text)]
+            return [*steps, SealDelta(index, part.seal)] if part.seal is not None else steps
+        case Refusal():
+            return [PartStart(index, replace(part, text="")), TextDelta(index, part.text)]
+        case ToolCall():
+            return [PartStart(index, replace(part, arguments="")), TextDelta(index, part.arguments)]
+        case Audio():
+            steps = [PartStart(index, replace(part, data=None, transcript=None))]
+            if part.transcript is not None:
+                steps.append(TextDelta(index, part.transcript))
+            if part.data is not None:
+                steps.append(AudioDelta(index, part.data))
+            return steps
+        case _:
+            return [PartStart(index, part)]
+
+
+class _Draft:
+    """One part while it grows."""
+
+    __slots__ = ("citations", "data", "part", "seal", "text")
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.text: list[str] = []
+        self.seal: list[str] = []
+        self.data: list[str] = []
+        self.citations: list[Citation] = []
+
+    def finished(self) -> Part:
+        replace = msgspec.structs.replace
+        text = "".join(self.text)
+        match self.part:
+            case Text() as part:
+                return replace(part, text=part.text + text, citations=(*part.citations, *self.citations))
+            case Thinking() as part:
+                return replace(part, text=part.text + text, seal="".join(self.seal) if self.seal else part.seal)
+            case Refusal() as part:
+                return replace(part, text=part.text + text)
+            case ToolCall() as part:
+                return replace(part, arguments=part.arguments + text)
+            case Audio() as part:
+                return replace(
+                    part, transcript=text or part.transcript, data="".join(self.data) if self.data else part.data
+                )
+            case part:
+                return part
+
+
+class ReplyBuilder:
+    """Puts a reply together from its steps."""
+
+    def __init__(self) -> None:
+        self._start = Start()
+        self._drafts: dict[int, _Draft] = {}
+        self._finished: Finished | None = None
+
+    def feed(self, event: Event) -> None:
+        """Raises the error of a `Failed` event."""
+        match event:
+            case TextDelta():
+                self._draft(event.index).text.append(event.text)
+            case PartStart():
+                self._drafts[event.index] = _Draft(event.part)
+            case SealDelta():
+                self._draft(event.index).seal.append(event.seal)
+            case CitationDelta():
+                self._draft(event.index).citations.append(event.citation)
+            case AudioDelta():
+                self._draft(event.index).data.append(event.data)
+            case PartStop():
+                if event.part is not None:
+                    self._drafts[event.index] = _Draft(event.part)
+            case Start():
+                self._start = event
+            case Finished():
+                self._finished = event
+            case Failed():
+                raise event.error
+            case Ping() | Unknown():
+                pass
+            case _:
+                assert_never(event)
+
+    def reply(self) -> Reply:
+        """The reply; raises UpstreamProtocolError if the steps stopped before `Finished`."""
+        if self._finished is None:
+            raise UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
+        return Reply(
+            id=self._start.id,
+            model=self._start.model,
+            created=self._start.created,
+            parts=tuple(self._drafts[index].finished() for index in sorted(self._drafts)),
+            finish=self._finished.finish,
+            stop_sequence=self._finished.stop_sequence,
+            usage=self._finished.usage or self._start.usage,
+            extras={**self._start.extras, **self._finished.extras},
+        )
+
+    def _draft(self, index: int) -> _Draft:
+        assert index in self._drafts, f"a delta came for part {index}, which was never started"
+        return self._drafts[index]

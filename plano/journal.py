@@ -1,0 +1,79 @@
+"""What happened to one request: filled in along the way, read by metrics, logs and traces when it is over."""
+
+from __future__ import annotations
+
+from collections import deque
+from time import perf_counter
+from typing import Literal, TypeAlias
+
+from plano.conversation import Finish, Loss, Usage
+from plano.errors import PlanoError
+from plano.types import Dialect
+
+Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
+"""`completed`: the reply went out whole, error replies included. `failed`: a stream broke after it had
+begun. `aborted`: the client left first."""
+
+
+class Journal:
+    """One per request, shared by the request, its response and every copy of either.
+
+    All times are `time.perf_counter()` seconds; None means that it did not happen.
+
+    Attributes:
+        started: the request's head was read.
+        sent: the last attempt was handed to the transport.
+        answered: its reply's status and headers were there.
+        first_piece: the first piece of its body was there.
+        last_piece: the last one was.
+        ended: the last byte went to the client, or the client left.
+        waited: seconds in all that upstreams were waited for, streams not included.
+        upstream_dialect: what the upstream was spoken to in.
+        attempts: how often an upstream was asked.
+        losses: what could not be translated.
+        bytes_in, bytes_out: of the bodies, on the client's side.
+        first, last: the first piece of the upstream's stream and its last few; frames are whole.
+    """
+
+    __slots__ = (
+        "answered",
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "ended",
+        "error",
+        "finish",
+        "first",
+        "first_piece",
+        "last",
+        "last_piece",
+        "losses",
+        "outcome",
+        "sent",
+        "started",
+        "status",
+        "upstream_dialect",
+        "usage",
+        "waited",
+    )
+
+    def __init__(self) -> None:
+        self.started = perf_counter()
+        self.sent: float | None = None
+        self.answered: float | None = None
+        self.first_piece: float | None = None
+        self.last_piece: float | None = None
+        self.ended: float | None = None
+        self.waited = 0.0
+        self.upstream_dialect: Dialect | None = None
+        self.attempts = 0
+        self.status = 0
+        self.outcome: Outcome | None = None
+        self.error: PlanoError | None = None
+        self.finish: Finish | None = None
+        self.usage: Usage | None = None
+        self.losses: tuple[Loss, ...] = ()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.first: bytes | None = None
+        self.last: deque[bytes] = deque(maxlen=4)

@@ -1,0 +1,94 @@
+"""A request as filters see it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from plano.conversation import Conversation, Losses
+from plano.dialects import CODECS
+from plano.errors import ModelNotFound
+from plano.journal import Journal
+from plano.provider import Operation, Target
+from plano.types import ANONYMOUS, Caller, Dialect, Headers
+
+T = TypeVar("T")
+
+
+class Request(Struct, frozen=True, kw_only=True, dict=True):
+    """What a client asks. Immutable: `request.replace(model="smart-model")` makes another.
+
+    Attributes:
+        dialect: which API the body is written in.
+        operation: `create` (a reply), `count_tokens` or `embeddings`.
+        model: the model's name as asked, or as a filter replaced it; None if the body has none.
+        stream: whether the reply is wanted as a stream.
+        headers: the client's.
+        caller: who is asking, once the auth filter has run.
+        target: where the request goes, once the alias filter has run.
+        id: the request's id, as in the `x-request-id` header.
+        strict: losses in translation are errors.
+        state: a dictionary for filters, one per request, shared by all its copies.
+        journal: times, losses and usage of this request.
+    """
+
+    dialect: Dialect
+    operation: Operation = "create"
+    raw: bytes = b""
+    raw_model: str | None = None
+    edited: Conversation | None = None
+    model: str | None = None
+    stream: bool = False
+    headers: Headers = Headers()
+    caller: Caller = ANONYMOUS
+    target: Target | None = None
+    id: str = ""
+    strict: bool = False
+    state: dict[str, Any] = msgspec.field(default_factory=dict)
+    journal: Journal = msgspec.field(default_factory=Journal)
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """The request in the neutral model, decoded on first use.
+
+        Raises:
+            InvalidRequest: the body is not what its API accepts; `param` is the field.
+        """
+        if self.edited is not None:
+            conversation = self.edited
+        elif self.operation == "embeddings":
+            return Conversation(model=self.model)
+        else:
+            conversation = CODECS[self.dialect].read_request(self.raw)
+        if conversation.model != self.model:
+            conversation = msgspec.structs.replace(conversation, model=self.model)
+        return conversation
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body as it goes on: the client's bytes, or, after `replace(conversation=...)`, that
+        conversation in the same dialect. The model's name in it is replaced on the way out."""
+        if self.edited is None:
+            return self.raw
+        return CODECS[self.dialect].write_request(self.edited, Losses())
+
+    def replace(self, *, conversation: Conversation | None = None, **changes: Any) -> Request:
+        """A copy with other attributes.
+
+        `conversation=` changes what is asked, in whatever dialect; the copy's `model` and `stream` follow it.
+        `raw=` changes the body's bytes themselves; give `raw_model=` with it if the model in them differs.
+        """
+        if conversation is not None:
+            changes = {"model": conversation.model, "stream": conversation.stream, "edited": conversation} | changes
+        elif "raw" in changes:
+            changes.setdefault("edited", None)
+        return msgspec.structs.replace(self, **changes)
+
+    def require_target(self) -> Target:
+        """The target; raises ModelNotFound where nothing resolved one."""
+        if self.target is None:
+            raise ModelNotFound(self.model or "")
+        return self.target

@@ -1,0 +1,176 @@
+"""Changing the text of a reply where it stands, in any dialect, with everything around it left as it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, TypeAlias
+
+import msgspec
+
+from plano import sse
+from plano.dialects.codec import Codec, Slot
+
+TextMap: TypeAlias = Callable[[str], str]
+
+
+def rewrite_body(codec: Codec, body: bytes, fn: TextMap) -> bytes:
+    """A complete reply with `fn` applied to each of its texts; the same bytes if that changes nothing."""
+    reply = msgspec.json.decode(body)
+    changed = False
+    for slot in codec.reply_texts(reply):
+        before = slot.holder[slot.field]
+        slot.holder[slot.field] = fn(before)
+        changed = changed or slot.holder[slot.field] != before
+    return msgspec.json.encode(reply) if changed else body
+
+
+class _Text:
+    """One text as it grows: what was read and is not mapped yet, and all that was sent."""
+
+    __slots__ = ("frame", "held", "sent")
+
+    def __init__(self) -> None:
+        self.held = ""
+        self.sent: list[str] = []
+        self.frame: _Pending | None = None
+
+
+class _Pending:
+    """A frame that waits: its delta's slot is filled in once it is known what may go out in it."""
+
+    __slots__ = ("event", "payload", "slots", "waiting")
+
+    def __init__(self, event: str | None, payload: dict[str, Any]) -> None:
+        self.event = event
+        self.payload = payload
+        self.slots: dict[Hashable, Slot] = {}
+        self.waiting = 0
+
+    def bytes(self) -> bytes:
+        return sse.frame(msgspec.json.encode(self.payload), self.event)
+
+
+class StreamRewriter:
+    """Applies `fn` to the texts of a stream; `window` characters are held back so that `fn` sees across pieces.
+
+    Each character goes through `fn` exactly once. The held text needs no frame of its own: the last delta's
+    frame waits with it, and whatever follows waits behind, so that order and numbering stay as they were.
+    """
+
+    def __init__(self, codec: Codec, fn: TextMap, window: int = 0) -> None:
+        self._codec = codec
+        self._fn = fn
+        self._window = window
+        self._texts: dict[Hashable, _Text] = {}
+        self._queue: deque[bytes | _Pending] = deque()
+
+    def feed(self, piece: bytes) -> bytes:
+        """A piece of whole frames in; what can go out by now."""
+        for block in sse.blocks(piece):
+            self._take(block)
+        return self._ready()
+
+    def finish(self) -> bytes:
+        """What was still held back."""
+        for text in self._texts.values():
+            self._flush(text)
+        return self._ready()
+
+    def _take(self, block: bytes) -> None:
+        frame = sse.parse(block)
+        payload = _parsed(frame)
+        slots = self._codec.event_texts(payload) if payload is not None else []
+        if frame is None or payload is None or not slots:
+            self._queue.append(block + b"\n\n")
+            return
+        pending = _Pending(frame.event, payload)
+        self._queue.append(pending)
+        for slot in slots:
+            text = self._texts.setdefault(slot.key, _Text())
+            if slot.kind == "delta":
+                self._delta(text, slot, pending)
+            else:
+                self._flush(text)
+                if slot.kind == "whole":
+                    self._whole(text, slot)
+
+    def _delta(self, text: _Text, slot: Slot, pending: _Pending) -> None:
+        text.held += slot.holder[slot.field]
+        slot.holder[slot.field] = ""
+        ready, text.held = _split(self._fn, text.held, self._window)
+        if text.frame is not None:
+            self._release(text, slot.key, ready)
+        elif ready:
+            slot.holder[slot.field] = ready
+            text.sent.append(ready)
+        if text.held:
+            text.frame = pending
+            pending.slots[slot.key] = slot
+            pending.waiting += 1
+
+    def _flush(self, text: _Text) -> None:
+        if text.frame is None:
+            return
+        key = next(key for key, other in self._texts.items() if other is text)
+        ready, text.held = self._fn(text.held), ""
+        self._release(text, key, ready)
+
+    def _release(self, text: _Text, key: Hashable, ready: str) -> None:
+        assert text.frame is not None
+        slot = text.frame.slots.pop(key)
+        slot.holder[slot.field] += ready
+        text.frame.waiting -= 1
+        text.frame = None
+        text.sent.append(ready)
+
+    def _whole(self, text: _Text, slot: Slot) -> None:
+        """The text repeated in full says what was sent, or is mapped now if it never came in deltas."""
+        if not text.sent:
+            text.sent.append(self._fn(slot.holder[slot.field]))
+        slot.holder[slot.field] = "".join(text.sent)
+
+    def _ready(self) -> bytes:
+        out = []
+        while self._queue:
+            first = self._queue[0]
+            if isinstance(first, _Pending):
+                if first.waiting:
+                    break
+                out.append(first.bytes())
+            else:
+                out.append(first)
+            self._queue.popleft()
+        return b"".join(out)
+
+
+def _parsed(frame: sse.Frame | None) -> dict[str, Any] | None:
+    if frame is None or not frame.data.startswith(b"{"):
+        return None
+    try:
+        payload = msgspec.json.decode(frame.data)
+    except msgspec.DecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def _split(fn: TextMap, held: str, window: int) -> tuple[str, str]:
+    """What of `held` can be mapped and sent, and what must wait.
+
+    The cut is never inside something that `fn` changes: mapping both sides apart must give what mapping
+    the whole gives. Where the text at the cut is being changed, the cut moves left.
+    """
+    if not window:
+        return fn(held), ""
+    cut = len(held) - window
+    if cut <= 0:
+        return "", held
+    whole = fn(held)
+    if whole == held and fn(held[:cut]) == held[:cut]:
+        return held[:cut], held[cut:]
+    while cut > 0:
+        left = fn(held[:cut])
+        if whole == left + fn(held[cut:]):
+            return left, held[cut:]
+        cut -= 1
+    return "", held
