@@ -1,0 +1,52 @@
+"""Where foreign errors end: httpx's and the socket's on one side, `plano.errors` on the other.
+
+The message is for the client and names no host: internal names are nobody's business. The cause is kept for the log.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+
+from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+
+
+class Disconnected(httpx.RemoteProtocolError):
+    """The peer closed in the middle of an exchange. A protocol error to httpx, a broken connection to plano."""
+
+
+FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+"""What `to_plano` has an answer for."""
+
+# The first row that fits decides, so the particular comes before the general.
+_TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
+    (httpx.ConnectTimeout, UpstreamTimeout, "The upstream could not be reached in time."),
+    (httpx.WriteTimeout, UpstreamTimeout, "The upstream did not take the request in time."),
+    (httpx.PoolTimeout, UpstreamUnavailable, "No connection to the upstream became free in time."),
+    (httpx.TimeoutException, UpstreamTimeout, "The upstream did not answer in time."),
+    (httpx.ConnectError, UpstreamUnavailable, "The upstream could not be reached."),
+    (httpx.ProxyError, UpstreamUnavailable, "The proxy on the way to the upstream refused."),
+    (httpx.NetworkError, UpstreamUnavailable, "The connection to the upstream broke."),
+    (Disconnected, UpstreamUnavailable, "The upstream closed the connection before its reply was complete."),
+    (httpx.DecodingError, UpstreamProtocolError, "The upstream's reply is not coded as it says."),
+    (httpx.RemoteProtocolError, UpstreamProtocolError, "The upstream's reply is not valid HTTP."),
+    (httpx.LocalProtocolError, UpstreamProtocolError, "The request cannot be sent as HTTP."),
+    (httpx.UnsupportedProtocol, UpstreamUnavailable, "The upstream's URL cannot be used."),
+    (httpx.InvalidURL, UpstreamUnavailable, "The upstream's URL cannot be used."),
+    (httpx.StreamError, UpstreamProtocolError, "The upstream's reply was read twice."),
+    (TimeoutError, UpstreamTimeout, "The upstream did not answer in time."),
+    (ssl.SSLError, UpstreamUnavailable, "The upstream's certificate or TLS was not acceptable."),
+    (OSError, UpstreamUnavailable, "The connection to the upstream broke."),
+    (httpx.HTTPError, UpstreamUnavailable, "The upstream could not be used."),
+)
+
+
+def to_plano(error: Exception) -> UpstreamError:
+    """What plano calls `error`, one of `FOREIGN`. For `raise to_plano(error) from error`."""
+    for foreign, ours, message in _TABLE:
+        if isinstance(error, foreign):
+            if foreign is httpx.PoolTimeout:
+                return ours(message, status=503, kind="overloaded")
+            return ours(message)
+    raise AssertionError(f"{type(error).__name__} is not one of FOREIGN") from error
