@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from msgspec import Raw, Struct
 
@@ -16,6 +17,23 @@ Fields: TypeAlias = dict[str, Raw]
 Operation: TypeAlias = Literal["create", "count_tokens", "embeddings"]
 """What is asked of a dialect: the reply itself, or one of the calls beside it."""
 
+AuthStyle: TypeAlias = Literal["bearer", "x-api-key", "api-key", "none"]
+"""How a key travels: in `Authorization: Bearer`, in a header of its own, or not at all."""
+
+Urls: TypeAlias = Mapping[tuple[Dialect, Operation], str]
+"""The full URL of each endpoint; embeddings are OpenAI's, under `("chat", "embeddings")`."""
+
+STANDARD_PATHS: Mapping[Dialect, str] = {
+    "chat": "/chat/completions",
+    "messages": "/messages",
+    "responses": "/responses",
+}
+"""Where a server that is compatible with a dialect has it, after the prefix."""
+
+ANTHROPIC_VERSION = "2023-06-01"
+"""The `anthropic-version` sent when the client sent none. It is the last one that takes temperature, top_p
+and top_k; a client's own header goes on as it came (platform.claude.com, API reference, Versions)."""
+
 Prepare: TypeAlias = Callable[[Dialect, str, Fields, Losses], None]
 """A provider's quirks: changes the fields of an outgoing body in place. Arguments: the dialect it is
 written in, the upstream's model id, the fields, and where to report what was taken out."""
@@ -26,17 +44,21 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: the prefix of its models (`openai` in `openai/gpt-4o`).
-        base_url: scheme, host and path prefix (`https://api.groq.com/openai/v1`), or None if an entry must say it.
-        prefix: the path prefix an entry's `base_url` gets when it has no path of its own.
+        base_url: scheme and host (`https://api.groq.com`), or None if an entry must say it.
+        prefix: the path in front of every endpoint (`/openai/v1`), where the base URL has no path of its own.
         paths: for each dialect it speaks, the path after the prefix; the first is the one used for clients of
             a dialect that it does not speak. `{model}` in a path is the upstream's model id, URL-encoded.
+        speaks: the dialects used unless an entry asks for others with `apis`; () means all of `paths`. It
+            leaves out what a provider offers only in part, or only in its newest versions.
+        narrow: which dialects a particular model is served over, preferred first, or None for `speaks`.
+        adapt: the row that fits an entry's own base URL, for a provider with more than one kind of API.
         count_tokens: path after the prefix of the messages dialect's token count, or None.
         embeddings: path after the prefix of OpenAI's embeddings, or None.
-        auth: how the key travels: `bearer` (Authorization), `x-api-key`, `api-key`, or `none`. The
-            messages dialect has an answer of its own in `messages_auth`, where a provider speaks several.
+        auth: how the key travels. The messages dialect has an answer of its own in `messages_auth`, where a
+            provider speaks several. Without a key nothing is sent, whatever the style.
         key_variable: the environment variable that usually holds the key.
-        headers: sent with every request.
-        query: appended to every URL (`api-version=...`), or "".
+        headers: sent with every request, where neither the client nor the entry says otherwise.
+        query: appended to every URL (`api-version=...`) that does not have it already, or "".
         prepare: quirks of its request bodies, or None.
         max_tokens: model id prefix to the most output tokens it can give, for APIs that insist on a number.
         models: ids that are found by their bare name under a wildcard entry.
@@ -46,16 +68,94 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str | None = None
     prefix: str = "/v1"
     paths: Mapping[Dialect, str]
+    speaks: tuple[Dialect, ...] = ()
+    narrow: Callable[[str], tuple[Dialect, ...]] | None = None
+    adapt: Callable[[SplitResult], Provider] | None = None
     count_tokens: str | None = None
     embeddings: str | None = None
-    auth: Literal["bearer", "x-api-key", "api-key", "none"] = "bearer"
-    messages_auth: Literal["bearer", "x-api-key"] = "x-api-key"
+    auth: AuthStyle = "bearer"
+    messages_auth: AuthStyle = "x-api-key"
     key_variable: str | None = None
     headers: Mapping[str, str] = {}
     query: str = ""
     prepare: Prepare | None = None
     max_tokens: Mapping[str, int] = {}
     models: tuple[str, ...] = ()
+
+    def dialects(self, model: str) -> tuple[Dialect, ...]:
+        """What `model` is served over unless an entry says so itself, the preferred dialect first."""
+        if self.narrow is not None:
+            return self.narrow(model)
+        return self.speaks or tuple(self.paths)
+
+    def auth_for(self, dialect: Dialect) -> AuthStyle:
+        """How the key travels to this dialect's endpoints."""
+        if dialect == "messages" and self.auth == "bearer":
+            return self.messages_auth
+        return self.auth
+
+    def headers_for(self, dialect: Dialect) -> tuple[tuple[str, str], ...]:
+        """The headers that go with every request in this dialect, names in lower case. They are defaults:
+        what the client sent and may send, and what the entry says, wins over them."""
+        own = tuple((name.lower(), value) for name, value in self.headers.items())
+        if dialect == "messages":
+            return (("anthropic-version", ANTHROPIC_VERSION), *own)
+        return own
+
+    def most_tokens(self, model: str) -> int | None:
+        """The most output tokens `model` can give, by the longest prefix that is known, or None."""
+        known = [prefix for prefix in self.max_tokens if model.startswith(prefix)]
+        return self.max_tokens[max(known, key=len)] if known else None
+
+
+def credential(style: AuthStyle, key: Secret) -> tuple[str, str] | None:
+    """The header that carries `key`, name in lower case, or None where the style is not to send one."""
+    if style == "none":
+        return None
+    if style == "bearer":
+        return "authorization", f"Bearer {key.reveal()}"
+    return style, key.reveal()
+
+
+def endpoints(provider: Provider, dialects: Iterable[Dialect], base_url: str | None = None) -> Urls:
+    """The URLs of these dialects' endpoints, with `{model}` left in where a path names the model.
+
+    `base_url` is an entry's own. Its path, where it has one, takes the place of the provider's prefix, and
+    its query is kept: `http://vllm:8000`, `http://vllm:8000/v1` and `https://llm.acme/api/v2?team=a` all
+    reach the right endpoint.
+    """
+    base = base_url or provider.base_url
+    assert base is not None, f"an entry for {provider.name} needs a base_url; the configuration checks for it"
+    split = urlsplit(base)
+    root = split.path.rstrip("/") or provider.prefix
+    query = _joined(split.query, provider.query)
+
+    def url(path: str) -> str:
+        return split._replace(path=root + path, query=query, fragment="").geturl()
+
+    urls: dict[tuple[Dialect, Operation], str] = {}
+    for dialect in dialects:
+        urls[dialect, "create"] = url(provider.paths.get(dialect, STANDARD_PATHS[dialect]))
+        if dialect == "messages" and provider.count_tokens is not None:
+            urls[dialect, "count_tokens"] = url(provider.count_tokens)
+    if provider.embeddings is not None:
+        urls["chat", "embeddings"] = url(provider.embeddings)
+    return urls
+
+
+def with_model(urls: Urls, model: str) -> Urls:
+    """The same URLs with the model's id in the paths that name it; the same object where none does."""
+    if not any("{model}" in url for url in urls.values()):
+        return urls
+    encoded = quote(model, safe="")
+    return {endpoint: url.replace("{model}", encoded) for endpoint, url in urls.items()}
+
+
+def _joined(own: str, default: str) -> str:
+    """An entry's query, and of the provider's what it does not say itself."""
+    said = {name for name, _ in parse_qsl(own, keep_blank_values=True)}
+    rest = [pair for pair in default.split("&") if pair and pair.partition("=")[0] not in said]
+    return "&".join(([own] if own else []) + rest)
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -70,7 +170,8 @@ class Target(Struct, frozen=True, kw_only=True):
         urls: the full URL of each dialect's endpoint; of `count_tokens` and `embeddings` where there is one.
         key: the entry's credential, or None.
         passthrough_auth: forward the caller's credential instead.
-        headers: the entry's own extra headers, after the provider's.
+        headers: the entry's own extra headers, after the provider's; names in lower case.
+        host_header: what the Host header says, where it is not the URL's host.
         max_tokens: the most this model can give, None if not known.
         proxy: URL of an HTTP proxy for this entry, or None.
     """
@@ -80,7 +181,7 @@ class Target(Struct, frozen=True, kw_only=True):
     name: str
     entry: str
     dialects: tuple[Dialect, ...]
-    urls: Mapping[tuple[Dialect, Operation], str]
+    urls: Urls
     key: Secret | None = None
     passthrough_auth: bool = False
     headers: tuple[tuple[str, str], ...] = ()

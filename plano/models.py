@@ -1,0 +1,211 @@
+"""Which model a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from plano.errors import ConfigError, InvalidRequest, ModelNotFound
+from plano.provider import Provider, Target, Urls, endpoints, with_model
+from plano.types import Dialect, Secret
+
+WILDCARD = "*"
+
+LONGEST_NAME = 512
+"""Characters. No vendor's ids come near; without a limit, cached names could hold megabytes each."""
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One entry of the configuration: a model, or every model, of a provider.
+
+    Attributes:
+        provider: the row; its name is the prefix of the entry's models.
+        model: the upstream's model id, or `*`.
+        name: the entry's own name, unique; can be asked for as well.
+        default: answers requests that name no model.
+        base_url: in place of the provider's, see `plano.provider.endpoints`.
+        apis: the dialects this server speaks, preferred first; () means as the provider's row says.
+        headers: names in lower case.
+    """
+
+    provider: Provider
+    model: str
+    name: str
+    default: bool = False
+    base_url: str | None = None
+    apis: tuple[Dialect, ...] = ()
+    key: Secret | None = None
+    passthrough_auth: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    host_header: str | None = None
+    proxy: str | None = None
+
+
+class ModelInfo(Struct, frozen=True):
+    """A line of `/v1/models`. `owner` is the provider's name; `target` is the `provider/model` that `id`
+    stands for."""
+
+    id: str
+    owner: str
+    target: str
+
+
+class ModelIndex:
+    """Every name that a request may give, and the target it means.
+
+    A name is looked for, in this order, among: aliases; `provider/model` of the entries; the entries' own
+    names; the prefixes of `provider/*` entries; bare ids of the entries; bare ids that the catalogue knows
+    of the providers with a wildcard. Within each, the entry configured first wins.
+
+    Args:
+        entries: in the order of the configuration.
+        aliases: alias to what it points at: another alias, or any other name.
+        cache: how many targets under wildcards are kept; names come from callers, so it has to be bounded.
+
+    Raises:
+        ConfigError: an alias points at nothing, or at itself by way of others; two default entries.
+    """
+
+    def __init__(self, entries: Sequence[Entry], aliases: Mapping[str, str] | None = None, *, cache: int = 1024):
+        aliases = aliases or {}
+        self._routes = [_Route(entry) for entry in entries]
+        self._wildcards: dict[str, _Route] = {}
+        self._under_wildcards: dict[str, Target] = {}
+        self._cache = cache
+        self._claims: dict[str, list[str]] = {}
+        self._names: dict[str, Target] = {}
+        self._add_entries()
+        self._default = self._find_default()
+        self._aliases = {alias: self._follow(alias, aliases) for alias in aliases}
+        self._names.update(self._aliases)
+
+    def resolve(self, name: str | None) -> Target:
+        """The target that `name` means; without a name, the default entry's.
+
+        Raises:
+            ModelNotFound: nothing of that name.
+            InvalidRequest: no name, and no entry is the default; `param` is `model`.
+        """
+        if not name:
+            if self._default is None:
+                raise InvalidRequest("You must provide a model parameter.", param="model")
+            return self._default
+        target = self._names.get(name)
+        return target if target is not None else self._wild(name)
+
+    def listing(self) -> list[ModelInfo]:
+        """What `/v1/models` shows, sorted by id: every configured `provider/model` and every alias. A wildcard
+        shows the models the catalogue knows, or itself where it knows none."""
+        found: dict[str, ModelInfo] = {}
+        for route in self._routes:
+            for model in route.known():
+                full = f"{route.entry.provider.name}/{model}"
+                found.setdefault(full, ModelInfo(full, route.entry.provider.name, full))
+        for alias, target in self._aliases.items():
+            found[alias] = ModelInfo(alias, target.provider.name, target.name)
+        return [found[name] for name in sorted(found)]
+
+    def aliases(self) -> Mapping[str, Target]:
+        """Every alias and what it means in the end."""
+        return dict(self._aliases)
+
+    def ambiguous(self) -> dict[str, list[str]]:
+        """Names that several entries answer to, each with those entries' names; the first one gets it."""
+        return {
+            name: claims
+            for name, claims in sorted(self._claims.items())
+            if len(claims) > 1 and name not in self._aliases
+        }
+
+    def _add_entries(self) -> None:
+        single = [route for route in self._routes if not route.wildcard]
+        wild = [route for route in self._routes if route.wildcard]
+        for route in wild:
+            self._wildcards.setdefault(route.entry.provider.name, route)
+        for route in single:
+            self._claim(f"{route.entry.provider.name}/{route.entry.model}", route, route.entry.model)
+        for route in single:
+            self._names.setdefault(route.entry.name, route.target(route.entry.model))
+        for route in single:
+            # A router's `openai/gpt-4o` must not catch what `openai/*` is there for.
+            if route.entry.model.partition("/")[0] not in self._wildcards or "/" not in route.entry.model:
+                self._claim(route.entry.model, route, route.entry.model)
+        for route in wild:
+            for model in route.entry.provider.models:
+                if f"{route.entry.provider.name}/{model}" not in self._names:
+                    self._claim(model, route, model)
+
+    def _claim(self, name: str, route: _Route, model: str) -> None:
+        self._claims.setdefault(name, []).append(route.entry.name)
+        if name not in self._names:
+            self._names[name] = route.target(model)
+
+    def _find_default(self) -> Target | None:
+        defaults = [route for route in self._routes if route.entry.default]
+        if len(defaults) > 1:
+            raise ConfigError(f"more than one entry is the default: {', '.join(r.entry.name for r in defaults)}")
+        return defaults[0].target(defaults[0].entry.model) if defaults else None
+
+    def _follow(self, alias: str, aliases: Mapping[str, str]) -> Target:
+        name, seen = alias, [alias]
+        while name in aliases:
+            name = aliases[name]
+            if name in seen:
+                raise ConfigError(f"alias `{alias}` leads back to itself: {' -> '.join([*seen, name])}")
+            seen.append(name)
+        try:
+            return self.resolve(name)
+        except (ModelNotFound, InvalidRequest):
+            raise ConfigError(f"alias `{alias}` points at `{name}`, which is no configured model") from None
+
+    def _wild(self, name: str) -> Target:
+        target = self._under_wildcards.get(name)
+        if target is not None:
+            return target
+        provider, _, model = name.partition("/")
+        route = self._wildcards.get(provider)
+        if route is None or not model or model == WILDCARD or len(name) > LONGEST_NAME or not name.isprintable():
+            raise ModelNotFound(name)
+        if len(self._under_wildcards) >= self._cache:
+            del self._under_wildcards[next(iter(self._under_wildcards))]
+        target = self._under_wildcards[name] = route.target(model)
+        return target
+
+
+class _Route:
+    """An entry with everything worked out that does not depend on the model."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.wildcard = entry.model == WILDCARD
+        self._urls: dict[tuple[Dialect, ...], Urls] = {}
+
+    def known(self) -> tuple[str, ...]:
+        if not self.wildcard:
+            return (self.entry.model,)
+        return self.entry.provider.models or (WILDCARD,)
+
+    def target(self, model: str) -> Target:
+        entry = self.entry
+        dialects = entry.apis or entry.provider.dialects(model)
+        return Target(
+            provider=entry.provider,
+            model=model,
+            name=f"{entry.provider.name}/{model}",
+            entry=entry.name,
+            dialects=dialects,
+            urls=with_model(self._urls_for(dialects), model),
+            key=entry.key,
+            passthrough_auth=entry.passthrough_auth,
+            headers=entry.headers,
+            host_header=entry.host_header,
+            max_tokens=entry.provider.most_tokens(model),
+            proxy=entry.proxy,
+        )
+
+    def _urls_for(self, dialects: tuple[Dialect, ...]) -> Urls:
+        urls = self._urls.get(dialects)
+        if urls is None:
+            urls = self._urls[dialects] = endpoints(self.entry.provider, dialects, self.entry.base_url)
+        return urls

@@ -1,0 +1,115 @@
+"""Anthropic, and what became of thinking budgets and sampling over its generations."""
+
+from __future__ import annotations
+
+import re
+
+from plano.conversation import Losses
+from plano.dialects.effort import effort_of
+from plano.provider import Fields, Provider
+from plano.providers.quirks import decoded, encoded, strip, strip_unless
+from plano.types import Dialect
+
+_FAMILY = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2}|preview)(?:-(\d{1,2})(?!\d))?")
+"""`claude-opus-4-7`, `claude-sonnet-5`, `claude-haiku-4-5-20251001`, `claude-mythos-preview`."""
+
+
+def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """What a generation no longer takes, in the words it takes now (Models, What's new, of each)."""
+    generation = _generation(model)
+    if generation is None:
+        return
+    family, version = generation
+    if version >= (4, 7):
+        _adaptive_thinking(model, fields, losses, always=_always_thinks(family, version))
+        strip_unless(
+            fields, {"temperature": 1, "top_p": 1, "top_k": None}, losses, f"{model} does not take it any more"
+        )
+    elif version >= (4, 1) and "temperature" in fields:
+        strip(fields, ("top_p",), losses, f"{model} takes temperature or top_p, not both")
+
+
+def _generation(model: str) -> tuple[str, tuple[int, int]] | None:
+    """Family and version; None for models of before this naming, which take everything."""
+    found = _FAMILY.match(model)
+    if found is None:
+        return None
+    family, major, minor = found.groups()
+    if major == "preview":
+        return family, (4, 7)
+    return family, (int(major), int(minor or 0))
+
+
+def _always_thinks(family: str, version: tuple[int, int]) -> bool:
+    return family in ("fable", "mythos") or (family == "opus" and version >= (5, 5))
+
+
+def _adaptive_thinking(model: str, fields: Fields, losses: Losses, *, always: bool) -> None:
+    """From 4.7 on `enabled` with a budget is a 400: the depth is said as an effort. The models that
+    always think refuse `disabled` as well: the least effort is the nearest they have."""
+    thinking = decoded(fields.get("thinking"))
+    if not isinstance(thinking, dict):
+        return
+    if thinking.get("type") == "enabled":
+        budget = thinking.pop("budget_tokens", None)
+        fields["thinking"] = encoded(thinking | {"type": "adaptive"})
+        if isinstance(budget, int):
+            _default_effort(fields, effort_of(budget).replace("minimal", "low").replace("none", "low"))
+    elif thinking.get("type") == "disabled" and always:
+        strip(fields, ("thinking",), losses, f"{model} always thinks")
+        _default_effort(fields, "low")
+
+
+def _default_effort(fields: Fields, effort: str) -> None:
+    config = decoded(fields.get("output_config"))
+    if not isinstance(config, dict):
+        config = {}
+    if config.get("effort") is None:
+        fields["output_config"] = encoded(config | {"effort": effort})
+
+
+ANTHROPIC = Provider(
+    name="anthropic",
+    base_url="https://api.anthropic.com",
+    paths={"messages": "/messages"},
+    count_tokens="/messages/count_tokens",
+    auth="x-api-key",
+    key_variable="ANTHROPIC_API_KEY",
+    prepare=prepare,
+    max_tokens={
+        "claude-3-": 4_096,
+        "claude-3-5-": 8_192,
+        "claude-3-7-": 64_000,
+        "claude-opus-4": 32_000,
+        "claude-opus-4-5": 64_000,
+        "claude-opus-4-6": 128_000,
+        "claude-opus-4-7": 128_000,
+        "claude-opus-4-8": 128_000,
+        "claude-sonnet-4": 64_000,
+        "claude-haiku-4": 64_000,
+        "claude-opus-5": 128_000,
+        "claude-sonnet-5": 128_000,
+        "claude-haiku-5": 128_000,
+        "claude-fable-5": 128_000,
+        "claude-mythos-": 128_000,
+    },
+    models=(
+        "claude-opus-5-5",
+        "claude-opus-5",
+        "claude-opus-4-8",
+        "claude-opus-4-7",
+        "claude-opus-4-6",
+        "claude-opus-4-5",
+        "claude-opus-4-1",
+        "claude-sonnet-5-5",
+        "claude-sonnet-5",
+        "claude-sonnet-4-6",
+        "claude-sonnet-4-5",
+        "claude-sonnet-4-0",
+        "claude-haiku-5-5",
+        "claude-haiku-4-5",
+        "claude-fable-5-2",
+        "claude-fable-5-1",
+        "claude-fable-5",
+    ),
+)

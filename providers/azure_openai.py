@@ -1,0 +1,53 @@
+"""Azure OpenAI: the same models behind two kinds of URL.
+
+`https://<resource>.openai.azure.com/openai/v1/...` is its v1 API: no api-version, the deployment is the `model`
+of the body. `.../openai/deployments/<deployment>/...?api-version=<date>` is the older one. An entry says which by
+its base URL: the older one where the path has `deployments` in it or the query has a dated `api-version`.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, parse_qs
+
+from msgspec.structs import replace
+
+from plano.provider import Provider
+from plano.providers.openai import prepare, served_over
+
+_UNDATED = ("v1", "preview", "latest")
+"""Values of `api-version` that belong to the v1 API."""
+
+
+def adapt(base: SplitResult) -> Provider:
+    """The row for this base URL."""
+    path = base.path.rstrip("/")
+    version = parse_qs(base.query).get("api-version", ["v1"])[0]
+    if path.endswith("/openai/v1") or ("/deployments" not in path and version in _UNDATED):
+        return AZURE_OPENAI
+    if path.rpartition("/")[0].endswith("/deployments"):
+        return _deployments("")
+    return _deployments("/deployments/{model}" if path in ("", "/openai") else "/{model}")
+
+
+def _deployments(deployment: str) -> Provider:
+    return replace(
+        AZURE_OPENAI,
+        prefix="/openai",
+        paths={"chat": f"{deployment}/chat/completions"},
+        narrow=None,
+        embeddings=f"{deployment}/embeddings",
+        query="api-version=2025-01-01-preview",
+    )
+
+
+AZURE_OPENAI = Provider(
+    name="azure_openai",
+    prefix="/openai/v1",
+    paths={"chat": "/chat/completions", "responses": "/responses"},
+    narrow=served_over,
+    adapt=adapt,
+    embeddings="/embeddings",
+    auth="api-key",
+    key_variable="AZURE_OPENAI_API_KEY",
+    prepare=prepare,
+)

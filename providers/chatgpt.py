@@ -1,0 +1,33 @@
+"""ChatGPT's own backend, for accounts with a subscription: the responses API, narrowed.
+
+Its key is the OAuth token of a signed-in account; `ChatGPT-Account-Id` and `originator` are an entry's `headers`.
+"""
+
+from __future__ import annotations
+
+from plano.conversation import Losses, refuse
+from plano.provider import Fields, Provider
+from plano.providers.quirks import decoded, encoded, strip
+from plano.types import Dialect
+
+
+def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """It streams always, keeps nothing, and lets nobody limit or steer the sampling.
+
+    Raises:
+        UnsupportedConversion: a reply that is not streamed was asked for.
+    """
+    if decoded(fields.get("stream")) is not True:
+        raise refuse("stream", "ChatGPT's backend only streams; ask with `stream: true`")
+    fields["store"] = encoded(False)
+    strip(fields, ("max_output_tokens", "temperature", "top_p"), losses, "ChatGPT's backend does not take it")
+
+
+CHATGPT = Provider(
+    name="chatgpt",
+    base_url="https://chatgpt.com",
+    prefix="/backend-api/codex",
+    paths={"responses": "/responses"},
+    key_variable="CHATGPT_ACCESS_TOKEN",
+    prepare=prepare,
+)

@@ -1,0 +1,26 @@
+"""Moonshot AI, whose kimi-k3 models set their sampling themselves."""
+
+from __future__ import annotations
+
+from plano.conversation import Losses
+from plano.provider import Fields, Provider
+from plano.providers.quirks import developer_as_system, strip
+from plano.types import Dialect
+
+_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+
+
+def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    developer_as_system(fields)
+    if model.startswith("kimi-k3"):
+        strip(fields, _SAMPLING, losses, f"{model} sets its sampling itself")
+
+
+MOONSHOTAI = Provider(
+    name="moonshotai",
+    base_url="https://api.moonshot.ai",
+    paths={"chat": "/chat/completions"},
+    key_variable="MOONSHOT_API_KEY",
+    prepare=prepare,
+    models=("kimi-k3", "kimi-k2.5", "kimi-k2-thinking", "kimi-k2-0905-preview", "kimi-latest"),
+)

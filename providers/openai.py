@@ -1,0 +1,108 @@
+"""OpenAI, and what its reasoning models refuse."""
+
+from __future__ import annotations
+
+import re
+
+from plano.conversation import Losses
+from plano.provider import Fields, Provider
+from plano.providers.quirks import decoded, rename, strip_unless
+from plano.types import Dialect
+
+_REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
+"""o1, o3, o4-mini ..., and from gpt-5 on all but `gpt-5-chat-latest` and its kind."""
+
+_RESPONSES_ONLY = re.compile(r"(o\d|gpt-[5-9]).*-(pro|codex|deep-research|cyber)|computer-use")
+"""Models that the model pages list under the responses API alone."""
+
+_BETTER_IN_RESPONSES = re.compile(r"gpt-(5\.[6-9]|[6-9])")
+"""Models whose chat API refuses function tools together with reasoning (`To use function tools, use
+/v1/responses or set reasoning_effort to 'none'`)."""
+
+_QUIET_BY_DEFAULT = re.compile(r"gpt-5\.[1-4]")
+"""Reasoning models that do not reason unless asked, and so take temperature and its kind until they are."""
+
+_SAMPLING: dict[str, float | None] = {
+    "temperature": 1,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logprobs": False,
+    "top_logprobs": None,
+    "logit_bias": None,
+}
+
+
+def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """Reasoning models: `max_tokens` under its new name, and no sampling while they reason."""
+    if not model.startswith(("gpt-", "o")) or _REASONING.match(model) is None:
+        return
+    if dialect == "chat":
+        rename(fields, "max_tokens", "max_completion_tokens")
+    if _reasons(dialect, model, fields):
+        strip_unless(fields, _SAMPLING, losses, f"{model} does not take it while it reasons")
+
+
+def served_over(model: str) -> tuple[Dialect, ...]:
+    """Chat first, as every client dialect can be said in it; responses first or alone where the model says so."""
+    if _RESPONSES_ONLY.match(model):
+        return ("responses",)
+    if _BETTER_IN_RESPONSES.match(model):
+        return ("responses", "chat")
+    return ("chat", "responses")
+
+
+def _reasons(dialect: Dialect, model: str, fields: Fields) -> bool:
+    if dialect == "chat":
+        effort = decoded(fields.get("reasoning_effort"))
+    else:
+        reasoning = decoded(fields.get("reasoning"))
+        effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
+    if effort is None:
+        return _QUIET_BY_DEFAULT.match(model) is None
+    return effort != "none"
+
+
+OPENAI = Provider(
+    name="openai",
+    base_url="https://api.openai.com",
+    paths={"chat": "/chat/completions", "responses": "/responses"},
+    narrow=served_over,
+    embeddings="/embeddings",
+    key_variable="OPENAI_API_KEY",
+    prepare=prepare,
+    models=(
+        "gpt-6.2-sol",
+        "gpt-6.2-astra",
+        "gpt-6.1-sol",
+        "gpt-6.1-terra",
+        "gpt-6-sol",
+        "gpt-6-luna",
+        "gpt-6-astra",
+        "gpt-5.6-sol",
+        "gpt-5.6-terra",
+        "gpt-5.6-luna",
+        "gpt-5.5",
+        "gpt-5.5-pro",
+        "gpt-5.4",
+        "gpt-5.4-mini",
+        "gpt-5.4-nano",
+        "gpt-5.2",
+        "gpt-5.2-pro",
+        "gpt-5.1",
+        "gpt-5",
+        "gpt-5-mini",
+        "gpt-5-nano",
+        "gpt-5-pro",
+        "gpt-5-codex",
+        "gpt-4.1",
+        "gpt-4.1-mini",
+        "gpt-4.1-nano",
+        "gpt-4o",
+        "gpt-4o-mini",
+        "o4-mini",
+        "o3",
+        "o3-mini",
+        "o1",
+    ),
+)
