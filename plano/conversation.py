@@ -57,8 +57,11 @@ class Citation(Struct, frozen=True, kw_only=True):
 
 
 class Text(_Part, frozen=True, kw_only=True):
+    """Text; `item_id` is the responses dialect's id of the message item it is in (`msg_…`)."""
+
     text: str
     citations: tuple[Citation, ...] = ()
+    item_id: str | None = None
 
 
 class Image(_Part, frozen=True, kw_only=True):
@@ -143,7 +146,10 @@ class RedactedThinking(_Part, frozen=True, kw_only=True):
 
 
 class Refusal(_Part, frozen=True, kw_only=True):
+    """What the model said instead of an answer; `item_id` as in Text."""
+
     text: str
+    item_id: str | None = None
 
 
 class Opaque(_Part, frozen=True, kw_only=True):
@@ -255,6 +261,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
         safety_identifier: OpenAI's successor of `user`; messages' `user_id` takes it when `user` is None.
         metadata: OpenAI's string map, as JSON.
         include_usage: chat `stream_options.include_usage`; the other dialects always send usage.
+        include_seals: responses `include` of `reasoning.encrypted_content`; the other dialects always send seals.
         store: whether the reply may be kept (chat and responses), None if not said.
     """
 
@@ -286,6 +293,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     stream: bool = False
     include_usage: bool = False
+    include_seals: bool = False
     extras: Extras = NO_EXTRAS
 
 
