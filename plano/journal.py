@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Literal, TypeAlias
 
@@ -21,6 +22,7 @@ class Journal:
     All times are `time.perf_counter()` seconds; None means that it did not happen.
 
     Attributes:
+        dialect: the client's.
         started: the request's head was read.
         sent: the last attempt was handed to the transport.
         answered: its reply's status and headers were there.
@@ -32,6 +34,7 @@ class Journal:
         attempts: how often an upstream was asked.
         losses: what could not be translated.
         bytes_in, bytes_out: of the bodies, on the client's side.
+        releases: what lets go of each upstream connection the request had.
         first, last: the first piece of the upstream's stream and its last few; frames are whole.
     """
 
@@ -40,6 +43,7 @@ class Journal:
         "attempts",
         "bytes_in",
         "bytes_out",
+        "dialect",
         "ended",
         "error",
         "finish",
@@ -49,6 +53,7 @@ class Journal:
         "last_piece",
         "losses",
         "outcome",
+        "releases",
         "sent",
         "started",
         "status",
@@ -57,7 +62,8 @@ class Journal:
         "waited",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect = "chat") -> None:
+        self.dialect: Dialect = dialect
         self.started = perf_counter()
         self.sent: float | None = None
         self.answered: float | None = None
@@ -75,5 +81,6 @@ class Journal:
         self.losses: tuple[Loss, ...] = ()
         self.bytes_in = 0
         self.bytes_out = 0
+        self.releases: list[Callable[[], Awaitable[None]]] = []
         self.first: bytes | None = None
         self.last: deque[bytes] = deque(maxlen=4)

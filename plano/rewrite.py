@@ -28,9 +28,10 @@ def rewrite_body(codec: Codec, body: bytes, fn: TextMap) -> bytes:
 class _Text:
     """One text as it grows: what was read and is not mapped yet, and all that was sent."""
 
-    __slots__ = ("frame", "held", "sent")
+    __slots__ = ("frame", "held", "key", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
         self.held = ""
         self.sent: list[str] = []
         self.frame: _Pending | None = None
@@ -77,6 +78,12 @@ class StreamRewriter:
             self._flush(text)
         return self._ready()
 
+    def _text(self, key: Hashable) -> _Text:
+        text = self._texts.get(key)
+        if text is None:
+            text = self._texts[key] = _Text(key)
+        return text
+
     def _take(self, block: bytes) -> None:
         frame = sse.parse(block)
         payload = _parsed(frame)
@@ -87,7 +94,7 @@ class StreamRewriter:
         pending = _Pending(frame.event, payload)
         self._queue.append(pending)
         for slot in slots:
-            text = self._texts.setdefault(slot.key, _Text())
+            text = self._text(slot.key)
             if slot.kind == "delta":
                 self._delta(text, slot, pending)
             else:
@@ -100,7 +107,7 @@ class StreamRewriter:
         slot.holder[slot.field] = ""
         ready, text.held = _split(self._fn, text.held, self._window)
         if text.frame is not None:
-            self._release(text, slot.key, ready)
+            self._release(text, ready)
         elif ready:
             slot.holder[slot.field] = ready
             text.sent.append(ready)
@@ -112,13 +119,12 @@ class StreamRewriter:
     def _flush(self, text: _Text) -> None:
         if text.frame is None:
             return
-        key = next(key for key, other in self._texts.items() if other is text)
         ready, text.held = self._fn(text.held), ""
-        self._release(text, key, ready)
+        self._release(text, ready)
 
-    def _release(self, text: _Text, key: Hashable, ready: str) -> None:
+    def _release(self, text: _Text, ready: str) -> None:
         assert text.frame is not None
-        slot = text.frame.slots.pop(key)
+        slot = text.frame.slots.pop(text.key)
         slot.holder[slot.field] += ready
         text.frame.waiting -= 1
         text.frame = None

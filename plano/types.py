@@ -54,23 +54,19 @@ class Secret:
 
 
 class Headers:
-    """Read-only view of ASGI headers; look-up ignores case, the first value wins.
+    """Read-only view of ASGI headers; look-up ignores case, and of equal names the last one counts."""
 
-    Built per request, so it keeps the list as it came and searches it: requests carry about ten
-    headers and one or two of them are asked for.
-    """
-
-    __slots__ = ("raw",)
+    __slots__ = ("_by_name", "raw")
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.raw: RawHeaders = raw if isinstance(raw, list) else list(raw)
+        self._by_name: dict[bytes, bytes] | None = None
 
     def get(self, name: str) -> str | None:
-        wanted = name.lower().encode("latin-1")
-        for key, value in self.raw:
-            if key == wanted:
-                return value.decode("latin-1")
-        return None
+        if self._by_name is None:
+            self._by_name = dict(self.raw)
+        value = self._by_name.get(name.lower().encode("latin-1"))
+        return value.decode("latin-1") if value is not None else None
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None

@@ -1,0 +1,27 @@
+"""From the name a client asked for to the target it means."""
+
+from __future__ import annotations
+
+from plano.errors import ModelNotFound
+from plano.models import ModelIndex
+from plano.pipeline import CallNext
+from plano.request import Request
+from plano.response import Response
+
+
+class Alias:
+    """Resolves aliases, `provider/model` names, bare names, wildcards and the default model.
+
+    Raises:
+        ModelNotFound: 404 in the client's dialect, for a name nobody has or this caller may not use.
+    """
+
+    def __init__(self, models: ModelIndex) -> None:
+        self._models = models
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        target = self._models.resolve(request.model)
+        caller = request.caller
+        if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
+            raise ModelNotFound(request.model or "")
+        return await call_next(request.replace(target=target))

@@ -1,0 +1,109 @@
+"""Client and upstream speak different dialects: everything is carried, reported as dropped, or refused."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from msgspec.structs import replace
+
+from plano.conversation import Losses
+from plano.dialects.seals import MARK
+from plano.errors import UnsupportedConversion, UpstreamError
+from plano.estimate import estimate_tokens
+from plano.pipeline import CallNext
+from plano.provider import Target
+from plano.request import Request
+from plano.response import Pieces, Response
+from plano.translate import StreamTranslator, Translator, translate_request
+from plano.types import Dialect
+from plano.upstream import new_id
+
+_MARK = MARK.encode()
+_DROPPED = b"x-plano-dropped"
+
+
+class Translation:
+    """Puts a request into a dialect that its target speaks, and the reply back into the client's.
+
+    A target that speaks the client's dialect gets the bytes as they came. Otherwise the conversation is
+    written anew; what the target's API cannot say is named in the `x-plano-dropped` response header, or,
+    for a strict request, refused.
+
+    Raises:
+        UnsupportedConversion: 400, before anything is sent.
+    """
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        target = request.require_target()
+        dialect = target.dialect_for(request.dialect)
+        if request.operation != "create":
+            return await _beside(request, target, call_next)
+        if dialect == request.dialect and _MARK not in request.raw:
+            return _reported(await call_next(request))
+        response = await call_next(_outgoing(request, target, dialect))
+        return _reported(_incoming(request, response))
+
+
+async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
+    """The calls beside the reply itself: forwarded where the target has them."""
+    if (request.dialect, request.operation) in target.urls:
+        return await call_next(request)
+    if request.operation == "count_tokens":
+        count = msgspec.json.encode({"input_tokens": estimate_tokens(request.conversation)})
+        headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
+        return Response(request, headers=headers, body=count)
+    raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
+
+
+def _outgoing(request: Request, target: Target, dialect: Dialect) -> Request:
+    conversation = replace(request.conversation, model=target.model)
+    if dialect == "messages" and conversation.max_tokens is None:
+        conversation = replace(conversation, max_tokens=target.max_tokens)
+    body, losses = translate_request(conversation, dialect, strict=request.strict)
+    request.journal.losses += tuple(losses)
+    return request.replace(dialect=dialect, raw=body, raw_model=target.model)
+
+
+def _incoming(request: Request, response: Response) -> Response:
+    """The reply in the client's dialect."""
+    translator = Translator(
+        response.dialect, request.dialect, request.conversation, fallback_id=new_id(), now=int(time.time())
+    )
+    if response.pieces is not None:
+        pieces = _translated(response.pieces, translator.stream(), translator.losses, request)
+        return response.translated(request, pieces=pieces)
+    assert response.body is not None
+    if not response.ok:
+        response = response.translated(request, body=translator.error(response.status, response.body))
+        response.set_header(b"content-type", b"application/json")
+        return response
+    body = translator.reply(response.body)
+    request.journal.losses += tuple(translator.losses)
+    request.journal.usage = translator.usage
+    return response.translated(request, body=body)
+
+
+async def _translated(pieces: Pieces, stream: StreamTranslator, losses: Losses, request: Request) -> Pieces:
+    """The stream in the client's dialect; one that breaks ends in that dialect's error event."""
+    journal = request.journal
+    try:
+        async for piece in pieces:
+            translated = stream.feed(piece)
+            if translated:
+                yield translated
+        translated = stream.finish()
+    except UpstreamError as error:
+        translated = stream.fail(error)
+    journal.losses += tuple(losses)
+    journal.error = stream.error
+    if translated:
+        yield translated
+
+
+def _reported(response: Response) -> Response:
+    """With the losses so far in a header; those of a stream come too late for it, and are only counted."""
+    losses = response.journal.losses
+    if losses:
+        response.headers.append((_DROPPED, ", ".join(loss.field for loss in losses).encode("latin-1", "replace")))
+    return response

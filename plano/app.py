@@ -1,0 +1,191 @@
+"""Plano: the ASGI application, and where its parts are put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.routing import Route, Router
+
+from plano import listing
+from plano.config import Config, load
+from plano.config.assemble import build_filters, build_models
+from plano.endpoints import Answer, Ask, CallerOf, guard, send_error
+from plano.errors import NotFound
+from plano.filters.alias import Alias
+from plano.filters.auth import Auth
+from plano.filters.translation import Translation
+from plano.models import ModelInfo
+from plano.pipeline import Filter, Link, fold, name_of
+from plano.provider import Operation, Target
+from plano.testing import FakeProvider
+from plano.transport import Sender
+from plano.types import Dialect, Headers, Receive, Scope, Send
+from plano.upstream import Upstream
+
+logger = logging.getLogger("plano")
+
+DEFAULT_ORDER = ("auth", "filters", "alias", "translation")
+"""The pipeline, outermost first. `filters` is where a user's own go, in the order they were given."""
+
+ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {
+    "/v1/chat/completions": ("chat", "create"),
+    "/v1/messages": ("messages", "create"),
+    "/v1/responses": ("responses", "create"),
+    "/v1/messages/count_tokens": ("messages", "count_tokens"),
+    "/v1/embeddings": ("chat", "embeddings"),
+}
+"""What each path that goes through the pipeline asks."""
+
+
+class Plano:
+    """An LLM gateway as an ASGI application.
+
+    Runs by itself, or mounted: `Mount("/llm", app=Plano("plano_config.yaml"))`. Connections open on first
+    use, so a host that runs no lifespan for mounted applications needs to do nothing; one that cares
+    awaits `aclose()`. Instances share nothing.
+
+    Args:
+        config: path of a `plano_config.yaml`, the same as a dictionary, or a loaded `Config`.
+        filters: filters of your own, outermost first, after those that the config names.
+        order: the pipeline; `filters` in it stands for your own.
+        caller: the host's own authentication, in place of the config's keys.
+        transport: sends everything to upstreams, in place of plano's own connections.
+
+    Attributes:
+        config: the configuration as loaded.
+        models: what names mean.
+        pipeline: the links, outermost first.
+
+    Raises:
+        ConfigError: the configuration cannot work; says all that is wrong with it.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | Config,
+        *,
+        filters: Sequence[Filter] = (),
+        order: Sequence[str] = DEFAULT_ORDER,
+        caller: CallerOf | None = None,
+        transport: Sender | None = None,
+    ) -> None:
+        self.config = config if isinstance(config, Config) else load(config)
+        self.models = build_models(self.config)
+        self._auth = Auth(() if caller is not None else self.config.callers)
+        self._senders = Senders(self.config, transport)
+        self.pipeline = self._links(order, filters)
+        upstream = Upstream(self._senders.sender_for, self.config.timeouts)
+        run = guard(fold(self.pipeline, upstream))
+        routes = [
+            *self._asking(run, caller),
+            *_both("/v1/models", Answer(self._list_models, "GET", "HEAD")),
+            Route("/v1/models/{id:path}", Answer(self._show_model, "GET", "HEAD")),
+            *_both("/healthz", Answer(lambda scope, headers: {"status": "ok"}, "GET", "HEAD")),
+            Route("/", Answer(lambda scope, headers: {"name": "plano", "apis": list(ASKED_AT)}, "GET", "HEAD")),
+        ]
+        self._router = Router(routes, default=_nowhere, redirect_slashes=False, lifespan=self._lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._router(scope, receive, send)
+
+    async def aclose(self) -> None:
+        """Close the connections to upstreams. A request after this opens new ones."""
+        await self._senders.aclose()
+
+    @asynccontextmanager
+    async def _lifespan(self, app: object) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await self.aclose()
+
+    def _links(self, order: Sequence[str], filters: Sequence[Filter]) -> list[Link]:
+        built_in = {
+            "auth": [Link("auth", self._auth)],
+            "filters": [*build_filters(self.config), *(Link(name_of(call), call) for call in filters)],
+            "alias": [Link("alias", Alias(self.models))],
+            "translation": [Link("translation", Translation())],
+        }
+        assert set(order) == set(built_in), f"the order must name {', '.join(built_in)}, each once"
+        return [link for name in order for link in built_in[name]]
+
+    def _asking(self, run: Any, caller: CallerOf | None) -> list[Route]:
+        limits = self.config.limits
+        return [
+            route
+            for path, (dialect, operation) in ASKED_AT.items()
+            for route in _both(
+                path,
+                Ask(
+                    dialect,
+                    operation,
+                    run,
+                    body_limit=limits.max_body_bytes,
+                    body_deadline=limits.body_seconds,
+                    strict=self.config.strict_translation,
+                    caller_of=caller,
+                ),
+            )
+        ]
+
+    def _list_models(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        models = self._visible(headers)
+        if "anthropic-version" in headers:
+            return listing.anthropic_list(models, dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))))
+        return listing.openai_list(models)
+
+    def _show_model(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        info = listing.find(self._visible(headers), scope["path_params"]["id"].rstrip("/"))
+        return listing.anthropic_model(info) if "anthropic-version" in headers else listing.openai_model(info)
+
+    def _visible(self, headers: Headers) -> list[ModelInfo]:
+        caller = self._auth.caller(headers)
+        return [info for info in self.models.listing() if caller.may_use(info.id) or caller.may_use(info.target)]
+
+
+class Senders:
+    """The transport of each target: one pool for all of them, others for entries behind a proxy, and the
+    demo provider in this process. Made on first use."""
+
+    def __init__(self, config: Config, override: Sender | None) -> None:
+        self._config = config
+        self._override = override
+        self._made: dict[str, Sender] = {}
+
+    def sender_for(self, target: Target) -> Sender:
+        if self._override is not None:
+            return self._override
+        if target.provider.name == "demo":
+            return self._sender("demo", FakeProvider)
+        if target.proxy is not None:
+            proxy = target.proxy
+            return self._sender(f"proxy {proxy}", lambda: proxied(proxy, self._config.tls))
+        return self._sender("direct", lambda: direct(self._config.tls))
+
+    async def aclose(self) -> None:
+        made, self._made = self._made, {}
+        for sender in made.values():
+            await sender.aclose()
+
+    def _sender(self, key: str, make: Callable[[], Sender]) -> Sender:
+        sender = self._made.get(key)
+        if sender is None:
+            sender = self._made[key] = make()
+        return sender
+
+
+def _both(path: str, endpoint: object) -> list[Route]:
+    """The path with and without a trailing slash: a redirect would lose the body with some clients."""
+    return [Route(path, endpoint), Route(path + "/", endpoint)]
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    await send_error(scope, Headers(scope["headers"]), NotFound(f"There is nothing at {scope['path'][:200]}."), send)

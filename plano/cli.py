@@ -1,0 +1,213 @@
+"""The command line: `plano up`, `plano check`, `plano models`."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from plano.app import Plano
+from plano.config import Config, from_environment, load
+from plano.config.report import describe
+from plano.errors import ConfigError
+from plano.version import VERSION
+
+USUAL_NAMES = ("plano_config.yaml", "config.yaml")
+GRACE_SECONDS = 30
+"""How long running requests may take to end once the server was asked to stop."""
+
+_CONFIG_VARIABLE = "PLANO_CONFIG"
+_OLLAMA = ("127.0.0.1", 11434)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="plano")
+def main() -> None:
+    """plano: an LLM gateway. OpenAI's and Anthropic's APIs in front, any provider behind."""
+
+
+@main.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--host", help="Address to listen on.  [default: the config's, else 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port.  [default: the config's, else 12000]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What is logged.  [default: the config's, else info]",
+)
+def up(config: Path | None, host: str | None, port: int | None, workers: int, log_level: str | None) -> None:
+    """Run the gateway in the foreground.
+
+    Without CONFIG: plano_config.yaml, else config.yaml in the working directory, else what the environment
+    offers: each provider whose usual key variable is set, an Ollama that answers, and the demo provider.
+    """
+    path = find_config(config)
+    try:
+        loaded = load_config(path)
+        application = Plano(loaded)
+    except ConfigError as error:
+        fail(error)
+    level = log_level or loaded.log_level
+    logging.basicConfig(level=level.upper(), format="%(levelname)-8s %(message)s", stream=sys.stderr)
+    host = host or loaded.listener.address
+    warn_if_open(host, loaded)
+    serve(application, path, host, loaded.listener.port if port is None else port, workers, level)
+
+
+@main.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+def check(config: Path | None) -> None:
+    """Say what is wrong with CONFIG, or what it would do.
+
+    Exit status: 0 if it works, 1 if it does not.
+    """
+    path = find_config(config)
+    try:
+        loaded = load_config(path)
+        application = Plano(loaded)
+    except ConfigError as error:
+        fail(error)
+    click.echo(describe(loaded, application.models, [link.name for link in application.pipeline]))
+
+
+@main.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+def models(config: Path | None) -> None:
+    """List the names that requests may give, one a line: name, tab, target."""
+    try:
+        application = Plano(load_config(find_config(config)))
+    except ConfigError as error:
+        fail(error)
+    for info in application.models.listing():
+        click.echo(f"{info.id}\t{info.target}")
+
+
+def find_config(given: Path | None) -> Path | None:
+    """The configuration's file: the one given, else the first usual name there is, else None."""
+    if given is not None:
+        return given
+    return next((path for name in USUAL_NAMES if (path := Path(name)).is_file()), None)
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration in a file, or, without one, what the environment offers.
+
+    Raises:
+        ConfigError: it cannot work, or there is no such file.
+    """
+    if path is None:
+        return from_environment(os.environ, ollama_answers=_answers(_OLLAMA))
+    return load(path)
+
+
+def create() -> Plano:
+    """The application of a worker process, which finds its configuration where `plano up` left word of it."""
+    path = os.environ.get(_CONFIG_VARIABLE)
+    return Plano(load_config(Path(path) if path else None))
+
+
+def fail(error: ConfigError) -> NoReturn:
+    """Print what is wrong, one line each, and exit with status 1."""
+    for problem in error.problems:
+        click.echo(f"error: {problem}", err=True)
+    sys.exit(1)
+
+
+def warn_if_open(host: str, config: Config) -> None:
+    """Anybody who reaches an address other than loopback can spend the keys in the configuration."""
+    if config.callers or _is_loopback(host):
+        return
+    rule = "!" * 78
+    click.echo(
+        f"{rule}\nWARNING: listening on {host} without any caller keys. Anybody who can reach this address\n"
+        f"can use your providers' keys. Configure `auth: {{keys: [...]}}`, or listen on 127.0.0.1.\n{rule}",
+        err=True,
+    )
+
+
+def welcome(application: Plano, host: str, port: int) -> str:
+    """Where it listens, which models it serves, and a request to try."""
+    names = [info.id for info in application.models.listing()]
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    at = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+    url = f"http://{f'[{at}]' if ':' in at else at}:{port}"
+    model = next((name for name in names if not name.endswith("*")), "openai/gpt-4o")
+    return (
+        f"plano {VERSION} listens on {url}\n"
+        f"models: {shown or 'none'}\n"
+        f"try:    curl {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
+        f'          -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\''
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does, which with `--port 0` nobody knows before."""
+
+    def __init__(self, config: uvicorn.Config, application: Plano) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            bound = self.servers[0].sockets[0].getsockname()
+            click.echo(welcome(self._application, self.config.host, bound[1]))
+
+
+def serve(application: Plano, path: Path | None, host: str, port: int, workers: int, level: str) -> None:
+    """Serve until asked to stop; running requests may then end, within `GRACE_SECONDS`."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal once more when it is done; stopping when asked to is a success.
+        signal.signal(number, _stopped)
+    if path is not None:
+        os.environ[_CONFIG_VARIABLE] = str(path.resolve())
+    config = uvicorn.Config(
+        application if workers == 1 else "plano.cli:create",
+        factory=workers > 1,
+        host=host,
+        port=port,
+        workers=workers,
+        log_level=level,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    if workers == 1:
+        _Server(config, application).run()
+        return
+    click.echo(welcome(application, host, port))
+    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
+
+
+def _stopped(number: int, frame: FrameType | None) -> None:
+    """What SIGTERM and SIGINT do outside the server's own time: nothing."""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=0.2):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,134 @@
+"""The edge: reading a request's body within bounds, and noticing when a client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+from msgspec import Struct
+
+from plano.dialects import reading
+from plano.errors import BodyTimeout, InvalidRequest, TooLarge
+from plano.types import Headers, Receive
+
+
+logger = logging.getLogger("plano")
+
+
+class ClientLeft(Exception):
+    """The client closed the connection; there is nobody to answer."""
+
+
+class Peek(Struct, frozen=True, gc=False):
+    """What is read of every body before anything else is."""
+
+    model: str | None = None
+    stream: bool | None = None
+
+
+_peek = msgspec.json.Decoder(Peek)
+
+
+def peek(body: bytes) -> Peek:
+    """Model and stream flag of a body of any dialect.
+
+    Raises:
+        InvalidRequest: it is not a JSON object in UTF-8, or one of the two is of the wrong type.
+    """
+    found = reading.request(_peek, body)
+    if not body.isascii():  # what the decoder skips it does not check
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"The request body is not valid UTF-8: {error.reason} at byte {error.start}.") from None
+    return found
+
+
+async def read_body(receive: Receive, headers: Headers, *, limit: int, deadline: float) -> bytes:
+    """The whole body.
+
+    Args:
+        limit: bytes.
+        deadline: seconds for all of it to arrive.
+
+    Raises:
+        TooLarge: it is longer than `limit`, or says that it will be.
+        BodyTimeout: it did not arrive in time.
+        ClientLeft: the client left before it was complete.
+    """
+    announced = headers.get("content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(deadline):
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                body: bytes = message.get("body", b"")
+                if len(body) > limit:
+                    raise _too_large(limit)
+                return body
+            return await _read_on(receive, message, limit)
+    except TimeoutError:
+        raise BodyTimeout(f"The request body did not arrive within {deadline:g} seconds.") from None
+
+
+async def _read_on(receive: Receive, message: object, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        assert isinstance(message, dict)
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request body is larger than the limit of {limit} bytes.")
+
+
+class Departure:
+    """Cancels the task that answers when its client leaves.
+
+    Most replies are over before anybody could leave, so a timer comes first, and only then a task that
+    waits for the server to say `http.disconnect`.
+    """
+
+    __slots__ = ("_receive", "_task", "_timer", "_waiter", "happened")
+
+    def __init__(self, receive: Receive, *, patience: float = 0.1) -> None:
+        self.happened = False
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._waiter: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(patience, self._start)
+
+    async def stop(self) -> None:
+        """Watch no longer. A cancellation that is still on its way is taken here, and disturbs nobody."""
+        self._timer.cancel()
+        if self._waiter is not None:
+            self._waiter.cancel()
+        if self.happened and self._task is not None:
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                logger.debug("the client left when its reply was over")
+            self._task.uncancel()
+
+    def _start(self) -> None:
+        self._waiter = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                break
+        self.happened = True
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,63 @@
+"""A pipeline: filters folded, once, into one callable."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from plano.errors import ConfigError, FilterError, PlanoError
+from plano.request import Request
+from plano.response import Response
+
+CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class Filter(Protocol):
+    """Anything that can be called like this: a function, or an instance with `__call__`.
+
+    It may change the request before `await call_next(request)`, the response after it, answer by itself
+    without calling on, or call on more than once. Below it, everything runs once for each call.
+    """
+
+    def __call__(self, request: Request, call_next: CallNext, /) -> Awaitable[Response]: ...
+
+
+class Link(NamedTuple):
+    """A filter and the name that errors and `plano check` call it."""
+
+    name: str
+    filter: Filter
+
+
+def fold(links: Sequence[Link], last: CallNext) -> CallNext:
+    """One callable of a list of filters, outermost first, and the link that ends them.
+
+    Raises:
+        ConfigError: an entry is not callable.
+    """
+    chain = last
+    for link in reversed(links):
+        if not callable(link.filter):
+            raise ConfigError(f"filter `{link.name}`: {link.filter!r} is not callable; pass a function or an instance")
+        chain = _link(link.name, link.filter, chain)
+    return chain
+
+
+def _link(name: str, call: Filter, call_next: CallNext) -> CallNext:
+    async def linked(request: Request) -> Response:
+        try:
+            response = await call(request, call_next)
+        except PlanoError:
+            raise
+        except Exception as error:
+            raise FilterError(name) from error
+        if not isinstance(response, Response):
+            raise FilterError(name) from TypeError(f"it returned {type(response).__name__}, not a Response")
+        return response
+
+    return linked
+
+
+def name_of(call: object) -> str:
+    """What a filter without a configured name is called: its function's or class's name."""
+    return getattr(call, "__name__", None) or type(call).__name__

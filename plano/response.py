@@ -1,0 +1,254 @@
+"""A response as filters see it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeAlias, TypeVar
+
+from plano import sse
+from plano.assembly import ReplyBuilder, events_of
+from plano.conversation import Event, Reply, Usage
+from plano.dialects import CODECS
+from plano.dialects.codec import Codec
+from plano.errors import MethodNotAllowed, PlanoError
+from plano.journal import Journal
+from plano.request import Request
+from plano.rewrite import StreamRewriter, TextMap, rewrite_body
+from plano.types import Dialect, RawHeaders
+
+T = TypeVar("T")
+
+Pieces: TypeAlias = AsyncIterator[bytes]
+"""A streamed body. Each piece holds whole SSE frames. A stream that breaks raises a PlanoError."""
+
+OnClose: TypeAlias = Callable[[], Awaitable[None] | None]
+
+
+class _Life:
+    """What a response and all that were derived from it share: how to let go, and who wants to know."""
+
+    __slots__ = ("closed", "closers", "release")
+
+    def __init__(self, release: Callable[[], Awaitable[None]] | None) -> None:
+        self.release = release
+        self.closers: list[OnClose] = []
+        self.closed = False
+
+
+class Response:
+    """What goes back: a status, headers, and either a body or a stream of pieces.
+
+    Attributes:
+        request: what this answers, in the dialect that this response is written in.
+        status: HTTP status.
+        headers: lower-case names; may be appended to. Neither length nor transfer headers: the sender writes those.
+        body: the body's bytes, or None for a stream.
+        pieces: the stream, or None.
+    """
+
+    __slots__ = ("_life", "_reply", "body", "headers", "pieces", "request", "status")
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        status: int = 200,
+        headers: RawHeaders | None = None,
+        body: bytes | None = None,
+        pieces: Pieces | None = None,
+        release: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        assert (body is None) != (pieces is None), "a response has either a body or pieces"
+        self.request = request
+        self.status = status
+        self.headers: RawHeaders = headers if headers is not None else []
+        self.body = body
+        self.pieces = pieces
+        self._life = _Life(release)
+        self._reply: Reply | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.request.dialect
+
+    @property
+    def journal(self) -> Journal:
+        return self.request.journal
+
+    @property
+    def ok(self) -> bool:
+        """Whether this is a model's reply, and not an error or the answer to another operation."""
+        return self.status < 400 and self.request.operation == "create"
+
+    @property
+    def reply(self) -> Reply | None:
+        """The reply in the neutral model, decoded on first use; None for errors and for streams
+        (`await response.read()` waits for those, `response.events()` follows them)."""
+        if self._reply is None and self.body is not None and self.ok:
+            self._reply = self._codec.read_reply(self.body)
+        return self._reply
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens used, as far as the upstream has said so; of a stream that is mostly at its end."""
+        journal = self.journal
+        if journal.usage is None and self.ok:
+            if self.body is not None:
+                journal.usage = self._codec.peek_usage(self.body)
+            elif journal.first is not None and journal.upstream_dialect is not None:
+                end = CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last)
+                journal.usage, journal.finish = end.usage, end.finish
+        return journal.usage
+
+    def events(self) -> AsyncIterator[Event]:
+        """The reply step by step, streamed or not. Consumes the stream: answer with `with_events(...)`."""
+        if self.pieces is None:
+            reply = self.reply
+            assert reply is not None, "an error has no events; look at response.ok first"
+            return _each(events_of(reply))
+        return _read_events(self._codec, self.pieces)
+
+    def with_events(self, events: AsyncIterator[Event]) -> Response:
+        """A streamed response of these events, written in the dialect at hand."""
+        writer = self._codec.stream_writer(self.request.conversation)
+
+        async def pieces() -> Pieces:
+            async for event in events:
+                for frame in writer.feed(event):
+                    yield frame
+            for frame in writer.finish():
+                yield frame
+
+        return self.with_pieces(pieces())
+
+    async def read(self) -> Reply:
+        """The complete reply. A stream is read to its end and kept, so that it can still be sent.
+
+        Raises:
+            PlanoError: the stream broke.
+        """
+        if self.pieces is None:
+            reply = self.reply
+            assert reply is not None, "an error has no reply; look at response.ok first"
+            return reply
+        kept = [piece async for piece in self.pieces]
+        self.pieces = _each(kept)
+        builder = ReplyBuilder()
+        async for event in _read_events(self._codec, _each(kept)):
+            builder.feed(event)
+        self._reply = builder.reply()
+        return self._reply
+
+    def map_text(self, fn: TextMap) -> Response:
+        """With `fn` applied to the text the model wrote, piece by piece as it comes: for what never
+        spans pieces. Thinking, refusals and tool calls are left alone."""
+        return self.rewrite_text(fn, window=0)
+
+    def rewrite_text(self, fn: TextMap, *, window: int) -> Response:
+        """With `fn` applied to the text the model wrote, streamed or not, in any dialect.
+
+        Of a stream up to `window` characters are held back, so that `fn` sees across pieces whatever is no
+        longer than that. Every character goes through `fn` exactly once.
+        """
+        if not self.ok:
+            return self
+        if self.pieces is None:
+            assert self.body is not None
+            return self.with_body(rewrite_body(self._codec, self.body, fn))
+        return self.with_pieces(_rewritten(self.pieces, StreamRewriter(self._codec, fn, window)))
+
+    def set_header(self, name: bytes, value: bytes) -> None:
+        """Replace the header `name` (lower case), or add it."""
+        self.headers = [*(header for header in self.headers if header[0] != name), (name, value)]
+
+    def with_body(self, body: bytes) -> Response:
+        return self._derive(body=body, pieces=None)
+
+    def with_pieces(self, pieces: Pieces) -> Response:
+        """This response with another stream, most often one that reads from `response.pieces`."""
+        return self._derive(body=None, pieces=pieces)
+
+    def on_close(self, fn: OnClose) -> None:
+        """Call `fn` once when this response is over: sent, broken, or the client gone. `response.usage` and
+        `response.journal` are final by then. `fn` may be a coroutine function; it must not raise."""
+        self._life.closers.append(fn)
+
+    async def aclose(self) -> None:
+        """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try
+        again say, calls this; for the response that is sent plano does."""
+        life = self._life
+        if life.closed:
+            return
+        life.closed = True
+        try:
+            if isinstance(self.pieces, AsyncGenerator):
+                await self.pieces.aclose()
+            if life.release is not None:
+                await life.release()
+        finally:
+            for fn in life.closers:
+                awaitable = fn()
+                if inspect.isawaitable(awaitable):
+                    await awaitable
+
+    @property
+    def _codec(self) -> Codec:
+        return CODECS[self.request.dialect]
+
+    def _derive(
+        self, *, body: bytes | None, pieces: Pieces | None, request: Request | None = None, status: int | None = None
+    ) -> Response:
+        other = Response(
+            request if request is not None else self.request,
+            status=status if status is not None else self.status,
+            headers=self.headers,
+            body=body,
+            pieces=pieces,
+        )
+        other._life = self._life
+        return other
+
+    def translated(self, request: Request, *, body: bytes | None = None, pieces: Pieces | None = None) -> Response:
+        """This response in the dialect of `request`: with other contents, but the same upstream behind."""
+        return self._derive(body=body, pieces=pieces, request=request)
+
+
+def error_response(request: Request, error: PlanoError, *, headers: RawHeaders | None = None) -> Response:
+    """An error as the response a client of the request's dialect expects."""
+    headers = [] if headers is None else headers
+    headers.append((b"content-type", b"application/json"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allow.encode()))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+    return Response(request, status=error.status, headers=headers, body=CODECS[request.dialect].write_error(error))
+
+
+async def _each(items: Iterable[T]) -> AsyncIterator[T]:
+    for item in items:
+        yield item
+
+
+async def _read_events(codec: Codec, pieces: Pieces) -> AsyncIterator[Event]:
+    reader = codec.stream_reader()
+    async for piece in pieces:
+        for frame in sse.frames(piece):
+            for event in reader.feed(frame):
+                yield event
+    for event in reader.finish():
+        yield event
+
+
+async def _rewritten(pieces: Pieces, rewriter: StreamRewriter) -> Pieces:
+    try:
+        async for piece in pieces:
+            ready = rewriter.feed(piece)
+            if ready:
+                yield ready
+    except PlanoError:  # what was held back goes out before the error does
+        yield rewriter.finish()
+        raise
+    rest = rewriter.finish()
+    if rest:
+        yield rest

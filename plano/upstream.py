@@ -1,0 +1,310 @@
+"""The last link: sends a request to its target and wraps what comes back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from time import perf_counter
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.conversation import Losses
+from plano.dialects import CODECS, reading
+from plano.errors import UpstreamProtocolError, UpstreamRefusedKey
+from plano.provider import Fields, Operation, Target
+from plano.request import Request
+from plano.response import Pieces, Response
+from plano.sse import Aligner
+from plano.translate import Translator, refuse_losses
+from plano.transport import Exchange, Outgoing, Sender, Timeouts
+from plano.types import Dialect, Headers, RawHeaders
+
+MAX_REPLY = 64 * 1024 * 1024
+"""Bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
+
+_FORWARDED = frozenset(
+    {b"anthropic-beta", b"anthropic-version", b"idempotency-key", b"openai-beta", b"traceparent", b"tracestate"}
+)
+"""Request headers that go on to an upstream of the client's own dialect."""
+
+_FORWARDED_ANYWAY = frozenset({b"idempotency-key", b"traceparent", b"tracestate"})
+
+_WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"chatgpt-account-id", b"originator"})
+"""Headers that say on whose behalf; they go on only with the caller's own credential."""
+
+_RETURNED = frozenset(
+    {
+        b"content-type",
+        b"openai-model",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"request-id",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-request-id",
+        b"x-should-retry",
+    }
+)
+_RETURNED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+_ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
+
+_fields = msgspec.json.Decoder(Fields)
+_encode = msgspec.json.Encoder().encode
+
+
+class Upstream:
+    """Sends to whatever target a request resolved to.
+
+    Args:
+        sender_for: the transport of a target; asked once for each.
+        timeouts: seconds; `first_byte` and `idle` are the listener's `timeout`.
+    """
+
+    def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts) -> None:
+        self._sender_for = sender_for
+        self._timeouts = timeouts
+        self._routes: OrderedDict[tuple[str, str, Dialect], _Route] = OrderedDict()
+
+    async def __call__(self, request: Request) -> Response:
+        """Ask the target.
+
+        Raises:
+            UpstreamError: no answer was had, or none that can be used. The upstream's own errors come back
+                as responses, except that its key was refused.
+        """
+        target, journal = request.require_target(), request.journal
+        route = self._route(target, request.dialect)
+        outgoing = Outgoing(
+            url=target.urls[request.dialect, request.operation],
+            headers=route.headers + _forwarded(request, target),
+            body=self._body(request, target),
+            timeouts=self._timeouts,
+        )
+        journal.attempts += 1
+        journal.upstream_dialect = request.dialect
+        journal.first = None
+        journal.last.clear()
+        journal.sent = perf_counter()
+        try:
+            exchange = await route.sender.send(outgoing)
+        finally:
+            journal.answered = perf_counter()
+            journal.waited += journal.answered - journal.sent
+        journal.releases.append(exchange.aclose)
+        return await self._response(request, target, exchange)
+
+    def _route(self, target: Target, dialect: Dialect) -> _Route:
+        key = (target.entry, target.name, dialect)
+        route = self._routes.get(key)
+        if route is None:
+            route = self._routes[key] = _Route(self._sender_for(target), _own_headers(target, dialect))
+            if len(self._routes) > 1000:  # models under a wildcard are as many as callers make up
+                self._routes.popitem(last=False)
+        return route
+
+    def _body(self, request: Request, target: Target) -> bytes:
+        """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
+        prepare = target.provider.prepare
+        if request.edited is None and request.raw_model == target.model and prepare is None:
+            return request.raw
+        fields = _fields.decode(request.body)
+        fields["model"] = Raw(_encode(target.model))
+        if prepare is not None and request.operation == "create":
+            losses = Losses()
+            prepare(request.dialect, target.model, fields, losses)
+            if len(losses):
+                if request.strict:
+                    refuse_losses(losses, request.dialect)
+                request.journal.losses += tuple(losses)
+        return _encode(fields)
+
+    async def _response(self, request: Request, target: Target, exchange: Exchange) -> Response:
+        if exchange.status >= 400:
+            return await self._error(request, target, exchange)
+        content_type = _content_type(exchange.headers)
+        if exchange.status >= 300 or not _readable(content_type):
+            raise UpstreamProtocolError(
+                f"The upstream answered {target.name} with status {exchange.status} and content type "
+                f"`{content_type or 'none'}`, which is not a reply."
+            )
+        headers = _returned(exchange.headers)
+        if "event-stream" in content_type or (request.stream and "json" not in content_type):
+            pieces = _pieces(request, exchange)
+            if request.stream:
+                return Response(request, headers=headers, pieces=pieces, release=exchange.aclose)
+            body = _translator(request).reply_of(b"".join([piece async for piece in pieces]))
+            return Response(request, headers=_as_type(headers, b"application/json"), body=body, release=exchange.aclose)
+        body = await exchange.read(MAX_REPLY)
+        journal = request.journal
+        journal.last_piece = perf_counter()
+        journal.waited += journal.last_piece - (journal.answered or journal.last_piece)
+        _expect_reply(request, body)
+        if request.stream:
+            stream = _translator(request).stream_of(body)
+            headers = _as_type(headers, b"text/event-stream")
+            return Response(request, headers=headers, pieces=_one(stream), release=exchange.aclose)
+        return Response(request, headers=headers, body=body, release=exchange.aclose)
+
+    async def _error(self, request: Request, target: Target, exchange: Exchange) -> Response:
+        body = await exchange.read(MAX_REPLY)
+        if exchange.status in (401, 403) and not target.passthrough_auth:
+            said = CODECS[request.dialect].read_error(exchange.status, body)
+            raise UpstreamRefusedKey(
+                f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
+                f"(status {exchange.status}). The gateway's configuration must be mended, not your request."
+            ) from said
+        return Response(
+            request, status=exchange.status, headers=_returned(exchange.headers), body=body, release=exchange.aclose
+        )
+
+
+class _Route:
+    """What stays the same for every request to one target in one dialect."""
+
+    __slots__ = ("headers", "sender")
+
+    def __init__(self, sender: Sender, headers: RawHeaders) -> None:
+        self.sender = sender
+        self.headers = headers
+
+
+def _own_headers(target: Target, dialect: Dialect) -> RawHeaders:
+    headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}
+    headers["user-agent"] = "plano"
+    headers |= {name.lower(): value for name, value in target.provider.headers.items()}
+    if target.key is not None and not target.passthrough_auth:
+        headers |= _credential(target, dialect, target.key.reveal())
+    headers |= {name.lower(): value for name, value in target.headers}
+    if target.host_header is not None:
+        headers["host"] = target.host_header
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _credential(target: Target, dialect: Dialect, key: str) -> dict[str, str]:
+    style = target.provider.messages_auth if dialect == "messages" else target.provider.auth
+    if style in ("x-api-key", "api-key"):
+        return {style: key}
+    return {"authorization": f"Bearer {key}"}
+
+
+def _forwarded(request: Request, target: Target) -> RawHeaders:
+    """What goes on of the client's headers, by allowlist; its key only where the entry says so."""
+    native = request.journal.dialect == request.dialect
+    allowed = _FORWARDED if native else _FORWARDED_ANYWAY
+    if target.passthrough_auth:
+        allowed |= _WITH_OWN_CREDENTIAL
+    headers = [header for header in request.headers.raw if header[0] in allowed]
+    if request.dialect == "messages" and not any(name == b"anthropic-version" for name, _ in headers):
+        headers.append(_ANTHROPIC_VERSION)
+    if request.id:
+        headers.append((b"x-request-id", request.id.encode("latin-1")))
+    if target.passthrough_auth:
+        key = credential_of(request.headers)
+        if key is not None:
+            headers += [(n.encode(), v.encode("latin-1")) for n, v in _credential(target, request.dialect, key).items()]
+    return headers
+
+
+def credential_of(headers: Headers) -> str | None:
+    """The key a client sent, as `Authorization: Bearer`, or as `x-api-key` or `api-key`; None without one."""
+    bearer = headers.get("authorization")
+    if bearer is not None and bearer[:7].lower() == "bearer ":
+        return bearer[7:].strip()
+    return headers.get("x-api-key") or headers.get("api-key")
+
+
+def _content_type(headers: RawHeaders) -> str:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.decode("latin-1").lower()
+    return ""
+
+
+def _readable(content_type: str) -> bool:
+    """Whether it may be a reply; servers that say nothing, or text/plain, are believed to send what was asked."""
+    return "html" not in content_type and "xml" not in content_type
+
+
+def _returned(headers: RawHeaders) -> RawHeaders:
+    """What comes back of the upstream's headers, by allowlist."""
+    return [header for header in headers if header[0] in _RETURNED or header[0].startswith(_RETURNED_PREFIXES)]
+
+
+class _Kinds(Struct):
+    """The keys that tell one kind of reply from another, and from an error in a 200."""
+
+    choices: Raw | None = None
+    content: Raw | None = None
+    output: Raw | None = None
+    data: Raw | None = None
+    input_tokens: int | None = None
+
+
+_kinds = msgspec.json.Decoder(_Kinds)
+_ESSENTIAL: dict[tuple[Dialect, Operation], str] = {
+    ("chat", "create"): "choices",
+    ("messages", "create"): "content",
+    ("responses", "create"): "output",
+    ("chat", "embeddings"): "data",
+    ("messages", "count_tokens"): "input_tokens",
+}
+
+
+def _expect_reply(request: Request, body: bytes) -> None:
+    """Raise for a 200 that is no reply: the upstream's error where it says one, UpstreamProtocolError else."""
+    kinds = reading.upstream(_kinds, body)
+    if getattr(kinds, _ESSENTIAL[request.dialect, request.operation]) is None:
+        if b'"error"' in body:
+            raise CODECS[request.dialect].read_error(502, body)
+        raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
+
+
+def _translator(request: Request) -> Translator:
+    """For a reply that came streamed and should not, or the other way round."""
+    dialect = request.dialect
+    return Translator(dialect, dialect, request.conversation, fallback_id=new_id(), now=int(time.time()))
+
+
+def new_id() -> str:
+    """An id for a reply whose upstream gave none; the dialect puts its prefix before it."""
+    return os.urandom(12).hex()
+
+
+def _as_type(headers: RawHeaders, content_type: bytes) -> RawHeaders:
+    return [*(header for header in headers if header[0] != b"content-type"), (b"content-type", content_type)]
+
+
+async def _one(piece: bytes) -> Pieces:
+    yield piece
+
+
+async def _pieces(request: Request, exchange: Exchange) -> Pieces:
+    """The stream in pieces of whole frames, watched for its end and for what it says of usage.
+
+    Raises:
+        UpstreamError: it broke, or ended before its dialect's end. The last piece may then be missing.
+    """
+    journal, aligner = request.journal, Aligner()
+    last = journal.last
+    async for chunk in exchange:
+        piece = aligner.feed(chunk)
+        if piece:
+            if journal.first is None:
+                journal.first = piece
+                journal.first_piece = perf_counter()
+            last.append(piece)
+            yield piece
+    rest = aligner.finish()
+    if rest:
+        journal.first = journal.first or rest
+        last.append(rest)
+        yield rest
+    journal.last_piece = perf_counter()
+    end = CODECS[request.dialect].peek_stream(journal.first or b"", last)
+    if not end.complete:
+        raise UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
+    journal.usage, journal.finish = end.usage, end.finish
