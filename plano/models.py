@@ -123,23 +123,24 @@ class ModelIndex:
         wild = [route for route in self._routes if route.wildcard]
         for route in wild:
             self._wildcards.setdefault(route.entry.provider.name, route)
-        for route in single:
-            self._claim(f"{route.entry.provider.name}/{route.entry.model}", route, route.entry.model)
-        for route in single:
-            self._names.setdefault(route.entry.name, route.target(route.entry.model))
-        for route in single:
+        targets = [route.target(route.entry.model) for route in single]
+        for target in targets:
+            self._claim(target.name, target)
+        for target in targets:
+            self._names.setdefault(target.entry, target)
+        for target in targets:
             # A router's `openai/gpt-4o` must not catch what `openai/*` is there for.
-            if route.entry.model.partition("/")[0] not in self._wildcards or "/" not in route.entry.model:
-                self._claim(route.entry.model, route, route.entry.model)
+            prefix, slash, _ = target.model.partition("/")
+            if not slash or prefix not in self._wildcards:
+                self._claim(target.model, target)
         for route in wild:
             for model in route.entry.provider.models:
                 if f"{route.entry.provider.name}/{model}" not in self._names:
-                    self._claim(model, route, model)
+                    self._claim(model, route.target(model))
 
-    def _claim(self, name: str, route: _Route, model: str) -> None:
-        self._claims.setdefault(name, []).append(route.entry.name)
-        if name not in self._names:
-            self._names[name] = route.target(model)
+    def _claim(self, name: str, target: Target) -> None:
+        self._claims.setdefault(name, []).append(target.entry)
+        self._names.setdefault(name, target)
 
     def _find_default(self) -> Target | None:
         defaults = [route for route in self._routes if route.entry.default]
@@ -187,6 +188,7 @@ class _Route:
         return self.entry.provider.models or (WILDCARD,)
 
     def target(self, model: str) -> Target:
+        """The target of one of the entry's models; built anew each time, so whoever asks keeps it."""
         entry = self.entry
         dialects = entry.apis or entry.provider.dialects(model)
         return Target(

@@ -41,9 +41,12 @@ def developer_as_system(fields: Fields) -> None:
     messages = fields.get("messages")
     if messages is None or _DEVELOPER.search(messages) is None:
         return
-    decoded = _messages.decode(messages)
+    try:
+        decoded = _messages.decode(messages)
+    except msgspec.ValidationError:
+        return  # not a list of messages: the upstream says so better
     for message in decoded:
-        if message.get("role") == b'"developer"':
+        if bytes(message.get("role", b"")) == b'"developer"':
             message["role"] = Raw(b'"system"')
     fields["messages"] = Raw(msgspec.json.encode(decoded))
 
@@ -66,11 +69,11 @@ def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> 
 def strip_unless(fields: Fields, harmless: Mapping[str, float | None], losses: Losses, reason: str) -> None:
     """Take out the fields whose value is not the one that a model accepts all the same.
 
-    `harmless` maps a field to that value; None means that there is none.
+    `harmless` maps a field to that value; None means that there is none. A null stays: it asks for nothing.
     """
     for name, accepted in harmless.items():
-        value = fields.get(name)
-        if value is not None and (accepted is None or decoded(value) != accepted):
+        value = decoded(fields.get(name))
+        if value is not None and (accepted is None or value != accepted):
             strip(fields, (name,), losses, reason)
 
 

@@ -1,0 +1,234 @@
+"""Every row of the catalogue: where it is asked, with which header, in which dialect."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from plano.models import Entry, ModelIndex
+from plano.provider import Provider, Target, credential
+from plano.providers import CATALOGUE
+from plano.types import DIALECTS, Dialect, Secret
+
+BEARER, X_API_KEY, API_KEY = ("authorization", "Bearer k"), ("x-api-key", "k"), ("api-key", "k")
+
+ENDPOINTS: list[tuple[str, Dialect, str, tuple[str, str] | None]] = [
+    ("openai", "chat", "https://api.openai.com/v1/chat/completions", BEARER),
+    ("openai", "responses", "https://api.openai.com/v1/responses", BEARER),
+    ("anthropic", "messages", "https://api.anthropic.com/v1/messages", X_API_KEY),
+    ("azure_openai", "chat", "https://base.test/openai/v1/chat/completions", API_KEY),
+    ("azure_openai", "responses", "https://base.test/openai/v1/responses", API_KEY),
+    ("chatgpt", "responses", "https://chatgpt.com/backend-api/codex/responses", BEARER),
+    ("mistral", "chat", "https://api.mistral.ai/v1/chat/completions", BEARER),
+    ("moonshotai", "chat", "https://api.moonshot.ai/v1/chat/completions", BEARER),
+    ("xai", "chat", "https://api.x.ai/v1/chat/completions", BEARER),
+    ("xai", "responses", "https://api.x.ai/v1/responses", BEARER),
+    ("gemini", "chat", "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions", BEARER),
+    ("groq", "chat", "https://api.groq.com/openai/v1/chat/completions", BEARER),
+    ("groq", "responses", "https://api.groq.com/openai/v1/responses", BEARER),
+    ("deepseek", "chat", "https://api.deepseek.com/v1/chat/completions", BEARER),
+    ("together_ai", "chat", "https://api.together.xyz/v1/chat/completions", BEARER),
+    ("openrouter", "chat", "https://openrouter.ai/api/v1/chat/completions", BEARER),
+    ("openrouter", "responses", "https://openrouter.ai/api/v1/responses", BEARER),
+    ("openrouter", "messages", "https://openrouter.ai/api/v1/messages", BEARER),
+    ("vercel", "chat", "https://ai-gateway.vercel.sh/v1/chat/completions", BEARER),
+    ("vercel", "responses", "https://ai-gateway.vercel.sh/v1/responses", BEARER),
+    ("vercel", "messages", "https://ai-gateway.vercel.sh/v1/messages", X_API_KEY),
+    ("zhipu", "chat", "https://open.bigmodel.cn/api/paas/v4/chat/completions", BEARER),
+    ("qwen", "chat", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions", BEARER),
+    ("xiaomi", "chat", "https://api.xiaomimimo.com/v1/chat/completions", BEARER),
+    ("digitalocean", "chat", "https://inference.do-ai.run/v1/chat/completions", BEARER),
+    ("edenai", "chat", "https://api.edenai.run/v3/chat/completions", BEARER),
+    ("github", "chat", "https://models.github.ai/inference/chat/completions", BEARER),
+    ("meta", "chat", "https://api.llama.com/compat/v1/chat/completions", BEARER),
+    ("minimax", "chat", "https://api.minimax.io/v1/chat/completions", BEARER),
+    ("perplexity", "chat", "https://api.perplexity.ai/chat/completions", BEARER),
+    ("fireworks", "chat", "https://api.fireworks.ai/inference/v1/chat/completions", BEARER),
+    ("fireworks", "responses", "https://api.fireworks.ai/inference/v1/responses", BEARER),
+    ("cerebras", "chat", "https://api.cerebras.ai/v1/chat/completions", BEARER),
+    ("nvidia", "chat", "https://integrate.api.nvidia.com/v1/chat/completions", BEARER),
+    ("ollama", "chat", "http://127.0.0.1:11434/v1/chat/completions", BEARER),
+    ("ollama", "responses", "http://127.0.0.1:11434/v1/responses", BEARER),
+    ("ollama", "messages", "http://127.0.0.1:11434/v1/messages", BEARER),
+    ("vllm", "chat", "http://127.0.0.1:8000/v1/chat/completions", BEARER),
+    ("vllm", "responses", "http://127.0.0.1:8000/v1/responses", BEARER),
+    ("vllm", "messages", "http://127.0.0.1:8000/v1/messages", BEARER),
+    ("lmstudio", "chat", "http://127.0.0.1:1234/v1/chat/completions", BEARER),
+    ("lmstudio", "responses", "http://127.0.0.1:1234/v1/responses", BEARER),
+    ("lmstudio", "messages", "http://127.0.0.1:1234/v1/messages", BEARER),
+    ("plano", "chat", "https://base.test/v1/chat/completions", BEARER),
+    ("demo", "chat", "http://demo.invalid/v1/chat/completions", None),
+    ("demo", "responses", "http://demo.invalid/v1/responses", None),
+    ("demo", "messages", "http://demo.invalid/v1/messages", None),
+]
+
+
+def target(name: str, model: str = "some-model", base_url: str | None = None, **more: object) -> Target:
+    row = CATALOGUE[name]
+    if base_url is None and row.base_url is None:
+        base_url = "https://base.test"
+    if base_url is not None and row.adapt is not None:
+        row = row.adapt(urlsplit(base_url))
+    entry = Entry(provider=row, model="*", name=f"{name}/*", base_url=base_url, **more)  # type: ignore[arg-type]
+    return ModelIndex([entry]).resolve(f"{name}/{model}")
+
+
+@pytest.mark.parametrize(("name", "dialect", "url", "header"), ENDPOINTS)
+def test_each_dialect_is_asked_at_its_url_with_its_header(
+    name: str, dialect: Dialect, url: str, header: tuple[str, str] | None
+) -> None:
+    row = CATALOGUE[name]
+    assert target(name, apis=(dialect,)).urls[dialect, "create"] == url
+    assert credential(row.auth_for(dialect), Secret("k")) == header
+    assert ("anthropic-version" in dict(row.headers_for(dialect))) == (dialect == "messages")
+
+
+def test_the_table_above_has_every_row_and_dialect() -> None:
+    assert {(name, dialect) for name, dialect, _, _ in ENDPOINTS} == {
+        (name, dialect) for name, row in CATALOGUE.items() for dialect in row.paths
+    }
+
+
+PREFERRED: list[tuple[str, str]] = [
+    # provider, and the upstream API used for clients of chat / messages / responses: C, M or R
+    ("openai", "CCR"),
+    ("anthropic", "MMM"),
+    ("azure_openai", "CCR"),
+    ("gemini", "CCC"),
+    ("groq", "CCC"),
+    ("mistral", "CCC"),
+    ("deepseek", "CCC"),
+    ("xai", "CCR"),
+    ("moonshotai", "CCC"),
+    ("zhipu", "CCC"),
+    ("qwen", "CCC"),
+    ("together_ai", "CCC"),
+    ("xiaomi", "CCC"),
+    ("digitalocean", "CCC"),
+    ("vercel", "CMR"),
+    ("openrouter", "CCC"),
+    ("edenai", "CCC"),
+    ("chatgpt", "RRR"),
+    ("ollama", "CCC"),
+    ("vllm", "CCC"),
+    ("lmstudio", "CCC"),
+    ("plano", "CCC"),
+    ("demo", "CMR"),
+]
+
+
+@pytest.mark.parametrize(("name", "used"), PREFERRED)
+def test_a_client_is_served_over_its_own_dialect_or_the_preferred_one(name: str, used: str) -> None:
+    found = target(name)
+    assert "".join(found.dialect_for(dialect)[0].upper() for dialect in DIALECTS) == used
+
+
+@pytest.mark.parametrize(
+    ("model", "dialects"),
+    [
+        ("gpt-4o", ("chat", "responses")),
+        ("gpt-5", ("chat", "responses")),
+        ("gpt-5.5", ("chat", "responses")),
+        ("gpt-5.6-luna", ("responses", "chat")),
+        ("gpt-6.2-sol", ("responses", "chat")),
+        ("gpt-5-pro", ("responses",)),
+        ("gpt-5.1-codex-max", ("responses",)),
+        ("o3-deep-research", ("responses",)),
+        ("o3", ("chat", "responses")),
+        ("my-own", ("chat", "responses")),
+    ],
+)
+def test_openais_models_are_served_over_the_apis_they_have(model: str, dialects: tuple[Dialect, ...]) -> None:
+    assert target("openai", model).dialects == dialects
+    assert set(target("openai", model).urls) >= {(dialect, "create") for dialect in dialects}
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("https://r.openai.azure.com", "https://r.openai.azure.com/openai/v1/chat/completions"),
+        ("https://r.openai.azure.com/openai/v1/", "https://r.openai.azure.com/openai/v1/chat/completions"),
+        (
+            "https://r.openai.azure.com/openai/v1?api-version=preview",
+            "https://r.openai.azure.com/openai/v1/chat/completions?api-version=preview",
+        ),
+        (
+            "https://r.openai.azure.com?api-version=2024-10-21",
+            "https://r.openai.azure.com/openai/deployments/d%2F1/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            "https://r.openai.azure.com/openai?api-version=2024-10-21",
+            "https://r.openai.azure.com/openai/deployments/d%2F1/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            "https://r.openai.azure.com/openai/deployments",
+            "https://r.openai.azure.com/openai/deployments/d%2F1/chat/completions?api-version=2025-01-01-preview",
+        ),
+        (
+            "https://r.openai.azure.com/openai/deployments/mine",
+            "https://r.openai.azure.com/openai/deployments/mine/chat/completions?api-version=2025-01-01-preview",
+        ),
+        (
+            "https://apim.test/llm?api-version=2024-10-21",
+            "https://apim.test/llm/d%2F1/chat/completions?api-version=2024-10-21",
+        ),
+    ],
+)
+def test_azures_two_kinds_of_url_are_told_apart(base_url: str, url: str) -> None:
+    found = target("azure_openai", "d/1", base_url)
+    assert found.urls["chat", "create"] == url
+    assert found.provider.name == "azure_openai"
+    assert found.provider.auth_for("chat") == "api-key"
+    assert found.dialects == (("chat",) if "deployments" in url or "apim" in url else ("chat", "responses"))
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("openai", "https://api.openai.com/v1/embeddings"),
+        ("gemini", "https://generativelanguage.googleapis.com/v1beta/openai/embeddings"),
+        ("mistral", "https://api.mistral.ai/v1/embeddings"),
+        ("ollama", "http://127.0.0.1:11434/v1/embeddings"),
+        ("groq", None),
+        ("anthropic", None),
+    ],
+)
+def test_embeddings_are_asked_where_there_are_any(name: str, url: str | None) -> None:
+    assert target(name).urls.get(("chat", "embeddings")) == url
+
+
+def test_tokens_are_counted_where_there_is_a_count() -> None:
+    assert target("anthropic").urls["messages", "count_tokens"] == "https://api.anthropic.com/v1/messages/count_tokens"
+    assert [name for name, row in CATALOGUE.items() if row.count_tokens] == ["anthropic"]
+
+
+@pytest.mark.parametrize("row", CATALOGUE.values(), ids=lambda row: row.name)
+def test_a_row_is_in_itself_right(row: Provider) -> None:
+    assert CATALOGUE[row.name] is row
+    assert row.prefix == row.prefix.rstrip("/")
+    assert all(path.startswith("/") for path in row.paths.values())
+    assert set(row.speaks) <= set(row.paths)
+    if row.base_url is not None:
+        base = urlsplit(row.base_url)
+        assert base.path == "", "its path is its prefix"
+        assert base.scheme == ("http" if base.hostname in ("127.0.0.1", "demo.invalid") else "https")
+    # A bare name with a slash in it would read as another provider's model.
+    assert all("/" not in model for model in row.models)
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("claude-3-haiku-20240307", 4_096),
+        ("claude-3-5-sonnet-latest", 8_192),
+        ("claude-opus-4-1-20250805", 32_000),
+        ("claude-opus-4-5", 64_000),
+        ("claude-opus-4-6", 128_000),
+        ("claude-sonnet-4-5-20250929", 64_000),
+        ("claude-haiku-5-5", 128_000),
+        ("claude-something-new", None),
+    ],
+)
+def test_the_most_that_claude_gives_is_known(model: str, tokens: int | None) -> None:
+    assert target("anthropic", model).max_tokens == tokens

@@ -1,0 +1,226 @@
+"""What each provider's bodies are changed to, and what is reported as lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from plano.conversation import Losses
+from plano.errors import UnsupportedConversion
+from plano.provider import Fields
+from plano.providers import CATALOGUE
+from plano.types import Dialect
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def prepared(provider: str, dialect: Dialect, model: str, body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    fields = msgspec.json.decode(msgspec.json.encode(body), type=Fields)
+    losses = Losses()
+    prepare = CATALOGUE[provider].prepare
+    assert prepare is not None
+    prepare(dialect, model, fields, losses)
+    return msgspec.json.decode(msgspec.json.encode(fields)), [loss.field for loss in losses]
+
+
+CASES: list[tuple[str, Dialect, str, dict[str, Any], dict[str, Any], list[str]]] = [
+    # OpenAI: the limit's new name, and no sampling while a model reasons
+    ("openai", "chat", "gpt-5", {"max_tokens": 9}, {"max_completion_tokens": 9}, []),
+    ("openai", "chat", "o3", {"max_tokens": 9, "max_completion_tokens": 5}, {"max_completion_tokens": 5}, []),
+    ("openai", "chat", "gpt-6-sol", {"max_tokens": 9}, {"max_completion_tokens": 9}, []),
+    ("openai", "chat", "gpt-4o", {"max_tokens": 9, "temperature": 0.2}, {"max_tokens": 9, "temperature": 0.2}, []),
+    ("openai", "chat", "gpt-5-chat-latest", {"temperature": 0.2}, {"temperature": 0.2}, []),
+    ("openai", "chat", "omni-own", {"max_tokens": 9, "temperature": 0.2}, {"max_tokens": 9, "temperature": 0.2}, []),
+    ("openai", "chat", "gpt-5-mini", {"temperature": 0.2, "top_p": 0.5}, {}, ["temperature", "top_p"]),
+    ("openai", "chat", "gpt-5-mini", {"temperature": 1, "top_p": 1.0}, {"temperature": 1, "top_p": 1.0}, []),
+    ("openai", "chat", "o3", {"temperature": None}, {"temperature": None}, []),
+    ("openai", "chat", "o3", {"logprobs": True, "top_logprobs": 2}, {}, ["logprobs", "top_logprobs"]),
+    ("openai", "chat", "gpt-5.4", {"temperature": 0.2}, {"temperature": 0.2}, []),
+    (
+        "openai",
+        "chat",
+        "gpt-5.4",
+        {"temperature": 0.2, "reasoning_effort": "low"},
+        {"reasoning_effort": "low"},
+        ["temperature"],
+    ),
+    (
+        "openai",
+        "chat",
+        "gpt-5.6-sol",
+        {"temperature": 0.2, "reasoning_effort": "none"},
+        {"temperature": 0.2, "reasoning_effort": "none"},
+        [],
+    ),
+    ("openai", "responses", "gpt-6-sol", {"temperature": 0.2}, {}, ["temperature"]),
+    (
+        "openai",
+        "responses",
+        "gpt-5.1",
+        {"temperature": 0.2, "reasoning": {"effort": "high"}},
+        {"reasoning": {"effort": "high"}},
+        ["temperature"],
+    ),
+    ("azure_openai", "chat", "gpt-5-mini", {"max_tokens": 9}, {"max_completion_tokens": 9}, []),
+    # Anthropic: budgets became efforts
+    (
+        "anthropic",
+        "messages",
+        "claude-opus-4-7",
+        {"thinking": {"type": "enabled", "budget_tokens": 16000, "display": "summarized"}},
+        {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
+        [],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-sonnet-5-5",
+        {"thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"format": {"type": "x"}}},
+        {"thinking": {"type": "adaptive"}, "output_config": {"format": {"type": "x"}, "effort": "low"}},
+        [],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-haiku-5-5",
+        {"thinking": {"type": "enabled", "budget_tokens": 30000}, "output_config": {"effort": "medium"}},
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "medium"}},
+        [],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-haiku-4-5-20251001",
+        {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+        {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+        [],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-opus-4-20250514",
+        {"thinking": {"type": "enabled", "budget_tokens": 2048}, "temperature": 0.1, "top_p": 0.5},
+        {"thinking": {"type": "enabled", "budget_tokens": 2048}, "temperature": 0.1, "top_p": 0.5},
+        [],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-opus-5-5",
+        {"thinking": {"type": "disabled"}},
+        {"output_config": {"effort": "low"}},
+        ["thinking"],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-opus-5",
+        {"thinking": {"type": "disabled"}},
+        {"thinking": {"type": "disabled"}},
+        [],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-mythos-preview",
+        {"thinking": {"type": "adaptive"}},
+        {"thinking": {"type": "adaptive"}},
+        [],
+    ),
+    (
+        "anthropic",
+        "messages",
+        "claude-opus-5-5",
+        {"temperature": 0.2, "top_p": 1, "top_k": 5},
+        {"top_p": 1},
+        ["temperature", "top_k"],
+    ),
+    ("anthropic", "messages", "claude-sonnet-4-5", {"temperature": 1, "top_p": 0.9}, {"temperature": 1}, ["top_p"]),
+    ("anthropic", "messages", "claude-sonnet-4-5", {"top_p": 0.9}, {"top_p": 0.9}, []),
+    # the others
+    ("xai", "chat", "grok-4", {"web_search_options": {}, "temperature": 0}, {"temperature": 0}, ["web_search_options"]),
+    ("xai", "responses", "grok-4", {"web_search_options": {}}, {"web_search_options": {}}, []),
+    ("moonshotai", "chat", "kimi-k3", {"temperature": 0.3, "top_p": 1, "n": 1}, {"n": 1}, ["temperature", "top_p"]),
+    ("moonshotai", "chat", "kimi-k2.5", {"temperature": 0.3}, {"temperature": 0.3}, []),
+    (
+        "mistral",
+        "chat",
+        "mistral-large-latest",
+        {"max_completion_tokens": 5, "seed": 1, "stream_options": {"include_usage": True}},
+        {"max_tokens": 5, "random_seed": 1},
+        [],
+    ),
+    ("ollama", "chat", "llama3", {"max_completion_tokens": 5}, {"max_tokens": 5}, []),
+    ("ollama", "responses", "llama3", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}, []),
+    ("vllm", "chat", "llama3", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}, []),
+    (
+        "chatgpt",
+        "responses",
+        "gpt-5",
+        {"stream": True, "max_output_tokens": 9},
+        {"stream": True, "store": False},
+        ["max_output_tokens"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("provider", "dialect", "model", "sent", "expected", "lost"), CASES)
+def test_a_body_is_made_such_as_the_provider_takes(
+    provider: str, dialect: Dialect, model: str, sent: dict[str, Any], expected: dict[str, Any], lost: list[str]
+) -> None:
+    body, losses = prepared(provider, dialect, model, {"model": model, "messages": MESSAGES} | sent)
+    assert body == {"model": model, "messages": MESSAGES} | expected
+    assert losses == lost
+
+
+@pytest.mark.parametrize("provider", ["deepseek", "gemini", "groq", "mistral", "moonshotai", "ollama", "vllm"])
+def test_a_developer_message_is_a_system_message_where_the_role_is_unknown(provider: str) -> None:
+    sent = [
+        {"role": "developer", "content": [{"type": "text", "text": 'say "developer"', "cache_control": {"a": 1}}]},
+        {"role": "user", "content": "developer"},
+    ]
+    body, losses = prepared(provider, "chat", "any", {"messages": sent})
+    assert body["messages"] == [sent[0] | {"role": "system"}, sent[1]]
+    assert losses == []
+
+
+def test_openai_gets_its_developer_messages_as_they_are() -> None:
+    sent = [{"role": "developer", "content": "x"}]
+    assert prepared("openai", "chat", "gpt-5", {"messages": sent})[0]["messages"] == sent
+
+
+@pytest.mark.parametrize("provider", ["digitalocean", "openrouter", "edenai", "vercel"])
+def test_cache_marks_for_claude_behind_a_chat_api_stay(provider: str) -> None:
+    content = [{"type": "text", "text": "long", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    fields = msgspec.json.decode(
+        msgspec.json.encode({"messages": [{"role": "system", "content": content}]}), type=Fields
+    )
+    before, prepare = bytes(fields["messages"]), CATALOGUE[provider].prepare
+    if prepare is not None:
+        prepare("chat", "anthropic/claude-opus-5-5", fields, Losses())
+    assert bytes(fields["messages"]) == before
+
+
+@pytest.mark.parametrize("stream", [False, None])
+def test_chatgpts_backend_is_not_asked_for_what_it_only_streams(stream: bool | None) -> None:
+    with pytest.raises(UnsupportedConversion) as caught:
+        prepared("chatgpt", "responses", "gpt-5", {} if stream is None else {"stream": stream})
+    assert caught.value.param == "stream"
+
+
+@pytest.mark.parametrize("provider", [name for name, row in CATALOGUE.items() if row.prepare is not None])
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+def test_a_body_of_any_shape_is_no_reason_to_fail(provider: str, dialect: Dialect) -> None:
+    body = {
+        "stream": True,
+        "thinking": "x",
+        "reasoning": 1,
+        "output_config": [],
+        "max_tokens": "y",
+        "unknown": {"a": 1},
+    }
+    for model in ("gpt-5", "claude-opus-5-5", "kimi-k3", "any"):
+        made, _ = prepared(provider, dialect, model, body)
+        assert made["unknown"] == {"a": 1}

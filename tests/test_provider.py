@@ -1,0 +1,88 @@
+"""URLs and credentials, from rows made up for the purpose."""
+
+from __future__ import annotations
+
+import pytest
+
+from plano.provider import Provider, credential, endpoints, with_model
+from plano.types import Secret
+
+ROW = Provider(
+    name="row",
+    base_url="https://row.test",
+    prefix="/openai/v1",
+    paths={"chat": "/chat/completions", "messages": "/messages"},
+    count_tokens="/messages/count_tokens",
+    embeddings="/embeddings",
+)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "chat"),
+    [
+        (None, "https://row.test/openai/v1/chat/completions"),
+        ("http://vllm:8000", "http://vllm:8000/openai/v1/chat/completions"),
+        ("http://vllm:8000/", "http://vllm:8000/openai/v1/chat/completions"),
+        ("http://vllm:8000/v1", "http://vllm:8000/v1/chat/completions"),
+        ("http://vllm:8000/v1/", "http://vllm:8000/v1/chat/completions"),
+        ("https://llm.acme/api/v2", "https://llm.acme/api/v2/chat/completions"),
+        ("https://llm.acme/api/v2?team=a&x=", "https://llm.acme/api/v2/chat/completions?team=a&x="),
+        ("https://llm.acme?team=a", "https://llm.acme/openai/v1/chat/completions?team=a"),
+        ("https://llm.acme/v1#part", "https://llm.acme/v1/chat/completions"),
+        ("http://[::1]:8000", "http://[::1]:8000/openai/v1/chat/completions"),
+    ],
+)
+def test_a_base_urls_path_takes_the_place_of_the_prefix(base_url: str | None, chat: str) -> None:
+    assert endpoints(ROW, ["chat"], base_url)["chat", "create"] == chat
+
+
+def test_every_dialect_has_its_endpoints_at_the_same_base() -> None:
+    assert endpoints(ROW, ["messages", "responses"], "http://vllm:8000/v1") == {
+        ("messages", "create"): "http://vllm:8000/v1/messages",
+        ("messages", "count_tokens"): "http://vllm:8000/v1/messages/count_tokens",
+        ("responses", "create"): "http://vllm:8000/v1/responses",
+        ("chat", "embeddings"): "http://vllm:8000/v1/embeddings",
+    }
+
+
+@pytest.mark.parametrize(
+    ("base_url", "query"),
+    [
+        ("https://row.test", "api-version=1&b=2"),
+        ("https://row.test?api-version=9", "api-version=9&b=2"),
+        ("https://row.test?a=1", "a=1&api-version=1&b=2"),
+    ],
+)
+def test_an_entrys_query_wins_over_the_providers(base_url: str, query: str) -> None:
+    row = Provider(name="row", paths={"chat": "/chat"}, query="api-version=1&b=2")
+    assert endpoints(row, ["chat"], base_url)["chat", "create"] == f"https://row.test/v1/chat?{query}"
+
+
+def test_urls_without_a_model_in_them_are_shared() -> None:
+    urls = endpoints(ROW, ["chat"])
+    assert with_model(urls, "any") is urls
+
+
+@pytest.mark.parametrize(
+    ("style", "header"),
+    [
+        ("bearer", ("authorization", "Bearer k")),
+        ("x-api-key", ("x-api-key", "k")),
+        ("api-key", ("api-key", "k")),
+        ("none", None),
+    ],
+)
+def test_a_key_travels_in_the_header_of_its_style(style: str, header: tuple[str, str] | None) -> None:
+    assert credential(style, Secret("k")) == header  # type: ignore[arg-type]
+
+
+def test_the_messages_dialect_has_a_style_and_a_version_of_its_own() -> None:
+    row = Provider(name="row", paths={"chat": "/c", "messages": "/m"}, headers={"X-Org": "acme"})
+    assert [row.auth_for(dialect) for dialect in ("chat", "messages", "responses")] == ["bearer", "x-api-key", "bearer"]
+    assert row.headers_for("chat") == (("x-org", "acme"),)
+    assert row.headers_for("messages") == (("anthropic-version", "2023-06-01"), ("x-org", "acme"))
+
+
+def test_the_longest_known_prefix_says_how_much_a_model_can_give() -> None:
+    row = Provider(name="row", paths={"chat": "/c"}, max_tokens={"big-": 10, "big-4": 20})
+    assert [row.most_tokens(model) for model in ("big-3", "big-4-5", "small")] == [10, 20, None]
