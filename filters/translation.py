@@ -73,12 +73,12 @@ def _incoming(request: Request, response: Response) -> Response:
     if response.pieces is not None:
         pieces = _translated(response.pieces, translator.stream(), translator.losses, request)
         return response.translated(request, pieces=pieces)
-    assert response.body is not None
+    body = response.body or b""
     if not response.ok:
-        response = response.translated(request, body=translator.error(response.status, response.body))
-        response.set_header(b"content-type", b"application/json")
-        return response
-    body = translator.reply(response.body)
+        failed = response.translated(request, body=translator.error(response.status, body))
+        failed.set_header(b"content-type", b"application/json")
+        return failed
+    body = translator.reply(body)
     request.journal.losses += tuple(translator.losses)
     request.journal.usage = translator.usage
     return response.translated(request, body=body)

@@ -179,7 +179,7 @@ class Senders:
         return sender
 
 
-def _both(path: str, endpoint: object) -> list[Route]:
+def _both(path: str, endpoint: Any) -> list[Route]:
     """The path with and without a trailing slash: a redirect would lose the body with some clients."""
     return [Route(path, endpoint), Route(path + "/", endpoint)]
 

@@ -10,11 +10,10 @@ import socket
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from plano.app import Plano
 from plano.config import Config, from_environment, load
@@ -140,7 +139,7 @@ def welcome(application: Plano, host: str, port: int) -> str:
     """Where it listens, which models it serves, and a request to try."""
     names = [info.id for info in application.models.listing()]
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    at = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+    at = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     url = f"http://{f'[{at}]' if ':' in at else at}:{port}"
     model = next((name for name in names if not name.endswith("*")), "openai/gpt-4o")
     return (
@@ -172,24 +171,23 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
         signal.signal(number, _stopped)
     if path is not None:
         os.environ[_CONFIG_VARIABLE] = str(path.resolve())
-    config = uvicorn.Config(
-        application if workers == 1 else "plano.cli:create",
-        factory=workers > 1,
-        host=host,
-        port=port,
-        workers=workers,
-        log_level=level,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "http": "httptools",
+        "ws": "none",
+        "log_level": level,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": 75,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
     if workers == 1:
-        _Server(config, application).run()
-        return
-    click.echo(welcome(application, host, port))
-    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
+        _Server(uvicorn.Config(application, **options), application).run()
+    else:
+        click.echo(welcome(application, host, port))
+        uvicorn.run("plano.cli:create", factory=True, workers=workers, **options)
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:

@@ -26,7 +26,7 @@ from plano.types import Caller, Dialect, Headers, RawHeaders, Receive, Scope, Se
 
 logger = logging.getLogger("plano")
 
-CallerOf: TypeAlias = Callable[[Scope], Caller | None | Awaitable[Caller | None]]
+CallerOf: TypeAlias = Callable[[Scope], Caller | Awaitable[Caller | None] | None]
 """A host's own authentication: the caller of an ASGI scope, or None to turn the request away with a 401."""
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)

@@ -12,7 +12,6 @@ from plano.dialects import reading
 from plano.errors import BodyTimeout, InvalidRequest, TooLarge
 from plano.types import Headers, Receive
 
-
 logger = logging.getLogger("plano")
 
 
@@ -41,7 +40,9 @@ def peek(body: bytes) -> Peek:
         try:
             body.decode()
         except UnicodeDecodeError as error:
-            raise InvalidRequest(f"The request body is not valid UTF-8: {error.reason} at byte {error.start}.") from None
+            raise InvalidRequest(
+                f"The request body is not valid UTF-8: {error.reason} at byte {error.start}."
+            ) from None
     return found
 
 

@@ -11,9 +11,8 @@ from plano.dialects import CODECS
 from plano.errors import PlanoError, UnsupportedConversion
 from plano.types import Dialect
 
-def translate_request(
-    conversation: Conversation, dialect: Dialect, *, strict: bool = False
-) -> tuple[bytes, Losses]:
+
+def translate_request(conversation: Conversation, dialect: Dialect, *, strict: bool = False) -> tuple[bytes, Losses]:
     """A request's body in `dialect`, and what could not be said in it.
 
     Raises:
@@ -44,9 +43,7 @@ class Translator:
     the same one, where a reply came in another form (streamed or not) than was asked for.
     """
 
-    def __init__(
-        self, upstream: Dialect, client: Dialect, asked: Conversation, *, fallback_id: str, now: int
-    ) -> None:
+    def __init__(self, upstream: Dialect, client: Dialect, asked: Conversation, *, fallback_id: str, now: int) -> None:
         self._upstream = CODECS[upstream]
         self._client = CODECS[client]
         self._asked = asked

@@ -8,7 +8,7 @@ came from. A seal without a mark is the dialect's own.
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import cast, get_args
 
 from plano.conversation import RedactedThinking, Thinking
 from plano.types import Dialect
@@ -41,7 +41,7 @@ def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinkin
     return Thinking(
         text=text,
         seal=original,
-        origin=origin,
+        origin=cast(Dialect, origin),
         item_id=None if item_id == _NONE else item_id,
         summary=origin == "responses",
     )
