@@ -1,1 +1,41 @@
-"""."""
+"""The messages dialect: Anthropic's Messages API."""
+
+from __future__ import annotations
+
+from plano.conversation import Conversation
+from plano.dialects.messages.errors import read_error, write_error, write_stream_error
+from plano.dialects.messages.peek import event_texts, peek_stream, peek_usage, reply_texts
+from plano.dialects.messages.read_request import read_request
+from plano.dialects.messages.reply import read_reply, write_reply
+from plano.dialects.messages.stream_reader import MessagesReader
+from plano.dialects.messages.stream_writer import MessagesWriter
+from plano.dialects.messages.write_request import write_request
+from plano.types import Dialect
+
+name: Dialect = "messages"
+
+
+def stream_reader() -> MessagesReader:
+    return MessagesReader()
+
+
+def stream_writer(asked: Conversation) -> MessagesWriter:
+    return MessagesWriter(asked)
+
+
+__all__ = [
+    "event_texts",
+    "name",
+    "peek_stream",
+    "peek_usage",
+    "read_error",
+    "read_reply",
+    "read_request",
+    "reply_texts",
+    "stream_reader",
+    "stream_writer",
+    "write_error",
+    "write_reply",
+    "write_request",
+    "write_stream_error",
+]

@@ -1,0 +1,79 @@
+"""Errors of this dialect: `{"type":"error","error":{"type":…,"message":…}}`.
+
+Source: API reference, "Errors". An error in the midst of a stream is an event named `error` with the same body.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from plano import sse
+from plano.dialects import openai
+from plano.errors import Kind, PlanoError, UpstreamStatus
+
+_TYPES: dict[Kind, str] = {
+    "invalid_request": "invalid_request_error",
+    "authentication": "authentication_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "too_large": "request_too_large",
+    "rate_limit": "rate_limit_error",
+    "timeout": "timeout_error",
+    "overloaded": "overloaded_error",
+    "upstream": "api_error",
+    "server": "api_error",
+}
+
+_MEANINGS: dict[str, tuple[Kind, int]] = {
+    "invalid_request_error": ("invalid_request", 400),
+    "authentication_error": ("authentication", 401),
+    "billing_error": ("permission", 402),
+    "permission_error": ("permission", 403),
+    "not_found_error": ("not_found", 404),
+    "request_too_large": ("too_large", 413),
+    "rate_limit_error": ("rate_limit", 429),
+    "timeout_error": ("timeout", 504),
+    "overloaded_error": ("overloaded", 529),
+    "api_error": ("upstream", 502),
+}
+"""What each type is about, and the status it comes with where an error has none of its own."""
+
+
+def write_error(error: PlanoError) -> bytes:
+    return msgspec.json.encode({"type": "error", "error": {"type": _TYPES[error.kind], "message": error.message}})
+
+
+def write_stream_error(error: PlanoError) -> bytes:
+    return sse.frame(write_error(error), "error")
+
+
+def read_error(status: int, body: bytes) -> UpstreamStatus:
+    try:
+        parsed = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return openai.read_error(status, body)
+    if isinstance(parsed, dict) and isinstance(parsed.get("error"), dict):
+        return _error(status, parsed["error"])
+    return openai.read_error(status, body)
+
+
+def misplaced_error(body: bytes) -> UpstreamStatus:
+    """An error where a reply or an event was due: HTTP said 200, so its status is what its type says, or 502."""
+    error = read_error(502, body)
+    for kind, status in _MEANINGS.values():
+        if kind == error.kind:
+            error.status = status
+    return error
+
+
+def _error(status: int, found: dict[str, Any]) -> UpstreamStatus:
+    error = openai.error_from(status, found)
+    type_ = found.get("type")
+    if isinstance(type_, str) and type_ in _MEANINGS:
+        error.kind = _MEANINGS[type_][0]
+    details = found.get("details")
+    if error.code is None and isinstance(details, dict) and isinstance(details.get("error_code"), str):
+        error.code = details["error_code"]
+    return error

@@ -1,0 +1,102 @@
+"""Looking into replies and streams that are forwarded as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.conversation import Finish, Usage
+from plano.dialects.codec import Slot, StreamEnd
+from plano.dialects.messages.fields import ABSENT, NULL
+from plano.dialects.messages.finish import read_finish
+from plano.dialects.messages.usage import Tally, read_usage
+from plano.sse import frames
+
+
+class _Reply(Struct):
+    usage: Raw = ABSENT
+
+
+class _StopReason(Struct):
+    stop_reason: str | None = None
+
+
+class _Event(Struct):
+    type: str | None = None
+    message: _Reply | None = None
+    delta: _StopReason | None = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+_REPLY = msgspec.json.Decoder(_Reply)
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+def peek_usage(body: bytes) -> Usage | None:
+    try:
+        return read_usage(_REPLY.decode(body).usage)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
+    tally, complete, failed = Tally(), False, False
+    finish: Finish | None = None
+    for event in _events((first, *last)):
+        if event.message is not None:
+            _add(tally, event.message.usage)
+        _add(tally, event.usage)
+        if event.delta is not None and event.delta.stop_reason is not None:
+            finish = read_finish(event.delta.stop_reason, called=False)
+        failed = failed or event.type == "error" or bytes(event.error) != NULL
+        complete = complete or failed or finish is not None or event.type == "message_stop"
+    return StreamEnd(complete, failed, tally.usage(), finish)
+
+
+def _events(pieces: Sequence[bytes]) -> list[_Event]:
+    """The events at a stream's ends. One that is seen twice changes nothing: usage numbers are totals."""
+    found = []
+    for piece in pieces:
+        if b'"message_' not in piece and b'"error"' not in piece:
+            continue
+        for frame in frames(piece):
+            if frame.event in ("content_block_delta", "content_block_start", "content_block_stop"):
+                continue
+            try:
+                found.append(_EVENT.decode(frame.data))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                continue  # not of the grammar, and forwarded all the same
+    return found
+
+
+def _add(tally: Tally, usage: Raw) -> None:
+    try:
+        tally.add(usage)
+    except msgspec.MsgspecError:
+        return  # counts that are no numbers count nothing
+
+
+def reply_texts(reply: dict[str, Any]) -> list[Slot]:
+    content = reply.get("content")
+    if not isinstance(content, list):
+        return []
+    return [Slot(index, block, "text", "whole") for index, block in enumerate(content) if _is_text(block)]
+
+
+def event_texts(event: dict[str, Any]) -> list[Slot]:
+    match event:
+        case {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": str()} as delta}:
+            return [Slot(index, delta, "text", "delta")]
+        case {"type": "content_block_start", "index": index, "content_block": block} if _is_text(block):
+            return [Slot(index, block, "text", "delta")]
+        case {"type": "content_block_stop", "index": index}:
+            return [Slot(index, event, "", "end")]
+    return []
+
+
+def _is_text(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "text" and isinstance(block.get("text"), str)

@@ -1,0 +1,224 @@
+"""Content blocks of a request, to parts.
+
+Source: API reference, Messages, `messages.content`. A block this project does not know, or that only this
+dialect has, becomes an `Opaque` part and goes back out as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import (
+    Citation,
+    Document,
+    Extras,
+    Image,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from plano.dialects import seals
+from plano.dialects.messages.fields import BOOLEAN, CONTENT, NULL, STRING, Fields, Object, as_json
+from plano.errors import InvalidRequest
+
+OWN: Extras = {"messages": {}}
+"""Marks what was read from this dialect where the neutral model has no room to say so, and says nothing else:
+a file id is this vendor's, a system message stood among the others."""
+
+_RAWS = msgspec.json.Decoder(list[Raw])
+
+
+def read_parts(content: str | list[Object], path: str) -> tuple[Part, ...]:
+    """A message's or a tool result's `content`; a string is short for one text block."""
+    if isinstance(content, str):
+        return (Text(text=content),)
+    return tuple(_read_part(Fields(block, f"{path}[{n}]")) for n, block in enumerate(content))
+
+
+def _read_part(block: Fields) -> Part:
+    whole = dict(block.found)
+    type_ = block.need("type", STRING)
+    read = _READERS.get(type_)
+    part = read(block) if read is not None else None
+    return part if part is not None else Opaque(dialect="messages", type=type_, raw=as_json(whole))
+
+
+def _text(block: Fields) -> Part:
+    return Text(
+        text=block.need("text", STRING),
+        citations=read_citations(block.take("citations", _RAWS)),
+        cache=block.raw("cache_control"),
+        extras=block.rest(),
+    )
+
+
+def read_citations(found: list[Raw] | None) -> tuple[Citation, ...]:
+    return tuple(read_citation(raw) for raw in found) if found else ()
+
+
+class _Location(msgspec.Struct):
+    type: str = ""
+    url: str | None = None
+    title: str | None = None
+    cited_text: str | None = None
+
+
+_LOCATION = msgspec.json.Decoder(_Location)
+
+
+def read_citation(raw: Raw) -> Citation:
+    """Keeps the whole of it: a web search's citation is only taken back with its `encrypted_index`."""
+    try:
+        location = _LOCATION.decode(raw)
+    except msgspec.MsgspecError:
+        return Citation(dialect="messages", raw=raw)
+    if location.type == "web_search_result_location" and location.url is not None:
+        return Citation(url=location.url, title=location.title, quote=location.cited_text, dialect="messages", raw=raw)
+    return Citation(quote=location.cited_text, title=location.title, dialect="messages", raw=raw)
+
+
+def _image(block: Fields) -> Part | None:
+    source = block.nested("source")
+    if source is None:
+        raise _missing(block, "source")
+    kind = source.need("type", STRING)
+    cache = block.raw("cache_control")
+    if kind == "base64":
+        data, media_type = source.need("data", STRING), source.need("media_type", STRING)
+        return Image(data=data, media_type=media_type, cache=cache, extras=block.rest())
+    if kind == "url":
+        return Image(url=source.need("url", STRING), cache=cache, extras=block.rest())
+    if kind == "file":
+        return Image(file_id=source.need("file_id", STRING), cache=cache, extras=block.rest() or OWN)
+    return None
+
+
+def _document(block: Fields) -> Part | None:
+    whole = block.found.get("source", Raw(NULL))
+    source = block.nested("source")
+    if source is None:
+        raise _missing(block, "source")
+    kind = source.need("type", STRING)
+    name, cache = block.take("title", STRING), block.raw("cache_control")
+    if kind == "base64":
+        data, media_type = source.need("data", STRING), source.need("media_type", STRING)
+        return Document(data=data, media_type=media_type, name=name, cache=cache, extras=block.rest())
+    if kind == "url":
+        return Document(url=source.need("url", STRING), name=name, cache=cache, extras=block.rest())
+    if kind == "file":
+        file_id = source.need("file_id", STRING)
+        return Document(file_id=file_id, name=name, cache=cache, extras=block.rest() or OWN)
+    if kind == "text":
+        return Document(text=source.need("data", STRING), name=name, cache=cache, extras=block.rest())
+    text = text_of(source.found.get("content")) if kind == "content" else None
+    if text is None:
+        return None
+    block.found["source"] = whole  # where its blocks end is what its citations count by
+    return Document(text=text, name=name, cache=cache, extras=block.rest())
+
+
+def _search_result(block: Fields) -> Part | None:
+    """As a document, so that its text reaches other dialects too; what makes it a search result stays with it."""
+    text = text_of(block.found.get("content"))
+    if text is None:
+        return None
+    name, cache = block.need("title", STRING), block.raw("cache_control")
+    block.found["type"] = as_json("search_result")
+    return Document(text=text, name=name, cache=cache, extras=block.rest())
+
+
+class _TextBlock(msgspec.Struct):
+    type: str
+    text: str | None = None
+
+
+_TEXT_BLOCKS = msgspec.json.Decoder(str | list[_TextBlock])
+
+
+def text_of(content: Raw | None) -> str | None:
+    """The text of `content`, its blocks joined by line ends; None if it is not made of text alone."""
+    if content is None:
+        return None
+    try:
+        blocks = _TEXT_BLOCKS.decode(content)
+    except msgspec.MsgspecError:
+        return None
+    if isinstance(blocks, str):
+        return blocks
+    texts = [block.text for block in blocks if block.text is not None]
+    return "\n".join(texts) if len(texts) == len(blocks) else None
+
+
+def _tool_use(block: Fields) -> Part:
+    id_, name = block.need("id", STRING), block.need("name", STRING)
+    given = block.raw("input")
+    cache = block.raw("cache_control")
+    return ToolCall(
+        id=id_,
+        name=name,
+        arguments=bytes(given).decode() if given is not None else "{}",
+        cache=cache,
+        extras=call_extras(block),
+    )
+
+
+def call_extras(block: Fields) -> Extras:
+    """A call's unknown fields. `extra_content` is what chat upstreams want back with it (Gemini's thought
+    signature); this dialect's clients carry it for them."""
+    carried = block.raw("extra_content")
+    rest = block.rest()
+    return rest if carried is None else {**rest, "chat": {"extra_content": carried}}
+
+
+def _tool_result(block: Fields) -> Part:
+    call_id = block.need("tool_use_id", STRING)
+    content = block.take("content", CONTENT)
+    return ToolResult(
+        call_id=call_id,
+        parts=read_parts(content, block.at("content")) if content is not None else (),
+        is_error=block.take("is_error", BOOLEAN),
+        cache=block.raw("cache_control"),
+        extras=block.rest(),
+    )
+
+
+def _thinking(block: Fields) -> Part:
+    text = block.need("thinking", STRING)
+    return read_thinking(text, block.take("signature", STRING))
+
+
+def read_thinking(text: str, signature: str | None) -> Part:
+    if signature is None:
+        return Thinking(text=text)
+    part = seals.unpack(signature, text, "messages")
+    if isinstance(part, Thinking) and not part.seal and part.origin != "messages":
+        return msgspec.structs.replace(part, seal=None)
+    return part
+
+
+def _redacted_thinking(block: Fields) -> Part:
+    return RedactedThinking(data=block.need("data", STRING))
+
+
+def _missing(block: Fields, name: str) -> InvalidRequest:
+    param = block.at(name)
+    return InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
+
+
+_READERS: dict[str, Callable[[Fields], Part | None]] = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+    "tool_use": _tool_use,
+    "tool_result": _tool_result,
+    "thinking": _thinking,
+    "redacted_thinking": _redacted_thinking,
+}

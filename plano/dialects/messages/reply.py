@@ -1,0 +1,218 @@
+"""Complete replies, both ways.
+
+Source: API reference, "Create a Message", response. What is read comes from an upstream, so whatever may be
+missing or new is taken as it is; only what is no reply at all is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from plano.conversation import (
+    NO_EXTRAS,
+    Audio,
+    Citation,
+    Conversation,
+    Extras,
+    Losses,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Refusal,
+    Reply,
+    Text,
+    Thinking,
+    ToolCall,
+)
+from plano.dialects import reading, seals
+from plano.dialects.custom_tools import wrap
+from plano.dialects.messages.errors import misplaced_error
+from plano.dialects.messages.fields import NULL, OBJECT, OBJECTS, STRING, Fields, Object, as_json, own
+from plano.dialects.messages.finish import read_finish, refuses, write_finish
+from plano.dialects.messages.read_content import call_extras, read_citations, read_thinking
+from plano.dialects.messages.usage import read_usage, usage_object
+from plano.dialects.messages.write_content import input_of, tool_id
+from plano.errors import InvalidRequest, UpstreamProtocolError
+
+_RAWS = msgspec.json.Decoder(list[Raw])
+_FOREIGN_PREFIXES = ("chatcmpl-", "resp_")
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def read_reply(body: bytes) -> Reply:
+    fields = Fields(reading.upstream(OBJECT, body), "")
+    try:
+        return _read_reply(fields, body)
+    except (InvalidRequest, msgspec.MsgspecError) as error:
+        raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None
+
+
+def _read_reply(fields: Fields, body: bytes) -> Reply:
+    if fields.take("type", STRING) == "error" or fields.raw("error") is not None:
+        raise misplaced_error(body)
+    blocks = fields.take("content", OBJECTS)
+    if blocks is None:
+        raise UpstreamProtocolError("The upstream's answer is not a reply of the messages API.")
+    parts = tuple(read_block(Fields(block, f"content[{n}]")) for n, block in enumerate(blocks))
+    called = any(isinstance(part, ToolCall) for part in parts)
+    id_, model = fields.take("id", STRING), fields.take("model", STRING)
+    finish = read_finish(fields.take("stop_reason", STRING), called=called)
+    stop_sequence, usage = fields.take("stop_sequence", STRING), read_usage(fields.raw("usage"))
+    return Reply(
+        id=id_ or "",
+        model=model or "",
+        parts=parts,
+        finish=finish,
+        stop_sequence=stop_sequence,
+        usage=usage,
+        extras=reply_extras(fields.found),
+    )
+
+
+def reply_extras(found: Object) -> Extras:
+    """What a reply, or the message of `message_start`, has besides the fields that were taken from it."""
+    kept = {name: raw for name, raw in found.items() if name != "role" and bytes(raw) != NULL}
+    return {"messages": kept} if kept else NO_EXTRAS
+
+
+def read_block(block: Fields) -> Part:
+    """A block of an upstream's reply."""
+    whole = dict(block.found)
+    match block.take("type", STRING):
+        case "text":
+            text, citations = block.take("text", STRING), block.take("citations", _RAWS)
+            return Text(text=text or "", citations=read_citations(citations), extras=block.rest())
+        case "tool_use":
+            return _read_call(block)
+        case "thinking":
+            text, signature = block.take("thinking", STRING), block.take("signature", STRING)
+            return own_thinking(text or "", signature)
+        case "redacted_thinking":
+            return RedactedThinking(data=block.take("data", STRING) or "")
+        case type_:
+            return Opaque(dialect="messages", type=type_ or "", raw=as_json(whole))
+
+
+def own_thinking(text: str, signature: str | None) -> Part:
+    """Thinking of an upstream that may be another gateway: its seals are unpacked like a client's."""
+    part = read_thinking(text, signature)
+    return replace(part, origin="messages") if isinstance(part, Thinking) and part.origin is None else part
+
+
+def _read_call(block: Fields) -> ToolCall:
+    id_, name, given = block.take("id", STRING), block.take("name", STRING), block.raw("input")
+    arguments = bytes(given).decode("utf-8", "replace") if given is not None else "{}"
+    return ToolCall(id=id_ or "", name=name or "", arguments=arguments, extras=call_extras(block))
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+    if reply.logprobs is not None:
+        losses.drop("reply.logprobs", "the messages API has none")
+    losses.drop_extras(reply.extras, "messages", "reply.")
+    body: dict[str, Any] = {
+        "id": message_id(reply.id),
+        "type": "message",
+        "role": "assistant",
+        "model": reply.model,
+        "content": _write_blocks(reply.parts, losses),
+        "stop_reason": write_finish(reply.finish, refused=refuses(reply.parts)),
+        "stop_sequence": reply.stop_sequence,
+        "usage": usage_object(reply.usage),
+    }
+    for name, value in own(reply.extras).items():
+        body.setdefault(name, value)
+    return msgspec.json.encode(body)
+
+
+def message_id(id_: str) -> str:
+    """The reply's id with this dialect's prefix in place of another's."""
+    if id_.startswith("msg_"):
+        return id_
+    for prefix in _FOREIGN_PREFIXES:
+        id_ = id_.removeprefix(prefix)
+    return "msg_" + id_
+
+
+def _write_blocks(parts: Iterable[Part], losses: Losses) -> list[Any]:
+    blocks = (_write_block(part, losses) for part in parts)
+    return [block for block in blocks if block is not None]
+
+
+def _write_block(part: Part, losses: Losses) -> Any:
+    match part:
+        case Text():
+            return _write_text(part, losses) if part.text else None
+        case Refusal():
+            return {"type": "text", "text": part.text} if part.text else None
+        case ToolCall():
+            arguments = wrap(part.arguments) if part.kind == "custom" else part.arguments
+            return {**call_block(part), "input": input_of(arguments, losses, "reply.tool_calls.arguments")}
+        case Thinking():
+            return {"type": "thinking", "thinking": part.text, "signature": signature(part), **own(part.extras)}
+        case RedactedThinking():
+            return {"type": "redacted_thinking", "data": part.data, **own(part.extras)}
+        case Opaque(dialect="messages"):
+            return part.raw
+        case Opaque():
+            losses.drop(f"reply.{part.type}", f"only the {part.dialect} API has it")
+            return None
+        case Audio():
+            losses.drop("reply.audio", "the messages API has no audio; its transcript is sent as text")
+            return {"type": "text", "text": part.transcript} if part.transcript else None
+    losses.drop("reply.content", "the messages API has no such content in a reply")
+    return None
+
+
+def _write_text(part: Text, losses: Losses) -> dict[str, Any]:
+    losses.drop_extras(part.extras, "messages", "reply.")
+    block = {"type": "text", "text": part.text, **own(part.extras)}
+    if part.citations:
+        found = [citation_object(citation) for citation in part.citations]
+        block["citations"] = [citation for citation in found if citation is not None]
+        if None in found:
+            losses.drop("reply.annotations", "the messages API has no citations of this kind")
+    return block
+
+
+def citation_object(citation: Citation) -> Any:
+    """A citation as this dialect writes it; None for one that only another dialect has."""
+    if citation.dialect == "messages" and citation.raw is not None:
+        return citation.raw
+    if citation.url is None:
+        return None
+    return {
+        "type": "web_search_result_location",
+        "url": citation.url,
+        "title": citation.title,
+        "cited_text": citation.quote or "",
+        "encrypted_index": "",
+    }
+
+
+def call_block(part: ToolCall) -> dict[str, Any]:
+    """A `tool_use` block with everything but its input."""
+    block: dict[str, Any] = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": {}}
+    carried = part.extras.get("chat", {}).get("extra_content")
+    if carried is not None:
+        block["extra_content"] = carried
+    for name, value in own(part.extras).items():
+        block.setdefault(name, value)
+    return block
+
+
+def signature(part: Thinking) -> str:
+    """The field is required. Thinking without a seal that another dialect's model did is marked all the same,
+    so that nobody takes it for Anthropic's when the client hands it back."""
+    if part.seal is None and part.origin != "messages":
+        part = replace(part, seal="", origin=part.origin or "chat")
+    return seals.pack(part, "messages") or ""

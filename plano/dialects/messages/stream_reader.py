@@ -1,0 +1,325 @@
+"""An upstream's stream, to events.
+
+Source: "Streaming messages". The grammar is message_start, then for each block content_block_start, its deltas and
+content_block_stop, then message_delta (one or more) and message_stop; `ping` and `error` anywhere, and new events
+may come at any time.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.conversation import (
+    CitationDelta,
+    Event,
+    Failed,
+    Finished,
+    Opaque,
+    Part,
+    PartStart,
+    PartStop,
+    Ping,
+    SealDelta,
+    Start,
+    Text,
+    TextDelta,
+    Thinking,
+    ToolCall,
+    Unknown,
+)
+from plano.dialects import reading
+from plano.dialects.messages.errors import misplaced_error
+from plano.dialects.messages.fields import ABSENT, NULL, OBJECT, STRING, Fields, Object, as_json
+from plano.dialects.messages.finish import read_finish
+from plano.dialects.messages.read_content import read_citation
+from plano.dialects.messages.reply import read_block, reply_extras
+from plano.dialects.messages.usage import Tally
+from plano.errors import InvalidRequest, UpstreamProtocolError
+from plano.sse import Frame
+
+_CUT_SHORT = "The upstream's stream ended before the reply was complete."
+
+
+class _Delta(Struct):
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    signature: str | None = None
+    citation: Raw = ABSENT
+
+
+class _Event(Struct):
+    """Any event of the grammar. What `message_delta` calls its delta is read on its own."""
+
+    type: str | None = None
+    index: int = 0
+    delta: _Delta | None = None
+
+
+class _Whole(Struct):
+    content_block: Object | None = None
+    message: Object | None = None
+    delta: Object | None = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+class _Typed(Struct):
+    type: str | None = None
+
+
+_GRAMMAR = frozenset(
+    {
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "error",
+    }
+)
+
+_EVENT = msgspec.json.Decoder(_Event)
+_TYPED = msgspec.json.Decoder(_Typed)
+_WHOLE = msgspec.json.Decoder(_Whole)
+
+
+class _Block:
+    """A block that has started and not stopped."""
+
+    __slots__ = ("arguments", "index", "opaque", "said")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.said = False  # anything of a call's arguments
+        self.arguments: bytes = b""  # a call's input as it stood in content_block_start
+        self.opaque: _OpaqueBlock | None = None
+
+
+class MessagesReader:
+    """See `plano.dialects.codec.StreamReader`."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, _Block] = {}
+        self._next = 0  # the index of the next part
+        self._started = False
+        self._over = False
+        self._called = False
+        self._tally = Tally()
+        self._stop_reason: str | None = None
+        self._stop_sequence: str | None = None
+        self._extras: Object = {}
+
+    def feed(self, frame: Frame) -> list[Event]:
+        if frame.data == b"[DONE]":  # some compatible servers close like OpenAI's
+            return []
+        try:
+            event = _EVENT.decode(frame.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self._odd(frame)
+        if event.type == "content_block_delta":
+            return self._delta(event, frame)
+        try:
+            return self._other(event, frame)
+        except (InvalidRequest, msgspec.MsgspecError) as error:
+            raise UpstreamProtocolError(f"An event of the upstream's could not be read: {error}") from None
+
+    def finish(self) -> list[Event]:
+        if self._over:
+            return []
+        if self._stop_reason is None:
+            self._over = True
+            return [Failed(UpstreamProtocolError(_CUT_SHORT))]
+        return self._end()
+
+    def _odd(self, frame: Frame) -> list[Event]:
+        """What does not look like an event of the grammar: a new one, or none at all."""
+        type_ = reading.upstream(_TYPED, frame.data).type
+        if type_ is None or type_ in _GRAMMAR:
+            raise UpstreamProtocolError("The upstream sent an event that is not of the messages API.")
+        return [Unknown("messages", frame.event or type_, frame.data)]
+
+    def _other(self, event: _Event, frame: Frame) -> list[Event]:
+        type_ = event.type if event.type is not None else frame.event
+        if type_ == "ping":
+            return [Ping()]
+        whole = _WHOLE.decode(frame.data)
+        if type_ == "error" or (event.type is None and bytes(whole.error) != NULL):
+            return self._fail(frame.data)
+        if type_ == "content_block_start":
+            return self._block_start(event.index, whole)
+        if type_ == "content_block_stop":
+            return self._block_stop(event.index)
+        if type_ == "message_start":
+            return self._start(whole)
+        if type_ == "message_delta":
+            return self._message_delta(whole)
+        if type_ == "message_stop":
+            return [] if self._over else self._end()
+        if type_ is None:
+            raise UpstreamProtocolError("The upstream sent an event that is not of the messages API.")
+        return [Unknown("messages", frame.event or type_, frame.data)]
+
+    def _fail(self, data: bytes) -> list[Event]:
+        if self._over:
+            return []
+        self._over = True
+        return [Failed(misplaced_error(data))]
+
+    # --- the message ---
+
+    def _start(self, whole: _Whole) -> list[Event]:
+        self._started = True
+        fields = Fields(whole.message or {}, "message")
+        self._tally.add(fields.raw("usage"))
+        id_, model = fields.take("id", STRING), fields.take("model", STRING)
+        for name in ("type", "content", "stop_reason", "stop_sequence"):
+            fields.found.pop(name, None)
+        return [Start(id=id_ or "", model=model or "", usage=self._tally.usage(), extras=reply_extras(fields.found))]
+
+    def _message_delta(self, whole: _Whole) -> list[Event]:
+        delta = Fields(whole.delta or {}, "delta")
+        self._tally.add(whole.usage)
+        self._stop_reason = delta.take("stop_reason", STRING) or self._stop_reason
+        self._stop_sequence = delta.take("stop_sequence", STRING) or self._stop_sequence
+        self._extras.update({name: raw for name, raw in delta.found.items() if bytes(raw) != NULL})
+        return []
+
+    def _end(self) -> list[Event]:
+        self._over = True
+        events: list[Event] = [] if self._started else [Start()]
+        for index in list(self._blocks):
+            events += self._block_stop(index)
+        finished = Finished(
+            finish=read_finish(self._stop_reason, called=self._called),
+            stop_sequence=self._stop_sequence,
+            usage=self._tally.usage(),
+            extras={"messages": self._extras} if self._extras else {},
+        )
+        return [*events, finished]
+
+    # --- its blocks ---
+
+    def _block_start(self, index: int, whole: _Whole) -> list[Event]:
+        found = whole.content_block
+        if found is None:
+            raise UpstreamProtocolError("The upstream started a block without saying which.")
+        events: list[Event] = [] if self._started else [Start()]
+        self._started = True
+        if index in self._blocks:
+            events += self._block_stop(index)
+        kept = dict(found)
+        part = read_block(Fields(found, "content_block"))
+        block = self._blocks[index] = _Block(self._next)
+        if isinstance(part, Opaque):
+            block.opaque = _OpaqueBlock(part.type, kept)  # it takes its index when it is whole
+            return events
+        self._next += 1
+        return [*events, *self._part_start(block, part)]
+
+    def _part_start(self, block: _Block, part: Part) -> list[Event]:
+        index = block.index
+        match part:
+            case ToolCall():
+                self._called = True
+                block.arguments = part.arguments.encode()
+                return [PartStart(index, msgspec.structs.replace(part, arguments=""))]
+            case Text():
+                events: list[Event] = [PartStart(index, Text(text="", extras=part.extras))]
+                if part.text:
+                    events.append(TextDelta(index, part.text))
+                return events + [CitationDelta(index, citation) for citation in part.citations]
+            case Thinking():
+                return self._thinking_start(index, part)
+        return [PartStart(index, part)]
+
+    def _thinking_start(self, index: int, part: Thinking) -> list[Event]:
+        bare = Thinking(text="", origin=part.origin, item_id=part.item_id, summary=part.summary)
+        events: list[Event] = [PartStart(index, bare)]
+        if part.text:
+            events.append(TextDelta(index, part.text))
+        if part.seal:
+            events.append(SealDelta(index, part.seal))
+        return events
+
+    def _delta(self, event: _Event, frame: Frame) -> list[Event]:
+        block, delta = self._blocks.get(event.index), event.delta
+        if block is None or delta is None:
+            raise UpstreamProtocolError("The upstream sent a part of a block that it had not started.")
+        if block.opaque is not None:
+            block.opaque.add(frame.data)
+            return []
+        if delta.text is not None:
+            return [TextDelta(block.index, delta.text)]
+        if delta.partial_json is not None:
+            block.said = block.said or bool(delta.partial_json)
+            return [TextDelta(block.index, delta.partial_json)] if delta.partial_json else []
+        if delta.thinking is not None:
+            return [TextDelta(block.index, delta.thinking)]
+        if delta.signature is not None:
+            return [SealDelta(block.index, delta.signature)] if delta.signature else []
+        if bytes(delta.citation) != NULL:
+            return [CitationDelta(block.index, read_citation(delta.citation))]
+        return [Unknown("messages", frame.event or "content_block_delta", frame.data)]
+
+    def _block_stop(self, index: int) -> list[Event]:
+        block = self._blocks.pop(index, None)
+        if block is None:
+            return []
+        if block.opaque is not None:
+            whole, block.index = block.opaque.whole(), self._next
+            self._next += 1
+            return [PartStart(block.index, whole), PartStop(block.index)]
+        if block.arguments and not block.said:  # the whole input came at once, or there is none
+            return [TextDelta(block.index, block.arguments.decode()), PartStop(block.index)]
+        return [PartStop(block.index)]
+
+
+class _OpaqueBlock:
+    """A block this project does not look into, put together until it is whole."""
+
+    __slots__ = ("_deltas", "_fields", "_input", "_type")
+
+    def __init__(self, type_: str, fields: Object) -> None:
+        self._type = type_
+        self._fields = fields
+        self._input: list[str] = []
+        self._deltas: dict[str, list[object]] = {}
+
+    def add(self, data: bytes) -> None:
+        found = _WHOLE.decode(data).delta or {}
+        piece = found.get("partial_json")
+        if piece is not None:
+            self._input.append(STRING.decode(piece))
+            return
+        for name, raw in found.items():
+            if name != "type":
+                self._deltas.setdefault(name, []).append(msgspec.json.decode(raw))
+
+    def whole(self) -> Opaque:
+        written = "".join(self._input)
+        if written:
+            self._fields["input"] = Raw(written.encode()) if _is_json(written) else as_json(written)
+        for name, pieces in self._deltas.items():
+            self._fields[name] = as_json(_joined(self._fields.get(name), pieces))
+        return Opaque(dialect="messages", type=self._type, raw=as_json(self._fields))
+
+
+def _joined(start: Raw | None, pieces: list[object]) -> object:
+    """Deltas add to texts and lists; of anything else the last one holds."""
+    first = msgspec.json.decode(start) if start is not None else None
+    texts = [piece for piece in (first, *pieces) if isinstance(piece, str)]
+    if len(texts) == len(pieces) + isinstance(first, str):
+        return "".join(texts)
+    return [*first, *pieces] if isinstance(first, list) else pieces[-1]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        OBJECT.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

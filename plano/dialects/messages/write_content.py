@@ -1,0 +1,216 @@
+"""Parts of a request's messages, to content blocks."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import (
+    Audio,
+    Document,
+    Image,
+    Losses,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    refuse,
+)
+from plano.dialects.custom_tools import wrap
+from plano.dialects.messages.fields import Object, as_json, own
+from plano.dialects.messages.read_content import text_of
+
+_FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
+_EMPTY_INPUT = Raw(b"{}")
+_INPUT = msgspec.json.Decoder(dict[str, Raw])
+
+
+def write_parts(parts: Iterable[Part], losses: Losses) -> list[Any]:
+    """Blocks; fewer than parts where something could not be said or was empty.
+
+    Raises:
+        UnsupportedConversion: a part holds what this dialect cannot carry in any form.
+    """
+    blocks = (_write_part(part, losses) for part in parts)
+    return [block for block in blocks if block is not None]
+
+
+def _write_part(part: Part, losses: Losses) -> Any:
+    losses.drop_extras(part.extras, "messages", "messages.")
+    match part:
+        case Text():
+            return _text(part, losses)
+        case Image():
+            return _image(part, losses)
+        case Document():
+            return _document(part)
+        case ToolCall():
+            return _tool_use(part, losses)
+        case ToolResult():
+            return _tool_result(part, losses)
+        case Thinking():
+            return _thinking(part, losses)
+        case RedactedThinking():
+            return {"type": "redacted_thinking", "data": part.data, **own(part.extras)}
+        case Refusal():
+            return {"type": "text", "text": part.text} if part.text else None
+        case Opaque():
+            if part.dialect == "messages":
+                return part.raw
+            losses.drop(f"messages.{part.type}", f"only the {part.dialect} API has it")
+            return None
+        case Audio():
+            raise refuse("messages.audio", "the messages API takes no audio")
+
+
+def _finished(block: dict[str, Any], part: Part) -> dict[str, Any]:
+    if part.cache is not None:
+        block["cache_control"] = part.cache
+    for name, value in own(part.extras).items():
+        block.setdefault(name, value)
+    return block
+
+
+def _text(part: Text, losses: Losses) -> dict[str, Any] | None:
+    if not part.text:
+        return None  # the API refuses empty text blocks
+    block: dict[str, Any] = {"type": "text", "text": part.text}
+    citations = [citation.raw for citation in part.citations if citation.dialect == "messages" and citation.raw]
+    if len(citations) < len(part.citations):
+        losses.drop("messages.citations", "the messages API only takes back citations of its own")
+    if citations:
+        block["citations"] = citations
+    return _finished(block, part)
+
+
+def _image(part: Image, losses: Losses) -> dict[str, Any]:
+    if part.detail is not None and part.detail != "auto":
+        losses.drop("messages.detail", "the messages API has one level of detail")
+    if part.data is not None:
+        source = {"type": "base64", "media_type": part.media_type or "image/png", "data": part.data}
+    elif part.url is not None:
+        source = {"type": "url", "url": part.url}
+    else:
+        source = {"type": "file", "file_id": _own_file(part)}
+    return _finished({"type": "image", "source": source}, part)
+
+
+def _own_file(part: Image | Document) -> str:
+    if part.file_id is None or "messages" not in part.extras:
+        raise refuse("messages.file_id", "an uploaded file is only known to the vendor it was uploaded to")
+    return part.file_id
+
+
+def _document(part: Document) -> dict[str, Any]:
+    kept = own(part.extras)
+    if kept.get("type") is not None:
+        return _search_result(part, kept)
+    block: dict[str, Any] = {"type": "document", "source": _document_source(part, kept)}
+    if part.name is not None:
+        block["title"] = part.name
+    return _finished(block, part)
+
+
+def _document_source(part: Document, kept: Object) -> Any:
+    if part.text is not None:
+        return _kept_source(part.text, kept) or _text_source(part.text)
+    if part.data is not None:
+        return _data_source(part.data, part.media_type or "application/pdf")
+    if part.url is not None:
+        return {"type": "url", "url": part.url}
+    return {"type": "file", "file_id": _own_file(part)}
+
+
+def _text_source(text: str) -> dict[str, Any]:
+    return {"type": "text", "media_type": "text/plain", "data": text}
+
+
+def _data_source(data: str, media_type: str) -> dict[str, Any]:
+    if media_type == "application/pdf":
+        return {"type": "base64", "media_type": media_type, "data": data}
+    if not media_type.startswith("text/"):
+        raise refuse("messages.file", f"the messages API takes PDF and plain text, not {media_type}")
+    try:
+        return _text_source(base64.b64decode(data, validate=True).decode())
+    except (binascii.Error, UnicodeDecodeError):
+        raise refuse("messages.file", "its data is not text in base64") from None
+
+
+def _kept_source(text: str, kept: Object) -> Raw | None:
+    """The blocks the text was read from, unless somebody changed it since."""
+    source = kept.get("source")
+    return source if source is not None and text_of(_INPUT.decode(source).get("content")) == text else None
+
+
+def _search_result(part: Document, kept: Object) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "search_result", "title": part.name, **kept}
+    if text_of(kept.get("content")) != part.text:
+        block["content"] = [{"type": "text", "text": part.text}]
+    if part.cache is not None:
+        block["cache_control"] = part.cache
+    return block
+
+
+def tool_id(id_: str) -> str:
+    """A call's id with nothing in it that this API refuses (its pattern is `^[a-zA-Z0-9_-]+$`). The same id
+    always becomes the same, so calls and results still meet."""
+    return _FOREIGN_ID.sub("_", id_) or "_"
+
+
+def _tool_use(part: ToolCall, losses: Losses) -> dict[str, Any]:
+    arguments = wrap(part.arguments) if part.kind == "custom" else part.arguments
+    block = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": input_of(arguments, losses)}
+    return _finished(block, part)
+
+
+def input_of(arguments: str, losses: Losses, field: str = "messages.tool_calls.arguments") -> Raw:
+    """A call's arguments as the object that `input` has to be; the bytes stay as the model wrote them."""
+    if not arguments.strip():
+        return _EMPTY_INPUT
+    if is_object(arguments):
+        return Raw(arguments.encode())
+    losses.drop(field, "they are not a JSON object, which the messages API insists on; sent as `_raw`")
+    return as_json({"_raw": arguments})
+
+
+def is_object(arguments: str) -> bool:
+    """Whether this is one whole JSON object."""
+    try:
+        msgspec.json.decode(arguments, type=dict)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _tool_result(part: ToolResult, losses: Losses) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": tool_id(part.call_id)}
+    content = plain(write_parts(part.parts, losses))
+    if content:
+        block["content"] = content
+    if part.is_error is not None:
+        block["is_error"] = part.is_error
+    return _finished(block, part)
+
+
+def plain(blocks: list[Any]) -> Any:
+    """`blocks`, or the string that is short for a single bare text block."""
+    if len(blocks) == 1 and isinstance(blocks[0], dict) and blocks[0].keys() == {"type", "text"}:
+        return blocks[0]["text"]
+    return blocks
+
+
+def _thinking(part: Thinking, losses: Losses) -> dict[str, Any] | None:
+    if part.origin != "messages" or part.seal is None:
+        losses.drop("messages.thinking", "the messages API only takes thinking back that it signed itself")
+        return None
+    return {"type": "thinking", "thinking": part.text, "signature": part.seal, **own(part.extras)}

@@ -1,0 +1,293 @@
+"""Conversations, to requests of this dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import (
+    Conversation,
+    Losses,
+    Message,
+    System,
+    Text,
+    Tool,
+    ToolChoice,
+    refuse,
+)
+from plano.dialects.custom_tools import SCHEMA
+from plano.dialects.messages.fields import OBJECT, own
+from plano.dialects.messages.thinking import Plan, plan
+from plano.dialects.messages.write_content import plain, write_parts
+
+_SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
+_ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')
+_NONE_LIKE_IT = "the messages API has no such field"
+_LEAST_TOP_P = 0.95
+"""With thinking on; "Extended thinking", section "Feature compatibility"."""
+
+_DROPPED = (
+    "seed",
+    "logprobs",
+    "top_logprobs",
+    "presence_penalty",
+    "frequency_penalty",
+    "verbosity",
+    "prompt_cache_key",
+    "metadata",
+)
+
+
+def write_request(conversation: Conversation, losses: Losses) -> bytes:
+    _refuse_what_has_no_substitute(conversation)
+    _report_dropped(conversation, losses)
+    system, messages = _placed(conversation, losses)
+    planned = plan(conversation, losses)
+    extras = own(conversation.extras)
+    body: dict[str, Any] = {}
+    if conversation.model is not None:
+        body["model"] = conversation.model
+    body["max_tokens"] = planned.max_tokens
+    if system:
+        body["system"] = plain([_system_block(part, losses) for part in system])
+    body["messages"] = _write_messages(messages, losses)
+    _write_tools(body, conversation, losses)
+    if planned.thinking is not None:
+        body["thinking"] = planned.thinking
+    _write_output_config(body, conversation, planned, extras.pop("output_config", None), losses)
+    _write_sampling(body, conversation, planned, losses)
+    _write_identity(body, conversation, extras.pop("metadata", None), losses)
+    if conversation.stream:
+        body["stream"] = True
+    for name, value in extras.items():
+        body.setdefault(name, value)
+    return msgspec.json.encode(body)
+
+
+# --- what cannot be said -------------------------------------------------------------------------
+
+
+def _refuse_what_has_no_substitute(conversation: Conversation) -> None:
+    if conversation.n is not None and conversation.n > 1:
+        raise refuse("n", "the messages API gives one choice")
+    for fields in conversation.extras.values():
+        modalities = fields.get("modalities")
+        if modalities is not None and b'"audio"' in bytes(modalities):
+            raise refuse("modalities", "the messages API does not speak")
+
+
+def _report_dropped(conversation: Conversation, losses: Losses) -> None:
+    for name in _DROPPED:
+        if getattr(conversation, name) not in (None, False, 0.0):
+            losses.drop(name, _NONE_LIKE_IT)
+    if conversation.seed == 0:
+        losses.drop("seed", _NONE_LIKE_IT)
+    losses.drop_extras(conversation.extras, "messages")
+
+
+# --- who says what -------------------------------------------------------------------------------
+
+
+def _placed(conversation: Conversation, losses: Losses) -> tuple[tuple[System, ...], tuple[Message, ...]]:
+    """The API wants a message: with none, the last instruction is said as the user's."""
+    system, messages = tuple(part for part in conversation.system if part.text), conversation.messages
+    if messages or not system:
+        return system, messages
+    last = system[-1]
+    losses.drop("messages.role", "the messages API wants a message by the user")
+    return system[:-1], (Message(role="user", parts=(Text(text=last.text, cache=last.cache),)),)
+
+
+def _system_block(part: System, losses: Losses) -> dict[str, Any]:
+    losses.drop_extras(part.extras, "messages", "system.")
+    block: dict[str, Any] = {"type": "text", "text": part.text}
+    if part.cache is not None:
+        block["cache_control"] = part.cache
+    return {**own(part.extras), **block}
+
+
+def _write_messages(messages: tuple[Message, ...], losses: Losses) -> list[dict[str, Any]]:
+    """Neighbours of one role become the one turn that this dialect wants them to be."""
+    turns: list[tuple[str, dict[str, Any], list[Any]]] = []
+    for message in messages:
+        role = _role(message, losses)
+        blocks = write_parts(message.parts, losses)
+        if not blocks:
+            continue
+        if turns and turns[-1][0] == role:
+            turns[-1][1].update(own(message.extras))
+            turns[-1][2].extend(blocks)
+        else:
+            turns.append((role, own(message.extras), blocks))
+    return [{**kept, "role": role, "content": plain(_results_first(blocks))} for role, kept, blocks in turns]
+
+
+def _results_first(blocks: list[Any]) -> list[Any]:
+    """ "Tool use", section "Handling tool results": in a user's turn they come before everything else."""
+    return sorted(blocks, key=lambda block: not (isinstance(block, dict) and block["type"] == "tool_result"))
+
+
+def _role(message: Message, losses: Losses) -> str:
+    if message.name is not None:
+        losses.drop("messages.name", "the messages API has no names of speakers")
+    losses.drop_extras(message.extras, "messages", "messages.")
+    if message.role in ("user", "assistant") or "messages" in message.extras:
+        return message.role
+    losses.drop("messages.role", f"a {message.role} message between others is sent as the user's")
+    return "user"
+
+
+# --- tools ---------------------------------------------------------------------------------------
+
+
+def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losses) -> None:
+    choice = conversation.tool_choice
+    allowed = choice.names if choice is not None and choice.mode == "allowed" else None
+    offered = [tool for tool in conversation.tools if allowed is None or tool.name in allowed]
+    tools = [tool for tool in (_write_tool(tool, losses) for tool in offered) if tool is not None]
+    if tools:
+        body["tools"] = tools
+    written = _write_choice(choice, conversation, losses)
+    if written is None and conversation.parallel_tool_calls is False and tools:
+        written = {"type": "auto"}
+    if written is None or not (tools or choice is None or choice.mode == "native"):
+        return
+    if conversation.parallel_tool_calls is not None and written.get("type") != "none" and choice is not None:
+        written["disable_parallel_tool_use"] = not conversation.parallel_tool_calls
+    elif conversation.parallel_tool_calls is False:
+        written["disable_parallel_tool_use"] = True
+    body["tool_choice"] = written
+
+
+def _write_tool(tool: Tool, losses: Losses) -> Any:
+    if tool.kind == "native":
+        if tool.dialect == "messages":
+            return tool.raw
+        losses.drop(f"tools.{tool.name}", f"only the {tool.dialect} API has it")
+        return None
+    losses.drop_extras(tool.extras, "messages", "tools.")
+    written: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        written["description"] = tool.description
+    written["input_schema"] = _schema(tool, losses)
+    if tool.strict is not None:
+        written["strict"] = tool.strict
+    if tool.cache is not None:
+        written["cache_control"] = tool.cache
+    for name, value in own(tool.extras).items():
+        written.setdefault(name, value)
+    return written
+
+
+def _schema(tool: Tool, losses: Losses) -> Raw:
+    if tool.kind == "custom":
+        if tool.format is not None and bytes(tool.format).replace(b" ", b"") != b'{"type":"text"}':
+            losses.drop("tools.format", "the messages API has no grammars")
+        return SCHEMA
+    if tool.parameters is None or bytes(tool.parameters).strip() in (b"{}", b"null"):
+        return _ANY_OBJECT
+    return tool.parameters
+
+
+def _write_choice(choice: ToolChoice | None, conversation: Conversation, losses: Losses) -> dict[str, Any] | None:
+    """
+    Raises:
+        UnsupportedConversion: a tool is forced that this dialect cannot be given.
+    """
+    match choice:
+        case None:
+            return None
+        case ToolChoice(mode="auto" | "none"):
+            return {"type": choice.mode}
+        case ToolChoice(mode="required"):
+            _need_tools(conversation)
+            return {"type": "any"}
+        case ToolChoice(mode="allowed"):
+            return {"type": "any" if choice.required else "auto"}
+        case ToolChoice(mode="named"):
+            if not any(_may_be(tool, choice.name) for tool in conversation.tools):
+                raise refuse("tool_choice", f"`{choice.name}` is not a tool that the messages API can be given")
+            return {"type": "tool", "name": choice.name}
+    if choice.dialect != "messages" or choice.raw is None:
+        raise refuse("tool_choice", f"only the {choice.dialect} API has it")
+    return dict(OBJECT.decode(choice.raw))
+
+
+def _may_be(tool: Tool, name: str | None) -> bool:
+    """A native tool may stand for several (`mcp_toolset`), whose names only the API knows."""
+    return tool.dialect == "messages" if tool.kind == "native" else tool.name == name
+
+
+def _carried(tool: Tool) -> bool:
+    return tool.kind != "native" or tool.dialect == "messages"
+
+
+def _need_tools(conversation: Conversation) -> None:
+    if not any(_carried(tool) for tool in conversation.tools):
+        raise refuse("tool_choice", "it asks for a tool call, and there is no tool that the messages API can be given")
+
+
+# --- how ---------------------------------------------------------------------------------------
+
+
+def _write_output_config(
+    body: dict[str, Any], conversation: Conversation, planned: Plan, kept: Raw | None, losses: Losses
+) -> None:
+    config: dict[str, Any] = dict(OBJECT.decode(kept)) if kept is not None else {}
+    if planned.effort is not None:
+        config["effort"] = planned.effort
+    wanted = conversation.response_format
+    if wanted is not None and wanted.schema is not None:
+        config["format"] = {"type": "json_schema", "schema": wanted.schema}
+    elif wanted is not None and wanted.type != "text":
+        losses.drop("response_format", "the messages API only takes a schema")
+    if config:
+        body["output_config"] = config
+
+
+def _write_sampling(body: dict[str, Any], conversation: Conversation, planned: Plan, losses: Losses) -> None:
+    sampling: dict[str, Any] = {
+        "temperature": conversation.temperature,
+        "top_p": conversation.top_p,
+        "top_k": conversation.top_k,
+    }
+    if planned.thinks and conversation.reasoning is not None and "messages" not in conversation.reasoning.extras:
+        _leave_to_thinking(sampling, losses)
+    temperature = sampling["temperature"]
+    if temperature is not None and temperature > 1:
+        losses.drop("temperature", "the messages API goes up to 1; sent as 1")
+        sampling["temperature"] = 1.0
+    body.update({name: value for name, value in sampling.items() if value is not None})
+    stop = [text for text in conversation.stop if text.strip()]
+    if len(stop) < len(conversation.stop):
+        losses.drop("stop", "the messages API refuses stop sequences of blanks alone")
+    if stop:
+        body["stop_sequences"] = stop
+
+
+def _leave_to_thinking(sampling: dict[str, Any], losses: Losses) -> None:
+    reason = "the messages API refuses it while thinking"
+    if sampling["temperature"] not in (None, 1):
+        losses.drop("temperature", reason)
+        sampling["temperature"] = None
+    if sampling["top_k"] is not None:
+        losses.drop("top_k", reason)
+        sampling["top_k"] = None
+    if sampling["top_p"] is not None and sampling["top_p"] < _LEAST_TOP_P:
+        losses.drop("top_p", reason)
+        sampling["top_p"] = None
+
+
+def _write_identity(body: dict[str, Any], conversation: Conversation, kept: Raw | None, losses: Losses) -> None:
+    metadata: dict[str, Any] = dict(OBJECT.decode(kept)) if kept is not None else {}
+    user = conversation.user if conversation.user is not None else conversation.safety_identifier
+    if user is not None:
+        metadata = {"user_id": user, **metadata}
+    if metadata:
+        body["metadata"] = metadata
+    if conversation.service_tier in _SERVICE_TIERS:
+        body["service_tier"] = _SERVICE_TIERS[conversation.service_tier]
+    elif conversation.service_tier is not None:
+        losses.drop("service_tier", "the messages API knows `auto` and `default`")
