@@ -1,32 +1,38 @@
-# Everything a newcomer or CI needs. The virtual environment is made by itself, and again when pyproject.toml changes.
+# The virtual environment is made by itself, and brought up to date when pyproject.toml changes.
 
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format clean
 
-run: $(READY)            ## the gateway on 127.0.0.1:12000 with config/plano_config.yaml
+run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
 
-test: $(READY)           ## the whole suite; starts its own Redis and PostgreSQL
+test: $(VENV)/.dev-ready   ## the whole suite; it starts its own Redis and PostgreSQL
 	$(BIN)/python -m pytest
 
-lint: $(READY)
+lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)
+format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-$(READY): pyproject.toml
+$(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --disable-pip-version-check --group dev --editable .
+	$(PIP) install --upgrade "pip>=25.1"
+
+$(VENV)/.run-ready: pyproject.toml | $(VENV)/bin/pip
+	$(PIP) install --editable .
 	@touch $@
+
+$(VENV)/.dev-ready: pyproject.toml | $(VENV)/bin/pip
+	$(PIP) install --group dev --editable .
+	@touch $@ $(VENV)/.run-ready
