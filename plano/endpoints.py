@@ -79,7 +79,7 @@ class Ask:
         except OSError:  # how a server says that the client has gone while something is sent
             request.journal.outcome = "aborted"
         finally:
-            await departure.stop()
+            departure.stop()
             await _close(request, response)
 
     async def _read(self, scope: Scope, receive: Receive) -> Request:

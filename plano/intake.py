@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import msgspec
 from msgspec import Struct
@@ -11,8 +10,6 @@ from msgspec import Struct
 from plano.dialects import reading
 from plano.errors import BodyTimeout, InvalidRequest, TooLarge
 from plano.types import Headers, Receive
-
-logger = logging.getLogger("plano")
 
 
 class ClientLeft(Exception):
@@ -110,16 +107,12 @@ class Departure:
         self._waiter: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(patience, self._start)
 
-    async def stop(self) -> None:
-        """Watch no longer. A cancellation that is still on its way is taken here, and disturbs nobody."""
+    def stop(self) -> None:
+        """Watch no longer."""
         self._timer.cancel()
         if self._waiter is not None:
             self._waiter.cancel()
         if self.happened and self._task is not None:
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                logger.debug("the client left when its reply was over")
             self._task.uncancel()
 
     def _start(self) -> None:
