@@ -1,91 +1,18 @@
-"""One JSON object of a request or reply, read field by field, so that what nobody asked for is left over."""
+"""What this dialect adds to reading and writing JSON field by field."""
 
 from __future__ import annotations
-
-import re
-from typing import TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import NO_EXTRAS, Extras
-from plano.errors import InvalidRequest
+from plano.conversation import Extras
+from plano.dialects.fields import NULL, Object
 
-T = TypeVar("T")
-
-Object: TypeAlias = dict[str, Raw]
-
-NULL = b"null"
-ABSENT = Raw(NULL)
+ABSENT = NULL
 """The default of a struct's `Raw` field: msgspec does not take `Raw | None`."""
 
-STRING = msgspec.json.Decoder(str)
-BOOLEAN = msgspec.json.Decoder(bool)
-INTEGER = msgspec.json.Decoder(int)
-STRINGS = msgspec.json.Decoder(list[str])
-OBJECT = msgspec.json.Decoder(Object)
-OBJECTS = msgspec.json.Decoder(list[Object])
 CONTENT = msgspec.json.Decoder(str | list[Object])
-
-_WHERE = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
-
-
-class Fields:
-    """Takes fields out of `found`; what is left in the end is what this project does not know."""
-
-    __slots__ = ("found", "path")
-
-    def __init__(self, found: Object, path: str) -> None:
-        self.found = found
-        self.path = path
-
-    def take(self, name: str, decoder: msgspec.json.Decoder[T]) -> T | None:
-        """The field's value, or None where it is absent or null.
-
-        Raises:
-            InvalidRequest: it is of another type; `param` is its path.
-        """
-        raw = self.found.pop(name, None)
-        if raw is None or bytes(raw) == NULL:
-            return None
-        try:
-            return decoder.decode(raw)
-        except msgspec.ValidationError as error:
-            raise self._wrong(name, str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._wrong(name, f"not valid JSON: {error}") from None
-        except RecursionError:
-            raise self._wrong(name, "nested too deeply") from None
-
-    def need(self, name: str, decoder: msgspec.json.Decoder[T]) -> T:
-        """Like `take`, for a field that must be there."""
-        value = self.take(name, decoder)
-        if value is None:
-            param = self.at(name)
-            raise InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
-        return value
-
-    def raw(self, name: str) -> Raw | None:
-        """The field's JSON, unread; None where it is absent or null."""
-        raw = self.found.pop(name, None)
-        return None if raw is None or bytes(raw) == NULL else raw
-
-    def nested(self, name: str) -> Fields | None:
-        found = self.take(name, OBJECT)
-        return None if found is None else Fields(found, self.at(name))
-
-    def at(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
-
-    def rest(self) -> Extras:
-        """What is left, as this dialect's extras."""
-        return {"messages": self.found} if self.found else NO_EXTRAS
-
-    def _wrong(self, name: str, message: str) -> InvalidRequest:
-        where = _WHERE.search(message)
-        param = self.at(name) + (where.group(1) if where else "")
-        reason = message[: where.start()] if where else message
-        return InvalidRequest(f"Invalid `{param}`: {reason}.", param=param)
+"""A message's content, or a tool result's: a string, or blocks."""
 
 
 def own(extras: Extras) -> Object:

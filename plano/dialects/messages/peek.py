@@ -10,7 +10,8 @@ from msgspec import Raw, Struct
 
 from plano.conversation import Finish, Usage
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.messages.fields import ABSENT, NULL
+from plano.dialects.fields import NULL
+from plano.dialects.messages.fields import ABSENT
 from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.usage import Tally, read_usage
 from plano.sse import frames
@@ -52,7 +53,7 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
         _add(tally, event.usage)
         if event.delta is not None and event.delta.stop_reason is not None:
             finish = read_finish(event.delta.stop_reason, called=False)
-        failed = failed or event.type == "error" or bytes(event.error) != NULL
+        failed = failed or event.type == "error" or event.error != NULL
         complete = complete or failed or finish is not None or event.type == "message_stop"
     return StreamEnd(complete, failed, tally.usage(), finish)
 

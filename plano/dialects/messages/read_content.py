@@ -25,14 +25,13 @@ from plano.conversation import (
     ToolResult,
 )
 from plano.dialects import seals
-from plano.dialects.messages.fields import BOOLEAN, CONTENT, NULL, STRING, Fields, Object, as_json
+from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, Object
+from plano.dialects.messages.fields import CONTENT, as_json
 from plano.errors import InvalidRequest
 
 OWN: Extras = {"messages": {}}
 """Marks what was read from this dialect where the neutral model has no room to say so, and says nothing else:
 a file id is this vendor's, a system message stood among the others."""
-
-_RAWS = msgspec.json.Decoder(list[Raw])
 
 
 def read_parts(content: str | list[Object], path: str) -> tuple[Part, ...]:
@@ -53,9 +52,9 @@ def _read_part(block: Fields) -> Part:
 def _text(block: Fields) -> Part:
     return Text(
         text=block.need("text", STRING),
-        citations=read_citations(block.take("citations", _RAWS)),
+        citations=read_citations(block.take("citations", RAWS)),
         cache=block.raw("cache_control"),
-        extras=block.rest(),
+        extras=block.extras("messages"),
     )
 
 
@@ -92,16 +91,16 @@ def _image(block: Fields) -> Part | None:
     cache = block.raw("cache_control")
     if kind == "base64":
         data, media_type = source.need("data", STRING), source.need("media_type", STRING)
-        return Image(data=data, media_type=media_type, cache=cache, extras=block.rest())
+        return Image(data=data, media_type=media_type, cache=cache, extras=block.extras("messages"))
     if kind == "url":
-        return Image(url=source.need("url", STRING), cache=cache, extras=block.rest())
+        return Image(url=source.need("url", STRING), cache=cache, extras=block.extras("messages"))
     if kind == "file":
-        return Image(file_id=source.need("file_id", STRING), cache=cache, extras=block.rest() or OWN)
+        return Image(file_id=source.need("file_id", STRING), cache=cache, extras=block.extras("messages") or OWN)
     return None
 
 
 def _document(block: Fields) -> Part | None:
-    whole = block.found.get("source", Raw(NULL))
+    whole = block.found.get("source", NULL)
     source = block.nested("source")
     if source is None:
         raise _missing(block, "source")
@@ -109,19 +108,19 @@ def _document(block: Fields) -> Part | None:
     name, cache = block.take("title", STRING), block.raw("cache_control")
     if kind == "base64":
         data, media_type = source.need("data", STRING), source.need("media_type", STRING)
-        return Document(data=data, media_type=media_type, name=name, cache=cache, extras=block.rest())
+        return Document(data=data, media_type=media_type, name=name, cache=cache, extras=block.extras("messages"))
     if kind == "url":
-        return Document(url=source.need("url", STRING), name=name, cache=cache, extras=block.rest())
+        return Document(url=source.need("url", STRING), name=name, cache=cache, extras=block.extras("messages"))
     if kind == "file":
         file_id = source.need("file_id", STRING)
-        return Document(file_id=file_id, name=name, cache=cache, extras=block.rest() or OWN)
+        return Document(file_id=file_id, name=name, cache=cache, extras=block.extras("messages") or OWN)
     if kind == "text":
-        return Document(text=source.need("data", STRING), name=name, cache=cache, extras=block.rest())
+        return Document(text=source.need("data", STRING), name=name, cache=cache, extras=block.extras("messages"))
     text = text_of(source.found.get("content")) if kind == "content" else None
     if text is None:
         return None
     block.found["source"] = whole  # where its blocks end is what its citations count by
-    return Document(text=text, name=name, cache=cache, extras=block.rest())
+    return Document(text=text, name=name, cache=cache, extras=block.extras("messages"))
 
 
 def _search_result(block: Fields) -> Part | None:
@@ -131,7 +130,7 @@ def _search_result(block: Fields) -> Part | None:
         return None
     name, cache = block.need("title", STRING), block.raw("cache_control")
     block.found["type"] = as_json("search_result")
-    return Document(text=text, name=name, cache=cache, extras=block.rest())
+    return Document(text=text, name=name, cache=cache, extras=block.extras("messages"))
 
 
 class _TextBlock(msgspec.Struct):
@@ -173,7 +172,7 @@ def call_extras(block: Fields) -> Extras:
     """A call's unknown fields. `extra_content` is what chat upstreams want back with it (Gemini's thought
     signature); this dialect's clients carry it for them."""
     carried = block.raw("extra_content")
-    rest = block.rest()
+    rest = block.extras("messages")
     return rest if carried is None else {**rest, "chat": {"extra_content": carried}}
 
 
@@ -185,7 +184,7 @@ def _tool_result(block: Fields) -> Part:
         parts=read_parts(content, block.at("content")) if content is not None else (),
         is_error=block.take("is_error", BOOLEAN),
         cache=block.raw("cache_control"),
-        extras=block.rest(),
+        extras=block.extras("messages"),
     )
 
 

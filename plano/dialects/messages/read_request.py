@@ -24,16 +24,8 @@ from plano.conversation import (
     ToolChoice,
 )
 from plano.dialects import reading
-from plano.dialects.messages.fields import (
-    BOOLEAN,
-    CONTENT,
-    INTEGER,
-    OBJECT,
-    STRING,
-    Fields,
-    Object,
-    as_json,
-)
+from plano.dialects.fields import BOOLEAN, INTEGER, OBJECT, STRING, Fields, Object
+from plano.dialects.messages.fields import CONTENT, as_json
 from plano.dialects.messages.read_content import OWN, read_parts
 from plano.errors import InvalidRequest
 
@@ -113,7 +105,7 @@ def _system_block(block: Fields) -> System:
     type_ = block.need("type", STRING)
     if type_ != "text":
         raise InvalidRequest(f"Invalid `{block.at('type')}`: a system block is a text block.", param=block.at("type"))
-    return System(text=block.need("text", STRING), cache=block.raw("cache_control"), extras=block.rest())
+    return System(text=block.need("text", STRING), cache=block.raw("cache_control"), extras=block.extras("messages"))
 
 
 def _read_messages(found: list[Object]) -> tuple[Message, ...]:
@@ -124,9 +116,9 @@ def _read_message(message: Fields) -> Message:
     role = message.need("role", STRING)
     parts = read_parts(message.need("content", CONTENT), message.at("content"))
     if role == "user" or role == "assistant":
-        return Message(role="user" if role == "user" else "assistant", parts=parts, extras=message.rest())
+        return Message(role="user" if role == "user" else "assistant", parts=parts, extras=message.extras("messages"))
     if role == "system":
-        return Message(role="system", parts=parts, extras=message.rest() or OWN)
+        return Message(role="system", parts=parts, extras=message.extras("messages") or OWN)
     param = message.at("role")
     raise InvalidRequest(f"Invalid `{param}`: it is one of `user`, `assistant` and `system`.", param=param)
 
@@ -161,7 +153,7 @@ def _read_tool(tool: Fields) -> Tool:
         parameters=tool.raw("input_schema"),
         strict=tool.take("strict", BOOLEAN),
         cache=tool.raw("cache_control"),
-        extras=tool.rest(),
+        extras=tool.extras("messages"),
     )
 
 

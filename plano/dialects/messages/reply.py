@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 
 from plano.conversation import (
@@ -31,15 +30,15 @@ from plano.conversation import (
 )
 from plano.dialects import reading, seals
 from plano.dialects.custom_tools import wrap
+from plano.dialects.fields import NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object
 from plano.dialects.messages.errors import misplaced_error
-from plano.dialects.messages.fields import NULL, OBJECT, OBJECTS, STRING, Fields, Object, as_json, own
+from plano.dialects.messages.fields import as_json, own
 from plano.dialects.messages.finish import read_finish, refuses, write_finish
 from plano.dialects.messages.read_content import call_extras, read_citations, read_thinking
 from plano.dialects.messages.usage import read_usage, usage_object
 from plano.dialects.messages.write_content import input_of, tool_id
 from plano.errors import InvalidRequest, UpstreamProtocolError
 
-_RAWS = msgspec.json.Decoder(list[Raw])
 _FOREIGN_PREFIXES = ("chatcmpl-", "resp_")
 
 
@@ -78,7 +77,7 @@ def _read_reply(fields: Fields, body: bytes) -> Reply:
 
 def reply_extras(found: Object) -> Extras:
     """What a reply, or the message of `message_start`, has besides the fields that were taken from it."""
-    kept = {name: raw for name, raw in found.items() if name != "role" and bytes(raw) != NULL}
+    kept = {name: raw for name, raw in found.items() if name != "role" and raw != NULL}
     return {"messages": kept} if kept else NO_EXTRAS
 
 
@@ -87,8 +86,8 @@ def read_block(block: Fields) -> Part:
     whole = dict(block.found)
     match block.take("type", STRING):
         case "text":
-            text, citations = block.take("text", STRING), block.take("citations", _RAWS)
-            return Text(text=text or "", citations=read_citations(citations), extras=block.rest())
+            text, citations = block.take("text", STRING), block.take("citations", RAWS)
+            return Text(text=text or "", citations=read_citations(citations), extras=block.extras("messages"))
         case "tool_use":
             return _read_call(block)
         case "thinking":

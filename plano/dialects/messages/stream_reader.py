@@ -29,8 +29,9 @@ from plano.conversation import (
     Unknown,
 )
 from plano.dialects import reading
+from plano.dialects.fields import NULL, OBJECT, STRING, Fields, Object
 from plano.dialects.messages.errors import misplaced_error
-from plano.dialects.messages.fields import ABSENT, NULL, OBJECT, STRING, Fields, Object, as_json
+from plano.dialects.messages.fields import ABSENT, as_json
 from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.read_content import read_citation
 from plano.dialects.messages.reply import read_block, reply_extras
@@ -147,7 +148,7 @@ class MessagesReader:
         if type_ == "ping":
             return [Ping()]
         whole = _WHOLE.decode(frame.data)
-        if type_ == "error" or (event.type is None and bytes(whole.error) != NULL):
+        if type_ == "error" or (event.type is None and whole.error != NULL):
             return self._fail(frame.data)
         if type_ == "content_block_start":
             return self._block_start(event.index, whole)
@@ -185,7 +186,7 @@ class MessagesReader:
         self._tally.add(whole.usage)
         self._stop_reason = delta.take("stop_reason", STRING) or self._stop_reason
         self._stop_sequence = delta.take("stop_sequence", STRING) or self._stop_sequence
-        self._extras.update({name: raw for name, raw in delta.found.items() if bytes(raw) != NULL})
+        self._extras.update({name: raw for name, raw in delta.found.items() if raw != NULL})
         return []
 
     def _end(self) -> list[Event]:
@@ -261,7 +262,7 @@ class MessagesReader:
             return [TextDelta(block.index, delta.thinking)]
         if delta.signature is not None:
             return [SealDelta(block.index, delta.signature)] if delta.signature else []
-        if bytes(delta.citation) != NULL:
+        if delta.citation != NULL:
             return [CitationDelta(block.index, read_citation(delta.citation))]
         return [Unknown("messages", frame.event or "content_block_delta", frame.data)]
 

@@ -35,8 +35,9 @@ from plano.conversation import (
     ToolCall,
     Unknown,
 )
+from plano.dialects.fields import OBJECT
 from plano.dialects.messages.errors import write_stream_error
-from plano.dialects.messages.fields import OBJECT, own
+from plano.dialects.messages.fields import own
 from plano.dialects.messages.finish import write_finish
 from plano.dialects.messages.reply import call_block, citation_object, message_id, signature
 from plano.dialects.messages.usage import delta_usage_object, usage_object

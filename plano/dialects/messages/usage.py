@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import NO_EXTRAS, Usage
-from plano.dialects.messages.fields import NULL, OBJECT, Object, own
+from plano.dialects.fields import NULL, OBJECT, Object
+from plano.dialects.messages.fields import own
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _KNOWN = (*_COUNTS, "output_tokens_details")
@@ -50,7 +51,7 @@ class Tally:
         Raises:
             msgspec.ValidationError: a number is none.
         """
-        if raw is None or bytes(raw) == NULL:
+        if raw is None or raw == NULL:
             return
         counts = _DECODER.decode(raw)
         self.known = True
@@ -59,7 +60,7 @@ class Tally:
         if counts.output_tokens_details is not None:
             self._counts.output_tokens_details = counts.output_tokens_details
         for name, value in OBJECT.decode(raw).items():
-            if name not in _KNOWN and bytes(value) != NULL:
+            if name not in _KNOWN and value != NULL:
                 self._fields[name] = value
 
     def usage(self) -> Usage | None:

@@ -27,7 +27,8 @@ from plano.conversation import (
     refuse,
 )
 from plano.dialects.custom_tools import wrap
-from plano.dialects.messages.fields import Object, as_json, own
+from plano.dialects.fields import Object
+from plano.dialects.messages.fields import as_json, own
 from plano.dialects.messages.read_content import text_of
 
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")

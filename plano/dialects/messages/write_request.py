@@ -18,7 +18,8 @@ from plano.conversation import (
     refuse,
 )
 from plano.dialects.custom_tools import SCHEMA
-from plano.dialects.messages.fields import OBJECT, own
+from plano.dialects.fields import OBJECT
+from plano.dialects.messages.fields import own
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
 
