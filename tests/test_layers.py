@@ -121,5 +121,7 @@ def test_filters_and_providers_do_not_import_each_other() -> None:
     known = modules()
     for module, path in known.items():
         if module.startswith("plano.filters."):
-            others = {resolved(name, known) for name in imports(path) if name.startswith(("plano.filters", "plano.providers"))}
+            others = {
+                resolved(name, known) for name in imports(path) if name.startswith(("plano.filters", "plano.providers"))
+            }
             assert others <= {module}, f"{module} imports {others}"
