@@ -1,0 +1,49 @@
+"""A provider that lives in the process: for tests of services that mount plano, and for the `demo` provider.
+
+    from plano.testing import FakeProvider, Reply, Failure, serve, tool_call
+
+    provider = FakeProvider()
+    provider.reply("Let me look.", tool_call("get_weather", {"city": "Paris"}))
+    provider.fail(429, headers={"retry-after": "2"})
+
+    gateway = Plano(config, transport=provider)     # without a socket
+    with serve(provider) as url: ...                # or as a real server on the loopback interface
+
+The guide is docs/testing.md.
+"""
+
+from __future__ import annotations
+
+from plano.conversation import Usage
+from plano.testing.provider import FakeProvider
+from plano.testing.record import Recorded
+from plano.testing.script import (
+    Answer,
+    Failure,
+    Reply,
+    Verbatim,
+    custom_tool_call,
+    redacted_thinking,
+    refusal,
+    text,
+    thinking,
+    tool_call,
+)
+from plano.testing.server import serve
+
+__all__ = [
+    "Answer",
+    "Failure",
+    "FakeProvider",
+    "Recorded",
+    "Reply",
+    "Usage",
+    "Verbatim",
+    "custom_tool_call",
+    "redacted_thinking",
+    "refusal",
+    "serve",
+    "text",
+    "thinking",
+    "tool_call",
+]

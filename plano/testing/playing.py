@@ -1,0 +1,96 @@
+"""Sending a rendered response: as a transport's exchange, or as an ASGI server's client sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from math import inf
+
+from plano.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from plano.testing.record import Recorded
+from plano.testing.wire import Wire
+from plano.types import RawHeaders, Receive, Send
+
+
+class FakeExchange:
+    """A response whose head has arrived; see `plano.transport.Exchange`."""
+
+    status: int
+    headers: RawHeaders
+
+    def __init__(self, wire: Wire, recorded: Recorded, *, idle: float) -> None:
+        self.status = wire.status
+        self.headers = wire.headers
+        self._wire = wire
+        self._recorded = recorded
+        self._idle = idle
+        self._next = 0
+
+    async def read(self, limit: int) -> bytes:
+        body = b"".join([piece async for piece in self])
+        if len(body) > limit:
+            raise UpstreamProtocolError(f"The upstream's reply is longer than {limit} bytes.")
+        return body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        wire, position = self._wire, self._next
+        if position:
+            await within(self._idle, wire.pause or 0.0)
+        if position < len(wire.pieces):
+            self._next += 1
+            return wire.pieces[position]
+        if wire.lost:
+            self._recorded.outcome = "broken"
+            raise UpstreamUnavailable("The upstream closed the connection before its reply was complete.")
+        self._recorded.outcome = "complete"
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        if self._recorded.outcome == "running":
+            everything = self._next == len(self._wire.pieces) and not self._wire.lost
+            self._recorded.outcome = "complete" if everything else "left"
+
+
+async def within(limit: float, seconds: float) -> None:
+    """Sleep; raises UpstreamTimeout when that takes longer than `limit` (seconds, or inf)."""
+    try:
+        async with asyncio.timeout(None if limit == inf else limit):
+            await asyncio.sleep(seconds)
+    except TimeoutError:
+        raise UpstreamTimeout("The upstream did not answer in time.") from None
+
+
+async def play(wire: Wire, recorded: Recorded, receive: Receive, send: Send) -> None:
+    """Send it to an ASGI server's client, for as long as that stays."""
+    sending = asyncio.create_task(_send(wire, send))
+    leaving = asyncio.create_task(_departure(receive))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            await sending
+            recorded.outcome = "broken" if wire.lost else "complete"
+    finally:
+        if recorded.outcome == "running":
+            recorded.outcome = "left"
+        sending.cancel()
+        leaving.cancel()
+        await asyncio.gather(sending, leaving, return_exceptions=True)
+
+
+async def _send(wire: Wire, send: Send) -> None:
+    await asyncio.sleep(wire.delay or 0.0)
+    await send({"type": "http.response.start", "status": wire.status, "headers": wire.headers})
+    for position, piece in enumerate(wire.pieces):
+        if position and wire.pause:
+            await asyncio.sleep(wire.pause)
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    if not wire.lost:  # a server closes the connection of an application that returns without the last message
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,95 @@
+"""What a fake provider was sent."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from plano.conversation import Conversation
+from plano.dialects import CODECS
+from plano.provider import Operation
+from plano.types import Dialect, RawHeaders
+
+Outcome: TypeAlias = Literal["running", "complete", "broken", "left"]
+"""How far the answer came; `left` means that whoever asked went away before its end."""
+
+_ENDPOINTS: tuple[tuple[str, Dialect, Operation], ...] = (
+    ("/chat/completions", "chat", "create"),
+    ("/messages/count_tokens", "messages", "count_tokens"),
+    ("/messages", "messages", "create"),
+    ("/responses", "responses", "create"),
+    ("/embeddings", "chat", "embeddings"),
+)
+
+_SECRETS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
+
+
+class RecordedHeaders(dict[str, str]):
+    """Names in lower case. Keys show in look-ups, but not in a repr, which ends up in test reports."""
+
+    def __repr__(self) -> str:
+        return repr({name: "***" if name in _SECRETS else value for name, value in self.items()})
+
+
+class Recorded:
+    """One request.
+
+    Attributes:
+        method: in capitals.
+        url: absolute, with its query.
+        headers: by lower-case name; of equal names the last one. `raw_headers` has them all.
+        body: as it came.
+        dialect: which API's endpoint it was sent to, None for `/models` and unknown paths.
+        operation: `create`, `count_tokens`, `embeddings`; None like `dialect`.
+        outcome: how far the answer came.
+    """
+
+    def __init__(self, *, method: str, url: str, headers: RawHeaders, body: bytes) -> None:
+        self.method = method
+        self.url = url
+        self.raw_headers = headers
+        self.headers = RecordedHeaders((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in headers)
+        self.body = body
+        self.outcome: Outcome = "running"
+        endpoint = _endpoint(self.path)
+        self.dialect: Dialect | None = endpoint and endpoint[0]
+        self.operation: Operation | None = endpoint and endpoint[1]
+
+    @property
+    def path(self) -> str:
+        """Of the URL, percent-encoded as it came."""
+        return urlsplit(self.url).path
+
+    @property
+    def query(self) -> str:
+        return urlsplit(self.url).query
+
+    @cached_property
+    def json(self) -> Any:
+        """The parsed body; raises msgspec.DecodeError if it is not JSON."""
+        return msgspec.json.decode(self.body)
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """What is asked, in no particular dialect.
+
+        Raises:
+            InvalidRequest: the body is not a request of the dialect.
+        """
+        assert self.operation in ("create", "count_tokens"), f"{self.path} asks for no reply"
+        assert self.dialect is not None
+        return CODECS[self.dialect].read_request(self.body)
+
+    def __repr__(self) -> str:
+        return f"<Recorded {self.method} {self.url}, {len(self.body)} bytes, {self.outcome}>"
+
+
+def _endpoint(path: str) -> tuple[Dialect, Operation] | None:
+    path = path.rstrip("/")
+    for suffix, dialect, operation in _ENDPOINTS:
+        if path.endswith(suffix):
+            return dialect, operation
+    return None

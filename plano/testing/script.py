@@ -1,0 +1,155 @@
+"""What a fake provider can be told to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from plano.conversation import Finish, Part, RedactedThinking, Refusal, Text, Thinking, ToolCall, Usage
+from plano.testing.record import Recorded
+
+Break: TypeAlias = Literal["lost", "incomplete", "error"]
+"""How a reply breaks off: the connection is lost; it ends as if it were over; or an error is said in it."""
+
+ESTIMATED: Literal["estimated"] = "estimated"
+
+
+class Reply:
+    """A model's reply, written in whatever dialect it is asked for in, streamed if it is asked for so.
+
+    A stream has an event for each word of a text and for every few characters of a tool call's arguments.
+
+    Args:
+        parts: what is said, in order; a string is a text. Tool calls without an id get one.
+        usage: the numbers to report; None for a provider that does not say; by default they are estimated
+            from what was asked and said.
+        finish: why it ended; by default `tool_calls` if it has any, else `stop`.
+        stop_sequence: the one that was met, with `finish="stop_sequence"`.
+        model: the name it says it is; by default the one that was asked for.
+        headers: response headers, besides the content type.
+        delay: seconds before the first byte. None: as the provider does in general.
+        pause: seconds before each further event. None: as the provider does in general.
+        cut: send a stream in pieces of so many bytes, wherever that cuts its events.
+        breaks_after: the stream breaks after so many events. A reply that is not streamed breaks in the middle.
+        how: see `Break`.
+    """
+
+    def __init__(
+        self,
+        *parts: Part | str,
+        usage: Usage | Literal["estimated"] | None = ESTIMATED,
+        finish: Finish | None = None,
+        stop_sequence: str | None = None,
+        model: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        delay: float | None = None,
+        pause: float | None = None,
+        cut: int | None = None,
+        breaks_after: int | None = None,
+        how: Break = "lost",
+    ) -> None:
+        self.parts = tuple(text(part) if isinstance(part, str) else part for part in parts)
+        self.usage = usage
+        self.finish = finish
+        self.stop_sequence = stop_sequence
+        self.model = model
+        self.headers = dict(headers or {})
+        self.delay = delay
+        self.pause = pause
+        self.cut = cut
+        self.breaks_after = breaks_after
+        self.how = how
+
+
+class Failure:
+    """An error response, its body in the dialect of the request.
+
+    Args:
+        status: 400 to 599.
+        on: answer requests whose path ends so (`/embeddings`, `/count_tokens`), and not those for replies.
+    """
+
+    def __init__(
+        self,
+        status: int = 500,
+        message: str = "The provider failed, as the test told it to.",
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        delay: float | None = None,
+        on: str | None = None,
+    ) -> None:
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers = dict(headers or {})
+        self.delay = delay
+        self.on = on
+
+
+class Verbatim:
+    """A response byte for byte.
+
+    Args:
+        headers: all of them; a body's content type is not guessed.
+        body: whole, or in the pieces to send it in.
+        lost: the connection is lost after the last piece.
+        on: as in `Failure`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes | Sequence[bytes] = b"",
+        *,
+        delay: float | None = None,
+        pause: float | None = None,
+        lost: bool = False,
+        on: str | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = dict(headers)
+        self.pieces = [piece for piece in ((body,) if isinstance(body, bytes) else body) if piece]
+        self.delay = delay
+        self.pause = pause
+        self.lost = lost
+        self.on = on
+
+
+Answer: TypeAlias = Reply | Failure | Verbatim
+Script: TypeAlias = Answer | Callable[[Recorded], Answer]
+"""An answer, or a function that chooses one for each request. What the function raises, sending raises."""
+
+
+def text(said: str) -> Text:
+    return Text(text=said)
+
+
+def thinking(thought: str, *, seal: str | None = None, summary: bool = False) -> Thinking:
+    """Reasoning; `seal` is the signature (messages) or encrypted content (responses) that comes with it."""
+    return Thinking(text=thought, seal=seal, summary=summary)
+
+
+def redacted_thinking(data: str) -> RedactedThinking:
+    """Only the messages dialect has it."""
+    return RedactedThinking(data=data)
+
+
+def refusal(said: str) -> Refusal:
+    return Refusal(text=said)
+
+
+def tool_call(name: str, arguments: Mapping[str, Any] | str, *, id: str = "") -> ToolCall:
+    """`arguments` is an object, or the JSON text as the model is to write it, valid or not."""
+    written = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+    return ToolCall(id=id, name=name, arguments=written)
+
+
+def custom_tool_call(name: str, input: str, *, id: str = "") -> ToolCall:
+    """A call of a tool that takes free text (chat and responses)."""
+    return ToolCall(id=id, name=name, arguments=input, kind="custom")

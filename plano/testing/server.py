@@ -1,0 +1,64 @@
+"""The fake provider on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+@contextmanager
+def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Run a `FakeProvider`, or any ASGI application, on a loopback port of its own, in a thread.
+
+    Yields the base URL without a path (`http://127.0.0.1:49152`). Leaving ends it at once, whatever is
+    still being answered. The application runs on the thread's event loop, so what it shares with the test
+    must bear that; a `FakeProvider` does.
+    """
+    import uvicorn  # here, so that those who need no socket do not load it
+
+    listening = socket.create_server((host, port))
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    config = uvicorn.Config(
+        app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False, date_header=False
+    )
+    started: Future[Callable[[], object]] = Future()
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_run(uvicorn.Server(config), listening, started)), name="plano-testing", daemon=True
+    )
+    thread.start()
+    stop = started.result()
+    try:
+        yield address
+    finally:
+        stop()
+        thread.join()
+
+
+async def _run(server: uvicorn.Server, listening: socket.socket, started: Future[Callable[[], object]]) -> None:
+    """Serve until `started`'s result is called. uvicorn's own way to end takes its time, and waits for clients."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    serving = asyncio.create_task(server.serve([listening]))
+    while not server.started:
+        if serving.done():
+            listening.close()
+            started.set_exception(serving.exception() or RuntimeError("the server ended before it began"))
+            return
+        await asyncio.sleep(0.001)
+    started.set_result(lambda: loop.call_soon_threadsafe(stop.set))
+    await stop.wait()
+    serving.cancel()
+    for accepting in server.servers:
+        accepting.close()
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    if server.server_state.tasks:  # they are told that the client left
+        await asyncio.wait(list(server.server_state.tasks), timeout=1)
+    await asyncio.sleep(0)

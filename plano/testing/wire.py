@@ -1,0 +1,189 @@
+"""From a scripted answer to the bytes of a response."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from plano import sse
+from plano.assembly import events_of
+from plano.conversation import (
+    Conversation,
+    Event,
+    Losses,
+    Message,
+    Part,
+    TextDelta,
+    Thinking,
+    ToolCall,
+    Usage,
+)
+from plano.conversation import Reply as NeutralReply
+from plano.dialects import CODECS
+from plano.dialects.openai import kind_of_status
+from plano.errors import PlanoError, UpstreamStatus
+from plano.estimate import PER_MESSAGE, estimate_tokens
+from plano.testing.record import Recorded
+from plano.testing.script import Answer, Failure, Reply, Verbatim
+from plano.types import Dialect, RawHeaders
+
+_WORD = re.compile(r"\s*\S+\s*|\s+")
+_ARGUMENTS = 12
+"""Characters of a tool call's arguments in each event."""
+
+
+class Wire(Struct, kw_only=True):
+    """A response ready to be sent. `delay` and `pause` are seconds, None if the answer does not say."""
+
+    status: int
+    headers: RawHeaders
+    pieces: list[bytes]
+    delay: float | None = None
+    pause: float | None = None
+    lost: bool = False
+
+
+def render(answer: Answer, recorded: Recorded, *, number: int, now: int) -> Wire:
+    """The bytes of `answer` to this request, the provider's `number`th, at `now` (Unix seconds).
+
+    Raises:
+        InvalidRequest: the request is not one that could be answered.
+    """
+    match answer:
+        case Verbatim():
+            return Wire(
+                status=answer.status,
+                headers=_raw(answer.headers),
+                pieces=answer.pieces,
+                delay=answer.delay,
+                pause=answer.pause,
+                lost=answer.lost,
+            )
+        case Failure():
+            error = UpstreamStatus(
+                answer.message,
+                status=answer.status,
+                kind=kind_of_status(answer.status),
+                code=answer.code,
+                param=answer.param,
+            )
+            return replace(of_error(error, recorded, answer.headers), delay=answer.delay)
+        case Reply():
+            return _of_reply(answer, recorded, number, now)
+
+
+def of_error(error: PlanoError, recorded: Recorded, headers: Mapping[str, str] | None = None) -> Wire:
+    return of_body(CODECS[recorded.dialect or "chat"].write_error(error), headers, status=error.status)
+
+
+def of_json(parsed: Any) -> Wire:
+    return of_body(msgspec.json.encode(parsed))
+
+
+def of_body(body: bytes, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Wire:
+    own = {"content-type": "application/json", "content-length": str(len(body))}
+    return Wire(status=status, headers=_raw({**own, **(headers or {})}), pieces=[body])
+
+
+def _of_reply(answer: Reply, recorded: Recorded, number: int, now: int) -> Wire:
+    assert recorded.dialect is not None
+    codec, asked = CODECS[recorded.dialect], recorded.conversation
+    reply = _neutral(answer, asked, recorded.dialect, number, now)
+    headers = {_REQUEST_ID[recorded.dialect]: f"req_fake_{number}", **answer.headers}
+    if asked.stream:
+        wire = _stream(answer, asked, recorded.dialect, reply)
+        wire.headers = _raw({"content-type": "text/event-stream", **headers})
+    else:
+        wire = of_body(codec.write_reply(reply, asked, Losses()), headers)
+        if answer.breaks_after is not None:
+            _break_body(wire, answer, recorded.dialect)
+    wire.delay, wire.pause = answer.delay, answer.pause
+    return wire
+
+
+_REQUEST_ID: Mapping[Dialect, str] = {"chat": "x-request-id", "messages": "request-id", "responses": "x-request-id"}
+
+
+def _stream(answer: Reply, asked: Conversation, dialect: Dialect, reply: NeutralReply) -> Wire:
+    codec = CODECS[dialect]
+    writer = codec.stream_writer(asked)
+    written = [frame for event in _small_steps(reply) for frame in writer.feed(event)] + writer.finish()
+    frames = [block + b"\n\n" for block in sse.blocks(b"".join(written))]
+    lost = False
+    if answer.breaks_after is not None and answer.breaks_after < len(frames):
+        frames = frames[: answer.breaks_after]
+        lost = answer.how == "lost"
+        if answer.how == "error":
+            frames.append(codec.write_stream_error(_broken()))
+    if answer.cut is not None:
+        whole = b"".join(frames)
+        frames = [whole[at : at + answer.cut] for at in range(0, len(whole), answer.cut)]
+    return Wire(status=200, headers=[], pieces=frames, lost=lost)
+
+
+def _break_body(wire: Wire, answer: Reply, dialect: Dialect) -> None:
+    """A reply that is not streamed: half of it, or an error where the reply should be."""
+    body = wire.pieces[0]
+    if answer.how == "error":
+        body = CODECS[dialect].write_error(_broken())
+    else:
+        body = body[: len(body) // 2]
+    if answer.how != "lost":  # a lost connection has announced all of it
+        wire.headers = [header for header in wire.headers if header[0] != b"content-length"]
+    wire.pieces, wire.lost = [body], answer.how == "lost"
+
+
+def _broken() -> UpstreamStatus:
+    return UpstreamStatus("The provider is overloaded, as the test told it to be.", status=503, kind="overloaded")
+
+
+def _neutral(answer: Reply, asked: Conversation, dialect: Dialect, number: int, now: int) -> NeutralReply:
+    parts = tuple(_finished(part, dialect, f"{number}_{index}") for index, part in enumerate(answer.parts))
+    calls = any(isinstance(part, ToolCall) for part in parts)
+    return NeutralReply(
+        id=f"fake_{number}",
+        model=answer.model or asked.model or "",
+        created=now,
+        parts=parts,
+        finish=answer.finish or ("tool_calls" if calls else "stop"),
+        stop_sequence=answer.stop_sequence,
+        usage=_estimated(asked, parts) if answer.usage == "estimated" else answer.usage,
+    )
+
+
+def _finished(part: Part, dialect: Dialect, suffix: str) -> Part:
+    """With the id that a provider of this dialect would have given it, and its seal as the provider's own."""
+    if isinstance(part, ToolCall) and not part.id:
+        return replace(part, id=("toolu_" if dialect == "messages" else "call_") + f"fake_{suffix}")
+    if isinstance(part, Thinking) and part.origin is None:
+        return replace(part, origin=dialect)
+    return part
+
+
+def _estimated(asked: Conversation, parts: tuple[Part, ...]) -> Usage:
+    said = Conversation(messages=(Message(role="assistant", parts=parts),))
+    return Usage(input_tokens=estimate_tokens(asked), output_tokens=max(1, estimate_tokens(said) - PER_MESSAGE))
+
+
+def _small_steps(reply: NeutralReply) -> Iterator[Event]:
+    """The reply's steps, its texts word by word and its tool calls' arguments in pieces."""
+    for event in events_of(reply):
+        if not isinstance(event, TextDelta):
+            yield event
+            continue
+        whole = event.text
+        if isinstance(reply.parts[event.index], ToolCall):
+            pieces = [whole[at : at + _ARGUMENTS] for at in range(0, len(whole), _ARGUMENTS)]
+        else:
+            pieces = _WORD.findall(whole)
+        for piece in pieces:
+            yield TextDelta(event.index, piece)
+
+
+def _raw(headers: Mapping[str, str]) -> RawHeaders:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
