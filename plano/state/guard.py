@@ -1,0 +1,81 @@
+"""Deadlines around a backend: every operation ends in time, and a store that hangs costs little."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from plano.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+log = logging.getLogger("plano.state")
+
+PATIENCE = 3
+"""So many operations in a row must run into the deadline before the others stop waiting for theirs: one
+large write on a slow link says nothing about the store."""
+
+PAUSE = 1.0
+"""Seconds between two tries once that has happened."""
+
+
+class Guard:
+    """Runs a backend's operations: bounded, with foreign errors turned into `StoreUnavailable`.
+
+    A server that is frozen rather than dead makes each caller wait out the deadline. After `PATIENCE` such waits in
+    a row the guard shuts: operations fail at once, but for one each `PAUSE` seconds, which finds out
+    whether the store answers again. The first success opens it.
+    """
+
+    def __init__(self, name: str, failures: tuple[type[Exception], ...], deadline: float | None) -> None:
+        self._name = name
+        self._failures: tuple[type[Exception], ...] = (TimeoutError, *failures)
+        self._deadline = deadline
+        self._slow = 0
+        self._shut_until = 0.0
+        self._down = False
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`.
+
+        Raises:
+            StoreUnavailable: it failed, took longer than the deadline, or was not tried.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        if not self._admits(started):
+            work.close()
+            raise StoreUnavailable(f"The state store ({self._name}) does not answer.", retry_after=PAUSE)
+        try:
+            async with asyncio.timeout(self._deadline):
+                result = await work
+        except self._failures as error:
+            raise self._failed(error, started, loop.time()) from error
+        self._slow = 0
+        if self._down:
+            self._down = False
+            log.warning("state store %s: answers again", self._name)
+        return result
+
+    def _admits(self, now: float) -> bool:
+        if self._slow < PATIENCE:
+            return True
+        if now < self._shut_until:
+            return False
+        self._shut_until = now + (self._deadline or 0.0) + PAUSE
+        return True
+
+    def _failed(self, error: Exception, started: float, now: float) -> StoreUnavailable:
+        # A client library's own timeout may come a moment before ours; it is the same thing.
+        timed_out = self._deadline is not None and now - started >= 0.9 * self._deadline
+        if timed_out:
+            self._slow += 1
+            self._shut_until = now + PAUSE
+        if not self._down:
+            self._down = True
+            log.warning("state store %s: unavailable (%s)", self._name, type(error).__name__)
+        if timed_out or isinstance(error, TimeoutError):
+            return StoreUnavailable(f"The state store ({self._name}) did not answer in time.", retry_after=PAUSE)
+        return StoreUnavailable(f"The state store ({self._name}) cannot be used now.", retry_after=PAUSE)

@@ -1,0 +1,223 @@
+"""The Lua that runs inside Redis, so that walking a chain takes one round trip.
+
+Layout; `name` is a digest of tenant and id, `tree` a random word made with the tree's first turn:
+
+    plano:id:{name}          string  "tree row size expires", where the id leads
+    plano:tree:{tree}        hash    row -> the parent's row (16 characters) and the turn
+    plano:talk:{name}:head   hash    head, size, seq, expires
+    plano:talk:{name}:items  zset    seq -> seq (16 digits), length of the id (4 digits), id, payload
+    plano:talk:{name}:ids    hash    item id -> its seqs, separated by blanks
+
+The braces are hash tags: a tree is one key, a conversation three keys of one slot. CHAIN and DELETE go from an id to
+its tree, a key that they were not given; in a cluster it may be on another node, so there it takes two steps.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+from msgspec import Struct
+
+
+class Script(Struct, frozen=True):
+    """Lua and the name that Redis caches it under."""
+
+    text: str
+    sha: str
+
+
+def _script(text: str) -> Script:
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+_WALK = """
+local function walk(tree, row, depth)
+  local found = {}
+  while depth ~= 0 do
+    local value = redis.call('HGET', tree, row)
+    if not value then break end
+    found[#found + 1] = value
+    row = string.sub(value, 1, 16)
+    depth = depth - 1
+  end
+  return found
+end
+"""
+
+# KEYS: tree. ARGV: row, depth. Values of the turns, newest first.
+WALK = _script(_WALK + "return walk(KEYS[1], ARGV[1], tonumber(ARGV[2]))")
+
+# KEYS: id. ARGV: start of the tree's key, now, limit, depth. The pointer, then the values as in WALK.
+CHAIN = _script(
+    _WALK
+    + """
+local pointer = redis.call('GET', KEYS[1])
+if not pointer then return {} end
+local tree, row, size, expires = string.match(pointer, '(%S+) (%S+) (%S+) (%S+)')
+if tonumber(expires) <= tonumber(ARGV[2]) then return {} end
+if tonumber(size) > tonumber(ARGV[3]) then return {pointer} end
+local found = walk(ARGV[1] .. '{' .. tree .. '}', row, tonumber(ARGV[4]))
+table.insert(found, 1, pointer)
+return found
+"""
+)
+
+# KEYS: tree, and the id unless that is on another node. ARGV: milliseconds to live, row, value, pointer.
+PUT = _script(
+    """
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if KEYS[2] then redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[1]) end
+return 1
+"""
+)
+
+# KEYS: id. ARGV: start of the tree's key, now.
+DELETE = _script(
+    """
+local pointer = redis.call('GET', KEYS[1])
+if not pointer then return 0 end
+local tree, row, size, expires = string.match(pointer, '(%S+) (%S+) (%S+) (%S+)')
+redis.call('HDEL', ARGV[1] .. '{' .. tree .. '}', row)
+redis.call('DEL', KEYS[1])
+return tonumber(expires) > tonumber(ARGV[2]) and 1 or 0
+"""
+)
+
+# All scripts below: KEYS head, items, ids.
+
+_ALIVE = """
+local function alive(now)
+  local expires = redis.call('HGET', KEYS[1], 'expires')
+  return expires and tonumber(expires) > tonumber(now)
+end
+"""
+
+_KEEP = """
+local function keep(ttl, expires)
+  redis.call('HSET', KEYS[1], 'expires', expires)
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ttl) end
+end
+"""
+
+# Items are pairs of id and payload in ARGV, from `first` on.
+_ADD = """
+local function add(first)
+  for i = first, #ARGV, 2 do
+    local id, payload = ARGV[i], ARGV[i + 1]
+    local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+    redis.call('ZADD', KEYS[2], seq, string.format('%016d%04d', seq, #id) .. id .. payload)
+    local seqs = redis.call('HGET', KEYS[3], id)
+    redis.call('HSET', KEYS[3], id, (seqs and seqs .. ' ' or '') .. string.format('%d', seq))
+    redis.call('HINCRBY', KEYS[1], 'size', #payload)
+  end
+end
+"""
+
+_LAST = """
+local function last(id)
+  local seqs = redis.call('HGET', KEYS[3], id)
+  return seqs and string.match(seqs, '(%d+)$')
+end
+"""
+
+# ARGV: now, milliseconds to live, expires, head, items.
+CREATE = _script(
+    _ALIVE
+    + _KEEP
+    + _ADD
+    + """
+if alive(ARGV[1]) then return 0 end
+redis.call('DEL', unpack(KEYS))
+redis.call('HSET', KEYS[1], 'head', ARGV[4])
+add(5)
+keep(ARGV[2], ARGV[3])
+return 1
+"""
+)
+
+# ARGV: now.
+HEAD = _script(_ALIVE + "return alive(ARGV[1]) and redis.call('HGET', KEYS[1], 'head')")
+
+# ARGV: now, milliseconds to live, expires, head.
+UPDATE = _script(
+    _ALIVE
+    + _KEEP
+    + """
+if not alive(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'head', ARGV[4])
+keep(ARGV[2], ARGV[3])
+return 1
+"""
+)
+
+# ARGV: now.
+REMOVE = _script(
+    _ALIVE
+    + """
+local there = alive(ARGV[1]) and 1 or 0
+redis.call('DEL', unpack(KEYS))
+return there
+"""
+)
+
+# ARGV: now, milliseconds to live, expires, bytes to add, limit, items. 1, 0 if there is none, or minus the size.
+APPEND = _script(
+    _ALIVE
+    + _KEEP
+    + _ADD
+    + """
+if not alive(ARGV[1]) then return 0 end
+local size = tonumber(redis.call('HGET', KEYS[1], 'size') or 0) + tonumber(ARGV[4])
+if size > tonumber(ARGV[5]) then return -size end
+add(6)
+keep(ARGV[2], ARGV[3])
+return 1
+"""
+)
+
+# ARGV: now, how many, order, and after if there is one. A list of items; nil if there is no conversation; 0 if
+# there is no item `after`.
+PAGE = _script(
+    _ALIVE
+    + _LAST
+    + """
+if not alive(ARGV[1]) then return false end
+local seq
+if ARGV[4] then
+  seq = last(ARGV[4])
+  if not seq then return 0 end
+  seq = '(' .. seq
+end
+if ARGV[3] == 'asc' then
+  return redis.call('ZRANGEBYSCORE', KEYS[2], seq or '-inf', '+inf', 'LIMIT', 0, ARGV[2])
+end
+return redis.call('ZREVRANGEBYSCORE', KEYS[2], seq or '+inf', '-inf', 'LIMIT', 0, ARGV[2])
+"""
+)
+
+# ARGV: now, id.
+ITEM = _script(
+    _ALIVE
+    + _LAST
+    + """
+local seq = alive(ARGV[1]) and last(ARGV[2])
+return seq and redis.call('ZRANGEBYSCORE', KEYS[2], seq, seq)[1]
+"""
+)
+
+# ARGV: now, id.
+REMOVE_ITEM = _script(
+    _ALIVE
+    + """
+local seqs = alive(ARGV[1]) and redis.call('HGET', KEYS[3], ARGV[2])
+if not seqs then return 0 end
+for seq in string.gmatch(seqs, '%d+') do
+  local item = redis.call('ZRANGEBYSCORE', KEYS[2], seq, seq)[1]
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], seq, seq)
+  redis.call('HINCRBY', KEYS[1], 'size', 20 + #ARGV[2] - #item)
+end
+redis.call('HDEL', KEYS[3], ARGV[2])
+return 1
+"""
+)

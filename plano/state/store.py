@@ -1,0 +1,280 @@
+"""The store as filters see it: one interface over four backends, with limits and deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from msgspec import structs
+
+from plano.errors import InvalidRequest, StoreUnavailable, TooLarge
+from plano.state.backend import Backend, Item, Order, Page, Turn, conversation_too_large, total
+from plano.state.guard import Guard
+
+T = TypeVar("T")
+
+LONGEST_ID = 512
+"""Characters. OpenAI's are about 60 long; nobody mints longer ones than this, so a longer one is unknown."""
+
+PRUNE_SECONDS = 60.0
+
+
+class Store:
+    """Turns and conversations of every tenant; nothing of one tenant is ever found by another.
+
+    Made by `plano.state.open_store`. Connects on first use. "Not found" is an answer (None, False or an
+    empty list), not an error: the words for it differ per route.
+
+    Every operation is one round trip, with the exceptions listed in `docs/state.md`, and may raise
+    `StoreUnavailable` (503), within the deadline.
+
+    Args:
+        backend: where things are kept.
+        ttl: seconds that a turn can be asked for after it was stored, and a conversation after its last change.
+        max_item_bytes: the longest payload of a turn or an item.
+        max_chain_bytes: the most that the payloads of a chain, or of a conversation, add up to.
+        deadline: seconds for one operation, or None where nothing can hang.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        ttl: float,
+        max_item_bytes: int,
+        max_chain_bytes: int,
+        deadline: float | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.max_item_bytes = max_item_bytes
+        self.max_chain_bytes = max_chain_bytes
+        self._backend = backend
+        self._ttl = ttl
+        self._deadline = deadline
+        self._clock = clock
+        self._guard = Guard(backend.name, backend.failures, deadline)
+        self._pruner: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """`memory`, `sqlite`, `redis` or `postgres`."""
+        return self._backend.name
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes see the same state through it."""
+        return self._backend.shared
+
+    async def get_chain(self, tenant: str, id: str) -> list[Turn]:
+        """The turns that lead to `id`, oldest first, `id`'s own last; may be of mixed kinds.
+
+        Empty when the id is unknown, expired or another tenant's, and when the chain is not whole: a turn in it
+        was deleted. Half a conversation is never handed out.
+
+        Raises:
+            TooLarge: the payloads add up to more than `max_chain_bytes`.
+        """
+        if not _storable(tenant, id):
+            return []
+        chain = await self._run(self._backend.get_chain(tenant, id, now=self._clock(), limit=self.max_chain_bytes))
+        return chain if chain and chain[0].parent is None else []
+
+    async def get(self, tenant: str, id: str) -> Turn | None:
+        """The turn alone, whether its chain is whole or not."""
+        if not _storable(tenant, id):
+            return None
+        return await self._run(self._backend.get(tenant, id, now=self._clock()))
+
+    async def put(self, tenant: str, turn: Turn, *, after: Turn | None = None) -> Turn:
+        """Stores a turn; when this returns, every process of the store finds it. Returns it as stored.
+
+        The id leads to this turn from now on, also if another turn had it; chains that went through that one
+        stay as they were.
+
+        Args:
+            tenant: whose it is.
+            turn: what to store; `parent` and `key` are filled in here.
+            after: the turn it continues, as `get_chain` gave it (the last one), or None for a first turn.
+
+        Raises:
+            TooLarge: the payload is longer than `max_item_bytes`, or longer than the memory store holds.
+            InvalidRequest: an id that no store keeps: empty, too long, or not text.
+        """
+        _require_storable(tenant, turn.id)
+        self._check_size(len(turn.payload))
+        now = self._clock()
+        turn = structs.replace(turn, parent=after.id if after else None)
+        key = await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
+        return structs.replace(turn, key=key)
+
+    async def delete(self, tenant: str, id: str) -> bool:
+        """Removes a turn and its payload; False when there was none.
+
+        Turns that continued it stay, and can be read one by one, but no chain through it is found any more.
+        """
+        if not _storable(tenant, id):
+            return False
+        return await self._run(self._backend.delete(tenant, id, now=self._clock()))
+
+    async def create_conversation(self, tenant: str, id: str, head: bytes, items: Sequence[Item] = ()) -> bool:
+        """Starts a conversation: `head` is whatever belongs to it as a whole. False when the id is taken.
+
+        Raises:
+            TooLarge: an item is longer than `max_item_bytes`, or all of them than `max_chain_bytes`.
+            InvalidRequest: an id that no store keeps.
+        """
+        _require_storable(tenant, id)
+        self._check_items(items)
+        if total(items) > self.max_chain_bytes:
+            raise conversation_too_large(total(items), self.max_chain_bytes)
+        now = self._clock()
+        return await self._run(
+            self._backend.create_conversation(tenant, id, head, items, now=now, expires=now + self._ttl)
+        )
+
+    async def get_conversation(self, tenant: str, id: str) -> bytes | None:
+        """The conversation's head."""
+        if not _storable(tenant, id):
+            return None
+        return await self._run(self._backend.get_conversation(tenant, id, now=self._clock()))
+
+    async def update_conversation(self, tenant: str, id: str, head: bytes) -> bool:
+        """Puts another head in place; False when there is no such conversation."""
+        if not _storable(tenant, id):
+            return False
+        self._check_size(len(head))
+        now = self._clock()
+        return await self._run(self._backend.update_conversation(tenant, id, head, now=now, expires=now + self._ttl))
+
+    async def delete_conversation(self, tenant: str, id: str) -> bool:
+        """Removes the conversation and all its items; False when there was none."""
+        if not _storable(tenant, id):
+            return False
+        return await self._run(self._backend.delete_conversation(tenant, id, now=self._clock()))
+
+    async def append_items(self, tenant: str, id: str, items: Sequence[Item]) -> bool:
+        """Adds items at the end, all or none, in this order; False when there is no such conversation.
+
+        An item's id may occur again: both items stay in the list, the id leads to the later one, and deleting it
+        deletes both.
+
+        Raises:
+            TooLarge: an item is longer than `max_item_bytes`, or the conversation would be than `max_chain_bytes`.
+            InvalidRequest: an id that no store keeps.
+        """
+        if not _storable(tenant, id):
+            return False
+        self._check_items(items)
+        now = self._clock()
+        return await self._run(
+            self._backend.append_items(tenant, id, items, now=now, expires=now + self._ttl, limit=self.max_chain_bytes)
+        )
+
+    async def list_items(
+        self, tenant: str, id: str, *, limit: int | None = None, after: str | None = None, order: Order = "asc"
+    ) -> Page | None:
+        """A conversation's items, all of them or `limit` at a time; None when there is no such conversation.
+
+        Args:
+            tenant: whose it is.
+            id: the conversation's.
+            limit: at most so many; None for all.
+            after: the id of the item that comes right before, in the order asked for.
+            order: `asc` is the order they were added in.
+
+        Raises:
+            InvalidRequest: no item is called `after`.
+        """
+        if not _storable(tenant, id):
+            return None
+        if after is not None and not _storable(tenant, after):
+            after = "?" * (LONGEST_ID + 1)  # an id that is in no list
+        return await self._run(
+            self._backend.list_items(
+                tenant, id, limit=_ALL if limit is None else limit, after=after, order=order, now=self._clock()
+            )
+        )
+
+    async def get_item(self, tenant: str, id: str, item: str) -> Item | None:
+        """One item of a conversation."""
+        if not _storable(tenant, id, item):
+            return None
+        return await self._run(self._backend.get_item(tenant, id, item, now=self._clock()))
+
+    async def delete_item(self, tenant: str, id: str, item: str) -> bool:
+        """Removes one item; False when there was none."""
+        if not _storable(tenant, id, item):
+            return False
+        return await self._run(self._backend.delete_item(tenant, id, item, now=self._clock()))
+
+    async def prune(self) -> int:
+        """Removes what has expired, a little at a time; returns how many trees and conversations went.
+
+        Runs by itself every minute once the store is in use; requests go on between two steps.
+        """
+        removed = 0
+        while step := await self._guard.run(self._backend.prune(now=self._clock())):
+            removed += step
+            await asyncio.sleep(0)
+        return removed
+
+    async def ping(self) -> None:
+        """Returns when the store answers, raises StoreUnavailable when it does not."""
+        await self._run(self._backend.ping())
+
+    async def aclose(self) -> None:
+        """Closes connections and ends the pruning. Bounded like everything else."""
+        if self._pruner is not None:
+            self._pruner.cancel()
+            self._pruner = None
+        with suppress(TimeoutError, *self._backend.failures):
+            async with asyncio.timeout(self._deadline):
+                await self._backend.aclose()
+
+    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._pruner is None or self._pruner.done():
+            self._pruner = asyncio.create_task(self._prune_regularly(), name="plano-state-prune")
+        return await self._guard.run(work)
+
+    async def _prune_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            with suppress(StoreUnavailable):  # logged by the guard; the next round tries again
+                await self.prune()
+
+    def _check_size(self, size: int) -> None:
+        if size > self.max_item_bytes:
+            raise TooLarge(
+                f"This is {size} bytes long; the gateway stores at most {self.max_item_bytes} bytes in one piece.",
+                code="item_too_large",
+            )
+
+    def _check_items(self, items: Sequence[Item]) -> None:
+        for item in items:
+            _require_storable(item.id)
+            self._check_size(len(item.payload))
+
+
+_ALL = 2**31 - 1
+
+
+def _storable(*names: str) -> bool:
+    """Whether every backend can keep these as keys. PostgreSQL's text has no NUL, UTF-8 no lone surrogates."""
+    for name in names:
+        if not 0 < len(name) <= LONGEST_ID or "\0" in name:
+            return False
+        if not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                return False
+    return True
+
+
+def _require_storable(*names: str) -> None:
+    if not _storable(*names):
+        raise InvalidRequest(f"An id must be text of 1 to {LONGEST_ID} characters without NUL.", code="invalid_id")
