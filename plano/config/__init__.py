@@ -1,0 +1,10 @@
+"""The configuration: `load` it, or have it `from_environment`."""
+
+from __future__ import annotations
+
+from plano.config.environment import from_environment
+from plano.config.loading import load
+from plano.config.problems import Problem
+from plano.config.settings import Config
+
+__all__ = ["Config", "Problem", "from_environment", "load"]

@@ -1,0 +1,107 @@
+"""From names in a configuration to the things they mean: models, rows of the catalogue, filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from plano.config.providers import row_of
+from plano.config.settings import Config, FilterEntry, ProviderEntry
+from plano.errors import ConfigError
+from plano.models import Entry, ModelIndex
+from plano.pipeline import Filter, Link
+from plano.provider import Provider
+from plano.providers import CATALOGUE
+
+
+def build_models(config: Config) -> ModelIndex:
+    """What every name means.
+
+    Raises:
+        ConfigError: see `ModelIndex`; a configuration that was loaded has none of it.
+    """
+    return ModelIndex([entry_of(entry) for entry in config.providers], config.aliases)
+
+
+def build_filters(config: Config) -> list[Link]:
+    """The configuration's own filters, in the order they run, imported and constructed.
+
+    A class is called with the entry's options; so is anything else if there are options, and is used as it
+    is if there are none.
+
+    Raises:
+        ConfigError: names every filter that could not be imported or constructed, or that is not callable.
+    """
+    links: list[Link] = []
+    wrong: list[str] = []
+    for entry in config.filters:
+        try:
+            links.append(Link(entry.id, _construct(entry)))
+        except ConfigError as error:
+            wrong += error.problems
+    if wrong:
+        raise ConfigError(wrong)
+    return links
+
+
+def entry_of(said: ProviderEntry) -> Entry:
+    """An entry with its row of the catalogue, fitted to its own base URL and called by its own name."""
+    return Entry(
+        provider=_row(said),
+        model=said.model,
+        name=said.name,
+        default=said.default,
+        base_url=said.base_url,
+        apis=said.apis,
+        key=said.key,
+        passthrough_auth=said.passthrough_auth,
+        headers=tuple((name, value.reveal()) for name, value in said.headers.items()),
+        host_header=said.http_host,
+        proxy=None if said.proxy is None else said.proxy.reveal(),
+    )
+
+
+def _row(said: ProviderEntry) -> Provider:
+    row = row_of(said.provider, said.interface)
+    assert row is not None, "the configuration was checked for it"
+    if said.base_url is not None and row.adapt is not None:
+        row = row.adapt(urlsplit(said.base_url))
+    if row.name == said.provider:
+        return row
+    known = CATALOGUE.get(said.provider)
+    return replace(row, name=said.provider, base_url=None if known is None else known.base_url, models=())
+
+
+def _construct(entry: FilterEntry) -> Filter:
+    module, _, name = entry.use.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever a module does when it is imported
+        raise _failed(entry, f"cannot import `{entry.use}`", error) from error
+    try:
+        made = found(**entry.options) if isinstance(found, type) or entry.options else found
+    except Exception as error:  # whatever a constructor does
+        raise _failed(entry, f"`{entry.use}` cannot be constructed with these options", error) from error
+    if not callable(made):
+        raise ConfigError(f"{entry.place}: filter `{entry.id}`: `{entry.use}` is not callable")
+    return made  # type: ignore[no-any-return]
+
+
+def _failed(entry: FilterEntry, what: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{entry.place}: filter `{entry.id}`: {what}: {type(error).__name__}: {_without(str(error), entry.options)}"
+    )
+
+
+def _without(text: str, options: Mapping[str, Any]) -> str:
+    """An exception may quote an option, and an option may be a key."""
+    for value in options.values():
+        if isinstance(value, str) and len(value) >= 8:
+            text = text.replace(value, "***")
+    return text

@@ -1,0 +1,116 @@
+"""YAML as a tree in which everything remembers its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+from msgspec import Struct
+
+from plano.config.problems import Problems
+
+
+class Node(Struct, frozen=True):
+    """A value and the line it starts on; None where the configuration did not come from a file.
+
+    `value` is a dictionary or list of nodes, or a scalar; `text` is a scalar as it was written.
+    """
+
+    value: Any
+    line: int | None = None
+    text: str | None = None
+
+
+Children: TypeAlias = Mapping[str, Node]
+
+
+def read_file(path: Path, problems: Problems) -> Node | None:
+    """The document in a file; None if there was none to read, which is then among the problems."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        problems.error(None, "", "there is no such file")
+    except OSError as error:
+        problems.error(None, "", f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        problems.error(None, "", "is not UTF-8 text")
+    else:
+        return parse(text, problems)
+    return None
+
+
+def parse(text: str, problems: Problems) -> Node | None:
+    """The document in a text; None if it is not YAML, which is then among the problems."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        return _Composer(loader, problems).node(root, "") if root is not None else Node({}, 1)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else None
+        problems.error(line, "", f"is not YAML: {error.problem or error.context or 'it cannot be read'}")
+    except (yaml.YAMLError, ValueError):
+        # Neither error's own text is repeated: it quotes what stands there, which may be a key.
+        problems.error(None, "", "is not YAML: it has a character or a value that YAML does not allow")
+    finally:
+        loader.dispose()
+    return None
+
+
+def from_python(value: Any) -> Node:
+    """The same tree of a dictionary that was never text."""
+    if isinstance(value, Mapping):
+        return Node({str(key): from_python(child) for key, child in value.items()})
+    if isinstance(value, list | tuple):
+        return Node([from_python(child) for child in value])
+    return Node(value, None, None if value is None else str(value))
+
+
+class _Composer:
+    def __init__(self, loader: yaml.SafeLoader, problems: Problems) -> None:
+        self._loader = loader
+        self._problems = problems
+        self._open: set[int] = set()
+
+    def node(self, node: yaml.Node, path: str) -> Node:
+        line = node.start_mark.line + 1
+        if isinstance(node, yaml.ScalarNode):
+            return Node(self._loader.construct_object(node), line, node.value)
+        if id(node) in self._open:
+            self._problems.error(line, path, "refers to itself")
+            return Node(None, line)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return Node(self._mapping(node, path), line)
+            assert isinstance(node, yaml.SequenceNode), "YAML has scalars, mappings and sequences"
+            return Node([self.node(child, f"{path}[{i}]") for i, child in enumerate(node.value)], line)
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Node]:
+        """The pairs; a key of `<<:` gives way to one that stands there itself, and one given twice is a problem."""
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen and key.value != "<<":
+                said = join(path, str(key.value))
+                self._problems.error(line, said, f"stands here a second time; the first is on line {seen[key.value]}")
+            if isinstance(key, yaml.ScalarNode):
+                seen[key.value] = line
+        self._loader.flatten_mapping(node)
+        children: dict[str, Node] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._problems.error(key.start_mark.line + 1, path, "has a key that is not a plain word")
+                continue
+            child = self.node(value, join(path, key.value))
+            # A value on the lines below its key is told by the key's line: that is where one looks.
+            children[key.value] = Node(child.value, key.start_mark.line + 1, child.text)
+        return children
+
+
+def join(path: str, key: str) -> str:
+    """`model_providers[0]` and `name` to `model_providers[0].name`."""
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,121 @@
+"""`listeners` and `filters`: where plano listens, and what runs there in which order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from plano.config.problems import Problems, did_you_mean, shown
+from plano.config.reading import Section
+from plano.config.settings import FilterEntry, Listener
+
+_DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def model_listener(value: Any, problems: Problems) -> Section | None:
+    """The section of the one listener that serves models, in either form; None where there is none."""
+    if isinstance(value, Section):
+        return _of_legacy(value, problems)
+    found: list[Section] = []
+    for section in value or ():
+        if section.get("type") == "model":
+            found.append(section)
+        elif section.get("type") is not None:
+            problems.error(
+                section.line_of("type"),
+                section.path_of("type"),
+                f"`{section['type']}` listeners belong to a part that is not built yet; only `model` is",
+            )
+    for section in found[1:]:
+        problems.error(
+            section.line_of("type"),
+            section.path_of("type"),
+            f"only one listener can be of type `model`, and {found[0].path} is already",
+        )
+    return found[0] if found else None
+
+
+def _of_legacy(value: Section, problems: Problems) -> Section | None:
+    if value.get("ingress_traffic") is not None:
+        problems.warn(
+            value.line_of("ingress_traffic"),
+            value.path_of("ingress_traffic"),
+            "prompt listeners belong to a part that is not built yet; nothing listens there",
+        )
+    egress: Section | None = value.get("egress_traffic")
+    if egress is not None:
+        egress["name"] = "egress_traffic"
+    return egress
+
+
+def listener_of(section: Section | None) -> Listener:
+    """The listener; without a section, the default one."""
+    if section is None:
+        return Listener()
+    known = {"name", "address", "port", "timeout", "max_retries"}
+    return Listener(**{key: value for key, value in section.items() if key in known and value is not None})
+
+
+def filters_in_order(sections: Sequence[Section], listener: Section | None, problems: Problems) -> list[FilterEntry]:
+    """The filters in the order they run: the listener's `input_filters`, then those that only its
+    `output_filters` name. Without a listener in the configuration, all of them as they stand."""
+    found: dict[str, FilterEntry] = {}
+    wrong: set[str] = set()
+    for section in sections:
+        identity = section.get("id")
+        entry = _filter(section, problems)
+        if identity in found or identity in wrong:
+            problems.error(section.line_of("id"), section.path_of("id"), f"a second filter called {shown(identity)}")
+        elif entry is None:
+            wrong.add(str(identity))
+        else:
+            found[entry.id] = entry
+    if listener is None:
+        return list(found.values())
+    used = _used(listener, [*found, *wrong], problems)
+    for section in sections:
+        if section.get("id") in found and section["id"] not in used:
+            problems.warn(
+                section.line, section.path, f"runs nowhere: add `{section['id']}` to a listener's `input_filters`"
+            )
+    return [found[identity] for identity in used if identity in found]
+
+
+def _used(listener: Section, known: Sequence[str], problems: Problems) -> list[str]:
+    used: dict[str, None] = {}
+    for key in ("input_filters", "output_filters"):
+        for index, identity in enumerate(listener.get(key) or ()):
+            if identity not in known:
+                place = f"{listener.path_of(key)}[{index}]"
+                hint = did_you_mean(identity, known) or " Define it under `filters`"
+                problems.error(listener.line_of(key), place, f"no filter is called {shown(identity)}.{hint}")
+            used[identity] = None
+    return list(used)
+
+
+def _filter(section: Section, problems: Problems) -> FilterEntry | None:
+    kind = section.get("type") or ("python" if "use" in section.given or "url" not in section.given else "mcp")
+    if kind != "python":
+        problems.error(
+            section.line_of("type"),
+            section.path_of("type"),
+            f"`{kind}` filters belong to a part that is not built yet; only `python` ones are",
+        )
+        return None
+    use = section.get("use")
+    if use is None:
+        if "use" not in section.given:
+            problems.error(section.line, section.path_of("use"), "is missing: say `package.module:Name`")
+        return None
+    if _DOTTED.fullmatch(use) is None:
+        problems.error(
+            section.line_of("use"), section.path_of("use"), f"must be `package.module:Name`, not {shown(use)}"
+        )
+        return None
+    if section.get("id") is None:
+        return None
+    place = problems.file if section.line is None else f"{problems.file}:{section.line}"
+    return FilterEntry(
+        id=section["id"], use=use, options=section.get("options") or {}, place=f"{place}: {section.path}"
+    )

@@ -1,0 +1,201 @@
+"""From a file or a dictionary to a `Config`, with everything checked that can be checked before a request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from plano.config.assemble import entry_of
+from plano.config.document import Node, from_python, join, read_file
+from plano.config.listeners import filters_in_order, listener_of, model_listener
+from plano.config.problems import Problems, did_you_mean, shown
+from plano.config.providers import read_providers
+from plano.config.reading import Reader, Section
+from plano.config.schema import ROOT
+from plano.config.settings import Config, Limits, Metrics, ProviderEntry, StateStorage, Tls, Tracing
+from plano.errors import ModelNotFound
+from plano.models import ModelIndex
+from plano.types import Caller, Secret
+
+_SHORTEST_KEY = 16
+
+
+def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
+    """A configuration, from the path of a YAML file or as a dictionary of the same shape.
+
+    `environ` is what `$VAR` in it stands for; the process's environment if it is None.
+
+    Raises:
+        ConfigError: it cannot work. `problems` has a line for each thing wrong:
+            `plano_config.yaml:12: model_providers[0].access_key: ...`.
+    """
+    environ = os.environ if environ is None else environ
+    if isinstance(source, Mapping):
+        problems = Problems("config")
+        node: Node | None = from_python(source)
+    else:
+        problems = Problems(str(source))
+        node = read_file(Path(source), problems)
+    config = None if node is None else _config(node, problems, environ, isinstance(source, Mapping))
+    problems.raise_errors()
+    assert config is not None, "without a document there is an error"
+    return config
+
+
+def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mapping: bool) -> Config:
+    root = Reader(problems, environ).section(ROOT, node, "")
+    providers = _providers(root, problems)
+    aliases = {alias: section["target"] for alias, section in root["model_aliases"].items() if "target" in section}
+    index = None if _wrong_providers(problems) else ModelIndex([entry_of(entry) for entry in providers])
+    _check_aliases(root, aliases, index, problems)
+    listener = model_listener(root.get("listeners"), problems)
+    filters = filters_in_order(root["filters"], listener, problems)
+    callers = _callers(root, aliases, index, problems)
+    overrides: Mapping[str, Any] = root.get("overrides") or {}
+    return Config(
+        file=None if is_mapping else problems.file,
+        listener=listener_of(listener),
+        providers=tuple(providers),
+        aliases=aliases,
+        filters=tuple(filters),
+        callers=tuple(callers),
+        strict_translation=root.get("strict_translation", False),
+        limits=Limits(**(root.get("limits") or {})),
+        log_level=root.get("log_level", "info"),
+        connect_timeout=overrides.get("upstream_connect_timeout", 5.0),
+        tls=_tls(overrides, problems),
+        state_storage=_state_storage(root.get("state_storage"), problems),
+        metrics=Metrics(**(root.get("metrics") or {})),
+        tracing=_tracing(root.get("tracing")),
+        warnings=problems.warnings,
+    )
+
+
+def _wrong_providers(problems: Problems) -> bool:
+    places = ("model_providers", "llm_providers")
+    return any(problem.severity == "error" and problem.path.startswith(places) for problem in problems.found)
+
+
+def _providers(root: Section, problems: Problems) -> list[ProviderEntry]:
+    if {"model_providers", "llm_providers"} <= root.given:
+        problems.error(
+            root.line_of("llm_providers"), "llm_providers", "is the old name of `model_providers`; use that one alone"
+        )
+    sections = [*(root.get("model_providers") or ()), *(root.get("llm_providers") or ())]
+    if not sections and not _wrong_providers(problems):
+        given = "llm_providers" if "llm_providers" in root.given else "model_providers"
+        problems.error(root.line_of(given), given, "at least one entry is needed, such as `- model: openai/gpt-4o`")
+    return read_providers([section for section in sections if isinstance(section, Section)], problems)
+
+
+def _check_aliases(root: Section, aliases: Mapping[str, str], index: ModelIndex | None, problems: Problems) -> None:
+    """Cycles always; whether there is such a model only if the models are known to be right."""
+    in_cycles: set[str] = set()
+    for alias, section in root["model_aliases"].items():
+        place = join("model_aliases", f"{alias}.target")
+        chain = _chain(alias, aliases)
+        if chain[-1] in aliases:
+            if alias not in in_cycles:
+                problems.error(section.line_of("target"), place, f"leads back to itself: {' -> '.join(chain)}")
+            in_cycles.update(chain)
+        elif index is not None and alias in aliases:
+            if not _resolves(chain[-1], index):
+                known = [*aliases, *(info.id for info in index.listing())]
+                hint = did_you_mean(chain[-1], known)
+                problems.error(section.line_of("target"), place, f"no model is called {shown(chain[-1])}.{hint}")
+            elif _resolves(alias, index):
+                problems.warn(section.line, join("model_aliases", alias), "hides the model of the same name")
+
+
+def _chain(alias: str, aliases: Mapping[str, str]) -> list[str]:
+    """The alias, what it points at, and so on: to a name that is no alias, or to one that was there before."""
+    chain = [alias]
+    while chain[-1] in aliases:
+        following = aliases[chain[-1]]
+        if following in chain:
+            return [*chain[chain.index(following) :], following]
+        chain.append(following)
+    return chain
+
+
+def _resolves(name: str, index: ModelIndex) -> bool:
+    if not name:
+        return False
+    try:
+        index.resolve(name)
+    except ModelNotFound:
+        return False
+    return True
+
+
+def _callers(
+    root: Section, aliases: Mapping[str, str], index: ModelIndex | None, problems: Problems
+) -> list[tuple[Caller, Secret]]:
+    auth: Section | None = root.get("auth")
+    if auth is None:
+        return []
+    sections: Sequence[Section] = [section for section in auth.get("keys") or () if isinstance(section, Section)]
+    if not sections and "keys" in auth:
+        problems.error(
+            auth.line_of("keys"), "auth.keys", "is empty, which lets nobody in; to let everybody in, leave `auth` out"
+        )
+    callers: dict[str, tuple[Caller, Secret]] = {}
+    keys: dict[Secret, str] = {}
+    for section in sections:
+        name, key = section.get("name"), section.get("key")
+        for model in section.get("models") or ():
+            if index is not None and model not in aliases and not _resolves(model, index):
+                hint = did_you_mean(model, [*aliases, *(info.id for info in index.listing())])
+                problems.error(
+                    section.line_of("models"), section.path_of("models"), f"no model is called {shown(model)}.{hint}"
+                )
+        if name is None or key is None:
+            continue
+        if name in callers:
+            problems.error(section.line_of("name"), section.path_of("name"), f"a second caller called {shown(name)}")
+        if key in keys:
+            problems.error(section.line_of("key"), section.path_of("key"), f"is the same key as that of `{keys[key]}`")
+        elif len(key.reveal()) < _SHORTEST_KEY:
+            problems.warn(
+                section.line_of("key"),
+                section.path_of("key"),
+                f"is short; {_SHORTEST_KEY} random characters are the least",
+            )
+        keys[key] = name
+        models = frozenset(section["models"]) if section.get("models") else None
+        callers[name] = (Caller(name=name, tenant=section.get("tenant") or name, models=models), key)
+    return list(callers.values())
+
+
+def _tls(overrides: Mapping[str, Any], problems: Problems) -> Tls:
+    path: str | None = overrides.get("upstream_tls_ca_path")
+    if path is not None and not Path(path).is_file() and isinstance(overrides, Section):
+        problems.error(
+            overrides.line_of("upstream_tls_ca_path"),
+            overrides.path_of("upstream_tls_ca_path"),
+            "there is no such file",
+        )
+    return Tls(ca_path=path)
+
+
+def _state_storage(section: Section | None, problems: Problems) -> StateStorage | None:
+    if section is None:
+        return None
+    for kind, needed in (("postgres", "connection_string"), ("redis", "url")):
+        if section.get("type") == kind and section.get(needed) is None and needed not in section.given:
+            problems.error(section.line, section.path_of(needed), f"is missing: `{kind}` needs it")
+    return StateStorage(**{key: value for key, value in section.items() if value is not None})
+
+
+def _tracing(section: Section | None) -> Tracing | None:
+    if section is None:
+        return None
+    attributes: Mapping[str, Any] = section.get("span_attributes") or {}
+    return Tracing(
+        random_sampling=section.get("random_sampling", 100),
+        endpoint=section.get("opentracing_grpc_endpoint"),
+        header_prefixes=tuple(attributes.get("header_prefixes") or ()),
+        static=attributes.get("static") or {},
+    )

@@ -1,0 +1,247 @@
+"""`model_providers` and `model_aliases`: what must hold of each entry, and among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+from plano.config.problems import Problems, did_you_mean, one_of, shown
+from plano.config.reading import Section
+from plano.config.settings import ProviderEntry
+from plano.models import LONGEST_NAME, WILDCARD
+from plano.provider import STANDARD_PATHS, Provider
+from plano.providers import CATALOGUE
+from plano.types import Secret
+
+INTERFACES: Mapping[str, str] = {"claude": "anthropic"}
+"""Names of the original's `provider_interface` that are not the name of a row."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
+
+
+def row_of(provider: str, interface: str | None) -> Provider | None:
+    """The row that says how an entry's server is spoken to; None where neither name is known."""
+    return CATALOGUE.get(INTERFACES.get(interface, interface) if interface is not None else provider)
+
+
+def read_providers(sections: Sequence[Section], problems: Problems) -> list[ProviderEntry]:
+    """The entries; those that are wrong in themselves are left out, and told."""
+    found = [(section, entry) for section in sections if (entry := _entry(section, problems)) is not None]
+    _check_names(found, problems)
+    _check_defaults(found, problems)
+    return [entry for _, entry in found]
+
+
+def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
+    before = len(problems.found)
+    names = _model(section, problems)
+    headers = _headers(section, problems)
+    _base_url(section, problems)
+    _proxy(section, problems)
+    if names is None:
+        return None
+    provider, model = names
+    row = _row(section, provider, problems)
+    if row is not None:
+        _check_place(section, provider, row, problems)
+        _check_key(section, row, problems)
+    if section.get("default") and model == WILDCARD:
+        problems.error(
+            section.line_of("default"), section.path_of("default"), "a wildcard cannot be the default; name one model"
+        )
+    if row is None or any(problem.severity == "error" for problem in problems.found[before:]):
+        return None
+    return ProviderEntry(
+        provider=provider,
+        model=model,
+        name=section.get("name") or section["model"],
+        key=section.get("access_key"),
+        default=bool(section.get("default")),
+        base_url=section.get("base_url"),
+        apis=tuple(dict.fromkeys(section.get("apis") or ())),
+        passthrough_auth=bool(section.get("passthrough_auth")),
+        interface=section.get("provider_interface"),
+        headers=headers,
+        http_host=section.get("http_host"),
+        proxy=section.get("proxy"),
+    )
+
+
+def _model(section: Section, problems: Problems) -> tuple[str, str] | None:
+    said = section.get("model")
+    if said is None:
+        return None
+    provider, slash, model = said.partition("/")
+    if not slash or not provider or not model:
+        problems.error(
+            section.line_of("model"),
+            section.path_of("model"),
+            f"must be `provider/model-id` or `provider/*`, such as `openai/gpt-4o`, not {shown(said)}",
+        )
+        return None
+    if not said.isprintable() or " " in said or len(said) > LONGEST_NAME or (WILDCARD in said and model != WILDCARD):
+        problems.error(
+            section.line_of("model"),
+            section.path_of("model"),
+            "must have no blanks, and a `*` only as the whole model id, as in `openai/*`",
+        )
+        return None
+    return provider, model
+
+
+def _row(section: Section, provider: str, problems: Problems) -> Provider | None:
+    if "provider_interface" in section.given and section.get("provider_interface") is None:
+        return None
+    interface = section.get("provider_interface")
+    row = row_of(provider, interface)
+    if row is not None:
+        return row
+    if interface is not None:
+        message = f"is no interface that plano knows: {shown(interface)}."
+        hint = did_you_mean(interface, [*CATALOGUE, *INTERFACES]) or f" There are {one_of(sorted(CATALOGUE))}."
+        problems.error(section.line_of("provider_interface"), section.path_of("provider_interface"), message + hint)
+        return None
+    hint = did_you_mean(provider, CATALOGUE)
+    problems.error(
+        section.line_of("model"),
+        section.path_of("model"),
+        f"no provider is called {shown(provider)}.{hint} For a server of your own, add `base_url` and "
+        "`provider_interface: openai` (or another provider's name)",
+    )
+    return None
+
+
+def _check_place(section: Section, provider: str, row: Provider, problems: Problems) -> None:
+    """There must be a URL, and it must have the APIs that the entry asks for."""
+    base_url = section.get("base_url")
+    here = section.line_of("base_url")
+    if base_url is None and "base_url" not in section.given:
+        if row.base_url is None or provider not in CATALOGUE:
+            problems.error(
+                section.line, section.path_of("base_url"), f"is missing: nothing is known of where `{provider}` is"
+            )
+            return
+        for dialect in section.get("apis") or ():
+            if dialect not in row.paths:
+                problems.error(
+                    section.line_of("apis"),
+                    section.path_of("apis"),
+                    f"`{provider}` has no {dialect} API that plano knows, only {one_of(row.paths)}; "
+                    "if it has, say where with `base_url`",
+                )
+    if section.get("http_host") and base_url is None:
+        problems.error(
+            section.line_of("http_host"), section.path_of("http_host"), "goes with a `base_url`, and there is none"
+        )
+    if base_url is not None and provider == "demo":
+        problems.error(here, section.path_of("base_url"), "the demo provider answers inside plano; take this out")
+
+
+def _check_key(section: Section, row: Provider, problems: Problems) -> None:
+    if section.get("passthrough_auth"):
+        if section.get("access_key") is not None:
+            problems.warn(
+                section.line_of("access_key"),
+                section.path_of("access_key"),
+                "is not sent, because `passthrough_auth` forwards the caller's own credential",
+            )
+    elif "access_key" not in section.given and row.key_variable is not None and section.get("base_url") is None:
+        problems.warn(
+            section.line,
+            section.path_of("access_key"),
+            f"is missing, so {row.name} will be asked without a key; usually it is `${row.key_variable}`",
+        )
+
+
+def _base_url(section: Section, problems: Problems) -> None:
+    said = section.get("base_url")
+    if said is None:
+        return
+    wrong = _wrong_url(said)
+    if wrong is not None:
+        problems.error(section.line_of("base_url"), section.path_of("base_url"), wrong)
+        del section["base_url"]
+
+
+def _wrong_url(text: str) -> str | None:
+    split = _split(text)
+    if split is None or split.scheme not in ("http", "https") or not split.hostname or not text.isprintable():
+        return "must be a URL with scheme and host, such as `https://llm.example.com/v1`"
+    if split.username is not None or split.password is not None:
+        return "must not have a user or password in it; give the credential as `access_key` or in `headers`"
+    path = split.path.rstrip("/")
+    for ending in STANDARD_PATHS.values():
+        if path.endswith(ending):
+            return f"must end before `{ending}`, which plano adds itself"
+    return None
+
+
+def _proxy(section: Section, problems: Problems) -> None:
+    proxy: Secret | None = section.get("proxy")
+    if proxy is None:
+        return
+    split = _split(proxy.reveal())
+    if split is None or split.scheme not in ("http", "https") or not split.hostname:
+        problems.error(
+            section.line_of("proxy"),
+            section.path_of("proxy"),
+            "must be a proxy's URL with scheme and host, such as `http://proxy.example.com:3128`",
+        )
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        split = urlsplit(url)
+        _ = split.port  # read here, as that is what raises for a port that is none
+    except ValueError:
+        return None
+    return split
+
+
+def _headers(section: Section, problems: Problems) -> dict[str, Secret]:
+    headers: dict[str, Secret] = {}
+    for name, value in (section.get("headers") or {}).items():
+        place = f"{section.path_of('headers')}.{name}"
+        if _TOKEN.fullmatch(name) is None:
+            problems.error(
+                section.line_of("headers"), section.path_of("headers"), f"no header can be called {shown(name)}"
+            )
+        elif name.lower() in _PLANOS_OWN:
+            hint = "; use `http_host`" if name.lower() == "host" else ""
+            problems.error(section.line_of("headers"), place, f"is a header that plano sets itself{hint}")
+        elif value is not None and _VALUE.fullmatch(value.reveal()) is None:
+            problems.error(section.line_of("headers"), place, "has a character that a header cannot carry")
+        elif value is not None:
+            headers[name.lower()] = value
+    return headers
+
+
+def _check_names(found: Sequence[tuple[Section, ProviderEntry]], problems: Problems) -> None:
+    first: dict[str, Section] = {}
+    for section, entry in found:
+        other = first.setdefault(entry.name, section)
+        if other is not section:
+            key = "name" if "name" in section.given else "model"
+            problems.error(
+                section.line_of(key),
+                section.path_of(key),
+                f"a second entry called {shown(entry.name)}; {_where(other)} is the first. "
+                "Give one of them a `name` of its own",
+            )
+
+
+def _check_defaults(found: Sequence[tuple[Section, ProviderEntry]], problems: Problems) -> None:
+    defaults = [section for section, entry in found if entry.default]
+    for section in defaults[1:]:
+        problems.error(
+            section.line_of("default"),
+            section.path_of("default"),
+            f"only one entry can be the default, and {_where(defaults[0])} is already",
+        )
+
+
+def _where(section: Section) -> str:
+    return section.path if section.line is None else f"{section.path} on line {section.line}"

@@ -1,0 +1,247 @@
+"""A document held against the schema: typed values out, and every deviation among the problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+from plano.config.document import Children, Node, join
+from plano.config.problems import Problems, did_you_mean, one_of, shown
+from plano.config.schema import ELSEWHERE, Key, Kind
+from plano.config.variables import substitute
+from plano.types import Secret
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+
+_INVALID = object()
+"""What was read of something that is wrong; the problem has been told."""
+
+
+class Section(dict[str, Any]):
+    """An object's values, defaults included, without those that were wrong.
+
+    Attributes:
+        path, line: where it stands.
+        lines: the line of each key that was given.
+        given: the keys that were given, right or wrong.
+    """
+
+    def __init__(self, path: str, line: int | None) -> None:
+        super().__init__()
+        self.path = path
+        self.line = line
+        self.lines: dict[str, int | None] = {}
+
+    @property
+    def given(self) -> set[str]:
+        return set(self.lines)
+
+    def line_of(self, key: str) -> int | None:
+        return self.lines.get(key, self.line)
+
+    def path_of(self, key: str) -> str:
+        return join(self.path, key)
+
+
+class Reader:
+    """Reads nodes by their schema.
+
+    Args:
+        problems: where they are collected.
+        environ: what `$VAR` stands for.
+    """
+
+    def __init__(self, problems: Problems, environ: Mapping[str, str]) -> None:
+        self._problems = problems
+        self._environ = environ
+        self._label = ""
+        self._readers: Mapping[Kind, Callable[[Key, Node, str], Any]] = {
+            "text": self._text,
+            "secret": self._secret,
+            "boolean": self._boolean,
+            "integer": self._integer,
+            "number": self._number,
+            "duration": self._duration,
+            "anything": lambda key, node, path: self._plain(node, path),
+            "list": self._list,
+            "map": self._map,
+            "either": self._either,
+        }
+
+    def section(self, keys: Mapping[str, Key], node: Node, path: str, *, is_open: bool = False) -> Section:
+        """An object's keys; what is unknown, missing, refused or without effect is told."""
+        section = Section(path, node.line)
+        children: Children = node.value if isinstance(node.value, dict) else {}
+        if not isinstance(node.value, dict) and node.value is not None:
+            self._wrong(node, path, "a mapping")
+        for name, child in children.items():
+            section.lines[name] = child.line
+            if name in keys:
+                self._child(section, name, keys[name], child)
+            else:
+                self._unknown(name, keys, child, section.path_of(name), is_open)
+        for name, key in keys.items():
+            if name not in section and name not in section.given:
+                section[name] = key.default
+                if key.required:
+                    self._problems.error(node.line, section.path_of(name), f"is missing{self._of()}")
+        return section
+
+    def _child(self, section: Section, name: str, key: Key, node: Node) -> None:
+        path = section.path_of(name)
+        if key.effect == "refused":
+            self._problems.error(node.line, path, f"`{name}` belongs to a part that is not built yet; take it out")
+            return
+        if node.value is None and key.kind != "anything":
+            section[name] = key.default
+            if key.required:
+                self._problems.error(node.line, path, f"is empty{self._of()}")
+            return
+        if key.effect == "none":
+            self._problems.warn(node.line, path, f"`{name}` is accepted and has no effect so far")
+        value = self._value(key, node, path)
+        if value is not _INVALID:
+            section[name] = value
+
+    def _unknown(self, name: str, keys: Mapping[str, Key], node: Node, path: str, is_open: bool) -> None:
+        hint = f" Did you mean `{ELSEWHERE[name]}`?" if ELSEWHERE.get(name) in keys else did_you_mean(name, keys)
+        if is_open:
+            self._problems.warn(node.line, path, f"is not a key that plano knows; it has no effect.{hint}")
+        else:
+            self._problems.error(node.line, path, f"is not a key that belongs here.{hint}")
+
+    def _value(self, key: Key, node: Node, path: str) -> Any:
+        if key.kind == "object":
+            return self._object(key, node, path)
+        return self._readers[key.kind](key, node, path)
+
+    def _object(self, key: Key, node: Node, path: str) -> Any:
+        if not isinstance(node.value, dict):
+            return self._wrong(node, path, "a mapping")
+        return self.section(key.keys, node, path, is_open=key.open)
+
+    def _list(self, key: Key, node: Node, path: str) -> Any:
+        if not isinstance(node.value, list):
+            return self._wrong(node, path, "a list")
+        assert key.item is not None, "a list has items"
+        values = []
+        for index, child in enumerate(node.value):
+            outer, self._label = self._label, _label(child) or self._label
+            values.append(self._value(key.item, child, f"{path}[{index}]"))
+            self._label = outer
+        return tuple(value for value in values if value is not _INVALID)
+
+    def _map(self, key: Key, node: Node, path: str) -> Any:
+        if not isinstance(node.value, dict):
+            return self._wrong(node, path, "a mapping")
+        assert key.item is not None, "a map has values"
+        values = {name: self._value(key.item, child, join(path, name)) for name, child in node.value.items()}
+        return {name: value for name, value in values.items() if value is not _INVALID}
+
+    def _either(self, key: Key, node: Node, path: str) -> Any:
+        branch = key.other if isinstance(node.value, dict) else key.item
+        assert branch is not None, "there is something for either"
+        return self._value(branch, node, path)
+
+    def _text(self, key: Key, node: Node, path: str) -> Any:
+        text = self._filled(node, path, "a text")
+        if text is not _INVALID and key.choices and text not in key.choices:
+            self._problems.error(
+                node.line, path, f"must be {one_of(key.choices)}, not {shown(text)}.{did_you_mean(text, key.choices)}"
+            )
+            return _INVALID
+        return text
+
+    def _secret(self, key: Key, node: Node, path: str) -> Any:
+        text = self._filled(node, path, "a text")
+        if text is _INVALID:
+            return _INVALID
+        if not text and key.required:
+            self._problems.error(node.line, path, f"is empty{self._of()}")
+            return _INVALID
+        return Secret(text) if text else None
+
+    def _boolean(self, key: Key, node: Node, path: str) -> Any:
+        value = self._scalar(node, path, "true or false")
+        return value if isinstance(value, bool) or value is _INVALID else self._wrong(node, path, "true or false")
+
+    def _integer(self, key: Key, node: Node, path: str) -> Any:
+        value = self._scalar(node, path, "a whole number")
+        if value is _INVALID:
+            return _INVALID
+        if not isinstance(value, int) or isinstance(value, bool):
+            return self._wrong(node, path, "a whole number")
+        return self._bounded(key, node, path, value)
+
+    def _number(self, key: Key, node: Node, path: str) -> Any:
+        value = self._scalar(node, path, "a number")
+        if value is _INVALID:
+            return _INVALID
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return self._wrong(node, path, "a number")
+        return self._bounded(key, node, path, value)
+
+    def _duration(self, key: Key, node: Node, path: str) -> Any:
+        text = self._filled(node, path, "a duration")
+        match = _DURATION.fullmatch(text) if text is not _INVALID else None
+        if text is not _INVALID and (match is None or float(match[1]) == 0):
+            return self._wrong(node, path, "a duration such as `30s`, `500ms` or `5m`")
+        return _INVALID if match is None else float(match[1]) * _UNITS[match[2]]
+
+    def _bounded(self, key: Key, node: Node, path: str, value: float) -> Any:
+        if key.least is not None and value < key.least:
+            return self._wrong(node, path, f"at least {key.least:g}")
+        if key.most is not None and value > key.most:
+            return self._wrong(node, path, f"at most {key.most:g}")
+        return value
+
+    def _scalar(self, node: Node, path: str, wanted: str) -> Any:
+        """A scalar as YAML reads it; with a variable in it, as YAML reads what the variable says."""
+        if not isinstance(node.value, str) or "$" not in node.value:
+            return node.value
+        text = self._filled(node, path, wanted)
+        try:
+            return text if text is _INVALID else yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
+
+    def _filled(self, node: Node, path: str, wanted: str) -> Any:
+        """A text with its variables filled in. What YAML takes for a number or a date is a text here too."""
+        if node.text is None:
+            return self._wrong(node, path, wanted)
+        text, missing = substitute(node.text, self._environ)
+        for name in missing:
+            self._problems.error(
+                node.line, path, f"the environment variable `{name}` is not set{self._of()}; set it, or give a "
+                f"default: `${{{name}:-...}}`"
+            )  # fmt: skip
+        return _INVALID if missing else text
+
+    def _plain(self, node: Node, path: str) -> Any:
+        """Whatever stands there, as Python has it; texts with their variables filled in."""
+        if isinstance(node.value, dict):
+            return {name: self._plain(child, join(path, name)) for name, child in node.value.items()}
+        if isinstance(node.value, list):
+            return [self._plain(child, f"{path}[{index}]") for index, child in enumerate(node.value)]
+        return self._filled(node, path, "a text") if isinstance(node.value, str) else node.value
+
+    def _wrong(self, node: Node, path: str, wanted: str) -> Any:
+        self._problems.error(node.line, path, f"must be {wanted}, not {shown(node.value)}")
+        return _INVALID
+
+    def _of(self) -> str:
+        return f" (for `{self._label}`)" if self._label else ""
+
+
+def _label(node: Node) -> str:
+    """What an entry calls itself, for messages about it."""
+    if isinstance(node.value, dict):
+        for name in ("name", "model", "id"):
+            child: Node | None = node.value.get(name)
+            if child is not None and child.text and len(child.text) <= 100:
+                return child.text
+    return ""

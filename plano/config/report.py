@@ -1,0 +1,101 @@
+"""What a configuration does, in words: `plano check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from plano.config.assemble import build_models, entry_of
+from plano.config.settings import Config, ProviderEntry
+from plano.models import WILDCARD, ModelIndex
+from plano.provider import Target
+
+
+def describe(config: Config, models: ModelIndex | None = None, pipeline: Sequence[str] | None = None) -> str:
+    """Providers, dialects, names, aliases, the order of the pipeline, and warnings; no credentials.
+
+    Args:
+        models: the index made of it, where there is one already.
+        pipeline: the names of the links, outermost first.
+    """
+    models = models if models is not None else build_models(config)
+    links = pipeline if pipeline is not None else [entry.id for entry in config.filters]
+    parts = [
+        _block("configuration", [config.file or "none; as the environment offers it"]),
+        _block("listens on", [f"{config.listener.address}:{config.listener.port}, {_patience(config)}"]),
+        _block("callers", [_callers(config)]),
+        _block("providers", _rows([_provider(entry) for entry in config.providers])),
+        _block("names", _names(config)),
+        _block("aliases", _rows((alias, "->", target.name) for alias, target in sorted(models.aliases().items()))),
+        _block("pipeline", [" -> ".join([*links, "upstream"])]),
+        _block("warnings", _warnings(config, models)),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _block(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns side by side."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _patience(config: Config) -> str:
+    timeouts = config.timeouts
+    return f"waits {timeouts.connect:g} s for a connection and {timeouts.first_byte:g} s for each piece of a reply"
+
+
+def _callers(config: Config) -> str:
+    if not config.callers:
+        return "anybody (no keys are configured)"
+    return ", ".join(
+        caller.name if caller.models is None else f"{caller.name} ({', '.join(sorted(caller.models))})"
+        for caller, _ in config.callers
+    )
+
+
+def _provider(said: ProviderEntry) -> tuple[str, ...]:
+    entry = entry_of(said)
+    model = "any" if entry.model == WILDCARD else entry.model
+    target = ModelIndex([entry]).resolve(f"{entry.provider.name}/{model}")
+    return (said.name, ", ".join(target.dialects), _url(target), _credential(said), "default" if said.default else "")
+
+
+def _url(target: Target) -> str:
+    """Where clients of no dialect in particular are served; without the query, which may hold a credential."""
+    return target.urls[target.dialects[0], "create"].partition("?")[0]
+
+
+def _credential(said: ProviderEntry) -> str:
+    if said.passthrough_auth:
+        return "the caller's credential"
+    return "a key" if said.key is not None else "no key"
+
+
+def _names(config: Config) -> list[str]:
+    """What may be asked for besides aliases."""
+    lines = [
+        f"{entry.provider}/{entry.model}, {entry.model}" + (f", {entry.name}" if _has_own_name(entry) else "")
+        for entry in config.providers
+        if entry.model != WILDCARD
+    ]
+    for said in config.providers:
+        if said.model == WILDCARD:
+            known = ", ".join(entry_of(said).provider.models)
+            lines.append(f"{said.provider}/<any>" + (f", and by their bare names: {known}" if known else ""))
+    return lines
+
+
+def _has_own_name(entry: ProviderEntry) -> bool:
+    return entry.name not in (entry.model, f"{entry.provider}/{entry.model}")
+
+
+def _warnings(config: Config, models: ModelIndex) -> list[str]:
+    ambiguous = [
+        f"`{name}` is a name of {', '.join(claims)}; {claims[0]} answers to it"
+        for name, claims in models.ambiguous().items()
+    ]
+    return [*map(str, config.warnings), *ambiguous]

@@ -1,0 +1,128 @@
+"""A configuration as the rest of plano reads it: checked, typed, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from plano.config.problems import Problem
+from plano.transport import Timeouts
+from plano.types import Caller, Dialect, Secret
+
+
+class Listener(Struct, frozen=True, kw_only=True):
+    """Where plano listens. `timeout`, in seconds, is for a reply's first byte and between two pieces of it."""
+
+    name: str = "default"
+    address: str = "127.0.0.1"
+    port: int = 12000
+    timeout: float = 300.0
+    max_retries: int | None = None
+
+
+class ProviderEntry(Struct, frozen=True, kw_only=True):
+    """One of `model_providers`, as it was said; `plano.config.assemble` finds its row."""
+
+    provider: str
+    model: str
+    name: str
+    key: Secret | None = None
+    default: bool = False
+    base_url: str | None = None
+    apis: tuple[Dialect, ...] = ()
+    passthrough_auth: bool = False
+    interface: str | None = None
+    headers: Mapping[str, Secret] = {}
+    http_host: str | None = None
+    proxy: Secret | None = None
+
+
+class FilterEntry(Struct, frozen=True, kw_only=True):
+    """A filter in Python: `use` is `package.module:Name`, called with `options` if it is a class or a factory."""
+
+    id: str
+    use: str
+    options: Mapping[str, Any] = {}
+    place: str = ""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """`max_body_bytes` of a request's body, and the seconds it may take to arrive."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    body_seconds: float = 60.0
+
+
+class Tls(Struct, frozen=True, kw_only=True):
+    """How upstreams are verified: against the CAs in this file, or the system's."""
+
+    ca_path: str | None = None
+
+
+class StateStorage(Struct, frozen=True, kw_only=True):
+    """Where conversations are kept. Sizes in bytes, times in seconds; a None time is the store's own default."""
+
+    type: Literal["memory", "sqlite", "redis", "postgres", "none"] = "memory"
+    connection_string: Secret | None = None
+    url: Secret | None = None
+    path: str = "plano_state.db"
+    ttl_seconds: int | None = None
+    max_bytes: int = 256 * 1024 * 1024
+    max_item_bytes: int = 32 * 1024 * 1024
+    max_chain_bytes: int = 64 * 1024 * 1024
+    timeout: float = 2.0
+    chat_completions: bool = True
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Whether `/metrics` is there, and where, if not beside everything else."""
+
+    enabled: bool = True
+    address: str | None = None
+    port: int | None = None
+
+
+class Tracing(Struct, frozen=True, kw_only=True):
+    """The original's `tracing` block; `random_sampling` in percent."""
+
+    random_sampling: int = 100
+    endpoint: str | None = None
+    header_prefixes: tuple[str, ...] = ()
+    static: Mapping[str, str] = {}
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything a configuration says.
+
+    Attributes:
+        file: its path as it was given, or None.
+        providers: in the order of the file.
+        aliases: alias to what it points at.
+        filters: the user's own, in the order they run.
+        callers: who may ask, and the key of each; empty when anybody may.
+        warnings: what was accepted and does nothing, or probably not what was meant.
+    """
+
+    file: str | None = None
+    listener: Listener = Listener()
+    providers: tuple[ProviderEntry, ...] = ()
+    aliases: Mapping[str, str] = {}
+    filters: tuple[FilterEntry, ...] = ()
+    callers: tuple[tuple[Caller, Secret], ...] = ()
+    strict_translation: bool = False
+    limits: Limits = Limits()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    connect_timeout: float = 5.0
+    tls: Tls = Tls()
+    state_storage: StateStorage | None = None
+    metrics: Metrics = Metrics()
+    tracing: Tracing | None = None
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long to wait for upstreams."""
+        patience = self.listener.timeout
+        return Timeouts(connect=self.connect_timeout, first_byte=patience, idle=patience)
