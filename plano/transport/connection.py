@@ -1,0 +1,395 @@
+"""One socket to one origin, and the exchange that is on it, if any."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterable, AsyncIterator
+from math import inf
+from typing import TYPE_CHECKING, cast
+
+import httpx
+from httptools import HttpParserError, HttpParserUpgrade
+
+from plano.transport.errors import Disconnected
+from plano.transport.exchange import Incoming, Phase
+from plano.transport.sender import Timeouts
+from plano.transport.unacknowledged import unacknowledged
+
+if TYPE_CHECKING:
+    from plano.transport.pool import Pool
+
+HEAD_LIMIT = 64 * 1024
+"""The most bytes of head, or of anything else that is not body, without any body in between."""
+
+UNREAD_LIMIT = 64 * 1024
+"""Reading pauses when this much waits for a consumer. One more read may be on top: 256 KiB on either loop."""
+
+PIECE = 256 * 1024
+"""Larger bodies are handed over in pieces, each when the one before is out, so that nothing copies them whole."""
+
+
+# Looking a member up on its class costs a few times what a global does.
+_REST, _WRITE, _HEAD, _BODY = Phase.REST, Phase.WRITE, Phase.HEAD, Phase.BODY
+
+
+class Stale(Disconnected):
+    """A connection that had served before ended before the first byte of a reply.
+
+    Attributes:
+        untouched: it is certain that nothing of the request reached the peer before it closed.
+    """
+
+    def __init__(self, *, untouched: bool) -> None:
+        super().__init__("the server closed a connection that was kept alive, without a reply")
+        self.untouched = untouched
+
+
+class Connection(asyncio.Protocol):
+    """Carries one exchange after another and never two.
+
+    One task at a time waits on a connection, through one future; one timer watches over it, and is only set anew when
+    it fires too early or must fire sooner, so an exchange usually sets none.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_exchange",
+        "_expiry",
+        "_loop",
+        "_phase",
+        "_pool",
+        "_quiet",
+        "_read_paused",
+        "_reusable",
+        "_sent",
+        "_served",
+        "_timer",
+        "_timer_at",
+        "_transport",
+        "_unread",
+        "_waiter",
+        "_write_left",
+        "_write_paused",
+        "_write_seconds",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool, expiry: float) -> None:
+        self._loop = loop
+        self._pool = pool
+        self._expiry = expiry  # seconds it may rest
+        self._transport: asyncio.Transport | None = None
+        self._exchange: Incoming | None = None
+        self._phase = _REST
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+        self._served = False
+        self._sent = 0  # bytes of this request
+        self._reusable = True  # after this exchange, as far as the request decides
+        self._quiet = 0  # bytes received since the last that were body
+        self._unread = 0  # bytes received since the consumer last took what there was
+        self._read_paused = False
+        self._write_paused = False
+        self._write_left = 0
+        self._write_seconds = inf
+
+    # -- For the transport --
+
+    async def perform(
+        self,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes],
+        timeouts: Timeouts,
+        *,
+        without_body: bool = False,
+        last: bool = False,
+    ) -> Incoming:
+        """Sends a request and returns its reply once the head is there.
+
+        An asynchronous `body` gives pieces of the wire, chunk framing included. `without_body` says that the reply has
+        none (HEAD), `last` that the connection shall not be used again. When this is cancelled or fails, the
+        connection is gone. Raises httpx's errors, `Stale` among them.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise Stale(untouched=True)
+        exchange = self._begin(without_body, timeouts.idle)
+        self._reusable = not last
+        try:
+            if isinstance(body, bytes) and len(body) <= PIECE:
+                self._sent = len(head) + len(body)
+                transport.write(head + body)
+            else:
+                await self._upload(exchange, transport, head, body, timeouts.write)
+            if self._write_paused:
+                await self._room(exchange, transport, timeouts.write)
+            while not exchange.status:
+                if exchange.error is not None:
+                    raise exchange.error
+                await self.expect(_HEAD, timeouts.first_byte)
+        except BaseException:
+            exchange.close()
+            raise
+        return exchange
+
+    def _begin(self, without_body: bool, idle: float) -> Incoming:
+        assert self._exchange is None, "a connection carries one exchange at a time"
+        exchange = self._exchange = Incoming(self, without_body=without_body, idle=idle)
+        self._quiet = self._unread = self._sent = 0
+        self._deadline = inf
+        return exchange
+
+    async def _upload(
+        self,
+        exchange: Incoming,
+        transport: asyncio.Transport,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes],
+        seconds: float,
+    ) -> None:
+        reusable, self._reusable = self._reusable, False
+        self._hand_over(transport, head)
+        async for piece in _pieces(body) if isinstance(body, bytes) else body:
+            if exchange.status >= 400 or exchange.complete or exchange.error is not None:
+                # RFC 9112 section 9.5: who sees an error while still sending may stop, and then has to close.
+                return
+            self._hand_over(transport, piece)
+            if self._write_paused:
+                await self._room(exchange, transport, seconds)
+        self._reusable = reusable
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes | memoryview) -> None:
+        self._sent += len(data)
+        transport.write(data)
+
+    async def _room(self, exchange: Incoming, transport: asyncio.Transport, seconds: float) -> None:
+        """Waits until the peer has taken what was handed over, or has answered: then it may have stopped taking."""
+        self._write_seconds = seconds
+        while self._write_paused and not exchange.status and exchange.error is None:
+            self._write_left = transport.get_write_buffer_size()
+            await self.expect(_WRITE, seconds)
+
+    @property
+    def alive(self) -> bool:
+        return self._transport is not None
+
+    def close(self) -> None:
+        """Ends the connection in good order; what is on it breaks."""
+        if self._exchange is not None:
+            self.fail(httpx.ReadError("the connection was closed"))
+        elif self._transport is not None:
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()
+            else:
+                self._transport.close()
+
+    # -- For the exchange --
+
+    def expect(self, phase: Phase, seconds: float) -> asyncio.Future[None]:
+        """What to await; it is done when there is news to look at, good or bad."""
+        assert self._waiter is None or self._waiter.done(), "one task at a time waits on a connection"
+        waiter = self._waiter = self._loop.create_future()
+        self._phase = phase
+        self._watch(seconds)
+        return waiter
+
+    def drained(self) -> None:
+        """The consumer took what there was."""
+        self._unread = 0
+        if self._read_paused and self._transport is not None:
+            self._read_paused = False
+            self._transport.resume_reading()
+
+    def fail(self, error: Exception) -> None:
+        """Breaks off. Whoever waits learns why."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.error = error
+            exchange.detach()
+            self._wake()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _finish(self, exchange: Incoming) -> None:
+        """The reply is complete. What was not consumed of it is in the exchange, not here."""
+        self._exchange = None
+        exchange.detach()
+        self._wake()
+        self.drained()
+        assert self._transport is not None, "a reply came over a transport"
+        if exchange.keep_alive and self._reusable and not self._transport.get_write_buffer_size():
+            self._rest(exchange)
+        else:
+            self.close()
+
+    def _rest(self, exchange: Incoming) -> None:
+        if not self._served:
+            self._served = True
+            self._expiry = min(self._expiry, _hinted(exchange.keep_alive_hint))
+        self._phase = _REST
+        self._watch(self._expiry)
+        self._pool.release(self)
+
+    # -- Deadlines --
+
+    @property
+    def expired(self) -> bool:
+        """For a connection at rest: its time is up, although the timer had no chance to run yet."""
+        return self._deadline <= self._loop.time()
+
+    def _watch(self, seconds: float) -> None:
+        self._deadline = deadline = self._loop.time() + seconds
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._on_timer)
+        self._timer_at = when
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        if self._deadline == inf:
+            return
+        if self._deadline > self._loop.time():
+            self._set_timer(self._deadline)
+        else:
+            self._overdue()
+
+    def _overdue(self) -> None:
+        if self._phase is _REST:
+            self._pool.discard(self)
+        elif self._phase is _WRITE:
+            self._judge_writing()
+        else:
+            self.fail(httpx.ReadTimeout(f"waited too long for {self._phase.value}"))
+
+    def _judge_writing(self) -> None:
+        """Slow is not stuck: only a peer that took nothing since the last look has failed."""
+        assert self._transport is not None, "writing needs a transport"
+        left = self._transport.get_write_buffer_size()
+        if left < self._write_left:
+            self._write_left = left
+            self._watch(self._write_seconds)
+        else:
+            self.fail(httpx.WriteTimeout(f"waited too long for {self._phase.value}"))
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._deadline = inf
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- From the event loop --
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            # Nothing was asked, so nothing that comes can be trusted to answer what will be.
+            self._pool.discard(self)
+            return
+        size = len(data)
+        self._quiet += size
+        self._unread += size
+        try:
+            exchange.parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not exchange.complete:
+                self.fail(httpx.RemoteProtocolError(f"not a valid reply: {error.__context__ or error}"))
+                return
+            exchange.keep_alive = False  # what came after the reply
+        if self._quiet > HEAD_LIMIT and self._head_too_large(exchange):
+            self.fail(httpx.RemoteProtocolError(f"more than {HEAD_LIMIT} bytes of header or trailer"))
+        elif exchange.complete:
+            self._finish(exchange)
+        elif exchange.chunks:
+            self._quiet = 0
+            if self._unread > UNREAD_LIMIT and not self._read_paused:
+                self._pause_reading()
+            self._wake()
+        elif exchange.status and self._phase is not _BODY:
+            self._wake()
+
+    def eof_received(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._pool.discard(self)
+        elif exchange.status and not exchange.framed:
+            # RFC 9112 section 6.3, rule 8: without a length, the end of the connection is the end of the body.
+            exchange.complete = True
+            exchange.keep_alive = False
+            self._finish(exchange)
+        else:
+            self.fail(self._broken_off(exchange, may_retry=True))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        exchange = self._exchange
+        if exchange is None:
+            pass
+        elif error is None:
+            self.fail(self._broken_off(exchange, may_retry=False))
+        elif self._phase is _WRITE:
+            self.fail(httpx.WriteError(str(error)))
+        elif self._unheard(exchange):
+            self.fail(Stale(untouched=False))
+        else:
+            self.fail(httpx.ReadError(str(error)))
+        self._transport = None
+        self._pool.lost(self)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._phase is _WRITE:
+            self._wake()
+
+    def _pause_reading(self) -> None:
+        assert self._transport is not None, "data came over a transport"
+        self._read_paused = True
+        self._transport.pause_reading()
+
+    def _head_too_large(self, exchange: Incoming) -> bool:
+        if not (exchange.chunks or exchange.complete):
+            return True
+        return sum(len(name) + len(value) for name, value in exchange.headers) > HEAD_LIMIT
+
+    def _unheard(self, exchange: Incoming) -> bool:
+        """A kept-alive connection that ended before the first byte of a reply."""
+        return self._served and not exchange.status and self._quiet == 0
+
+    def _broken_off(self, exchange: Incoming, *, may_retry: bool) -> Disconnected:
+        if not self._unheard(exchange):
+            return Disconnected("the server closed the connection before the reply was complete")
+        assert self._transport is not None, "it was only just lost"
+        return Stale(untouched=may_retry and unacknowledged(self._transport) >= self._sent)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
+    view = memoryview(body)
+    for start in range(0, len(body), PIECE):
+        yield view[start : start + PIECE]
+
+
+def _hinted(value: bytes) -> float:
+    """Seconds to rest by a `keep-alive: timeout=5, max=100`, less a fifth, lest the server close first.
+
+    The field is from RFC 2068 section 19.7.1.1, and still what servers send.
+    """
+    hint = _KEEP_ALIVE_TIMEOUT.search(value)
+    return int(hint[1]) * 0.8 if hint else inf
+
+
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,;\s])timeout=(\d{1,9})", re.IGNORECASE)

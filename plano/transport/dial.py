@@ -1,0 +1,82 @@
+"""From a host name to a connected socket: look-up off the loop, then Happy Eyeballs (RFC 8305)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain, zip_longest
+from typing import Any, TypeAlias
+
+Address: TypeAlias = tuple[int, Any]
+"""Address family, and the address as `socket.connect` takes it."""
+
+Resolve: TypeAlias = Callable[[str, int], Awaitable[list[Address]]]
+
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address is tried beside one that has not answered (RFC 8305 section 5)."""
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """The addresses of a host, best first, as the system orders them. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DELAY) -> socket.socket:
+    """Connects to the first address that answers, a new one joining the race every `delay` seconds.
+
+    Whatever happens, cancellation included, no socket but the winner's stays open and no task goes on.
+    Raises the first attempt's OSError when all fail.
+    """
+    waiting = deque(interleaved(addresses))
+    if len(waiting) == 1:
+        return await _connect(waiting[0])
+    racing: set[asyncio.Task[socket.socket]] = set()
+    failures: list[BaseException] = []
+    try:
+        while waiting or racing:
+            if waiting:
+                racing.add(asyncio.ensure_future(_connect(waiting.popleft())))
+            await asyncio.wait(racing, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in racing if task.done()]:
+                racing.discard(task)
+                failure = task.exception()
+                if failure is None:
+                    return task.result()
+                failures.append(failure)
+    finally:
+        await _call_off(racing)
+    raise failures[0] if failures else OSError("the host has no address")
+
+
+def interleaved(addresses: Iterable[Address]) -> list[Address]:
+    """Families take turns, the first address's family first (RFC 8305 section 4)."""
+    by_family: dict[int, list[Address]] = {}
+    for address in addresses:
+        by_family.setdefault(address[0], []).append(address)
+    return [address for address in chain.from_iterable(zip_longest(*by_family.values())) if address is not None]
+
+
+async def _connect(address: Address) -> socket.socket:
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A model may think for minutes; without probes, a NAT on the way forgets the connection and nobody is told.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _call_off(racing: set[asyncio.Task[socket.socket]]) -> None:
+    for task in racing:
+        task.cancel()
+    for outcome in await asyncio.gather(*racing, return_exceptions=True):
+        if isinstance(outcome, socket.socket):
+            outcome.close()

@@ -1,0 +1,236 @@
+"""The reply to one request, as it comes off a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import httpx
+from httptools import HttpResponseParser
+
+from plano.errors import UpstreamProtocolError
+from plano.transport.decoding import Decoder, plain
+from plano.transport.errors import FOREIGN, to_plano
+from plano.types import RawHeaders
+
+if TYPE_CHECKING:
+    from plano.transport.connection import Connection
+
+MOST_FIELDS = 256
+"""The most header fields a reply may have; the most bytes are the connection's concern."""
+
+# Fields that say something about the message itself, so that the transport must look at them.
+_NOTED = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"))
+
+
+class Phase(Enum):
+    """What a connection waits for, hence what it means when it has waited too long."""
+
+    REST = "a request"
+    WRITE = "the peer to take the request"
+    HEAD = "the head of the reply"
+    BODY = "more of the reply"
+
+
+_BODY = Phase.BODY
+
+
+class Incoming:
+    """See `plano.transport.Exchange`; and the parser's callbacks.
+
+    Each exchange has a parser and buffers of its own: what a connection receives for one request cannot end up in
+    another. `_connection` is set as long as the reply is still being received.
+    """
+
+    __slots__ = (
+        "_coded",
+        "_connection",
+        "_decoder",
+        "_idle",
+        "_plain",
+        "chunks",
+        "complete",
+        "error",
+        "framed",
+        "headers",
+        "keep_alive",
+        "keep_alive_hint",
+        "on_body",
+        "parser",
+        "status",
+        "without_body",
+    )
+
+    def __init__(self, connection: Connection, *, without_body: bool, idle: float) -> None:
+        self._connection: Connection | None = connection
+        self._idle = idle
+        self._coded = False
+        self._decoder: Decoder | None = None
+        self._plain: Iterator[bytes] = _NOTHING
+        self.status = 0
+        self.headers: RawHeaders = []
+        self.chunks: list[bytes] = []
+        self.on_body = self.chunks.append
+        self.without_body = without_body
+        self.framed = False
+        self.complete = False
+        self.keep_alive = False
+        self.keep_alive_hint = b""
+        self.error: Exception | None = None
+        self.parser = HttpResponseParser(self)
+
+    # -- Reading: plain bytes, plano's errors --
+
+    async def read(self, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            if size > limit:
+                self.close()
+                raise UpstreamProtocolError(f"The upstream's reply is longer than {limit} bytes.")
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            data = await (self._piece_of_plain() if self._decoder else self.piece())
+        except FOREIGN as error:
+            self.close()
+            raise to_plano(error) from error
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives up what has not been read. A connection that is in the middle of the reply goes with it."""
+        if self._connection is not None:
+            self._connection.fail(httpx.ReadError("the reply was closed before its end"))
+        self.chunks.clear()
+
+    def look_inside(self) -> None:
+        """Makes what is read plain, if the upstream coded it although it was asked not to."""
+        if self._coded:
+            self.headers, self._decoder = plain(self.headers)
+
+    async def _piece_of_plain(self) -> bytes:
+        assert self._decoder is not None, "only a coded body is decoded"
+        while True:
+            for piece in self._plain:
+                return piece
+            data = await self.piece()
+            if not data:
+                self._decoder.finish()
+                return b""
+            self._plain = self._decoder.feed(data)
+
+    # -- Reading: the bytes on the wire, httpx's errors --
+
+    async def piece(self) -> bytes:
+        """All of the body that has come since the last call, at least a byte; b"" at the end."""
+        chunks = self.chunks
+        while not chunks:
+            if self._connection is None:
+                if self.error is not None:
+                    raise self.error
+                return b""
+            try:
+                await self._connection.expect(_BODY, self._idle)
+            except asyncio.CancelledError:
+                # Who gives up waiting will hardly come back, and nobody else would close it.
+                self.close()
+                raise
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if self._connection is not None:
+            self._connection.drained()
+        return data
+
+    def detach(self) -> None:
+        """The connection has no more to say about this exchange: it is complete, or `error` says why not."""
+        self._connection = None
+        del self.parser  # it refers back to this
+        if self.without_body and self.chunks:
+            self.chunks.clear()
+            self.keep_alive = False
+
+    # -- The parser's callbacks --
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise _Surplus("more than one reply to one request")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.status:
+            return  # A trailer. Nobody asked for any (RFC 9110 section 6.5.1), so they may be dropped.
+        name = name.lower()
+        if name in _NOTED:
+            self._note(name, value)
+        self.headers.append((name, value.rstrip()))
+
+    def on_headers_complete(self) -> None:
+        status = self.parser.get_status_code()
+        if status < 200:
+            _refuse_switching(status)
+            return
+        if len(self.headers) > MOST_FIELDS:
+            raise _Unacceptable(f"more than {MOST_FIELDS} header fields")
+        self.status = status
+        if self.without_body:
+            # RFC 9112 section 6.3, rule 1. The parser does not know, and waits for a body if one is announced:
+            # `keep_alive` then stays False, so the connection is not used again.
+            self.complete = True
+
+    def on_message_complete(self) -> None:
+        if not self.status:
+            self._forget_interim()
+            return
+        self.complete = True
+        self.keep_alive = self.parser.should_keep_alive()
+
+    def _forget_interim(self) -> None:
+        """RFC 9110 section 15.2: any number of 1xx may come first; a client that did not ask for them ignores them."""
+        if self.chunks:
+            raise _Unacceptable("an interim reply with a body")
+        self.headers.clear()
+        self.framed = False
+        self._coded = False
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            self.framed = True
+        elif name == b"transfer-encoding":
+            # Nothing else was offered in TE (RFC 9112 section 7.4), so nothing else can be undone.
+            if self.framed or value.strip().lower() != b"chunked":
+                raise _Unacceptable("a transfer-encoding that was not asked for")
+            self.framed = True
+        elif name == b"content-encoding":
+            self._coded = True
+        else:
+            self.keep_alive_hint = value
+
+
+class _Unacceptable(Exception):
+    """Raised inside the parser to make it stop."""
+
+
+class _Surplus(_Unacceptable):
+    pass
+
+
+def _refuse_switching(status: int) -> None:
+    if status == 101:
+        raise _Unacceptable("a switch of protocols that was not asked for")
+    if status < 100:
+        raise _Unacceptable("a status below 100")
+
+
+_NOTHING: Iterator[bytes] = iter(())

@@ -1,0 +1,58 @@
+"""Request header fields, checked and written out (RFC 9112 sections 2.1 and 5)."""
+
+from __future__ import annotations
+
+import re
+from operator import itemgetter
+
+import httpx
+
+from plano.types import RawHeaders
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+"""A field name (RFC 9110 section 5.6.2), in lower case."""
+
+_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade"))
+"""What decides where a message ends, and what comes of the connection. Only the transport can know."""
+
+_MOST_NAMES = 1024
+
+_NAME = itemgetter(0)
+
+
+class FieldWriter:
+    """Writes header fields. Names that were once found fit are remembered: requests use few, again and again."""
+
+    __slots__ = ("_fit", "_hosts")
+
+    def __init__(self) -> None:
+        self._fit: set[bytes] = set()
+        self._hosts = False
+
+    def block(self, headers: RawHeaders) -> bytes:
+        """The fields, a line each. Raises `httpx.LocalProtocolError` for what must not be sent: a name that is
+        no name in lower case, a field of the framing, a value that would end its line."""
+        if not headers:
+            return b""
+        if not self._fit.issuperset(map(_NAME, headers)):
+            self._admit(headers)
+        block = b"\r\n".join(map(b": ".join, headers)) + b"\r\n"
+        lines = len(headers)
+        if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
+            raise httpx.LocalProtocolError("a header value with CR, LF or NUL")
+        return block
+
+    def names_a_host(self, headers: RawHeaders) -> bool:
+        """Whether `headers`, which `block` has seen, bring a `host` of their own."""
+        return self._hosts and any(name == b"host" for name, _ in headers)
+
+    def _admit(self, headers: RawHeaders) -> None:
+        if len(self._fit) > _MOST_NAMES:
+            self._fit.clear()
+        for name, _ in headers:
+            if not _TOKEN.fullmatch(name):
+                raise httpx.LocalProtocolError("not the name of a header in lower case")
+            if name in _FRAMING:
+                raise httpx.LocalProtocolError(f"{name.decode()} is for the transport to say")
+            self._fit.add(name)
+        self._hosts = b"host" in self._fit or self._hosts

@@ -1,0 +1,206 @@
+"""HTTP/1.1 over asyncio and httptools: plano's own transport, and the default.
+
+One verb does the work, `HTTP1Transport.exchange`. It has two faces: `send` for the upstream link, without httpx's
+objects and with plano's errors; `handle_async_request` for whoever speaks httpx.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator
+from math import inf
+from typing import Any
+
+import httpx
+from msgspec import Struct
+
+from plano.transport.connection import Stale
+from plano.transport.dial import Resolve, resolve
+from plano.transport.errors import FOREIGN, to_plano
+from plano.transport.exchange import Incoming
+from plano.transport.fields import FieldWriter
+from plano.transport.framing import framed
+from plano.transport.pool import Limits, Origin, Pool
+from plano.transport.sender import Outgoing, Timeouts
+from plano.transport.tls import tls_context
+
+MOST_ROUTES = 1024
+"""URLs whose pool and request line are remembered. Targets come from the configuration and are far fewer."""
+
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+"""RFC 9110 section 9.2.2."""
+
+_WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
+"""Say how long the content is even when there is none (RFC 9110 section 8.6)."""
+
+
+class _Route(Struct, frozen=True):
+    """What is the same for every request with one method to one URL."""
+
+    pool: Pool
+    request_line: bytes
+    with_host: bytes
+
+
+class HTTP1Transport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 to any number of origins, over connections that are kept.
+
+    A request is sent a second time only when a kept connection ended before the first byte of the reply, only once, and
+    only if (RFC 9110 section 9.2.2) its method is idempotent or nothing of it can have been processed. The
+    proof for the latter is TCP's: the server's end of stream had arrived, and it acknowledged not one byte of the
+    request. That is the common race between a server that closes an idle connection and a request that is just
+    being sent. Whatever else happens to a POST is reported, for nobody knows if it was done.
+
+    Args:
+        limits: per origin.
+        tls: from `tls_context(...)`; made with its defaults when first needed otherwise.
+        drain: seconds that `aclose` leaves to exchanges which are on their way.
+        resolve: finds a host's addresses.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        drain: float = 5.0,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._tls = tls
+        self._making_tls = asyncio.Lock()
+        self._drain = drain
+        self._resolve = resolve
+        self._pools: dict[Origin, Pool] = {}
+        self._routes: dict[tuple[bytes, str], _Route] = {}
+        self._fields = FieldWriter()
+
+    async def send(self, request: Outgoing) -> Incoming:
+        """See `plano.transport.Sender`."""
+        try:
+            method = request.method
+            body = request.body
+            headers = request.headers
+            route = self._routes.get((method, request.url)) or self._find_route(method, request.url)
+            block = self._fields.block(headers)
+            start = route.request_line if self._fields.names_a_host(headers) else route.with_host
+            if body or method in _WITH_CONTENT:
+                head = b"%b%bcontent-length: %d\r\n\r\n" % (start, block, len(body))
+            else:
+                head = b"%b%b\r\n" % (start, block)
+            exchange = await self._exchange(route.pool, method, head, body, request.timeouts)
+        except FOREIGN as error:
+            raise to_plano(error) from error
+        exchange.look_inside()
+        return exchange
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport`.
+
+        Of the extensions it takes `timeout`, in which `first_byte` may be given beside `read`.
+        """
+        method = request.method.encode("ascii")
+        pool, request_line = self._pool_for(request.url), _request_line(method, request.url)
+        framing = framed(request)
+        head = request_line + self._fields.block(framing.headers) + framing.block
+        exchange = await self._exchange(pool, method, head, framing.body, _timeouts(request), last=framing.last)
+        return httpx.Response(
+            exchange.status,
+            headers=exchange.headers,
+            stream=_Body(exchange),
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+    async def aclose(self) -> None:
+        """Lets what is on its way come to an end, for `drain` seconds, and closes everything."""
+        await asyncio.gather(*(pool.aclose(self._drain) for pool in self._pools.values()))
+
+    async def _exchange(
+        self,
+        pool: Pool,
+        method: bytes,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes],
+        timeouts: Timeouts,
+        *,
+        last: bool = False,
+    ) -> Incoming:
+        without_body = method == b"HEAD"
+        connection = pool.take() or await pool.acquire(timeouts)
+        try:
+            return await connection.perform(head, body, timeouts, without_body=without_body, last=last)
+        except Stale as stale:
+            may_repeat = stale.untouched or method in _IDEMPOTENT
+            if not (may_repeat and isinstance(body, bytes)):
+                raise
+        connection = await pool.acquire(timeouts)
+        return await connection.perform(head, body, timeouts, without_body=without_body, last=last)
+
+    def _find_route(self, method: bytes, url: str) -> _Route:
+        if len(self._routes) >= MOST_ROUTES:
+            self._routes.clear()
+        parsed = httpx.URL(url)
+        line = _request_line(method, parsed)
+        route = _Route(self._pool_for(parsed), line, b"%bhost: %b\r\n" % (line, parsed.netloc))
+        self._routes[method, url] = route
+        return route
+
+    def _pool_for(self, url: httpx.URL) -> Pool:
+        if url.scheme not in ("http", "https") or not url.host:
+            raise httpx.UnsupportedProtocol(f"not a URL of a web server: scheme {url.scheme!r}, host {url.host!r}")
+        tls = url.scheme == "https"
+        origin = Origin(tls, url.raw_host.decode("ascii"), url.port or (443 if tls else 80))
+        pool = self._pools.get(origin)
+        if pool is None:
+            if len(self._pools) >= MOST_ROUTES:
+                self._forget_unused()
+            pool = self._pools[origin] = Pool(origin, self._limits, self._resolve, self._context)
+        return pool
+
+    def _forget_unused(self) -> None:
+        self._routes.clear()
+        self._pools = {origin: pool for origin, pool in self._pools.items() if not pool.unused}
+
+    async def _context(self) -> ssl.SSLContext:
+        async with self._making_tls:
+            if self._tls is None:
+                # Reading a few hundred certificates takes long enough for other requests to notice.
+                self._tls = await asyncio.get_running_loop().run_in_executor(None, tls_context)
+            return self._tls
+
+
+class _Body(httpx.AsyncByteStream):
+    """A reply's body for httpx, coded as it came."""
+
+    def __init__(self, exchange: Incoming) -> None:
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := await self._exchange.piece():
+            yield piece
+
+    async def aclose(self) -> None:
+        self._exchange.close()
+
+
+def _request_line(method: bytes, url: httpx.URL) -> bytes:
+    if not method.isalpha() or method == b"CONNECT":
+        raise httpx.LocalProtocolError("not a method that this transport can send")
+    return b"%b %b HTTP/1.1\r\n" % (method, url.raw_path)
+
+
+def _timeouts(request: httpx.Request) -> Timeouts:
+    limits: dict[str, Any] = request.extensions.get("timeout", {})
+
+    def seconds(*names: str) -> float:
+        found = [limits[name] for name in names if limits.get(name) is not None]
+        return float(found[0]) if found else inf
+
+    return Timeouts(
+        connect=seconds("connect"),
+        write=seconds("write"),
+        first_byte=seconds("first_byte", "read"),
+        idle=seconds("read"),
+        pool=seconds("pool"),
+    )

@@ -1,0 +1,26 @@
+"""How much of what was sent the peer has not confirmed: the evidence that a request was never processed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+if sys.platform == "linux":
+    import fcntl
+    import struct
+    from termios import TIOCOUTQ  # the same number as SIOCOUTQ, see tcp(7)
+
+    def unacknowledged(transport: asyncio.Transport) -> int:
+        """Bytes that wait in the transport, or that the peer's system has not acknowledged."""
+        queued = bytearray(4)
+        try:
+            fcntl.ioctl(transport.get_extra_info("socket").fileno(), TIOCOUTQ, queued)
+        except (OSError, AttributeError):
+            return 0
+        return int(struct.unpack("i", queued)[0]) + transport.get_write_buffer_size()
+
+else:
+
+    def unacknowledged(transport: asyncio.Transport) -> int:
+        """Not known here, so nothing is claimed."""
+        return 0
