@@ -1,1 +1,45 @@
-"""."""
+"""OpenAI Responses: `POST /v1/responses`.
+
+Sources: OpenAI's API reference, "Responses" and "Streaming events", and the types of its Python SDK.
+"""
+
+from __future__ import annotations
+
+from plano.conversation import Conversation
+from plano.dialects.openai import read_error, write_error
+from plano.dialects.responses.errors import write_stream_error
+from plano.dialects.responses.peek import event_texts, peek_stream, peek_usage, reply_texts
+from plano.dialects.responses.reply import read_reply, write_reply
+from plano.dialects.responses.request import read_request
+from plano.dialects.responses.stream_reader import StreamReader
+from plano.dialects.responses.stream_writer import StreamWriter
+from plano.dialects.responses.write_request import write_request
+from plano.types import Dialect
+
+name: Dialect = "responses"
+
+
+def stream_reader() -> StreamReader:
+    return StreamReader()
+
+
+def stream_writer(asked: Conversation) -> StreamWriter:
+    return StreamWriter(asked)
+
+
+__all__ = [
+    "event_texts",
+    "name",
+    "peek_stream",
+    "peek_usage",
+    "read_error",
+    "read_reply",
+    "read_request",
+    "reply_texts",
+    "stream_reader",
+    "stream_writer",
+    "write_error",
+    "write_reply",
+    "write_request",
+    "write_stream_error",
+]

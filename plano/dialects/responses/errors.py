@@ -1,0 +1,103 @@
+"""Errors of this dialect: the bodies are OpenAI's, a reply that failed has a vocabulary of its own.
+
+Source: API reference, "The response object" (`error.code`), and the streaming event `error`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from plano import sse
+from plano.dialects import openai
+from plano.errors import Kind, PlanoError, UpstreamStatus
+
+CODES = frozenset(
+    {
+        "server_error",
+        "rate_limit_exceeded",
+        "invalid_prompt",
+        "data_residency_mismatch",
+        "bio_policy",
+        "misalignment_policy_violation",
+        "vector_store_timeout",
+        "invalid_image",
+        "invalid_image_format",
+        "invalid_base64_image",
+        "invalid_image_url",
+        "image_too_large",
+        "image_too_small",
+        "image_parse_error",
+        "image_content_policy_violation",
+        "invalid_image_mode",
+        "image_file_too_large",
+        "unsupported_image_media_type",
+        "empty_image_file",
+        "failed_to_download_image",
+        "image_file_not_found",
+    }
+)
+"""Every code that a failed reply may give; clients' types know no other."""
+
+_CODE_OF_KIND: dict[Kind, str] = {
+    "rate_limit": "rate_limit_exceeded",
+    "invalid_request": "invalid_prompt",
+    "too_large": "invalid_prompt",
+}
+"""For errors whose own code is none of these; all other kinds are a `server_error`."""
+
+_STATUS_OF_CODE: dict[str, int] = {
+    "server_error": 502,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "vector_store_timeout": 504,
+    "server_is_overloaded": 503,
+    "slow_down": 503,
+    "overloaded_error": 529,
+    "context_length_exceeded": 400,
+    "invalid_request_error": 400,
+    "rate_limit_error": 429,
+}
+
+
+def error_of_reply(error: PlanoError) -> dict[str, Any]:
+    """The `error` of a failed Response."""
+    code = error.code if error.code in CODES else _CODE_OF_KIND.get(error.kind, "server_error")
+    return {"code": code, "message": error.message}
+
+
+def failure(found: Any) -> UpstreamStatus:
+    """The error that a failed reply or an `error` event tells of; HTTP said 200, so its status is what its
+    code or type says, or 502."""
+    if not isinstance(found, dict):
+        return openai.error_from(502, found)
+    return openai.error_from(_status(found), found)
+
+
+def _status(found: dict[str, Any]) -> int:
+    for word in (found.get("code"), found.get("type")):
+        if isinstance(word, str):
+            if word in _STATUS_OF_CODE:
+                return _STATUS_OF_CODE[word]
+            if word in CODES:
+                return 400  # all that is left says what was wrong with the request
+    return 502
+
+
+def write_stream_error(error: PlanoError) -> bytes:
+    """The event that ends a forwarded stream which broke. Where in the sequence it stands is not known: nobody
+    counted the events that were forwarded."""
+    return sse.frame(stream_error(error, 0), "error")
+
+
+def stream_error(error: PlanoError, sequence_number: int) -> bytes:
+    return msgspec.json.encode(
+        {
+            "type": "error",
+            "code": error.code or openai.error_object(error)["type"],
+            "message": error.message,
+            "param": error.param,
+            "sequence_number": sequence_number,
+        }
+    )

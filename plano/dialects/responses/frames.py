@@ -1,0 +1,44 @@
+"""Frames of this dialect: each event says its type twice and its place in the sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from plano.dialects.responses.fields import one_line
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Template:
+    """The frames of one part's deltas: only the number and the text differ."""
+
+    __slots__ = ("_head", "_tail")
+
+    def __init__(self, type_: str, *, logprobs: bool = False, **fields: Any) -> None:
+        start = _encode({"type": type_, **fields})[:-1]
+        self._head = b"event: " + type_.encode() + b"\ndata: " + start + b',"sequence_number":'
+        self._tail = b',"logprobs":[]}\n\n' if logprobs else b"}\n\n"
+
+    def frame(self, number: int, text: str) -> bytes:
+        return b'%b%d,"delta":%b%b' % (self._head, number, _encode(text), self._tail)
+
+
+class Frames:
+    """Numbers the events of one stream, from 0."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def frame(self, type_: str, **fields: Any) -> bytes:
+        data = one_line(_encode({"type": type_, "sequence_number": self.number, **fields}))
+        self.number += 1
+        return b"event: " + type_.encode() + b"\ndata: " + data + b"\n\n"
+
+    def delta(self, template: Template, text: str) -> bytes:
+        number = self.number
+        self.number = number + 1
+        return template.frame(number, text)

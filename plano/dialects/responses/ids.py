@@ -1,0 +1,42 @@
+"""Ids of this dialect: the reply's `resp_…`, its items' `msg_…`, `rs_…`, `fc_…` and `ctc_…`.
+
+Items that came from another dialect have no id; the writers give them one that is made of the reply's id
+and the item's place, and that says so. The next request's reader knows such ids, and leaves them out: no
+upstream has heard of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+REPLY = "resp_"
+MESSAGE = "msg_"
+REASONING = "rs_"
+FUNCTION = "fc_"
+CUSTOM = "ctc_"
+
+MINTED = "_plano_"
+"""Marks an item id of ours. A body that holds one cannot be forwarded as it is."""
+
+_MINTED = re.compile(rb'"(?:msg|rs|fc|ctc)_plano_')
+_OTHERS = ("chatcmpl-", "msg_", "gen-")
+
+
+def reply_id(id_: str) -> str:
+    """The reply's id in this dialect, whatever dialect it came from."""
+    if id_.startswith(REPLY):
+        return id_
+    for prefix in _OTHERS:
+        if id_.startswith(prefix):
+            return REPLY + id_[len(prefix) :]
+    return REPLY + id_
+
+
+def item_id(prefix: str, reply: str, index: int) -> str:
+    """The id of the item at `index` in the output of `reply` (an id from `reply_id`)."""
+    return f"{prefix}plano_{reply[len(REPLY) :]}_{index}"
+
+
+def is_minted(id_: bytes) -> bool:
+    """Whether the id, as JSON, is one of ours."""
+    return _MINTED.match(id_) is not None

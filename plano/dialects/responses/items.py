@@ -1,0 +1,307 @@
+"""Reading items: the elements of a request's `input` and of a reply's `output`.
+
+Source: API reference, "Responses", input and output items. What has no place in the neutral model becomes
+an `Opaque` part: hosted tools' calls, references, and content parts of unknown types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from plano.conversation import (
+    NO_EXTRAS,
+    Audio,
+    Citation,
+    Document,
+    Extras,
+    Image,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from plano.dialects import seals
+from plano.dialects.responses import ids
+from plano.dialects.responses.fields import LIST, OBJECT, TEXT, TEXT_OR_LIST, Fields, decode, object_at, raw_of
+
+CONTENT = "content."
+"""Before the type of an Opaque that is a part of a message, not an item of its own."""
+
+OF_MESSAGE = "message."
+"""Before the name of a message item's field, in the extras of the item's first part."""
+
+PARAGRAPH = "\n\n"
+"""Between the parts of one item's reasoning."""
+
+ItemKind = Literal["message", "reasoning", "call", "result", "other"]
+
+
+class Item(NamedTuple):
+    """`extras` are the fields of a message item; the other items' are in their parts."""
+
+    kind: ItemKind
+    role: Role
+    parts: tuple[Part, ...]
+    extras: Extras = NO_EXTRAS
+
+
+def read_item(raw: Raw, path: str) -> Item:
+    """Raises InvalidRequest, with the field's path, for wrong types."""
+    fields = decode(OBJECT, raw, path)
+    if "id" in fields and ids.is_minted(bytes(fields["id"])):
+        del fields["id"]
+    return _read(raw, Fields(fields, path), _READERS)
+
+
+def read_output(raw: Raw, path: str) -> Item:
+    """Like `read_item`, for what an upstream wrote: its ids and seals are its own, whatever they look like."""
+    return _read(raw, object_at(raw, path), _OUTPUT_READERS)
+
+
+def _read(raw: Raw, item: Fields, readers: dict[str, Callable[[Fields], Item | None]]) -> Item:
+    type_ = item.take("type", TEXT)
+    if type_ is None:
+        type_ = _type_of_untyped(item)
+    reader = readers.get(type_)
+    found = reader(item) if reader is not None else None
+    return found if found is not None else _opaque(raw, type_)
+
+
+def _type_of_untyped(item: Fields) -> str:
+    """`{"role", "content"}` is a message and `{"id"}` a reference; both may go without their type."""
+    left = item.left()
+    if "role" in left:
+        return "message"
+    if "id" in left and len(left) == 1:
+        return "item_reference"
+    raise item.wrong("type", "a required parameter is missing")
+
+
+def _opaque(raw: Raw, type_: str) -> Item:
+    role: Role = "user" if type_.endswith(("_output", "_response")) else "assistant"
+    return Item("other", role, (Opaque(dialect="responses", type=type_, raw=raw),))
+
+
+# --- messages --------------------------------------------------------------------------------------
+
+
+def _message(item: Fields) -> Item:
+    role = item.need("role", _ROLE)
+    content = item.need("content", TEXT_OR_LIST)
+    item_id = item.take("id", TEXT)
+    item.take("status", TEXT)
+    extras = item.extras()
+    if role != "assistant":
+        return Item("message", role, read_content(content, item.at("content")), extras)
+    parts = read_content(content, item.at("content"), item_id)
+    return Item("message", role, _with_message_fields(parts, extras))
+
+
+def _with_message_fields(parts: tuple[Part, ...], extras: Extras) -> tuple[Part, ...]:
+    """An assistant's turn may hold several message items, so their fields (`phase`) are kept with the first part."""
+    fields = extras.get("responses")
+    if not fields or not parts:
+        return parts
+    first = parts[0]
+    own = dict(first.extras.get("responses", {})) | {OF_MESSAGE + name: raw for name, raw in fields.items()}
+    return (replace(first, extras={**first.extras, "responses": own}), *parts[1:])
+
+
+_ROLE: msgspec.json.Decoder[Role] = msgspec.json.Decoder(Role)
+
+
+def read_content(content: str | list[Raw], path: str, item_id: str | None = None) -> tuple[Part, ...]:
+    """The parts of a message or of a tool's output."""
+    if isinstance(content, str):
+        return (Text(text=content, item_id=item_id),)
+    return tuple(read_part(raw, f"{path}[{index}]", item_id) for index, raw in enumerate(content))
+
+
+def read_part(raw: Raw, path: str, item_id: str | None = None) -> Part:
+    """One element of `content`."""
+    part = object_at(raw, path)
+    type_ = part.need("type", TEXT)
+    if type_ in _TEXT_TYPES:
+        return _text(part, item_id)
+    if type_ == "refusal":
+        return Refusal(text=part.need("refusal", TEXT), item_id=item_id, extras=part.extras())
+    if type_ == "input_image":
+        return _image(part)
+    if type_ == "input_file":
+        return _file(part)
+    if type_ == "input_audio":
+        return _audio(part)
+    return Opaque(dialect="responses", type=CONTENT + type_, raw=raw)
+
+
+_TEXT_TYPES = frozenset({"input_text", "output_text", "text"})
+
+
+def _text(part: Fields, item_id: str | None) -> Text:
+    text = part.need("text", TEXT)
+    annotations = part.take("annotations", LIST)
+    part.raw("logprobs")  # of what was said; the next turn does not depend on them
+    return Text(
+        text=text,
+        citations=tuple(read_annotation(raw) for raw in annotations or ()),
+        item_id=item_id,
+        extras=part.extras(),
+    )
+
+
+class _UrlCitation(msgspec.Struct, tag_field="type", tag="url_citation"):
+    url: str
+    title: str | None = None
+    start_index: int | None = None
+    end_index: int | None = None
+
+
+_URL_CITATION = msgspec.json.Decoder(_UrlCitation)
+
+
+def read_annotation(raw: Raw) -> Citation:
+    try:
+        found = _URL_CITATION.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Citation(dialect="responses", raw=raw)
+    return Citation(url=found.url, title=found.title, start=found.start_index, end=found.end_index)
+
+
+def _image(part: Fields) -> Image:
+    url = part.take("image_url", TEXT)
+    media_type, data = _data_uri(url)
+    return Image(
+        url=url if data is None else None,
+        data=data,
+        media_type=media_type,
+        file_id=part.take("file_id", TEXT),
+        detail=part.take("detail", TEXT),
+        extras=part.extras(),
+    )
+
+
+def _file(part: Fields) -> Document:
+    """`file_data` is a data URI or, says the reference, base64 alone."""
+    found = part.take("file_data", TEXT)
+    media_type, data = _data_uri(found)
+    return Document(
+        url=part.take("file_url", TEXT),
+        data=data if data is not None else found,
+        media_type=media_type,
+        file_id=part.take("file_id", TEXT),
+        name=part.take("filename", TEXT),
+        extras=part.extras(),
+    )
+
+
+def _audio(part: Fields) -> Audio:
+    audio = part.nested("input_audio")
+    if audio is None:
+        raise part.wrong("input_audio", "a required parameter is missing")
+    return Audio(data=audio.need("data", TEXT), format=audio.take("format", TEXT), extras=part.extras())
+
+
+def _data_uri(url: str | None) -> tuple[str | None, str | None]:
+    """Media type and base64 data of a data URI (RFC 2397); None and None for anything else."""
+    if url is None or not url.startswith("data:"):
+        return None, None
+    comma = url.find(",", 0, 200)
+    head = url[5:comma]
+    if comma < 0 or not head.endswith(";base64"):
+        return None, None
+    return head[: -len(";base64")], url[comma + 1 :]
+
+
+# --- reasoning, calls and their results ------------------------------------------------------------
+
+
+class _ReasoningPart(msgspec.Struct):
+    text: str
+
+
+_REASONING_PARTS: msgspec.json.Decoder[list[_ReasoningPart]] = msgspec.json.Decoder(list[_ReasoningPart])
+
+
+def _reasoning(item: Fields, *, upstreams: bool = False) -> Item | None:
+    """None for an item with neither text nor seal: it is but a reference to what the upstream remembers (and
+    nothing at all when we made its id up)."""
+    item_id = item.take("id", TEXT)
+    item.take("status", TEXT)
+    summary_raw, content_raw = item.raw("summary"), item.raw("content")
+    summary = _reasoning_text(summary_raw, item.at("summary"))
+    content = _reasoning_text(content_raw, item.at("content"))
+    seal = item.take("encrypted_content", TEXT)
+    if not summary and not content and seal is None:
+        return None if item_id is not None else Item("reasoning", "assistant", ())
+    text = PARAGRAPH.join(content or summary)
+    fields = item.left()
+    if len(summary) > 1 or (summary and content):
+        fields["summary"] = summary_raw or raw_of([])
+    if len(content) > 1:
+        fields["content"] = content_raw or raw_of([])
+    if upstreams:
+        part: Thinking | RedactedThinking = Thinking(text=text, seal=seal, origin="responses")
+    else:
+        part = Thinking(text=text) if seal is None else seals.unpack(seal, text, "responses")
+    if isinstance(part, Thinking):
+        part = replace(
+            part,
+            summary=not content if part.origin in (None, "responses") else part.summary,
+            item_id=part.item_id or item_id,
+            extras={"responses": fields} if fields else NO_EXTRAS,
+        )
+    return Item("reasoning", "assistant", (part,))
+
+
+def _reasoning_text(raw: Raw | None, path: str) -> list[str]:
+    return [] if raw is None else [part.text for part in decode(_REASONING_PARTS, raw, path)]
+
+
+def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item:
+    item_id = item.take("id", TEXT)
+    call_id = item.take("call_id", TEXT) or item_id
+    if call_id is None:
+        raise item.wrong("call_id", "a required parameter is missing")
+    name = item.need("name", TEXT)
+    arguments = item.need(field, TEXT)
+    item.take("status", TEXT)
+    extra_content = item.raw("extra_content")  # a chat upstream's, on its way back (Gemini's thought signature)
+    extras = dict(item.extras())
+    if extra_content is not None:
+        extras["chat"] = {"extra_content": extra_content}
+    part = ToolCall(id=call_id, name=name, arguments=arguments, kind=kind, item_id=item_id, extras=extras)
+    return Item("call", "assistant", (part,))
+
+
+def _result(item: Fields, kind: Literal["function", "custom"]) -> Item | None:
+    """None for an output that answers no call of this conversation (it has no `call_id`)."""
+    call_id = item.take("call_id", TEXT)
+    if call_id is None:
+        return None
+    output = item.need("output", TEXT_OR_LIST)
+    item.take("id", TEXT)
+    item.take("status", TEXT)
+    parts = read_content(output, item.at("output"))
+    return Item("result", "user", (ToolResult(call_id=call_id, parts=parts, kind=kind, extras=item.extras()),))
+
+
+_READERS: dict[str, Callable[[Fields], Item | None]] = {
+    "message": _message,
+    "reasoning": _reasoning,
+    "function_call": lambda item: _call(item, "function", "arguments"),
+    "custom_tool_call": lambda item: _call(item, "custom", "input"),
+    "function_call_output": lambda item: _result(item, "function"),
+    "custom_tool_call_output": lambda item: _result(item, "custom"),
+}
+
+_OUTPUT_READERS = _READERS | {"reasoning": lambda item: _reasoning(item, upstreams=True)}

@@ -1,0 +1,131 @@
+"""Looking into bytes that are forwarded: usage, the end of a stream, and the texts that filters rewrite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from plano import sse
+from plano.conversation import Usage
+from plano.dialects.codec import Slot, StreamEnd
+from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
+
+_CALLS = ("function_call", "custom_tool_call")
+
+
+class _Item(msgspec.Struct):
+    type: str | None = None
+
+
+class _Reply(msgspec.Struct):
+    status: str | None = None
+    usage: WireUsage | None = None
+    incomplete_details: IncompleteDetails | None = None
+    output: list[_Item] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str | None = None
+    response: _Reply | None = None
+
+
+class _Used(msgspec.Struct):
+    usage: WireUsage | None = None
+
+
+_USED = msgspec.json.Decoder(_Used)
+_EVENT = msgspec.json.Decoder(_Event)
+
+_ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
+_OPEN = StreamEnd(complete=False, failed=False, usage=None, finish=None)
+
+
+def peek_usage(body: bytes) -> Usage | None:
+    """A complete reply's usage; None if it has none or is not JSON."""
+    try:
+        return read_usage(_USED.decode(body).usage)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
+    """Everything is in the last event; the pieces are searched from the end."""
+    for piece in reversed(last):
+        if b"response." not in piece and b"error" not in piece:
+            continue
+        for frame in reversed(sse.frames(piece)):
+            end = _end(frame)
+            if end is not None:
+                return end
+    return _OPEN
+
+
+def _end(frame: sse.Frame) -> StreamEnd | None:
+    if frame.event is not None and frame.event not in _ENDS:
+        return None
+    try:
+        event = _EVENT.decode(frame.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    type_ = event.type or frame.event
+    if type_ not in _ENDS:
+        return None
+    reply = event.response or _Reply()
+    usage = read_usage(reply.usage)
+    if type_ in ("response.failed", "error"):
+        return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
+    called = any(item.type in _CALLS for item in reply.output or ())
+    status = type_.removeprefix("response.")
+    finish = finish_of(status, reply.incomplete_details, called)
+    return StreamEnd(complete=True, failed=False, usage=usage, finish=finish)
+
+
+# --- texts -----------------------------------------------------------------------------------------
+
+
+def reply_texts(reply: dict[str, Any]) -> list[Slot]:
+    """The texts in a parsed reply; keys are (output index, content index)."""
+    output = reply.get("output")
+    if not isinstance(output, list):
+        return []
+    return [slot for index, item in enumerate(output) for slot in _item_texts(item, index)]
+
+
+def event_texts(event: dict[str, Any]) -> list[Slot]:
+    """The texts in a parsed event. Four kinds of event repeat a text that is over: each gives it `whole`."""
+    type_ = event.get("type")
+    if type_ == "response.output_text.delta":
+        return _slot(event, "delta", _key(event), "delta")
+    if type_ == "response.output_text.done":
+        return _slot(event, "text", _key(event), "whole")
+    if type_ == "response.content_part.done":
+        return _part_text(event.get("part"), _key(event))
+    if type_ == "response.output_item.done":
+        return _item_texts(event.get("item"), event.get("output_index", 0))
+    response = event.get("response")
+    return reply_texts(response) if isinstance(response, dict) else []
+
+
+def _item_texts(item: Any, output_index: int) -> list[Slot]:
+    if not isinstance(item, dict) or item.get("type") != "message":
+        return []
+    content = item.get("content")
+    if not isinstance(content, list):
+        return []
+    return [slot for index, part in enumerate(content) for slot in _part_text(part, (output_index, index))]
+
+
+def _part_text(part: Any, key: tuple[int, int]) -> list[Slot]:
+    if not isinstance(part, dict) or part.get("type") != "output_text":
+        return []
+    return _slot(part, "text", key, "whole")
+
+
+def _key(event: dict[str, Any]) -> tuple[int, int]:
+    return event.get("output_index", 0), event.get("content_index", 0)
+
+
+def _slot(holder: dict[str, Any], field: str, key: tuple[int, int], kind: Any) -> list[Slot]:
+    return [Slot(key, holder, field, kind)] if isinstance(holder.get(field), str) else []

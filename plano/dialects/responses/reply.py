@@ -1,0 +1,213 @@
+"""A complete reply: the Response object, read from an upstream and written for a client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from plano.conversation import (
+    NO_EXTRAS,
+    Conversation,
+    Extras,
+    Losses,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Refusal,
+    Reply,
+    Text,
+    Thinking,
+    ToolCall,
+)
+from plano.dialects import reading
+from plano.dialects.responses import ids, write_items
+from plano.dialects.responses.calls import Calls
+from plano.dialects.responses.envelope import (
+    IncompleteDetails,
+    WireUsage,
+    echoes,
+    finish_of,
+    incomplete_reason,
+    read_usage,
+    response,
+)
+from plano.dialects.responses.errors import failure
+from plano.dialects.responses.fields import Object, upstreams
+from plano.dialects.responses.items import Item, read_output
+from plano.dialects.responses.logprobs import from_chat, logprobs_of, to_chat
+from plano.dialects.responses.write_items import content_type
+from plano.dialects.seals import pack
+from plano.errors import UpstreamProtocolError
+
+OWN_FIELDS = ("service_tier", "moderation", "tool_usage", "prompt_cache_diagnostics", "access_programs", "image")
+"""What a Response says beyond its output and the echoes of its request; kept in `extras`."""
+
+
+class WireReply(msgspec.Struct):
+    """The fields that are looked at; `output` stays unread until somebody needs it."""
+
+    id: str | None = None
+    model: str | None = None
+    created_at: float | None = None
+    status: str | None = None
+    output: list[Raw] | UnsetType | None = UNSET
+    usage: WireUsage | None = None
+    incomplete_details: IncompleteDetails | None = None
+    error: Any = None
+
+    @property
+    def created(self) -> int | None:
+        return None if self.created_at is None else int(self.created_at)
+
+
+_REPLY = msgspec.json.Decoder(WireReply)
+_FIELDS = msgspec.json.Decoder(Object)
+
+
+def read_reply(body: bytes) -> Reply:
+    """Raises UpstreamProtocolError for what is not a complete reply, and the upstream's own error where the
+    reply failed, or is an error in a 200."""
+    found = reading.upstream(_REPLY, body)
+    if found.status == "failed" or (found.error and found.output is UNSET):
+        raise failure(found.error)
+    if found.output is UNSET:
+        raise UpstreamProtocolError("The upstream's reply has no output.")
+    if found.status in ("in_progress", "queued", "cancelled"):
+        raise UpstreamProtocolError(f"The upstream's reply is {found.status}; a complete one was expected.")
+    raws = found.output or []
+    items = [upstreams(read_output, raw, f"output[{index}]") for index, raw in enumerate(raws)]
+    return Reply(
+        id=found.id or "",
+        model=found.model or "",
+        created=found.created,
+        parts=tuple(part for item in items for part in item.parts),
+        finish=finish_of(found.status, found.incomplete_details, any(item.kind == "call" for item in items)),
+        usage=read_usage(found.usage),
+        logprobs=_logprobs(raws, items),
+        extras=own_extras(body),
+    )
+
+
+def _logprobs(raws: list[Raw], items: list[Item]) -> Raw | None:
+    found = [logprobs_of(raw) for raw, item in zip(raws, items, strict=True) if item.kind == "message"]
+    return to_chat([entry for entries in found for entry in entries])
+
+
+def own_extras(body: bytes | Raw) -> Extras:
+    """What the upstream's Response says that no echo and no neutral field does."""
+    fields = _FIELDS.decode(body)
+    own = {
+        name: fields[name] for name in OWN_FIELDS if name in fields and bytes(memoryview(fields[name])[:5]) != b"null"
+    }
+    return {"responses": own} if own else NO_EXTRAS
+
+
+# --- writing ---------------------------------------------------------------------------------------
+
+
+def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+    """`asked` is the client's request: its settings are echoed, and its custom tools are called as such."""
+    id_ = ids.reply_id(reply.id)
+    output = _Output(id_, Calls(asked), losses)
+    for part in reply.parts:
+        output.add(part)
+    items = output.finish(reply)
+    reason = incomplete_reason(reply.finish)
+    if reply.stop_sequence is not None:
+        losses.drop("reply.stop_sequence", "the responses API does not say which stop sequence was met")
+    return msgspec.json.encode(
+        response(
+            id_=id_,
+            created=reply.created or 0,
+            model=reply.model,
+            status="completed" if reason is None else "incomplete",
+            output=items,
+            echo=echoes(asked),
+            finish=reply.finish,
+            usage=reply.usage,
+            extras=reply.extras,
+        )
+    )
+
+
+class _Output:
+    """Collects items; texts and refusals in a row are the content of one message item."""
+
+    def __init__(self, reply_id: str, calls: Calls, losses: Losses) -> None:
+        self._items: list[dict[str, Any] | Raw] = []
+        self._reply_id = reply_id
+        self._calls = calls
+        self._losses = losses
+        self._message: dict[str, Any] | None = None
+        self._message_id: str | None = None
+
+    def add(self, part: Part) -> None:
+        if isinstance(part, Text | Refusal):
+            self._said(part)
+            return
+        if isinstance(part, Opaque) and content_type(part.type):
+            if part.dialect == "responses":
+                self._content(None).append(part.raw)
+            return
+        item = self._item(part)
+        if item is None:
+            self._losses.drop("reply.content", "the responses API has no such output")
+            return
+        self._message = None
+        self._items.append(item)
+
+    def _item(self, part: Part) -> dict[str, Any] | Raw | None:
+        if isinstance(part, ToolCall):
+            called = self._calls.restored(part)
+            prefix = ids.CUSTOM if called.kind == "custom" else ids.FUNCTION
+            return write_items.call(called, id_=called.item_id or self._id(prefix), status="completed")
+        if isinstance(part, Thinking | RedactedThinking):
+            return self._reasoning(part)
+        return part.raw if isinstance(part, Opaque) and part.dialect == "responses" else None
+
+    def finish(self, reply: Reply) -> list[Any]:
+        """A reply that was cut short says so on its message, if that is what was cut."""
+        if self._message is not None and incomplete_reason(reply.finish) is not None:
+            self._message["status"] = "incomplete"
+        self._logprobs(reply)
+        return self._items
+
+    def _said(self, part: Text | Refusal) -> None:
+        content = self._content(part)
+        if isinstance(part, Refusal):
+            content.append(write_items.refusal(part))
+            return
+        if any(write_items.annotation(citation, 0) is None for citation in part.citations):
+            self._losses.drop("reply.citations", "only the API that it came from can say this citation")
+        content.append(write_items.output_text(part))
+
+    def _content(self, part: Text | Refusal | None) -> list[Any]:
+        """The content of the message item that `part` belongs to, a new one if it must be."""
+        item_id = None if part is None else part.item_id
+        if self._message is None or (item_id is not None and item_id != self._message_id):
+            fields = {} if part is None else write_items.message_fields(part.extras)
+            self._message_id = item_id or self._id(ids.MESSAGE)
+            self._message = write_items.message([], id_=self._message_id, status="completed", fields=fields)
+            self._items.append(self._message)
+        content: list[Any] = self._message["content"]
+        return content
+
+    def _reasoning(self, part: Thinking | RedactedThinking) -> dict[str, Any]:
+        shown = part if isinstance(part, Thinking) else Thinking(text="")
+        return write_items.reasoning(shown, id_=shown.item_id or self._id(ids.REASONING), seal=pack(part, "responses"))
+
+    def _logprobs(self, reply: Reply) -> None:
+        """All of them belong to the first text: a chat reply, where they come from, has no other."""
+        found = from_chat(reply.logprobs)
+        if found is None:
+            return
+        for item in self._items:
+            for part in item["content"] if isinstance(item, dict) and item["type"] == "message" else ():
+                if isinstance(part, dict) and part["type"] == "output_text":
+                    part["logprobs"] = found
+                    return
+
+    def _id(self, prefix: str) -> str:
+        return ids.item_id(prefix, self._reply_id, len(self._items))

@@ -1,0 +1,164 @@
+"""A client's request to the neutral model.
+
+Source: API reference, "Create a model response"; openai.types.responses.ResponseCreateParams.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from plano.conversation import NO_EXTRAS, Conversation, Extras, Message, Opaque, Part, Refusal, System, Text, ToolCall
+from plano.dialects import reading
+from plano.dialects.responses.fields import (
+    COUNT,
+    FLAG,
+    LIST,
+    NUMBER,
+    TEXT,
+    TEXT_OR_LIST,
+    TEXTS,
+    Fields,
+    Object,
+    raw_of,
+)
+from plano.dialects.responses.items import Item, read_item
+from plano.dialects.responses.settings import read_reasoning, read_text
+from plano.dialects.responses.tools import read_choice, read_tools
+from plano.errors import InvalidRequest
+
+LOGPROBS = "message.output_text.logprobs"
+SEALS = "reasoning.encrypted_content"
+
+FROM_INPUT: Extras = {"responses": {}}
+"""Marks a System that was an item of `input`, not the `instructions`: it has no fields, so it is no loss."""
+
+_FIELDS = msgspec.json.Decoder(Object)
+
+_DEFAULTS = {"background": b"false", "truncation": b'"disabled"'}
+"""What these say when they are left out: it need not be carried, nor reported as lost."""
+
+
+def read_request(body: bytes) -> Conversation:
+    """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
+    fields = Fields(_object(body), "")
+    include = fields.take("include", TEXTS) or []
+    system, messages = _read_input(fields)
+    response_format, verbosity, text_left = read_text(fields.nested("text"))
+    choice = fields.raw("tool_choice")
+    return Conversation(
+        model=fields.take("model", TEXT),
+        system=system,
+        messages=messages,
+        tools=read_tools(fields.take("tools", LIST) or [], "tools"),
+        tool_choice=None if choice is None else read_choice(choice, "tool_choice"),
+        parallel_tool_calls=fields.take("parallel_tool_calls", FLAG),
+        max_tokens=fields.take("max_output_tokens", COUNT),
+        temperature=fields.take("temperature", NUMBER),
+        top_p=fields.take("top_p", NUMBER),
+        logprobs=True if LOGPROBS in include else None,
+        top_logprobs=fields.take("top_logprobs", COUNT),
+        reasoning=read_reasoning(fields.nested("reasoning")),
+        response_format=response_format,
+        verbosity=verbosity,
+        service_tier=fields.take("service_tier", TEXT),
+        user=fields.take("user", TEXT),
+        safety_identifier=fields.take("safety_identifier", TEXT),
+        metadata=fields.raw_object("metadata"),
+        store=fields.take("store", FLAG),
+        prompt_cache_key=fields.take("prompt_cache_key", TEXT),
+        stream=fields.take("stream", FLAG) or False,
+        include_seals=SEALS in include,
+        extras=_extras(fields, include, text_left),
+    )
+
+
+def _object(body: bytes) -> Object:
+    found = reading.request(_FIELDS, body)
+    try:
+        body.decode()  # fields that are carried unread would carry broken text too
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+    return found
+
+
+def _extras(fields: Fields, include: list[str], text_left: Object) -> Extras:
+    left = {name: raw for name, raw in fields.left().items() if _DEFAULTS.get(name) != bytes(memoryview(raw)[:16])}
+    others = [entry for entry in include if entry not in (LOGPROBS, SEALS)]
+    if others:
+        left["include"] = raw_of(others)
+    if text_left:
+        left["text"] = raw_of(text_left)
+    return {"responses": left} if left else NO_EXTRAS
+
+
+def _read_input(fields: Fields) -> tuple[tuple[System, ...], tuple[Message, ...]]:
+    system = []
+    instructions = fields.take("instructions", TEXT)
+    if instructions is not None:
+        system.append(System(text=instructions))
+    given = fields.take("input", TEXT_OR_LIST)
+    if given is None:
+        return tuple(system), ()
+    if isinstance(given, str):
+        return tuple(system), (Message(role="user", parts=(Text(text=given),)),)
+    items = [read_item(raw, f"input[{index}]") for index, raw in enumerate(given)]
+    leading = 0
+    while leading < len(items) and _is_instruction(items[leading]):
+        system += _systems(items[leading])
+        leading += 1
+    return tuple(system), _messages(items[leading:])
+
+
+def _is_instruction(item: Item) -> bool:
+    return item.role in ("system", "developer") and all(isinstance(part, Text) for part in item.parts)
+
+
+def _systems(item: Item) -> list[System]:
+    role: Literal["system", "developer"] = "developer" if item.role == "developer" else "system"
+    own = item.extras.get("responses", {})
+    return [
+        System(text=part.text, role=role, extras={"responses": {**own, **part.extras.get("responses", {})}})
+        for part in item.parts
+        if isinstance(part, Text)
+    ]
+
+
+def _messages(items: list[Item]) -> tuple[Message, ...]:
+    """One Message for each turn: what the assistant did in a row, and what its calls gave, belong together."""
+    messages: list[Message] = []
+    turn: list[Part] = []
+    side: str | None = None
+    for item in items:
+        item_side = _side(item)
+        if turn and (item_side is None or item_side != side or _splits(turn, item)):
+            messages.append(Message(role="assistant" if side == "assistant" else "user", parts=tuple(turn)))
+            turn = []
+        if item_side is None:
+            messages.append(Message(role=item.role, parts=item.parts, extras=item.extras))
+        else:
+            turn += item.parts
+        side = item_side
+    if turn:
+        messages.append(Message(role="assistant" if side == "assistant" else "user", parts=tuple(turn)))
+    return tuple(messages)
+
+
+def _side(item: Item) -> str | None:
+    """What merges with its like: the assistant's items, and results; None for the messages of all others."""
+    if item.role == "assistant":
+        return "assistant"
+    return None if item.kind == "message" else "results"
+
+
+def _splits(turn: list[Part], item: Item) -> bool:
+    """Two message items in a row without ids to tell them apart are two messages; not after a call, though,
+    whose result the chat API wants right behind the message that made it."""
+    last = turn[-1]
+    return (
+        item.kind == "message"
+        and item.role == "assistant"
+        and isinstance(last, Text | Refusal)
+        and not any(isinstance(part, ToolCall | Opaque) for part in turn)
+    )

@@ -1,0 +1,98 @@
+"""`text` and `reasoning`: two objects that hold what is several settings elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from plano.conversation import Conversation, Reasoning, ResponseFormat
+from plano.dialects.effort import effort_of
+from plano.dialects.responses.fields import FLAG, OBJECT, TEXT, Fields, Object, decode, raw_of
+
+
+def read_reasoning(reasoning: Fields | None) -> Reasoning | None:
+    """None for an object that says nothing."""
+    if reasoning is None:
+        return None
+    found = Reasoning(
+        effort=reasoning.take("effort", TEXT), summary=reasoning.take("summary", TEXT), extras=reasoning.extras()
+    )
+    return None if found == Reasoning() else found
+
+
+def write_reasoning(reasoning: Reasoning) -> dict[str, Any]:
+    """Empty when there is nothing this API has to be told: thinking as much as the model likes is its default.
+
+    A budget of tokens becomes the smallest effort that allows for it.
+    """
+    fields: dict[str, Any] = {}
+    effort = reasoning.effort
+    if effort is None and reasoning.mode == "disabled":
+        effort = "none"
+    elif effort is None and reasoning.budget is not None:
+        effort = effort_of(reasoning.budget)
+    if effort is not None:
+        fields["effort"] = effort
+    if reasoning.summary is not None:
+        fields["summary"] = reasoning.summary
+    return fields | dict(reasoning.extras.get("responses", {}))
+
+
+def read_text(text: Fields | None) -> tuple[ResponseFormat | None, str | None, Object]:
+    """The format, the verbosity, and the fields of `text` that nobody else has (a format of an unknown type)."""
+    if text is None:
+        return None, None, {}
+    raw = text.raw("format")
+    verbosity = text.take("verbosity", TEXT)
+    left = text.left()
+    if raw is None:
+        return None, verbosity, left
+    format_ = Fields(decode(OBJECT, raw, text.at("format")), text.at("format"))
+    type_ = format_.need("type", TEXT)
+    if type_ == "json_schema":
+        return _read_schema(format_), verbosity, left
+    if type_ == "text":
+        return ResponseFormat(type="text"), verbosity, left
+    if type_ == "json_object":
+        return ResponseFormat(type="json_object"), verbosity, left
+    return None, verbosity, {**left, "format": raw}
+
+
+def _read_schema(format_: Fields) -> ResponseFormat:
+    schema = format_.raw("schema")
+    if schema is None:
+        raise format_.wrong("schema", "a required parameter is missing")
+    return ResponseFormat(
+        type="json_schema",
+        name=format_.take("name", TEXT),
+        description=format_.take("description", TEXT),
+        schema=schema,
+        strict=format_.take("strict", FLAG),
+    )
+
+
+def write_text(conversation: Conversation) -> dict[str, Any]:
+    """The `text` object; empty when nothing was asked for."""
+    fields: dict[str, Any] = {}
+    if conversation.response_format is not None:
+        fields["format"] = _write_format(conversation.response_format)
+    if conversation.verbosity is not None:
+        fields["verbosity"] = conversation.verbosity
+    own = conversation.extras.get("responses", {}).get("text")
+    if own is not None:
+        fields |= msgspec.json.decode(own, type=Object)
+    return fields
+
+
+def _write_format(format_: ResponseFormat) -> dict[str, Any]:
+    """`name` is required here and unknown to the messages API, hence the stand-in."""
+    if format_.type != "json_schema":
+        return {"type": format_.type}
+    fields: dict[str, Any] = {"type": "json_schema", "name": format_.name or "response"}
+    if format_.description is not None:
+        fields["description"] = format_.description
+    fields["schema"] = format_.schema if format_.schema is not None else raw_of({})
+    if format_.strict is not None:
+        fields["strict"] = format_.strict
+    return fields

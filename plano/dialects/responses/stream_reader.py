@@ -1,0 +1,447 @@
+"""An upstream's stream to events.
+
+Source: API reference, "Streaming events". The grammar says everything up to four times: deltas, `….done`,
+the item's `done`, and the whole reply at the end. Servers that are only partly compatible leave some of it
+out, so whatever an event says that no earlier one did is caught up on, and nothing is said twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from plano.conversation import (
+    CitationDelta,
+    Event,
+    Extras,
+    Failed,
+    Finished,
+    Opaque,
+    Part,
+    PartStart,
+    PartStop,
+    Ping,
+    Refusal,
+    SealDelta,
+    Start,
+    Text,
+    TextDelta,
+    Thinking,
+    ToolCall,
+    Unknown,
+)
+from plano.dialects import reading
+from plano.dialects.responses.envelope import finish_of, read_usage
+from plano.dialects.responses.errors import failure
+from plano.dialects.responses.fields import Object, raw_of, upstreams
+from plano.dialects.responses.items import (
+    OF_MESSAGE,
+    PARAGRAPH,
+    read_annotation,
+    read_output,
+    read_part,
+)
+from plano.dialects.responses.logprobs import entries_of, to_chat
+from plano.dialects.responses.reply import WireReply, own_extras
+from plano.errors import UpstreamProtocolError
+from plano.sse import Frame
+
+_NOTHING = Raw(b"")
+
+
+class _Wire(msgspec.Struct):
+    """Every field of every event that is looked at; which of them are there depends on `type`."""
+
+    type: str | None = None
+    output_index: int = 0
+    content_index: int = 0
+    summary_index: int = 0
+    delta: Any = None
+    text: Any = None
+    refusal: Any = None
+    arguments: Any = None
+    input: Any = None
+    logprobs: Raw = _NOTHING
+    item: Raw = _NOTHING
+    part: Raw = _NOTHING
+    annotation: Raw = _NOTHING
+    response: Raw = _NOTHING
+    error: Any = None
+    code: Any = None
+    message: Any = None
+    param: Any = None
+
+
+class _Type(msgspec.Struct):
+    type: str | None = None
+
+
+_WIRE = msgspec.json.Decoder(_Wire)
+_TYPE = msgspec.json.Decoder(_Type)
+_FIELDS = msgspec.json.Decoder(Object)
+_REPLY = msgspec.json.Decoder(WireReply)
+
+_DONE = b"[DONE]"
+_PINGS = frozenset({"ping", "keepalive"})
+_MESSAGE_OWN = frozenset({"id", "type", "status", "role", "content"})
+_BROKEN = "The upstream's stream ended before the reply was complete."
+
+
+class _Open:
+    """A part that was started: how much of it has been said, and whether it is over."""
+
+    __slots__ = ("citations", "index", "part", "said", "section", "stopped")
+
+    def __init__(self, index: int, part: Part) -> None:
+        self.index = index
+        self.part = part
+        self.said = 0  # characters; for reasoning, of the current section
+        self.section = 0  # of reasoning: summary_index or content_index
+        self.citations = 0
+        self.stopped = False
+
+
+class _Item:
+    """An output item: what its `added` said, and its one part, if it is not a message."""
+
+    __slots__ = ("done", "extras", "id", "open")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.extras: Extras = {}
+        self.open: _Open | None = None
+        self.done = False
+
+
+class StreamReader:
+    """One instance per exchange."""
+
+    def __init__(self) -> None:
+        self._items: dict[int, _Item] = {}
+        self._texts: dict[tuple[int, int], _Open] = {}
+        self._parts = 0
+        self._called = False
+        self._started = False
+        self._over = False
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Raises UpstreamProtocolError for a frame that is not of this dialect."""
+        if self._over or frame.data == _DONE:
+            return []
+        wire = reading.upstream(_WIRE, frame.data)
+        if wire.type == "response.output_text.delta":
+            found = self._texts.get((wire.output_index, wire.content_index))
+            if found is not None and isinstance(wire.delta, str):
+                found.said += len(wire.delta)
+                return [TextDelta(found.index, wire.delta, _chat_logprobs(wire.logprobs))]
+        return self._dispatch(wire, frame)
+
+    def finish(self) -> list[Event]:
+        """A stream that did not say how it ended, broke."""
+        if self._over:
+            return []
+        self._over = True
+        return [Failed(UpstreamProtocolError(_BROKEN))]
+
+    def _dispatch(self, wire: _Wire, frame: Frame) -> list[Event]:
+        type_ = wire.type or frame.event
+        if type_ is None or type_ == "error":
+            if type_ is None and not wire.error:
+                raise UpstreamProtocolError("The upstream sent an event without a type.")
+            return self._error(wire)
+        if type_ in _PINGS:
+            return [Ping()]
+        handler = _HANDLERS.get(type_)
+        if handler is None:
+            return [Unknown("responses", type_, frame.data)]
+        events = handler(self, wire)
+        if not self._started and events and not isinstance(events[0], Start | Failed):
+            events.insert(0, Start())
+        self._started = True
+        return events
+
+    # --- the reply as a whole ---
+
+    def _begin(self, wire: _Wire) -> list[Event]:
+        """`created`, `in_progress` and `queued` all say the same."""
+        if self._started:
+            return []
+        reply = reading.upstream(_REPLY, bytes(wire.response))
+        return [
+            Start(id=reply.id or "", model=reply.model or "", created=reply.created, extras=own_extras(wire.response))
+        ]
+
+    def _end(self, wire: _Wire) -> list[Event]:
+        reply = reading.upstream(_REPLY, bytes(wire.response))
+        events: list[Event] = []
+        for index, raw in enumerate(reply.output or ()):
+            if not self._item(index).done:
+                events += self._finish_item(index, raw)
+        events += self._stop_all()
+        self._over = True
+        status = (wire.type or "").removeprefix("response.")
+        finish = finish_of(status, reply.incomplete_details, self._called)
+        extras = own_extras(wire.response)
+        events.append(Finished(finish=finish, usage=read_usage(reply.usage), extras=extras))
+        if not self._started:
+            start = Start(id=reply.id or "", model=reply.model or "", created=reply.created, extras=extras)
+            events.insert(0, start)
+        return events
+
+    def _stop_all(self) -> list[Event]:
+        opened = [*self._texts.values(), *(item.open for item in self._items.values() if item.open is not None)]
+        return [event for found in opened for event in self._stop(found, None)]
+
+    def _fail(self, wire: _Wire) -> list[Event]:
+        self._over = True
+        return [Failed(failure(reading.upstream(_REPLY, bytes(wire.response)).error))]
+
+    def _error(self, wire: _Wire) -> list[Event]:
+        self._over = True
+        found = wire.error or {"code": wire.code, "message": wire.message, "param": wire.param}
+        return [Failed(failure(found))]
+
+    # --- items ---
+
+    def _item(self, index: int) -> _Item:
+        found = self._items.get(index)
+        if found is None:
+            found = self._items[index] = _Item()
+        return found
+
+    def _item_added(self, wire: _Wire) -> list[Event]:
+        """A call can start: its name is known. A message waits for its parts, reasoning for its form, and
+        all others for their `done`."""
+        fields = reading.upstream(_FIELDS, bytes(wire.item))
+        type_ = reading.upstream(_TYPE, bytes(wire.item)).type
+        item = self._item(wire.output_index)
+        item.id = _string(fields.get("id"))
+        if type_ == "message":
+            own = {OF_MESSAGE + name: raw for name, raw in fields.items() if name not in _MESSAGE_OWN}
+            item.extras = {"responses": own} if own else {}
+            return []
+        if type_ not in ("function_call", "custom_tool_call") or "name" not in fields:
+            return []
+        empty = Raw(b'""')  # some servers have the whole arguments here already, and then send them as deltas
+        whole = raw_of(fields | {"arguments" if type_ == "function_call" else "input": empty})
+        (part,) = upstreams(read_output, whole, "item").parts
+        item.open = self._open(part)
+        self._called = True
+        return [PartStart(item.open.index, part)]
+
+    def _item_done(self, wire: _Wire) -> list[Event]:
+        return self._finish_item(wire.output_index, wire.item)
+
+    def _finish_item(self, index: int, raw: Raw) -> list[Event]:
+        item = self._item(index)
+        if item.done:
+            return []
+        item.done = True
+        found = upstreams(read_output, raw, f"output[{index}]")
+        if found.kind == "message":
+            return [event for at, part in enumerate(found.parts) for event in self._finish_text(index, at, part)]
+        self._called = self._called or found.kind == "call"
+        return [event for part in found.parts for event in self._finish_part(item, part)]
+
+    def _finish_part(self, item: _Item, part: Part) -> list[Event]:
+        """All that is left to say of an item that is one part."""
+        events: list[Event] = []
+        if item.open is None:
+            item.open = self._open(part)
+            events.append(PartStart(item.open.index, _emptied(part)))
+        if isinstance(part, ToolCall):
+            events += self._catch_up(item.open, part.arguments)
+        elif isinstance(part, Thinking):
+            if item.open.said == 0 and item.open.section == 0:
+                events += self._catch_up(item.open, part.text)
+            if part.seal is not None:
+                events.append(SealDelta(item.open.index, part.seal))
+        return events + self._stop(item.open, None if isinstance(part, Opaque) else part)
+
+    def _open(self, part: Part) -> _Open:
+        found = _Open(self._parts, part)
+        self._parts += 1
+        return found
+
+    def _stop(self, found: _Open, part: Part | None) -> list[Event]:
+        if found.stopped:
+            return []
+        found.stopped = True
+        return [PartStop(found.index, part)]
+
+    def _catch_up(self, found: _Open, whole: Any) -> list[Event]:
+        """What `whole` has beyond the deltas."""
+        if not isinstance(whole, str) or len(whole) <= found.said or found.stopped:
+            return []
+        rest = whole[found.said :]
+        found.said = len(whole)
+        return [TextDelta(found.index, rest)]
+
+    # --- texts and refusals ---
+
+    def _part_added(self, wire: _Wire) -> list[Event]:
+        type_ = reading.upstream(_TYPE, bytes(wire.part)).type
+        if type_ not in ("output_text", "refusal"):
+            return []
+        return self._text(wire.output_index, wire.content_index, type_ == "refusal")[1]
+
+    def _text(self, output_index: int, content_index: int, refusal: bool) -> tuple[_Open, list[Event]]:
+        """The part, started now if it was not."""
+        found = self._texts.get((output_index, content_index))
+        if found is not None:
+            return found, []
+        item = self._item(output_index)
+        part: Part
+        if refusal:
+            part = Refusal(text="", item_id=item.id, extras=item.extras)
+        else:
+            part = Text(text="", item_id=item.id, extras=item.extras)
+        item.extras = {}  # they go with the item's first part
+        found = self._texts[output_index, content_index] = self._open(part)
+        return found, [PartStart(found.index, part)]
+
+    def _text_delta(self, wire: _Wire) -> list[Event]:
+        if not isinstance(wire.delta, str):
+            return []
+        found, events = self._text(wire.output_index, wire.content_index, wire.type == "response.refusal.delta")
+        found.said += len(wire.delta)
+        events.append(TextDelta(found.index, wire.delta, _chat_logprobs(wire.logprobs)))
+        return events
+
+    def _text_done(self, wire: _Wire) -> list[Event]:
+        refusal = wire.type == "response.refusal.done"
+        found, events = self._text(wire.output_index, wire.content_index, refusal)
+        return events + self._catch_up(found, wire.refusal if refusal else wire.text)
+
+    def _annotation(self, wire: _Wire) -> list[Event]:
+        found, events = self._text(wire.output_index, wire.content_index, False)
+        found.citations += 1
+        return [*events, CitationDelta(found.index, read_annotation(wire.annotation))]
+
+    def _part_done(self, wire: _Wire) -> list[Event]:
+        part = upstreams(read_part, wire.part, "part", self._item(wire.output_index).id)
+        if not isinstance(part, Text | Refusal):
+            return []
+        return self._finish_text(wire.output_index, wire.content_index, part)
+
+    def _finish_text(self, output_index: int, content_index: int, part: Part) -> list[Event]:
+        """All that is left to say of one part of a message."""
+        if isinstance(part, Opaque):
+            index = self._open(part).index
+            return [PartStart(index, part), PartStop(index)]
+        assert isinstance(part, Text | Refusal), "a message of the assistant has texts, refusals and unknown parts"
+        found, events = self._text(output_index, content_index, isinstance(part, Refusal))
+        if found.stopped:
+            return events
+        events += self._catch_up(found, part.text)
+        if isinstance(part, Text):
+            events += [CitationDelta(found.index, citation) for citation in part.citations[found.citations :]]
+        started = cast(Text | Refusal, found.part)
+        own = {**part.extras.get("responses", {}), **started.extras.get("responses", {})}
+        whole = replace(part, item_id=started.item_id, extras={"responses": own} if own else {})
+        return events + self._stop(found, whole)
+
+    # --- calls ---
+
+    def _call_delta(self, wire: _Wire) -> list[Event]:
+        """Without an `added` there is no name yet; then the item's `done` says all of it."""
+        found = self._item(wire.output_index).open
+        if found is None or not isinstance(wire.delta, str):
+            return []
+        found.said += len(wire.delta)
+        return [TextDelta(found.index, wire.delta)]
+
+    def _call_done(self, wire: _Wire) -> list[Event]:
+        found = self._item(wire.output_index).open
+        return [] if found is None else self._catch_up(found, wire.arguments or wire.input)
+
+    # --- reasoning ---
+
+    def _summary_delta(self, wire: _Wire) -> list[Event]:
+        return self._reasoning(wire.output_index, wire.summary_index, True, wire.delta, whole=False)
+
+    def _summary_done(self, wire: _Wire) -> list[Event]:
+        return self._reasoning(wire.output_index, wire.summary_index, True, wire.text, whole=True)
+
+    def _content_delta(self, wire: _Wire) -> list[Event]:
+        return self._reasoning(wire.output_index, wire.content_index, False, wire.delta, whole=False)
+
+    def _content_done(self, wire: _Wire) -> list[Event]:
+        return self._reasoning(wire.output_index, wire.content_index, False, wire.text, whole=True)
+
+    def _reasoning(self, index: int, section: int, summary: bool, text: Any, *, whole: bool) -> list[Event]:
+        """Sections become paragraphs. Of the reasoning and its summary, the first to come counts."""
+        if not isinstance(text, str):
+            return []
+        item = self._item(index)
+        events: list[Event] = []
+        if item.open is None:
+            part = Thinking(text="", summary=summary, origin="responses", item_id=item.id)
+            item.open = self._open(part)
+            events.append(PartStart(item.open.index, part))
+        found = item.open
+        if not isinstance(found.part, Thinking) or found.part.summary != summary or section < found.section:
+            return events
+        if section > found.section:
+            found.section, found.said = section, 0
+            events.append(TextDelta(found.index, PARAGRAPH))
+        if whole:
+            return events + self._catch_up(found, text)
+        found.said += len(text)
+        events.append(TextDelta(found.index, text))
+        return events
+
+
+_Handler: TypeAlias = Callable[[StreamReader, _Wire], list[Event]]
+
+_HANDLERS: dict[str, _Handler] = {
+    "response.created": StreamReader._begin,
+    "response.in_progress": StreamReader._begin,
+    "response.queued": StreamReader._begin,
+    "response.completed": StreamReader._end,
+    "response.incomplete": StreamReader._end,
+    "response.failed": StreamReader._fail,
+    "response.output_item.added": StreamReader._item_added,
+    "response.output_item.done": StreamReader._item_done,
+    "response.content_part.added": StreamReader._part_added,
+    "response.content_part.done": StreamReader._part_done,
+    "response.output_text.delta": StreamReader._text_delta,
+    "response.output_text.done": StreamReader._text_done,
+    "response.output_text.annotation.added": StreamReader._annotation,
+    "response.refusal.delta": StreamReader._text_delta,
+    "response.refusal.done": StreamReader._text_done,
+    "response.function_call_arguments.delta": StreamReader._call_delta,
+    "response.function_call_arguments.done": StreamReader._call_done,
+    "response.custom_tool_call_input.delta": StreamReader._call_delta,
+    "response.custom_tool_call_input.done": StreamReader._call_done,
+    "response.reasoning_summary_part.added": lambda reader, wire: [],
+    "response.reasoning_summary_part.done": lambda reader, wire: [],
+    "response.reasoning_summary_text.delta": StreamReader._summary_delta,
+    "response.reasoning_summary_text.done": StreamReader._summary_done,
+    "response.reasoning_text.delta": StreamReader._content_delta,
+    "response.reasoning_text.done": StreamReader._content_done,
+}
+
+
+def _chat_logprobs(logprobs: Raw) -> Raw | None:
+    if logprobs is _NOTHING or memoryview(logprobs).nbytes <= 4:  # absent, `[]` or `null`
+        return None
+    return to_chat(entries_of(logprobs))
+
+
+def _string(raw: Raw | None) -> str | None:
+    found = None if raw is None else msgspec.json.decode(raw)
+    return found if isinstance(found, str) else None
+
+
+def _emptied(part: Part) -> Part:
+    """The part as it starts: without what its deltas will say."""
+    if isinstance(part, ToolCall):
+        return replace(part, arguments="")
+    if isinstance(part, Thinking):
+        return replace(part, text="", seal=None)
+    return part

@@ -1,0 +1,163 @@
+"""Tools and the choice among them: read from a request, written into a request or a reply's echo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import Conversation, Losses, Tool, ToolChoice, refuse
+from plano.dialects.responses.fields import FLAG, LIST, TEXT, Fields, decode, is_null, object_at
+from plano.errors import InvalidRequest
+
+_MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
+
+
+def read_tools(raws: list[Raw], path: str) -> tuple[Tool, ...]:
+    return tuple(_read_tool(raw, f"{path}[{index}]") for index, raw in enumerate(raws))
+
+
+def _read_tool(raw: Raw, path: str) -> Tool:
+    """Hosted tools, MCP servers and namespaces are `native`: all of them is in `raw`."""
+    tool = object_at(raw, path)
+    type_ = tool.need("type", TEXT)
+    if type_ == "function":
+        return _read_function(tool)
+    if type_ == "custom":
+        return Tool(
+            name=tool.need("name", TEXT),
+            kind="custom",
+            description=tool.take("description", TEXT),
+            format=tool.raw("format"),
+            extras=tool.extras(),
+        )
+    label = tool.take("name", TEXT) or tool.take("server_label", TEXT)
+    return Tool(name=label or type_, kind="native", dialect="responses", raw=raw)
+
+
+def _read_function(tool: Fields) -> Tool:
+    return Tool(
+        name=tool.need("name", TEXT),
+        description=tool.take("description", TEXT),
+        parameters=tool.raw_object("parameters"),
+        strict=tool.take("strict", FLAG),
+        extras=tool.extras(),
+    )
+
+
+def read_choice(raw: Raw, path: str) -> ToolChoice | None:
+    if is_null(raw):
+        return None
+    if bytes(memoryview(raw)[:1]) == b'"':
+        mode = _MODES.get(decode(TEXT, raw, path) or "")
+        if mode is None:
+            raise InvalidRequest(f"Invalid `{path}`: expected one of auto, none, required.", param=path)
+        return ToolChoice(mode=mode)
+    choice = object_at(raw, path)
+    type_ = choice.need("type", TEXT)
+    if type_ in ("function", "custom"):
+        return ToolChoice(
+            mode="named", name=choice.need("name", TEXT), kind="custom" if type_ == "custom" else "function"
+        )
+    if type_ == "allowed_tools":
+        return _read_allowed(choice, raw)
+    return _native(raw)
+
+
+def _read_allowed(choice: Fields, raw: Raw) -> ToolChoice:
+    """Limits to functions and custom tools are everybody's; one that names hosted tools is this dialect's alone."""
+    names = []
+    mode = choice.take("mode", TEXT)
+    tools = choice.need("tools", LIST)
+    for index, entry in enumerate(tools):
+        tool = object_at(entry, f"{choice.at('tools')}[{index}]")
+        type_, name = tool.take("type", TEXT), tool.take("name", TEXT)
+        if type_ not in ("function", "custom") or name is None or tool.left():
+            return _native(raw)
+        names.append(name)
+    return ToolChoice(mode="allowed", names=tuple(names), required=mode == "required")
+
+
+def _native(raw: Raw) -> ToolChoice:
+    return ToolChoice(mode="native", dialect="responses", raw=raw)
+
+
+# --- writing ---------------------------------------------------------------------------------------
+
+
+def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
+    """Raises UnsupportedConversion when the model is forced to call a tool that this API does not have."""
+    written: list[Any] = []
+    for tool in conversation.tools:
+        if tool.cache is not None:
+            losses.drop("tools.cache_control", "the responses API caches without marks on tools")
+        losses.drop_extras(tool.extras, "responses", "tools.")
+        if tool.kind != "native":
+            written.append(_write_tool(tool))
+        elif tool.dialect == "responses":
+            written.append(tool.raw)
+        else:
+            _refuse_if_forced(tool, conversation.tool_choice)
+            losses.drop("tools.type", f"only the {tool.dialect} API has this tool")
+    return written
+
+
+def _write_tool(tool: Tool) -> dict[str, Any]:
+    fields: dict[str, Any] = {"type": tool.kind, "name": tool.name}
+    if tool.description is not None:
+        fields["description"] = tool.description
+    if tool.parameters is not None:
+        fields["parameters"] = tool.parameters
+    if tool.strict is not None:
+        fields["strict"] = tool.strict
+    if tool.format is not None:
+        fields["format"] = _flat(tool.format)
+    return fields | dict(tool.extras.get("responses", {}))
+
+
+class _NestedGrammar(msgspec.Struct):
+    type: Literal["grammar"]
+    grammar: dict[str, Raw]
+
+
+_NESTED_GRAMMAR = msgspec.json.Decoder(_NestedGrammar)
+
+
+def _flat(format_: Raw) -> Any:
+    """A custom tool's format; the chat API nests a grammar's syntax and definition one deeper."""
+    try:
+        return {"type": "grammar", **_NESTED_GRAMMAR.decode(format_).grammar}
+    except msgspec.MsgspecError:
+        return format_
+
+
+def _refuse_if_forced(tool: Tool, choice: ToolChoice | None) -> None:
+    if choice is not None and choice.mode == "named" and choice.name == tool.name:
+        raise refuse("tool_choice", f"it forces `{tool.name}`, a tool that only the {tool.dialect} API has")
+
+
+def write_choice(conversation: Conversation) -> Any:
+    """Raises UnsupportedConversion for a choice that only another dialect can express."""
+    choice = conversation.tool_choice
+    assert choice is not None, "the caller asks only for a choice that was made"
+    kinds = {tool.name: tool.kind for tool in conversation.tools}
+    if choice.mode == "named":
+        return {"type": _kind(kinds, choice.name or "", choice.kind), "name": choice.name}
+    if choice.mode == "allowed":
+        return {
+            "type": "allowed_tools",
+            "mode": "required" if choice.required else "auto",
+            "tools": [{"type": _kind(kinds, name, "function"), "name": name} for name in choice.names],
+        }
+    if choice.mode == "native":
+        if choice.dialect != "responses":
+            raise refuse("tool_choice", f"only the {choice.dialect} API has this choice")
+        return choice.raw
+    return choice.mode
+
+
+def _kind(kinds: Mapping[str, str], name: str, otherwise: str) -> str:
+    kind = kinds.get(name, otherwise)
+    return kind if kind in ("function", "custom") else otherwise

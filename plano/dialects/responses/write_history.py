@@ -1,0 +1,263 @@
+"""The neutral conversation's turns as `input` items for an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Raw
+
+from plano.conversation import (
+    Audio,
+    Document,
+    Extras,
+    Image,
+    Losses,
+    Message,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Refusal,
+    System,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    refuse,
+)
+from plano.dialects.responses import write_items
+from plano.dialects.responses.write_items import content_type, own_fields
+
+_SHARED = frozenset({"prompt_cache_breakpoint"})
+"""Fields of a content part that the chat API has too, in the same form."""
+
+_UNSEALED = "reasoning is only taken back with the seal of this upstream's own API"
+
+
+class History:
+    """Collects items, turn by turn."""
+
+    def __init__(self, losses: Losses) -> None:
+        self.items: list[Any] = []
+        self._losses = losses
+        self._custom_calls: set[str] = set()
+
+    def instruction(self, system: System) -> None:
+        """A leading instruction that is an item of `input`."""
+        content = {"type": "input_text", "text": system.text, **own_fields(system.extras)}
+        self.items.append({"type": "message", "role": system.role, "content": [content]})
+
+    def turn(self, message: Message) -> None:
+        if message.name is not None:
+            self._losses.drop("messages.name", "the responses API has no names of participants")
+        self._losses.drop_extras(message.extras, "responses", "messages.")
+        if message.role == "assistant":
+            self._assistant(message.parts)
+        else:
+            self._input(message)
+
+    def _input(self, message: Message) -> None:
+        """Results and other items first, as they stand; then what was said, as one message item."""
+        content = []
+        for part in message.parts:
+            if isinstance(part, ToolResult):
+                self._result(part)
+            elif isinstance(part, Opaque) and not content_type(part.type):
+                self._opaque(part)
+            else:
+                content += self._content(part)
+        if content or not message.parts:
+            fields = message.extras.get("responses", {})
+            self.items.append({"type": "message", "role": message.role, "content": content, **fields})
+
+    # --- what the assistant did ---
+
+    def _assistant(self, parts: Sequence[Part]) -> None:
+        said: list[Text | Refusal | Opaque] = []
+        for part in parts:
+            if isinstance(part, Text | Refusal) or (isinstance(part, Opaque) and content_type(part.type)):
+                if said and _begins_another(said[0], part):
+                    self._said(said)
+                    said = []
+                said.append(part)
+                continue
+            self._said(said)
+            said = []
+            self._done(part)
+        self._said(said)
+
+    def _said(self, parts: list[Text | Refusal | Opaque]) -> None:
+        if not parts:
+            return
+        for part in parts:
+            self._note_losses(part)
+        first = parts[0]
+        id_ = None if isinstance(first, Opaque) else first.item_id
+        fields = write_items.message_fields(first.extras)
+        content = [found for part in parts if (found := self._output(part)) is not None]
+        written = write_items.message(content, id_=id_, status="completed", fields=fields)
+        if id_ is None and len(parts) == 1 and isinstance(first, Text) and _is_plain(first):
+            written["content"] = first.text
+        self.items.append(written)
+
+    def _output(self, part: Text | Refusal | Opaque) -> Any:
+        if isinstance(part, Text):
+            if any(write_items.annotation(citation, 0) is None for citation in part.citations):
+                self._losses.drop("messages.citations", "only the API that it came from can say this citation")
+            return write_items.output_text(part)
+        if isinstance(part, Refusal):
+            return write_items.refusal(part)
+        return self._own(part)
+
+    def _done(self, part: Part) -> None:
+        """A part of the assistant's turn that is an item of its own."""
+        if isinstance(part, ToolCall):
+            self._call(part)
+        elif isinstance(part, Thinking):
+            self._thinking(part)
+        elif isinstance(part, RedactedThinking):
+            self._losses.drop("messages.thinking", _UNSEALED)
+        elif isinstance(part, Opaque):
+            self._opaque(part)
+        elif isinstance(part, Audio) and part.transcript:
+            self._said([Text(text=part.transcript)])
+            self._losses.drop(
+                "messages.audio", "the responses API has no audio of the assistant; its transcript went out"
+            )
+        else:
+            self._losses.drop("messages.content", "the responses API has only text in what the assistant said")
+
+    def _thinking(self, part: Thinking) -> None:
+        """A seal goes to the API it is of; an id without a seal is a reference to what that API remembers."""
+        if part.item_id is None and part.seal is not None and part.origin == "responses":
+            self._losses.drop("messages.thinking", "the responses API wants the id of its reasoning back")
+        elif part.item_id is not None and (part.origin == "responses" or part.seal is None):
+            self._note_losses(part)
+            self.items.append(write_items.reasoning(part, id_=part.item_id, seal=part.seal))
+        else:
+            self._losses.drop("messages.thinking", _UNSEALED)
+
+    def _call(self, part: ToolCall) -> None:
+        self._note_losses(part, "messages.tool_calls.")
+        if part.kind == "custom":
+            self._custom_calls.add(part.id)
+        self.items.append(write_items.call(part, id_=part.item_id, status="completed"))
+
+    # --- what came back from tools ---
+
+    def _result(self, part: ToolResult) -> None:
+        self._note_losses(part, "tool_result.")
+        if part.is_error:
+            self._losses.drop("tool_result.is_error", "the responses API has no error flag on a tool's output")
+        custom = part.kind == "custom" or part.call_id in self._custom_calls
+        type_ = "custom_tool_call_output" if custom else "function_call_output"
+        output = self._tool_output(part.parts)
+        self.items.append({"type": type_, "call_id": part.call_id, "output": output, **own_fields(part.extras)})
+
+    def _tool_output(self, parts: Sequence[Part]) -> Any:
+        if not parts:
+            return ""
+        if len(parts) == 1 and isinstance(parts[0], Text) and not self._part_fields(parts[0]):
+            return parts[0].text
+        return [found for part in parts for found in self._content(part)]
+
+    # --- content of messages and outputs ---
+
+    def _content(self, part: Part) -> list[Any]:
+        """The part as input content; a list, for some cannot be said and leave nothing."""
+        if isinstance(part, Text):
+            return [{"type": "input_text", "text": part.text, **self._part_fields(part)}]
+        if isinstance(part, Image):
+            return [self._image(part)]
+        if isinstance(part, Document):
+            return [self._document(part)]
+        if isinstance(part, Audio):
+            return [self._audio(part)]
+        if isinstance(part, Opaque):
+            found = self._own(part)
+            return [] if found is None else [found]
+        self._losses.drop("messages.content", "the responses API has no such content in a user's message")
+        return []
+
+    def _image(self, part: Image) -> dict[str, Any]:
+        fields: dict[str, Any] = {"type": "input_image"}
+        if part.data is not None:
+            fields["image_url"] = f"data:{part.media_type or 'image/png'};base64,{part.data}"
+        elif part.url is not None:
+            fields["image_url"] = part.url
+        if part.file_id is not None:
+            fields["file_id"] = _openais(part.file_id)
+        if part.detail is not None:
+            fields["detail"] = part.detail
+        return fields | self._part_fields(part)
+
+    def _document(self, part: Document) -> dict[str, Any]:
+        """Plain text is said as text: this API takes files as data, by URL or by id."""
+        if part.text is not None:
+            return {"type": "input_text", "text": part.text, **self._part_fields(part)}
+        fields: dict[str, Any] = {"type": "input_file"}
+        if part.name is not None:
+            fields["filename"] = part.name
+        elif part.data is not None and part.media_type is not None:
+            fields["filename"] = f"document.{part.media_type.rpartition('/')[2]}"  # data without a name is refused
+        if part.data is not None:
+            fields["file_data"] = f"data:{part.media_type};base64,{part.data}" if part.media_type else part.data
+        if part.url is not None:
+            fields["file_url"] = part.url
+        if part.file_id is not None:
+            fields["file_id"] = _openais(part.file_id)
+        return fields | self._part_fields(part)
+
+    def _audio(self, part: Audio) -> dict[str, Any]:
+        if part.data is None:
+            raise refuse("messages.audio", "the responses API takes audio as data only")
+        audio = {"data": part.data, "format": part.format}
+        return {"type": "input_audio", "input_audio": audio, **self._part_fields(part)}
+
+    def _part_fields(self, part: Part) -> dict[str, Any]:
+        self._note_losses(part)
+        shared = {name: raw for name, raw in part.extras.get("chat", {}).items() if name in _SHARED}
+        return shared | own_fields(part.extras)
+
+    # --- what cannot be said ---
+
+    def _opaque(self, part: Opaque) -> None:
+        found = self._own(part)
+        if found is not None:
+            self.items.append(found)
+
+    def _own(self, part: Opaque) -> Raw | None:
+        if part.dialect == "responses":
+            return part.raw
+        self._losses.drop("messages.content", f"only the {part.dialect} API has this kind of content")
+        return None
+
+    def _note_losses(self, part: Part, prefix: str = "messages.") -> None:
+        if part.cache is not None:
+            self._losses.drop(f"{prefix}cache_control", "the responses API has other cache marks")
+        self._losses.drop_extras(_without_shared(part.extras), "responses", prefix)
+
+
+def _begins_another(first: Text | Refusal | Opaque, part: Text | Refusal | Opaque) -> bool:
+    """Whether `part` is of another message item than `first`."""
+    if isinstance(first, Opaque) or isinstance(part, Opaque):
+        return False
+    return part.item_id != first.item_id or bool(write_items.message_fields(part.extras))
+
+
+def _is_plain(part: Text) -> bool:
+    return not part.citations and not own_fields(part.extras)
+
+
+def _openais(file_id: str) -> str:
+    """The chat API shares this one's files (`file-…`); Anthropic's (`file_…`) are elsewhere."""
+    if file_id.startswith("file_"):
+        raise refuse("messages.file_id", "the file is stored with another vendor")
+    return file_id
+
+
+def _without_shared(extras: Extras) -> Extras:
+    chat = extras.get("chat")
+    if not chat or _SHARED.isdisjoint(chat):
+        return extras
+    return {**extras, "chat": {name: raw for name, raw in chat.items() if name not in _SHARED}}

@@ -1,0 +1,100 @@
+"""Writing items: what a request's history and a reply's output have in common.
+
+Each function gives one JSON object as a dict, its keys in the order of the API reference's examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Raw
+
+from plano.conversation import Citation, Extras, Refusal, Text, Thinking, ToolCall
+from plano.dialects.responses.items import CONTENT, OF_MESSAGE
+
+Status = Literal["in_progress", "completed", "incomplete"]
+
+
+def own_fields(extras: Extras) -> dict[str, Raw]:
+    """This dialect's extras, but for those of the message item around a part."""
+    own = extras.get("responses")
+    return {name: raw for name, raw in own.items() if not name.startswith(OF_MESSAGE)} if own else {}
+
+
+def message_fields(extras: Extras) -> dict[str, Raw]:
+    """The fields of a message item (`phase`) that are kept with its first part."""
+    own = extras.get("responses")
+    if not own:
+        return {}
+    return {name[len(OF_MESSAGE) :]: raw for name, raw in own.items() if name.startswith(OF_MESSAGE)}
+
+
+def message(content: list[Any], *, id_: str | None, status: Status, fields: Mapping[str, Raw]) -> dict[str, Any]:
+    """An assistant's message item."""
+    head: dict[str, Any] = {"type": "message"} if id_ is None else {"id": id_, "type": "message", "status": status}
+    return {**head, "role": "assistant", "content": content, **fields}
+
+
+def output_text(part: Text, logprobs: Any = None) -> dict[str, Any]:
+    fields = {
+        "type": "output_text",
+        "text": part.text,
+        "annotations": [found for c in part.citations if (found := annotation(c, len(part.text))) is not None],
+    }
+    if logprobs is not None:
+        fields["logprobs"] = logprobs
+    return fields | own_fields(part.extras)
+
+
+def refusal(part: Refusal) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": part.text, **own_fields(part.extras)}
+
+
+def annotation(citation: Citation, length: int) -> Any:
+    """None for what only another dialect can cite. A citation without a place is of the whole text, `length` long."""
+    if citation.url is None:
+        return citation.raw if citation.dialect == "responses" else None
+    return {
+        "type": "url_citation",
+        "url": citation.url,
+        "title": citation.title or "",
+        "start_index": citation.start or 0,
+        "end_index": citation.end if citation.end is not None else length,
+    }
+
+
+def is_raw(part: Thinking) -> bool:
+    """Whether reasoning is written as `content` (`reasoning_text`), as against `summary`.
+
+    Reasoning that came in this dialect, which shows in its id, keeps the form it had. All other reasoning is
+    shown as a summary: that is the form that clients of this API know how to show.
+    """
+    return not part.summary and part.item_id is not None
+
+
+def reasoning(part: Thinking, *, id_: str, seal: str | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"id": id_, "type": "reasoning", "summary": []}
+    if part.text and is_raw(part):
+        fields["content"] = [{"type": "reasoning_text", "text": part.text}]
+    elif part.text:
+        fields["summary"] = [{"type": "summary_text", "text": part.text}]
+    if seal is not None:
+        fields["encrypted_content"] = seal
+    return fields | own_fields(part.extras)
+
+
+def call(part: ToolCall, *, id_: str | None, status: Status) -> dict[str, Any]:
+    fields: dict[str, Any] = {} if id_ is None else {"id": id_}
+    if part.kind == "custom":
+        fields |= {"type": "custom_tool_call", "call_id": part.id, "name": part.name, "input": part.arguments}
+    else:
+        fields |= {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
+    if id_ is not None and part.kind == "function":
+        fields["status"] = status
+    return fields | own_fields(part.extras)
+
+
+def content_type(opaque_type: str) -> bool:
+    """Whether an Opaque part belongs into a message's content."""
+    return opaque_type.startswith(CONTENT)

@@ -1,0 +1,116 @@
+"""The neutral conversation as a request for an upstream of this dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from plano.conversation import Conversation, Losses, refuse
+from plano.dialects.openai import SHARED_FIELDS
+from plano.dialects.responses.fields import TEXTS
+from plano.dialects.responses.request import LOGPROBS, SEALS
+from plano.dialects.responses.settings import write_reasoning, write_text
+from plano.dialects.responses.tools import write_choice, write_tools
+from plano.dialects.responses.write_history import History
+
+_OWN_PLACE = frozenset({"include", "text"})
+"""Extras that are part of a field which is written from several."""
+
+_UNKNOWN: tuple[tuple[str, str], ...] = (
+    ("top_k", "the responses API has no top-k sampling"),
+    ("stop", "the responses API has no stop sequences"),
+    ("seed", "the responses API takes no seed"),
+    ("presence_penalty", "the responses API has no penalties"),
+    ("frequency_penalty", "the responses API has no penalties"),
+)
+
+
+def write_request(conversation: Conversation, losses: Losses) -> bytes:
+    """Raises UnsupportedConversion for what cannot be left out without changing the meaning."""
+    _check(conversation, losses)
+    fields: dict[str, Any] = {"model": conversation.model}
+    instructions = [system.text for system in conversation.system if "responses" not in system.extras]
+    if instructions:
+        fields["instructions"] = "\n\n".join(instructions)
+    fields["input"] = _input(conversation, losses)
+    if conversation.tools:
+        fields["tools"] = write_tools(conversation, losses)
+    if conversation.tool_choice is not None:
+        fields["tool_choice"] = write_choice(conversation)
+    fields |= {
+        "parallel_tool_calls": conversation.parallel_tool_calls,
+        "max_output_tokens": conversation.max_tokens,
+        "temperature": conversation.temperature,
+        "top_p": conversation.top_p,
+        "top_logprobs": conversation.top_logprobs,
+        "reasoning": _reasoning(conversation, losses),
+        "text": write_text(conversation) or None,
+        "include": _include(conversation) or None,
+        "service_tier": conversation.service_tier,
+        "user": conversation.user,
+        "safety_identifier": conversation.safety_identifier,
+        "metadata": conversation.metadata,
+        "store": conversation.store,
+        "prompt_cache_key": conversation.prompt_cache_key,
+        "stream": conversation.stream or None,
+    }
+    written = {name: value for name, value in fields.items() if value is not None}
+    return msgspec.json.encode(written | _extras(conversation, losses))
+
+
+def _check(conversation: Conversation, losses: Losses) -> None:
+    if conversation.n is not None and conversation.n > 1:
+        raise refuse("n", "the responses API gives one answer")
+    modalities = conversation.extras.get("chat", {}).get("modalities")
+    if modalities is not None and b'"audio"' in bytes(modalities):
+        raise refuse("modalities", "the responses API answers in text only")
+    for field, reason in _UNKNOWN:
+        if getattr(conversation, field) not in (None, ()):
+            losses.drop(field, reason)
+
+
+def _input(conversation: Conversation, losses: Losses) -> list[Any]:
+    history = History(losses)
+    for system in conversation.system:
+        if system.cache is not None:
+            losses.drop("system.cache_control", "the responses API has other cache marks")
+        losses.drop_extras(system.extras, "responses", "system.")
+        if "responses" in system.extras:
+            history.instruction(system)
+    for message in conversation.messages:
+        history.turn(message)
+    return history.items
+
+
+def _reasoning(conversation: Conversation, losses: Losses) -> dict[str, Any] | None:
+    reasoning = conversation.reasoning
+    if reasoning is None:
+        return None
+    losses.drop_extras(reasoning.extras, "responses", "reasoning.")
+    return write_reasoning(reasoning) or None
+
+
+def _include(conversation: Conversation) -> list[str]:
+    """Seals are asked for where the client did, or speaks the messages API and asked for thinking, which
+    comes with a signature there."""
+    own = conversation.extras.get("responses", {}).get("include")
+    include = [] if own is None else TEXTS.decode(own)
+    reasoning = conversation.reasoning
+    thinking = reasoning is not None and reasoning.mode in ("enabled", "adaptive")
+    if conversation.include_seals or thinking:
+        include.append(SEALS)
+    if conversation.logprobs:
+        include.append(LOGPROBS)
+    return include
+
+
+def _extras(conversation: Conversation, losses: Losses) -> dict[str, Any]:
+    shared = {name: raw for name, raw in conversation.extras.get("chat", {}).items() if name in SHARED_FIELDS}
+    foreign = {
+        dialect: {name: raw for name, raw in fields.items() if name not in shared}
+        for dialect, fields in conversation.extras.items()
+    }
+    losses.drop_extras(foreign, "responses")
+    own = conversation.extras.get("responses", {})
+    return shared | {name: raw for name, raw in own.items() if name not in _OWN_PLACE}
