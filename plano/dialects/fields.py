@@ -17,6 +17,8 @@ T = TypeVar("T")
 Object: TypeAlias = dict[str, Raw]
 
 NULL = Raw(b"null")
+ABSENT = Raw()
+"""The default of a struct's unread field."""
 
 STRING = msgspec.json.Decoder(str)
 BOOLEAN = msgspec.json.Decoder(bool)
@@ -27,6 +29,11 @@ OBJECTS = msgspec.json.Decoder(list[Object])
 RAWS = msgspec.json.Decoder(list[Raw])
 
 _WHERE = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
+
+
+def present(raw: Raw) -> bool:
+    """A struct's unread field says something: it is neither absent nor null."""
+    return raw is not ABSENT and raw != NULL and len(raw) > 0
 
 
 class Fields:

@@ -1,1 +1,46 @@
-"""."""
+"""OpenAI's Chat Completions API, and the many servers that speak it more or less.
+
+The verbs are those of `plano.dialects.codec.Codec`.
+"""
+
+from __future__ import annotations
+
+from plano.conversation import Conversation
+from plano.dialects.chat.errors import write_stream_error
+from plano.dialects.chat.peek import event_texts, peek_stream, peek_usage, reply_texts
+from plano.dialects.chat.read_request import read_request
+from plano.dialects.chat.reply import read_reply, write_reply
+from plano.dialects.chat.stream_reader import ChatStreamReader
+from plano.dialects.chat.stream_writer import ChatStreamWriter
+from plano.dialects.chat.write_request import write_request
+from plano.dialects.codec import StreamReader, StreamWriter
+from plano.dialects.openai import read_error, write_error
+from plano.types import Dialect
+
+name: Dialect = "chat"
+
+
+def stream_reader() -> StreamReader:
+    return ChatStreamReader()
+
+
+def stream_writer(asked: Conversation) -> StreamWriter:
+    return ChatStreamWriter(asked)
+
+
+__all__ = [
+    "event_texts",
+    "name",
+    "peek_stream",
+    "peek_usage",
+    "read_error",
+    "read_reply",
+    "read_request",
+    "reply_texts",
+    "stream_reader",
+    "stream_writer",
+    "write_error",
+    "write_reply",
+    "write_request",
+    "write_stream_error",
+]

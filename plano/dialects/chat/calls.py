@@ -1,0 +1,150 @@
+"""Tool calls of a stream, put together from deltas that servers number in many ways.
+
+OpenAI's reference: the first delta of a call has its index, id and name; the others its index and more of the
+arguments. Seen in the wild besides: no index; index 0 for every call; id or name repeated in every delta; no
+id at all; whole calls in one delta; two calls growing in turns.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.conversation import Event, Extras, PartStart, PartStop, TextDelta, ToolCall
+from plano.dialects.chat.ids import call_id
+from plano.dialects.chat.reply import Custom, Function, read_call_extras
+
+_ANY_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+
+
+class CallDelta(Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: Function | None = None
+    custom: Custom | None = None
+
+
+class _Call:
+    """A call while it grows. It is started once its name is known."""
+
+    __slots__ = ("extras", "id", "index", "name", "part", "pieces", "stopped")
+
+    def __init__(self, index: int | None, id_: str) -> None:
+        self.index = index
+        self.id = id_
+        self.name = ""
+        self.pieces: list[str] = []
+        self.part: int | None = None
+        self.stopped = False
+        self.extras: Extras = {}
+
+    def complete(self) -> bool:
+        """Its arguments are a whole JSON object, so nothing more can come. Asked when another call begins."""
+        try:
+            _ANY_OBJECT.decode("".join(self.pieces))
+        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+            return False
+        return True
+
+
+class Calls:
+    """All calls of one reply. Events come back with the index that `next_part` gave out."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def any_open(self) -> bool:
+        return any(not call.stopped for call in self._calls)
+
+    def feed(self, delta: CallDelta, raw: Raw | None, reply: str, next_part: int) -> list[Event]:
+        """`raw` is the delta as it came, where that is known; `reply` the reply's id; `next_part` the index that a
+        part which starts now has."""
+        kind = "custom" if delta.custom is not None else "function"
+        if delta.custom is not None:
+            name, piece = delta.custom.name, delta.custom.input
+        elif delta.function is not None:
+            name, piece = delta.function.name, delta.function.arguments
+        else:
+            name = piece = None
+        call = self._find(delta, name, piece)
+        events: list[Event] = []
+        if call is None:
+            events += self.close(complete_only=True)
+            call = self._begin(delta, reply)
+        if call.part is None and raw is not None:
+            call.extras = call.extras or read_call_extras(raw)
+        return events + _grow(call, name, piece, kind, next_part)
+
+    def _find(self, delta: CallDelta, name: str | None, piece: str | None) -> _Call | None:
+        """The call that a delta continues; None if it begins one."""
+        if delta.index is not None:
+            call = self._by_index.get(delta.index)
+        elif delta.id:
+            call = next((call for call in self._calls if call.id == delta.id), None)
+            if call is None and not name:
+                call = self._last()
+        else:
+            call = self._last()
+            if call is not None and name and call.name and call.name != name:
+                return None
+        if call is None or not name or call.part is None:
+            return call
+        if delta.id:
+            return call if delta.id == call.id else None
+        # the name again: of a call that is whole it begins the next one, with some arguments of its own
+        return None if piece and call.complete() else call
+
+    def _last(self) -> _Call | None:
+        return self._calls[-1] if self._calls else None
+
+    def _begin(self, delta: CallDelta, reply: str) -> _Call:
+        call = _Call(delta.index, delta.id or call_id(reply, len(self._calls)))
+        self._calls.append(call)
+        if delta.index is not None:
+            self._by_index[delta.index] = call
+        return call
+
+    def close(self, *, complete_only: bool = False, next_part: int = 0) -> list[Event]:
+        """Stops what is open: all of it, or the calls that cannot grow any more, so that whoever writes one call
+        after the other need not wait for the reply's end. A call that never had a name starts here, nameless."""
+        events: list[Event] = []
+        for call in self._calls:
+            if call.stopped or (complete_only and not call.complete()):
+                continue
+            if call.part is None:
+                events += _start(call, "function", next_part)
+                next_part += 1
+            assert call.part is not None, "it was started"
+            call.stopped = True
+            events.append(PartStop(call.part))
+        return events
+
+
+def _grow(call: _Call, name: str | None, piece: str | None, kind: str, next_part: int) -> list[Event]:
+    if piece:
+        call.pieces.append(piece)
+    if call.part is None:
+        call.name = name or ""
+        return _start(call, kind, next_part) if name else []
+    return [TextDelta(call.part, piece)] if piece and not call.stopped else []
+
+
+def _start(call: _Call, kind: str, part: int) -> list[Event]:
+    call.part = part
+    start = PartStart(
+        part,
+        ToolCall(
+            id=call.id,
+            name=call.name,
+            arguments="",
+            kind="custom" if kind == "custom" else "function",
+            extras=call.extras,
+        ),
+    )
+    return [start, *(TextDelta(part, piece) for piece in call.pieces)]

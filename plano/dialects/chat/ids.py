@@ -1,0 +1,22 @@
+"""Ids of this dialect: a reply's `chatcmpl-…`, and those of calls that an upstream sent without."""
+
+from __future__ import annotations
+
+REPLY = "chatcmpl-"
+_OTHERS = ("msg_", "resp_")
+
+
+def reply_id(id_: str) -> str:
+    """The reply's id in this dialect, whatever dialect it came from."""
+    if id_.startswith(REPLY):
+        return id_
+    for prefix in _OTHERS:
+        if id_.startswith(prefix):
+            return REPLY + id_[len(prefix) :]
+    return REPLY + id_
+
+
+def call_id(reply: str, index: int) -> str:
+    """An id for the call at `index` of a reply; different for each reply, as a history holds many. Ids are
+    at most 64 characters long (responses API, `call_id`)."""
+    return f"call_{reply.removeprefix(REPLY)[-48:]}_{index}"

@@ -1,0 +1,126 @@
+"""Looking into a reply without reading it: its usage, its end, and where its texts are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano import sse
+from plano.conversation import Finish, Usage
+from plano.dialects.chat.finish import BROKEN, read_finish
+from plano.dialects.chat.usage import read_usage
+from plano.dialects.codec import Slot, StreamEnd
+from plano.dialects.fields import ABSENT, present
+
+
+class _Body(Struct):
+    usage: Raw = ABSENT
+
+
+class _Delta(Struct):
+    tool_calls: Raw = ABSENT
+
+
+class _Choice(Struct):
+    index: int = 0
+    finish_reason: str | None = None
+    delta: _Delta | None = None
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_CHUNK = msgspec.json.Decoder(_Chunk)
+
+
+def peek_usage(body: bytes) -> Usage | None:
+    try:
+        return read_usage(_BODY.decode(body).usage)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
+    """The end of a stream is in its last pieces: the finish chunk, the usage chunk, `[DONE]`."""
+    pieces = list(last) if first in last else [first, *last]
+    complete = called = False
+    usage: Usage | None = None
+    reason: str | None = None
+    for frame in (frame for piece in pieces for frame in sse.frames(piece)):
+        if frame.data == b"[DONE]":
+            complete = True
+            continue
+        chunk = _parsed(frame.data)
+        if chunk is None:
+            continue
+        if present(chunk.error) or frame.event == "error":
+            return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
+        usage = read_usage(chunk.usage) or usage
+        for choice in chunk.choices or ():
+            if choice.index == 0:
+                called = called or (choice.delta is not None and present(choice.delta.tool_calls))
+                reason = choice.finish_reason or reason
+            complete = complete or choice.finish_reason is not None
+    if reason == BROKEN:
+        return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
+    finish: Finish | None = read_finish(reason, called=called) if reason is not None else None
+    return StreamEnd(complete=complete, failed=False, usage=usage, finish=finish)
+
+
+def _parsed(data: bytes) -> _Chunk | None:
+    try:
+        return _CHUNK.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def reply_texts(reply: dict[str, Any]) -> list[Slot]:
+    slots = []
+    for n, choice in enumerate(_choices(reply)):
+        message = choice.get("message")
+        if isinstance(message, dict):
+            slots += _texts(("choice", choice.get("index", n)), message)
+    return slots
+
+
+def _texts(key: tuple[str, Any], message: dict[str, Any]) -> list[Slot]:
+    content = message.get("content")
+    if isinstance(content, str):
+        return [Slot(key, message, "content", "whole")]
+    parts = content if isinstance(content, list) else []
+    return [
+        Slot((*key, n), part, "text", "whole")
+        for n, part in enumerate(parts)
+        if isinstance(part, dict) and isinstance(part.get("text"), str)
+    ]
+
+
+def event_texts(event: dict[str, Any]) -> list[Slot]:
+    slots = []
+    for n, choice in enumerate(_choices(event)):
+        key, delta = ("choice", choice.get("index", n)), choice.get("delta")
+        if isinstance(delta, dict):
+            content = delta.get("content")
+            if isinstance(content, str) and content:
+                slots.append(Slot(key, delta, "content", "delta"))
+            elif isinstance(content, list):
+                slots += [
+                    Slot(key, part, "text", "delta")
+                    for part in content
+                    if isinstance(part, dict) and isinstance(part.get("text"), str)
+                ]
+        if choice.get("finish_reason") is not None:
+            slots.append(Slot(key, choice, "finish_reason", "end"))
+    return slots
+
+
+def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = body.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []

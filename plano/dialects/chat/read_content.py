@@ -1,0 +1,172 @@
+"""Content parts of a request, to the neutral parts.
+
+Source: API reference, Chat, `messages.content`. A part this project does not know becomes an `Opaque` part and
+goes back out as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import (
+    NO_EXTRAS,
+    Audio,
+    Citation,
+    Document,
+    Extras,
+    Image,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    ToolCall,
+)
+from plano.dialects.chat.thinking import FROM_CHAT
+from plano.dialects.fields import STRING, Fields, Object
+from plano.errors import InvalidRequest
+
+CONTENT = msgspec.json.Decoder(str | list[Object])
+
+_DATA_URI = re.compile(r"data:([^;,]*)(?:;[^,]*?)?;base64,", re.IGNORECASE)
+
+
+def read_content(content: str | list[Object], path: str) -> tuple[Part, ...]:
+    """A string is short for one text part."""
+    if isinstance(content, str):
+        return (Text(text=content),)
+    return tuple(_read_part(Fields(part, f"{path}[{n}]")) for n, part in enumerate(content))
+
+
+def _read_part(part: Fields) -> Part:
+    whole = dict(part.found)
+    type_ = part.need("type", STRING)
+    read = _READERS.get(type_)
+    if read is None:
+        return Opaque(dialect="chat", type=type_, raw=Raw(msgspec.json.encode(whole)))
+    return read(part)
+
+
+def _marked(part: Fields) -> tuple[Raw | None, Extras]:
+    """A part's cache mark and its unknown fields. OpenAI has no `cache_control`, but servers in front of
+    Anthropic's models take it on content parts: what came with one may go out with one."""
+    cache = part.raw("cache_control")
+    extras = part.extras("chat")
+    return cache, (extras or FROM_CHAT if cache is not None else extras)
+
+
+def _text(part: Fields) -> Part:
+    text = part.need("text", STRING)
+    cache, extras = _marked(part)
+    return Text(text=text, cache=cache, extras=extras)
+
+
+def _refusal(part: Fields) -> Part:
+    return Refusal(text=part.need("refusal", STRING), extras=part.extras("chat"))
+
+
+def _image(part: Fields) -> Part:
+    image = _nested(part, "image_url")
+    url, detail = image.need("url", STRING), image.take("detail", STRING)
+    cache, extras = _marked(part)
+    return replace_source(Image(detail=detail, cache=cache, extras=extras), url)
+
+
+def replace_source(image: Image, url: str) -> Image:
+    """The image with its source: a link, or, for a data URI, what it holds."""
+    media_type, data = split_data_uri(url)
+    if data is None:
+        return msgspec.structs.replace(image, url=url)
+    return msgspec.structs.replace(image, data=data, media_type=media_type)
+
+
+def _audio(part: Fields) -> Part:
+    audio = _nested(part, "input_audio")
+    data, format_ = audio.need("data", STRING), audio.take("format", STRING)
+    cache, extras = _marked(part)
+    return Audio(data=data, format=format_, cache=cache, extras=extras)
+
+
+def _file(part: Fields) -> Part:
+    file = _nested(part, "file")
+    given, name = file.take("file_data", STRING), file.take("filename", STRING)
+    file_id = file.take("file_id", STRING)
+    cache, extras = _marked(part)
+    if given is None:
+        return Document(file_id=file_id, name=name, cache=cache, extras=extras)
+    media_type, data = split_data_uri(given)
+    if data is None:
+        media_type, data = None, given
+    return Document(data=data, media_type=media_type, file_id=file_id, name=name, cache=cache, extras=extras)
+
+
+def _nested(part: Fields, name: str) -> Fields:
+    found = part.nested(name)
+    if found is None:
+        param = part.at(name)
+        raise InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
+    return found
+
+
+def split_data_uri(url: str) -> tuple[str | None, str | None]:
+    """Media type and base64 of a data URI (RFC 2397); (None, None) for any other URL. The base64 is not copied
+    more than once, nor looked at."""
+    found = _DATA_URI.match(url)
+    return (found.group(1) or None, url[found.end() :]) if found is not None else (None, None)
+
+
+_READERS: dict[str, Callable[[Fields], Part]] = {
+    "text": _text,
+    "refusal": _refusal,
+    "image_url": _image,
+    "input_audio": _audio,
+    "file": _file,
+}
+
+
+def read_call(call: Fields) -> ToolCall:
+    """A tool call of a request's assistant message."""
+    id_, type_ = call.need("id", STRING), call.take("type", STRING)
+    call.raw("index")  # streamed calls that were put together by hand still have it
+    if type_ == "custom" or (type_ is None and "custom" in call.found):
+        custom = _nested(call, "custom")
+        name, text = custom.need("name", STRING), custom.take("input", STRING) or ""
+        extras = call_extras(call, "custom", custom)
+        return ToolCall(id=id_, name=name, arguments=text, kind="custom", extras=extras or FROM_CHAT)
+    function = _nested(call, "function")
+    name, arguments = function.need("name", STRING), function.take("arguments", STRING) or ""
+    return ToolCall(id=id_, name=name, arguments=arguments, extras=call_extras(call, "function", function))
+
+
+def call_extras(call: Fields, name: str, inner: Fields) -> Extras:
+    """A call's unknown fields; those of its inner object under the inner object's `name`."""
+    rest = call.rest()
+    if within := inner.rest():
+        rest[name] = Raw(msgspec.json.encode(within))
+    return {"chat": rest} if rest else NO_EXTRAS
+
+
+class _UrlCitation(msgspec.Struct):
+    url: str
+    title: str | None = None
+    start_index: int | None = None
+    end_index: int | None = None
+
+
+class _Annotation(msgspec.Struct):
+    url_citation: _UrlCitation
+
+
+_ANNOTATION = msgspec.json.Decoder(_Annotation)
+
+
+def read_annotation(raw: Raw) -> Citation:
+    """Reads tolerantly: an annotation of another kind is kept as it is."""
+    try:
+        found = _ANNOTATION.decode(raw).url_citation
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Citation(dialect="chat", raw=raw)
+    return Citation(url=found.url, title=found.title, start=found.start_index, end=found.end_index)

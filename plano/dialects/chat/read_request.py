@@ -1,0 +1,255 @@
+"""A request's body, to the neutral conversation.
+
+Source: API reference, Chat, "Create chat completion". Unknown fields, and fields that only this API has, are kept
+in `extras["chat"]`: of the body, of messages, of parts, of tools and of calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import (
+    NO_EXTRAS,
+    Audio,
+    Conversation,
+    Extras,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    ResponseFormat,
+    System,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from plano.dialects import reading
+from plano.dialects.chat.read_content import CONTENT, read_call, read_content
+from plano.dialects.chat.thinking import FROM_CHAT, read_thinking
+from plano.dialects.chat.tools import read_choice, read_tools
+from plano.dialects.fields import BOOLEAN, INTEGER, NUMBER, OBJECT, RAWS, STRING, Fields, Object
+from plano.errors import InvalidRequest
+
+_ROLE: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "function"]
+_ROLES = msgspec.json.Decoder(_ROLE)
+_STOP = msgspec.json.Decoder(str | list[str])
+
+_PLAIN: dict[str, msgspec.json.Decoder[Any]] = {
+    "model": STRING,
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "n": INTEGER,
+    "seed": INTEGER,
+    "presence_penalty": NUMBER,
+    "frequency_penalty": NUMBER,
+    "logprobs": BOOLEAN,
+    "top_logprobs": INTEGER,
+    "parallel_tool_calls": BOOLEAN,
+    "verbosity": STRING,
+    "service_tier": STRING,
+    "user": STRING,
+    "safety_identifier": STRING,
+    "store": BOOLEAN,
+    "prompt_cache_key": STRING,
+}
+"""Fields that are the neutral model's by the same name."""
+
+
+def read_request(body: bytes) -> Conversation:
+    fields = Fields(reading.request(OBJECT, body))
+    plain = {name: fields.take(name, decoder) for name, decoder in _PLAIN.items() if name in fields.found}
+    if "messages" not in fields.found:
+        raise InvalidRequest("Missing `messages`: the field is required.", param="messages")
+    messages = _Messages().read(fields.each("messages"))
+    system, rest = _leading(messages)
+    limit, older_limit = fields.take("max_completion_tokens", INTEGER), fields.take("max_tokens", INTEGER)
+    legacy = "functions" in fields.found
+    tools, choice = read_tools(fields), read_choice(fields)
+    effort, top_k = fields.take("reasoning_effort", STRING), fields.take("top_k", INTEGER)
+    stream, include_usage = _stream(fields)
+    stop = fields.take("stop", _STOP)
+    conversation = Conversation(
+        system=system,
+        messages=rest,
+        tools=tools,
+        tool_choice=choice,
+        max_tokens=limit if limit is not None else older_limit,
+        top_k=top_k,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        reasoning=Reasoning(effort=effort) if effort is not None else None,
+        response_format=_response_format(fields),
+        metadata=_metadata(fields),
+        stream=stream,
+        include_usage=include_usage,
+        extras=_extras(fields, marked=top_k is not None),
+    )
+    conversation = msgspec.structs.replace(conversation, **plain)
+    # one call is all that `functions` can say
+    return msgspec.structs.replace(conversation, parallel_tool_calls=False) if legacy and tools else conversation
+
+
+def _stream(fields: Fields) -> tuple[bool, bool]:
+    """Whether to stream, and to say the usage. Other stream options stay where they are."""
+    stream = fields.take("stream", BOOLEAN) or False
+    options = fields.nested("stream_options")
+    if options is None:
+        return stream, False
+    include_usage = options.take("include_usage", BOOLEAN) or False
+    if rest := options.rest():
+        fields.found["stream_options"] = Raw(msgspec.json.encode(rest))
+    return stream, include_usage
+
+
+def _metadata(fields: Fields) -> Raw | None:
+    raw = fields.found.get("metadata")
+    return raw if fields.take("metadata", OBJECT) is not None else None
+
+
+def _extras(fields: Fields, *, marked: bool) -> Extras:
+    """`top_k` is no field of OpenAI's, but many servers take it: where it came in a chat body it goes out in one."""
+    rest = fields.rest()
+    modalities = rest.get("modalities")
+    if modalities is not None and b"".join(bytes(modalities).split()) == b'["text"]':
+        del rest["modalities"]  # says what would be so anyway
+    if rest:
+        return {"chat": rest}
+    return FROM_CHAT if marked else NO_EXTRAS
+
+
+def _response_format(fields: Fields) -> ResponseFormat | None:
+    raw = fields.found.get("response_format")
+    found = fields.nested("response_format")
+    if found is None:
+        return None
+    type_ = found.need("type", STRING)
+    if type_ == "text":
+        return ResponseFormat(type="text")
+    if type_ == "json_object":
+        return ResponseFormat(type="json_object")
+    schema = found.nested("json_schema") if type_ == "json_schema" else None
+    if schema is None:
+        if type_ == "json_schema":
+            param = found.at("json_schema")
+            raise InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
+        assert raw is not None, "it was just read"
+        fields.found["response_format"] = raw
+        return None
+    return ResponseFormat(
+        type="json_schema",
+        name=schema.take("name", STRING),
+        description=schema.take("description", STRING),
+        schema=schema.raw("schema"),
+        strict=schema.take("strict", BOOLEAN),
+    )
+
+
+def _leading(messages: list[Message]) -> tuple[tuple[System, ...], tuple[Message, ...]]:
+    """The instructions in front, one for each text, and the messages after them."""
+    count = 0
+    system: list[System] = []
+    for message in messages:
+        if message.role not in ("system", "developer") or not all(isinstance(part, Text) for part in message.parts):
+            break
+        count += 1
+        system += _instructions(message)
+    return tuple(system), tuple(messages[count:])
+
+
+def _instructions(message: Message) -> Iterable[System]:
+    role: Literal["system", "developer"] = "developer" if message.role == "developer" else "system"
+    own: Object = dict(message.extras.get("chat", ()))
+    if message.name is not None:
+        own["name"] = Raw(msgspec.json.encode(message.name))
+    for part in message.parts:
+        assert isinstance(part, Text), "the caller looked"
+        extras: Extras = {"chat": own} if own else part.extras
+        yield System(text=part.text, role=role, cache=part.cache, extras=extras)
+
+
+class _Messages:
+    """Reads messages one after the other; what a result answers is only known from the calls before it."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._customs: set[str] = set()  # ids of calls with free text
+        self._functions: dict[str, str] = {}  # the deprecated calls have names only: the last id made up for each
+        self._results: list[ToolResult] = []
+
+    def read(self, found: list[Fields]) -> list[Message]:
+        for n, message in enumerate(found):
+            role = message.need("role", _ROLES)
+            if role == "tool":
+                self._results.append(self._result(message))
+            elif role == "function":
+                self._results.append(self._function_result(message, n))
+            else:
+                self._close_results()
+                self._messages.append(self._assistant(message, n) if role == "assistant" else _read(message, role))
+        self._close_results()
+        return self._messages
+
+    def _close_results(self) -> None:
+        """Results that follow each other answer one turn's calls: they are one message."""
+        if self._results:
+            self._messages.append(Message(role="user", parts=tuple(self._results)))
+            self._results = []
+
+    def _result(self, message: Fields) -> ToolResult:
+        call_id = message.need("tool_call_id", STRING)
+        parts, cache = _content(message), message.raw("cache_control")
+        extras = message.extras("chat")
+        return ToolResult(
+            call_id=call_id,
+            parts=parts,
+            kind="custom" if call_id in self._customs else "function",
+            cache=cache,
+            extras=extras or FROM_CHAT if cache is not None else extras,
+        )
+
+    def _function_result(self, message: Fields, n: int) -> ToolResult:
+        name = message.need("name", STRING)
+        call_id = self._functions.get(name, f"call_{name}_{n}")
+        return ToolResult(call_id=call_id, parts=_content(message), extras=message.extras("chat"))
+
+    def _assistant(self, message: Fields, n: int) -> Message:
+        text = message.take("reasoning_content", STRING) or message.take("reasoning", STRING)
+        message.found.pop("reasoning", None)
+        parts = read_thinking(text, message.take("reasoning_details", RAWS))
+        parts += (part for part in _content(message) if part != Text(text=""))
+        if (refusal := message.take("refusal", STRING)) is not None:
+            parts.append(Refusal(text=refusal))
+        if (audio := message.nested("audio")) is not None:
+            parts.append(Audio(id=audio.need("id", STRING)))
+        parts += self._calls(message, n)
+        if message.found.get("annotations") == Raw(b"[]"):
+            del message.found["annotations"]  # replies hold an empty list, which clients send back as it was
+        return Message(
+            role="assistant", parts=tuple(parts), name=message.take("name", STRING), extras=message.extras("chat")
+        )
+
+    def _calls(self, message: Fields, n: int) -> list[ToolCall]:
+        calls = [read_call(call) for call in message.each("tool_calls")]
+        self._customs.update(call.id for call in calls if call.kind == "custom")
+        if (function := message.nested("function_call")) is not None:
+            name = function.need("name", STRING)
+            id_ = self._functions[name] = f"call_{name}_{n}"
+            calls.append(ToolCall(id=id_, name=name, arguments=function.take("arguments", STRING) or ""))
+        return calls
+
+
+def _read(message: Fields, role: Literal["system", "developer", "user"]) -> Message:
+    cache = message.raw("cache_control")
+    parts = _content(message)
+    if cache is not None and parts:  # marks the whole message: the same as its last part
+        last = msgspec.structs.replace(parts[-1], cache=cache, extras=parts[-1].extras or FROM_CHAT)
+        parts = (*parts[:-1], last)
+    return Message(role=role, parts=parts, name=message.take("name", STRING), extras=message.extras("chat"))
+
+
+def _content(message: Fields) -> tuple[Part, ...]:
+    content = message.take("content", CONTENT)
+    return read_content(content, message.at("content")) if content is not None else ()

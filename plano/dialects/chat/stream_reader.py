@@ -1,0 +1,335 @@
+"""A stream of chunks, to events. Source: API reference, Chat, "The chat completion chunk object".
+
+A chunk does not say where a part begins or ends. One ends when the model goes on to something else; tool calls, which
+may grow in turns, when their arguments are whole and another begins, or with the reply.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.conversation import (
+    NO_EXTRAS,
+    Audio,
+    AudioDelta,
+    CitationDelta,
+    Event,
+    Extras,
+    Failed,
+    Finished,
+    Opaque,
+    Part,
+    PartStart,
+    PartStop,
+    RedactedThinking,
+    Refusal,
+    SealDelta,
+    Start,
+    Text,
+    TextDelta,
+    Thinking,
+)
+from plano.dialects import reading
+from plano.dialects.chat.calls import CallDelta, Calls
+from plano.dialects.chat.errors import CUT_OFF, in_band_error
+from plano.dialects.chat.finish import read_finish
+from plano.dialects.chat.read_content import read_annotation
+from plano.dialects.chat.reply import ContentPart, Function, audio_extras, broken, read_extras
+from plano.dialects.chat.thinking import FROM_CHAT, Detail, joined, read_detail
+from plano.dialects.chat.usage import read_usage
+from plano.dialects.fields import ABSENT, NULL, present
+from plano.errors import PlanoError, UpstreamProtocolError
+from plano.sse import Frame
+from plano.types import Dialect
+
+
+class _AudioDelta(Struct):
+    id: str | None = None
+    data: str | None = None
+    transcript: str | None = None
+    expires_at: Raw = ABSENT
+
+
+class _Delta(Struct):
+    content: str | list[ContentPart] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[CallDelta] | None = None
+    refusal: str | None = None
+    reasoning_details: list[Raw] | None = None
+    annotations: list[Raw] | None = None
+    audio: _AudioDelta | None = None
+    images: Raw = ABSENT
+    function_call: Function | None = None
+
+
+class _Choice(Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+    logprobs: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+class _Chunk(Struct):
+    id: str | None = None
+    object: str | None = None
+    model: str | None = None
+    created: int | float | None = None
+    choices: list[_Choice] | None = None
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+class _RawDelta(Struct):
+    tool_calls: list[Raw] | None = None
+
+
+class _RawChoice(Struct):
+    index: int = 0
+    delta: _RawDelta | None = None
+
+
+class _RawChunk(Struct):
+    choices: list[_RawChoice] | None = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+_RAW_CHUNK = msgspec.json.Decoder(_RawChunk)
+_PLAIN = Detail(type="reasoning.text")
+
+_Kind: TypeAlias = Literal["text", "thinking", "refusal", "audio"]
+
+
+class ChatStreamReader:
+    """See `plano.dialects.codec.StreamReader`. Of several choices the first is read."""
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._early: Extras = {}  # of chunks before the first one with a choice
+        self._started = False
+        self._over = False
+        self._next = 0  # the next part's index
+        self._open: int | None = None  # the part that grows, if it is no call
+        self._kind: _Kind | None = None
+        self._origin: Dialect | None = None  # of the open Thinking part
+        self._sealed: list[Raw] = []  # a chat upstream's own details, which are one seal
+        self._calls = Calls()
+        self._finish: str | None = None
+        self._ended = False  # a finish reason came
+        self._usage = ABSENT
+
+    def feed(self, frame: Frame) -> list[Event]:
+        if self._over:
+            return []
+        data = frame.data
+        if data == b"[DONE]":
+            return self._done()
+        chunk = reading.upstream(_CHUNK, data)
+        if chunk.usage is not ABSENT and chunk.usage != NULL:
+            self._usage = chunk.usage
+        if present(chunk.error):
+            return self._fail(in_band_error(chunk.error))
+        if chunk.object == "error" or frame.event == "error":
+            return self._fail(in_band_error(Raw(data)))
+        events = [] if self._started else self._start(chunk, data)
+        for choice in chunk.choices or ():
+            if choice.index == 0:
+                if choice.delta is not None:
+                    self._read(choice.delta, choice.logprobs, data, events)
+                if choice.finish_reason is not None or present(choice.error):
+                    self._finished(choice, events)
+        return events
+
+    def finish(self) -> list[Event]:
+        if self._over:
+            return []
+        return self._done() if self._ended else self._fail(UpstreamProtocolError(CUT_OFF))
+
+    # --- the ends ---
+
+    def _start(self, chunk: _Chunk, data: bytes) -> list[Event]:
+        """Azure's first chunk has neither choices nor an id, but the prompt's filter results."""
+        extras = read_extras(data)
+        self._early = {"chat": {**self._early.get("chat", {}), **extras["chat"]}} if extras else self._early
+        if not chunk.choices:
+            return []
+        self._started = True
+        self._id = chunk.id or ""
+        created = int(chunk.created) if chunk.created else None
+        return [Start(id=self._id, model=chunk.model or "", created=created, extras=self._early)]
+
+    def _finished(self, choice: _Choice, events: list[Event]) -> None:
+        error = broken(choice.finish_reason, choice.error)
+        if error is not None:
+            events += self._fail(error)
+        elif choice.finish_reason is not None:
+            self._finish, self._ended = choice.finish_reason, True
+            self._close_all(events)
+
+    def _done(self) -> list[Event]:
+        """The end. Usage may come in a chunk after the finish reason, so `Finished` waits until here."""
+        if not self._started:
+            return self._fail(UpstreamProtocolError(CUT_OFF))
+        self._over = True
+        events: list[Event] = []
+        self._close_all(events)
+        finish = read_finish(self._finish, called=len(self._calls) > 0)
+        events.append(Finished(finish=finish, usage=read_usage(self._usage)))
+        return events
+
+    def _fail(self, error: PlanoError) -> list[Event]:
+        self._over = True
+        return [Failed(error)]
+
+    # --- the parts ---
+
+    def _read(self, delta: _Delta, logprobs: Raw, data: bytes, events: list[Event]) -> None:
+        """Adds the events of one delta to `events`; the usual ones first."""
+        content = delta.content
+        if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
+            self._think(delta, events)
+        if content or (content == "" and present(logprobs)):
+            self._say(content, logprobs, events)
+        if delta.tool_calls:
+            self._call(delta.tool_calls, data, events)
+        if delta.refusal:
+            self._grow("refusal", Refusal(text=""), delta.refusal, events, logprobs)
+        if delta.audio is not None:
+            self._sound(delta.audio, events)
+        if delta.annotations:
+            at = self._enter("text", Text(text=""), events)
+            events += (CitationDelta(at, read_annotation(raw)) for raw in delta.annotations)
+        if delta.function_call is not None:
+            self._close(events)
+            self._next_call(CallDelta(index=0, function=delta.function_call), None, events)
+        if present(delta.images):
+            self._whole(Opaque(dialect="chat", type="images", raw=delta.images), events)
+
+    def _say(self, content: str | list[ContentPart], logprobs: Raw, events: list[Event]) -> None:
+        if isinstance(content, str):
+            if self._kind == "text" and self._open is not None:
+                events.append(TextDelta(self._open, content, logprobs if present(logprobs) else None))
+            else:
+                self._grow("text", Text(text=""), content, events, logprobs)
+            return
+        for part in content:
+            if part.type == "thinking":
+                for inner in part.thinking or ():
+                    events.append(TextDelta(self._thinking(_PLAIN, events), inner.text or ""))
+            elif part.text:
+                self._grow("text", Text(text=""), part.text, events, logprobs)
+
+    def _enter(self, kind: _Kind, part: Part, events: list[Event]) -> int:
+        """The index of the open part, which is of this kind from now on."""
+        if self._kind != kind or self._open is None:
+            self._close(events)
+            events += self._calls.close(complete_only=True)
+            self._kind = kind
+            self._open = self._begin(part, events)
+        return self._open
+
+    def _grow(self, kind: _Kind, part: Part, text: str, events: list[Event], logprobs: Raw = ABSENT) -> None:
+        at = self._enter(kind, part, events)
+        events.append(TextDelta(at, text, logprobs if present(logprobs) else None))
+
+    def _begin(self, part: Part, events: list[Event]) -> int:
+        at = self._next
+        self._next += 1
+        events.append(PartStart(at, part))
+        return at
+
+    def _whole(self, part: Part, events: list[Event]) -> None:
+        self._close(events)
+        events.append(PartStop(self._begin(part, events)))
+
+    def _close(self, events: list[Event]) -> None:
+        if self._open is None:
+            return
+        if self._sealed:
+            events.append(SealDelta(self._open, joined(self._sealed)))
+            self._sealed = []
+        events.append(PartStop(self._open))
+        self._open = self._kind = self._origin = None
+
+    def _close_all(self, events: list[Event]) -> None:
+        self._close(events)
+        closing = self._calls.close(next_part=self._next)
+        self._next += sum(isinstance(event, PartStart) for event in closing)
+        events += closing
+
+    # --- reasoning ---
+
+    def _think(self, delta: _Delta, events: list[Event]) -> None:
+        """The text is in a plain field, in the details, or (OpenRouter) in both."""
+        text = delta.reasoning_content or delta.reasoning
+        details = [(raw, read_detail(raw)) for raw in delta.reasoning_details or ()]
+        if text:
+            first = details[0][1] if details else _PLAIN
+            events.append(TextDelta(self._thinking(first, events), text))
+        for raw, detail in details:
+            if detail.redacts:
+                self._whole(RedactedThinking(data=detail.data or "", extras=FROM_CHAT), events)
+                continue
+            if detail.words and not text:
+                events.append(TextDelta(self._thinking(detail, events), detail.words))
+            if not detail.plain:
+                self._seal(raw, detail, events)
+
+    def _thinking(self, detail: Detail, events: list[Event]) -> int:
+        """The index of the open Thinking part; its origin must be told when it starts."""
+        if self._kind == "thinking" and self._open is not None and self._origin == detail.origin:
+            return self._open
+        self._close(events)
+        origin = detail.origin
+        started = Thinking(
+            text="",
+            origin=origin,
+            summary=origin == "responses" and detail.type != "reasoning.text",
+            item_id=detail.id if origin == "responses" else None,
+            extras=NO_EXTRAS if origin == "chat" else FROM_CHAT,
+        )
+        self._origin = origin
+        return self._enter("thinking", started, events)
+
+    def _seal(self, raw: Raw, detail: Detail, events: list[Event]) -> None:
+        at = self._thinking(detail, events)
+        if detail.origin == "chat":
+            self._sealed.append(raw)
+        elif (seal := detail.signature or detail.data) is not None:
+            events.append(SealDelta(at, seal))
+            self._close(events)
+
+    # --- what comes in pieces of its own kind ---
+
+    def _sound(self, audio: _AudioDelta, events: list[Event]) -> None:
+        if audio.id is None and audio.data is None and audio.transcript is None:
+            return  # the last one says nothing but when the audio expires
+        at = self._enter("audio", Audio(id=audio.id, extras=audio_extras(audio.expires_at)), events)
+        if audio.transcript:
+            events.append(TextDelta(at, audio.transcript))
+        if audio.data:
+            events.append(AudioDelta(at, audio.data))
+
+    def _call(self, deltas: list[CallDelta], data: bytes, events: list[Event]) -> None:
+        self._close(events)
+        begins = any(delta.id or (delta.function is not None and delta.function.name) for delta in deltas)
+        raws = _raw_calls(data) if begins else []
+        for n, delta in enumerate(deltas):
+            self._next_call(delta, raws[n] if n < len(raws) else None, events)
+
+    def _next_call(self, delta: CallDelta, raw: Raw | None, events: list[Event]) -> None:
+        found = self._calls.feed(delta, raw, self._id, self._next)
+        self._next += sum(type(event) is PartStart for event in found)
+        events += found
+
+
+def _raw_calls(data: bytes) -> list[Raw]:
+    """The deltas of a chunk as they came, for what they hold beside the known fields."""
+    for choice in _RAW_CHUNK.decode(data).choices or ():
+        if choice.index == 0 and choice.delta is not None:
+            return choice.delta.tool_calls or []
+    return []

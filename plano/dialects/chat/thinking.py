@@ -1,0 +1,171 @@
+"""Reasoning in a dialect whose reference has none: `reasoning_content`, `reasoning` and `reasoning_details`.
+
+DeepSeek's API reference names the text `reasoning_content`, and most servers follow; OpenRouter ("Reasoning
+tokens", section "reasoning_details") and newer vLLM say `reasoning`. Seals and hidden reasoning travel in OpenRouter's
+`reasoning_details`: a list of `reasoning.text` (with a `signature`), `reasoning.summary` and `reasoning.encrypted`,
+each with the `format` that says whose it is. All of it is read, in requests and replies; what is written
+is `reasoning_content` for the text, and one detail for each part that has a seal, with its text beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.conversation import Extras, Part, RedactedThinking, Thinking
+from plano.types import Dialect
+
+FORMATS: dict[str, Dialect] = {"anthropic-claude-v1": "messages", "openai-responses-v1": "responses"}
+"""Whose seal it is, by `format`; anything else belongs to the chat upstream it came from."""
+
+FROM_CHAT: Extras = {"chat": {}}
+"""Marks a part that stood in a chat body where the neutral model has no other room to say so. It holds no field,
+so it is a loss to nobody."""
+
+_CLAUDE = "anthropic-claude-v1"
+_OPENAI = "openai-responses-v1"
+
+
+class Detail(Struct):
+    """One entry of `reasoning_details`."""
+
+    type: str | None = None
+    text: str | None = None
+    summary: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    format: str | None = None
+    id: str | None = None
+
+    @property
+    def origin(self) -> Dialect:
+        return FORMATS.get(self.format or "", "chat")
+
+    @property
+    def words(self) -> str:
+        return self.text or self.summary or ""
+
+    @property
+    def redacts(self) -> bool:
+        return self.origin == "messages" and self.type == "reasoning.encrypted"
+
+    @property
+    def plain(self) -> bool:
+        """It says no more than its text, so nothing of it must go back."""
+        return not self.signature and not self.data and self.type in ("reasoning.text", "reasoning.summary")
+
+
+_DETAIL = msgspec.json.Decoder(Detail)
+_RAWS = msgspec.json.Decoder(list[Raw])
+
+
+def read_detail(raw: Raw) -> Detail:
+    """Reads tolerantly: what is not an entry of the known form is one without contents."""
+    try:
+        return _DETAIL.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Detail()
+
+
+def read_thinking(text: str | None, details: Iterable[Raw] | None) -> list[Part]:
+    """The reasoning of one assistant message, in its order. `text` is what its plain field says; details that
+    hold text themselves repeat it, and then they count."""
+    parts = _Grouping().read(details or ())
+    if not text or any(isinstance(part, Thinking) and part.text for part in parts):
+        return parts
+    for n, part in enumerate(parts):
+        if isinstance(part, Thinking):
+            parts[n] = msgspec.structs.replace(part, text=text)
+            return parts
+    return [Thinking(text=text, origin="chat"), *parts]
+
+
+class _Grouping:
+    """Puts entries that make up one part together."""
+
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+        self._words: list[str] = []  # of the chat upstream's own entries, which are one part
+        self._sealed: list[Raw] = []
+
+    def read(self, details: Iterable[Raw]) -> list[Part]:
+        for raw in details:
+            detail = read_detail(raw)
+            if detail.origin == "messages":
+                self._close()
+                self._parts.append(_claude(detail))
+            elif detail.origin == "responses":
+                self._close()
+                self._openai(detail)
+            else:
+                self._words.append(detail.words)
+                if not detail.plain:
+                    self._sealed.append(raw)
+        self._close()
+        return self._parts
+
+    def _close(self) -> None:
+        text = "".join(self._words)
+        if text or self._sealed:
+            seal = joined(self._sealed) if self._sealed else None
+            self._parts.append(Thinking(text=text, seal=seal, origin="chat"))
+        self._words, self._sealed = [], []
+
+    def _openai(self, detail: Detail) -> None:
+        """A summary and the encrypted content after it are one item, unless their ids say otherwise."""
+        last = self._parts[-1] if self._parts else None
+        joins = isinstance(last, Thinking) and last.origin == "responses" and last.seal is None
+        if joins and isinstance(last, Thinking) and (last.item_id == detail.id or None in (last.item_id, detail.id)):
+            self._parts[-1] = msgspec.structs.replace(
+                last, text=last.text + detail.words, seal=detail.data, item_id=last.item_id or detail.id
+            )
+            return
+        self._parts.append(
+            Thinking(
+                text=detail.words,
+                summary=detail.type != "reasoning.text",
+                seal=detail.data,
+                origin="responses",
+                item_id=detail.id,
+                extras=FROM_CHAT,
+            )
+        )
+
+
+def _claude(detail: Detail) -> Part:
+    if detail.redacts:
+        return RedactedThinking(data=detail.data or "", extras=FROM_CHAT)
+    return Thinking(text=detail.words, seal=detail.signature or None, origin="messages", extras=FROM_CHAT)
+
+
+def joined(entries: Iterable[Raw]) -> str:
+    """A chat upstream's entries as one seal, byte for byte."""
+    return "[" + ",".join(bytes(entry).decode() for entry in entries) + "]"
+
+
+def write_details(part: Thinking | RedactedThinking, text: str | None = None) -> list[Any]:
+    """The `reasoning_details` of one part: none if it has no seal. `text` is its text, where the part's own does
+    not hold it yet."""
+    if isinstance(part, RedactedThinking):
+        return [{"type": "reasoning.encrypted", "data": part.data, "format": _CLAUDE}]
+    if not part.seal:
+        return []
+    words = part.text if text is None else text
+    if part.origin == "messages":
+        return [{"type": "reasoning.text", "text": words, "signature": part.seal, "format": _CLAUDE}]
+    if part.origin == "responses":
+        return _write_openai(part, words)
+    try:
+        return list(_RAWS.decode(part.seal))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return []
+
+
+def _write_openai(part: Thinking, words: str) -> list[Any]:
+    name = {"id": part.item_id} if part.item_id is not None else {}
+    kind, field = ("reasoning.summary", "summary") if part.summary else ("reasoning.text", "text")
+    shown = [{"type": kind, field: words, **name, "format": _OPENAI}] if words else []
+    return [*shown, {"type": "reasoning.encrypted", "data": part.seal, **name, "format": _OPENAI}]

@@ -1,0 +1,219 @@
+"""Tools and the choice among them, both ways.
+
+Source: API reference, Chat, `tools`, `tool_choice`, and the deprecated `functions`, `function_call`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import NO_EXTRAS, Conversation, Extras, Losses, Tool, ToolChoice, refuse
+from plano.dialects.custom_tools import SCHEMA
+from plano.dialects.fields import BOOLEAN, STRING, Fields, Object
+from plano.errors import InvalidRequest
+
+# --- reading ---
+
+
+def read_tools(body: Fields) -> tuple[Tool, ...]:
+    tools = tuple(_read_tool(tool) for tool in body.each("tools"))
+    return tools + tuple(_read_function(function, legacy=True) for function in body.each("functions"))
+
+
+def _read_tool(tool: Fields) -> Tool:
+    whole = dict(tool.found)
+    type_ = tool.take("type", STRING) or "function"
+    if type_ not in ("function", "custom"):
+        raw = Raw(msgspec.json.encode(whole))
+        return Tool(name=type_, kind="native", dialect="chat", raw=raw)
+    inner = tool.nested(type_)
+    if inner is None:
+        param = tool.at(type_)
+        raise InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
+    read = _read_function(inner) if type_ == "function" else _read_custom(inner)
+    cache, rest = tool.raw("cache_control"), tool.rest()
+    if within := read.extras.get("chat"):
+        rest[type_] = Raw(msgspec.json.encode(within))
+    # an empty mark: what came in a chat body with a cache mark may go out with one
+    extras: Extras = {"chat": rest} if rest or cache is not None else NO_EXTRAS
+    return msgspec.structs.replace(read, cache=cache, extras=extras)
+
+
+def _read_function(function: Fields, *, legacy: bool = False) -> Tool:
+    return Tool(
+        name=function.need("name", STRING),
+        description=function.take("description", STRING),
+        parameters=function.raw("parameters"),
+        strict=function.take("strict", BOOLEAN),
+        dialect="chat" if legacy else None,
+        extras=function.extras("chat"),
+    )
+
+
+def _read_custom(custom: Fields) -> Tool:
+    return Tool(
+        name=custom.need("name", STRING),
+        kind="custom",
+        description=custom.take("description", STRING),
+        format=custom.raw("format"),
+        dialect="chat",
+        extras=custom.extras("chat"),
+    )
+
+
+def asks_for_functions(asked: Conversation) -> bool:
+    """The client asked with the deprecated `functions`, and reads `function_call` alone."""
+    return any(tool.kind == "function" and tool.dialect == "chat" for tool in asked.tools)
+
+
+_CHOICE = msgspec.json.Decoder(str | Object)
+
+
+def read_choice(body: Fields) -> ToolChoice | None:
+    raw = body.found.get("tool_choice")
+    given = body.take("tool_choice", _CHOICE)
+    if given is None:
+        return _read_function_call(body)
+    if isinstance(given, str):
+        return _mode(given, raw)
+    choice = Fields(given, body.at("tool_choice"))
+    type_ = choice.take("type", STRING) or "function"
+    if type_ == "allowed_tools" and (allowed := choice.nested("allowed_tools")) is not None:
+        return ToolChoice(
+            mode="allowed",
+            names=tuple(_name_in(tool) for tool in allowed.each("tools")),
+            required=allowed.take("mode", STRING) == "required",
+        )
+    if type_ == "function" and (function := choice.nested("function")) is not None:
+        return ToolChoice(mode="named", name=function.need("name", STRING))
+    if type_ == "custom" and (custom := choice.nested("custom")) is not None:
+        return ToolChoice(mode="named", name=custom.need("name", STRING), kind="custom")
+    return ToolChoice(mode="native", dialect="chat", raw=raw)
+
+
+def _mode(given: str, raw: Raw | None) -> ToolChoice:
+    if given == "auto":
+        return ToolChoice(mode="auto")
+    if given == "none":
+        return ToolChoice(mode="none")
+    if given in ("required", "any"):  # Mistral's word
+        return ToolChoice(mode="required")
+    return ToolChoice(mode="native", dialect="chat", raw=raw)
+
+
+def _name_in(tool: Fields) -> str:
+    inner = tool.nested(tool.take("type", STRING) or "function")
+    return inner.need("name", STRING) if inner is not None else tool.need("name", STRING)
+
+
+def _read_function_call(body: Fields) -> ToolChoice | None:
+    raw = body.found.get("function_call")
+    given = body.take("function_call", _CHOICE)
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return _mode(given, raw)
+    return ToolChoice(mode="named", name=Fields(given, body.at("function_call")).need("name", STRING))
+
+
+# --- writing ---
+
+
+def native_customs(conversation: Conversation) -> frozenset[str]:
+    """Names of the free-text tools that may be written as such. Few compatible servers know them, so that is done
+    for conversations that were chat's already."""
+    return frozenset(tool.name for tool in conversation.tools if tool.kind == "custom" and tool.dialect == "chat")
+
+
+def write_tools(conversation: Conversation, fields: dict[str, Any], losses: Losses) -> None:
+    """Adds `tools`, `tool_choice` and `parallel_tool_calls`.
+
+    Raises:
+        UnsupportedConversion: a tool is forced that cannot be carried.
+    """
+    written = [tool for tool in (_write_tool(tool, losses) for tool in conversation.tools) if tool is not None]
+    if written:
+        fields["tools"] = written
+    choice = conversation.tool_choice
+    if choice is not None and not (choice.mode in ("auto", "none") and not written):
+        fields["tool_choice"] = _write_choice(choice, conversation)
+    if conversation.parallel_tool_calls is not None and written:  # refused by the API without tools
+        fields["parallel_tool_calls"] = conversation.parallel_tool_calls
+
+
+def _write_tool(tool: Tool, losses: Losses) -> Any:
+    if tool.kind == "native":
+        if tool.dialect == "chat":
+            return tool.raw
+        losses.drop("tools.type", f"only the {tool.dialect} API has this tool")
+        return None
+    losses.drop_extras(tool.extras, "chat", "tools.")
+    custom = tool.kind == "custom" and tool.dialect == "chat"
+    kind = "custom" if custom else "function"
+    inner = _write_custom(tool) if custom else _write_function(tool, losses)
+    extras = dict(tool.extras.get("chat", ()))
+    if (within := extras.pop(kind, None)) is not None:
+        inner.update(msgspec.json.decode(within, type=Object))
+    if tool.cache is not None:
+        if "chat" in tool.extras:
+            extras["cache_control"] = tool.cache
+        else:
+            losses.drop("tools.cache_control", "the chat API has no cache marks")
+    return {"type": kind, kind: inner, **extras}
+
+
+def _write_function(tool: Tool, losses: Losses) -> dict[str, Any]:
+    parameters = tool.parameters
+    if tool.kind == "custom":
+        parameters = SCHEMA
+        if tool.format is not None and _type_of(tool.format) != "text":
+            losses.drop("tools.format", "a grammar cannot be carried by a tool with JSON arguments")
+    function: dict[str, Any] = {"name": tool.name}
+    for name, value in (("description", tool.description), ("parameters", parameters), ("strict", tool.strict)):
+        if value is not None:
+            function[name] = value
+    return function
+
+
+def _write_custom(tool: Tool) -> dict[str, Any]:
+    custom: dict[str, Any] = {"name": tool.name}
+    for name, value in (("description", tool.description), ("format", tool.format)):
+        if value is not None:
+            custom[name] = value
+    return custom
+
+
+class _Typed(msgspec.Struct):
+    type: str | None = None
+
+
+def _type_of(raw: Raw) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=_Typed).type
+    except msgspec.MsgspecError:
+        return None
+
+
+def _write_choice(choice: ToolChoice, conversation: Conversation) -> Any:
+    if choice.mode == "named":
+        tool = next((tool for tool in conversation.tools if tool.name == choice.name), None)
+        if tool is not None and tool.kind == "native" and tool.dialect != "chat":
+            raise refuse("tool_choice", f"it forces a tool that only the {tool.dialect} API has")
+        return _choice_of(choice.name, conversation)
+    if choice.mode == "allowed":
+        tools = [_choice_of(name, conversation) for name in choice.names]
+        mode = "required" if choice.required else "auto"
+        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+    if choice.mode == "native":
+        if choice.dialect != "chat":
+            raise refuse("tool_choice", f"only the {choice.dialect} API has this choice")
+        return choice.raw
+    return choice.mode
+
+
+def _choice_of(name: str | None, conversation: Conversation) -> dict[str, Any]:
+    kind = "custom" if name in native_customs(conversation) else "function"
+    return {"type": kind, kind: {"name": name}}

@@ -1,0 +1,164 @@
+"""Parts of a conversation, to messages' contents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from plano.conversation import (
+    Audio,
+    Document,
+    Image,
+    Losses,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    refuse,
+)
+from plano.dialects.chat.thinking import write_details
+from plano.dialects.custom_tools import wrap
+from plano.dialects.fields import Object
+
+_NO_CACHE = "the chat API has no cache marks"
+
+
+def content_of(written: list[Any]) -> Any:
+    """Written parts as `content`: a lone plain text is a string, which every server takes; a list is not."""
+    if not written:
+        return ""
+    if len(written) == 1 and isinstance(written[0], dict) and written[0].keys() == {"type", "text"}:
+        return written[0]["text"]
+    return written
+
+
+def write_parts(parts: Iterable[Part], losses: Losses) -> list[Any]:
+    """The content parts; fewer than parts where something could not be said.
+
+    Raises:
+        UnsupportedConversion: a part holds what this dialect cannot carry in any form.
+    """
+    written = (_write_part(part, losses) for part in parts)
+    return [part for part in written if part is not None]
+
+
+def _write_part(part: Part, losses: Losses) -> Any:
+    match part:
+        case Text():
+            if part.citations:
+                losses.drop("messages.citations", "the chat API takes no citations back")
+            written: dict[str, Any] = {"type": "text", "text": part.text}
+        case Image():
+            written = {"type": "image_url", "image_url": _image(part)}
+        case Document():
+            written = _document(part, losses)
+        case Audio():
+            written = {"type": "input_audio", "input_audio": {"data": part.data or "", "format": part.format or "wav"}}
+        case Refusal():
+            written = {"type": "refusal", "refusal": part.text}
+        case Opaque():
+            if part.dialect == "chat":
+                return part.raw
+            losses.drop(f"messages.{part.type}", f"only the {part.dialect} API has it")
+            return None
+        case _:
+            losses.drop(f"messages.{type(part).__name__.lower()}", "the chat API has no room for it there")
+            return None
+    return finished(written, part, losses)
+
+
+def finished(written: dict[str, Any], part: Part, losses: Losses) -> dict[str, Any]:
+    """With the part's cache mark and unknown fields, where they came in a chat body."""
+    losses.drop_extras(part.extras, "chat", "messages.")
+    written.update(part.extras.get("chat", ()))
+    if part.cache is not None:
+        if "chat" in part.extras:
+            written["cache_control"] = part.cache
+        else:
+            losses.drop("messages.cache_control", _NO_CACHE)
+    return written
+
+
+def _image(image: Image) -> dict[str, Any]:
+    if image.url is not None:
+        url = image.url
+    elif image.data is not None:
+        url = f"data:{image.media_type or 'image/png'};base64,{image.data}"
+    else:
+        raise refuse("messages.image", "the chat API takes no images by file id")
+    return {"url": url} if image.detail is None else {"url": url, "detail": image.detail}
+
+
+def _document(document: Document, losses: Losses) -> dict[str, Any]:
+    if document.text is not None:
+        return {"type": "text", "text": document.text}
+    file: dict[str, Any] = {}
+    if document.data is not None:
+        # OpenAI refuses `file_data` without a name, though the reference does not ask for one
+        file["filename"] = document.name or _name_for(document.media_type)
+        media_type = document.media_type
+        file["file_data"] = document.data if media_type is None else f"data:{media_type};base64,{document.data}"
+    elif document.file_id is None:
+        raise refuse("messages.document", "the chat API takes no documents by URL")
+    elif document.name is not None:
+        file["filename"] = document.name
+    if document.file_id is not None:
+        if "messages" in document.extras:
+            raise refuse("messages.document", "a file id means something to the vendor that gave it alone")
+        file["file_id"] = document.file_id
+    return {"type": "file", "file": file}
+
+
+def _name_for(media_type: str | None) -> str:
+    subtype = (media_type or "application/pdf").rpartition("/")[2]
+    return f"document.{subtype if subtype.isalnum() else 'bin'}"
+
+
+def write_call(call: ToolCall, losses: Losses, *, customs: frozenset[str]) -> dict[str, Any]:
+    """A tool call of an assistant message. `customs` are the tools with free text that may be called as such."""
+    losses.drop_extras(call.extras, "chat", "messages.tool_calls.")
+    if call.cache is not None:
+        losses.drop("messages.cache_control", _NO_CACHE)
+    native = call.kind == "custom" and (call.name in customs or "chat" in call.extras)
+    return call_object(call, kind="custom" if native else "function")
+
+
+def call_object(call: ToolCall, *, kind: str) -> dict[str, Any]:
+    """A call as it stands in `tool_calls`, with the unknown fields that this dialect's upstream gave it."""
+    if kind == "custom":
+        inner = {"name": call.name, "input": call.arguments}
+    else:
+        inner = {"name": call.name, "arguments": wrap(call.arguments) if call.kind == "custom" else call.arguments}
+    extras = dict(call.extras.get("chat", ()))
+    if (within := extras.pop(kind, None)) is not None:
+        inner.update(msgspec.json.decode(within, type=Object))
+    return {"id": call.id, "type": kind, kind: inner, **extras}
+
+
+def write_thinking(parts: Iterable[Thinking | RedactedThinking], losses: Losses) -> dict[str, Any]:
+    """The reasoning fields of an assistant message on its way to an upstream: this dialect's own, what came
+    in a chat body, and what nobody sealed."""
+    texts: list[str] = []
+    details: list[Any] = []
+    for part in parts:
+        if part.extras and "chat" in part.extras:
+            details += write_details(part)
+            texts += [part.text] if isinstance(part, Thinking) else []
+        elif isinstance(part, RedactedThinking):
+            losses.drop("messages.redacted_thinking", "only the messages API has it")
+        elif part.origin in (None, "chat"):
+            texts.append(part.text)
+            details += write_details(part)
+        else:
+            losses.drop("messages.thinking", f"its seal means something to the {part.origin} API alone")
+    fields: dict[str, Any] = {}
+    if any(texts):
+        fields["reasoning_content"] = "".join(texts)
+    if details:
+        fields["reasoning_details"] = details
+    return fields

@@ -1,0 +1,233 @@
+"""A neutral conversation, to a request's body."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from plano.conversation import (
+    Audio,
+    Conversation,
+    Document,
+    Image,
+    Losses,
+    Message,
+    Part,
+    Reasoning,
+    RedactedThinking,
+    Refusal,
+    ResponseFormat,
+    System,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from plano.dialects.chat.tools import native_customs, write_tools
+from plano.dialects.chat.write_content import content_of, finished, write_call, write_parts, write_thinking
+from plano.dialects.effort import effort_of
+from plano.dialects.fields import Object
+from plano.dialects.openai import SHARED_FIELDS
+
+_BEFORE_TOOLS = ("temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty")
+_AFTER_TOOLS = (
+    "logprobs",
+    "top_logprobs",
+    "verbosity",
+    "service_tier",
+    "user",
+    "safety_identifier",
+    "metadata",
+    "store",
+    "prompt_cache_key",
+)
+"""Fields that are the neutral model's by the same name."""
+
+
+def write_request(conversation: Conversation, losses: Losses) -> bytes:
+    fields: dict[str, Any] = {}
+    if conversation.model is not None:
+        fields["model"] = conversation.model
+    fields["messages"] = _Messages(native_customs(conversation), losses).write(conversation)
+    if conversation.max_tokens is not None:
+        fields["max_completion_tokens"] = conversation.max_tokens
+    _copy(conversation, fields, _BEFORE_TOOLS)
+    if conversation.stop:
+        fields["stop"] = conversation.stop
+    write_tools(conversation, fields, losses)
+    _write_reasoning(conversation.reasoning, fields, losses)
+    if conversation.response_format is not None:
+        fields["response_format"] = _response_format(conversation.response_format)
+    _copy(conversation, fields, _AFTER_TOOLS)
+    _write_rest(conversation, fields, losses)
+    return msgspec.json.encode(fields)
+
+
+def _copy(conversation: Conversation, fields: dict[str, Any], names: Sequence[str]) -> None:
+    for name in names:
+        value = getattr(conversation, name)
+        if value is not None:
+            fields[name] = value
+
+
+def _write_reasoning(reasoning: Reasoning | None, fields: dict[str, Any], losses: Losses) -> None:
+    """An effort is said as it is, a budget as the effort that has it. An adaptive model decides by itself, as
+    this dialect's do when nothing is said."""
+    if reasoning is None:
+        return
+    losses.drop_extras(reasoning.extras, "chat", "reasoning.")
+    if reasoning.summary is not None:
+        losses.drop("reasoning.summary", "the chat API does not choose among summaries")
+    if reasoning.effort is not None:
+        fields["reasoning_effort"] = reasoning.effort
+    elif reasoning.mode == "disabled":
+        fields["reasoning_effort"] = "none"
+    elif reasoning.budget is not None:
+        fields["reasoning_effort"] = effort_of(reasoning.budget)
+
+
+def _response_format(wanted: ResponseFormat) -> dict[str, Any]:
+    if wanted.type != "json_schema":
+        return {"type": wanted.type}
+    schema: dict[str, Any] = {"name": wanted.name or "response"}  # required here, and absent in the messages dialect
+    for name in ("description", "schema", "strict"):
+        value = getattr(wanted, name)
+        if value is not None:
+            schema[name] = value
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _write_rest(conversation: Conversation, fields: dict[str, Any], losses: Losses) -> None:
+    """The stream's options, and the fields that the neutral model does not have."""
+    own: Object = dict(conversation.extras.get("chat", ()))
+    options: dict[str, Any] = {}
+    if (others := own.pop("stream_options", None)) is not None:
+        options.update(msgspec.json.decode(others, type=Object))
+    if conversation.stream:
+        fields["stream"] = True
+        options["include_usage"] = True  # the client's usage must come from somewhere
+    if options:
+        fields["stream_options"] = options
+    if conversation.top_k is not None:
+        if "chat" in conversation.extras:
+            fields["top_k"] = conversation.top_k
+        else:
+            losses.drop("top_k", "the chat API does not have it")
+    for dialect, extras in conversation.extras.items():
+        shared = {name: value for name, value in extras.items() if dialect == "responses" and name in SHARED_FIELDS}
+        fields.update(shared)
+        losses.drop_extras({dialect: {name: raw for name, raw in extras.items() if name not in shared}}, "chat")
+    for name, value in own.items():
+        fields.setdefault(name, value)
+
+
+class _Messages:
+    """Writes messages one after the other. A tool message holds text alone, so what else a result shows goes into a
+    user message, which must wait until all results of the turn are written."""
+
+    def __init__(self, customs: frozenset[str], losses: Losses) -> None:
+        self._customs = customs
+        self._losses = losses
+        self._written: list[dict[str, Any]] = []
+        self._shown: list[Part] = []
+
+    def write(self, conversation: Conversation) -> list[dict[str, Any]]:
+        for system in conversation.system:
+            self._system(system)
+        for message in conversation.messages:
+            self._losses.drop_extras(message.extras, "chat", "messages.")
+            if message.role == "assistant":
+                self._show()
+                self._assistant(message)
+            else:
+                self._user(message)
+        self._show()
+        return self._written
+
+    def _system(self, system: System) -> None:
+        text = finished(
+            {"type": "text", "text": system.text},
+            Text(text=system.text, cache=system.cache, extras={"chat": {}} if "chat" in system.extras else {}),
+            self._losses,
+        )
+        self._losses.drop_extras(system.extras, "chat", "system.")
+        own = system.extras.get("chat", {})
+        self._written.append({"role": system.role or "system", "content": content_of([text]), **own})
+
+    def _user(self, message: Message) -> None:
+        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        others = [part for part in message.parts if not isinstance(part, ToolResult)]
+        if not results:
+            self._show_before(message)
+        for result in results:
+            self._result(result)
+        if others or not message.parts:
+            shown, self._shown = self._shown, []
+            content = content_of(write_parts([*shown, *others], self._losses))
+            self._written.append(_named({"role": message.role, "content": content}, message))
+
+    def _show_before(self, message: Message) -> None:
+        """What results showed belongs with what the user says next, unless that is said in another role or name."""
+        if message.role != "user" or message.name is not None or message.extras:
+            self._show()
+
+    def _show(self) -> None:
+        shown, self._shown = self._shown, []
+        if shown:
+            self._written.append({"role": "user", "content": content_of(write_parts(shown, self._losses))})
+
+    def _result(self, result: ToolResult) -> None:
+        if result.is_error:
+            self._losses.drop("tool_result.is_error", "the chat API does not say whether a result is an error")
+        texts = [part for part in result.parts if _is_text(part)]
+        self._shown += (part for part in result.parts if not _is_text(part))
+        message = {
+            "role": "tool",
+            "tool_call_id": result.call_id,
+            "content": content_of(write_parts(texts, self._losses)),
+        }
+        self._written.append(finished(message, result, self._losses))
+
+    def _assistant(self, message: Message) -> None:
+        said: list[Part] = []
+        thought: list[Thinking | RedactedThinking] = []
+        fields: dict[str, Any] = {}
+        calls = []
+        refusals = []
+        for part in message.parts:
+            match part:
+                case Thinking() | RedactedThinking():
+                    thought.append(part)
+                case ToolCall():
+                    calls.append(write_call(part, self._losses, customs=self._customs))
+                case Refusal():
+                    refusals.append(part.text)
+                case Audio() if part.id is not None:
+                    fields["audio"] = {"id": part.id}
+                case Image() | Document() | Audio():
+                    self._losses.drop("messages.content", "the chat API takes only text back from the model")
+                case _:
+                    said.append(part)
+        content = write_parts(said, self._losses)
+        written: dict[str, Any] = {"role": "assistant"}
+        written["content"] = content_of(content) if content or not (calls or refusals or fields) else None
+        if refusals:
+            fields["refusal"] = "".join(refusals)
+        fields.update(write_thinking(thought, self._losses))
+        if calls:
+            fields["tool_calls"] = calls
+        self._written.append(_named(written | fields, message))
+
+
+def _is_text(part: Part) -> bool:
+    return isinstance(part, Text) or (isinstance(part, Document) and part.text is not None)
+
+
+def _named(written: dict[str, Any], message: Message) -> dict[str, Any]:
+    if message.name is not None:
+        written["name"] = message.name
+    own: dict[str, Raw] = dict(message.extras.get("chat", ()))
+    return {**written, **own}
