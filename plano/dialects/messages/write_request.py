@@ -150,15 +150,14 @@ def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losse
     tools = [tool for tool in (_write_tool(tool, losses) for tool in offered) if tool is not None]
     if tools:
         body["tools"] = tools
-    written = _write_choice(choice, conversation, losses)
-    if written is None and conversation.parallel_tool_calls is False and tools:
+    written = _write_choice(choice, conversation)
+    parallel = conversation.parallel_tool_calls
+    if written is None and parallel is False:
         written = {"type": "auto"}
-    if written is None or not (tools or choice is None or choice.mode == "native"):
+    if written is None or not (tools or (choice is not None and choice.mode == "native")):
         return
-    if conversation.parallel_tool_calls is not None and written.get("type") != "none" and choice is not None:
-        written["disable_parallel_tool_use"] = not conversation.parallel_tool_calls
-    elif conversation.parallel_tool_calls is False:
-        written["disable_parallel_tool_use"] = True
+    if written["type"] != "none" and (parallel is False or (parallel and choice is not None)):
+        written["disable_parallel_tool_use"] = not parallel
     body["tool_choice"] = written
 
 
@@ -192,8 +191,9 @@ def _schema(tool: Tool, losses: Losses) -> Raw:
     return tool.parameters
 
 
-def _write_choice(choice: ToolChoice | None, conversation: Conversation, losses: Losses) -> dict[str, Any] | None:
-    """
+def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict[str, Any] | None:
+    """`tool_choice` without its switch for parallel calls.
+
     Raises:
         UnsupportedConversion: a tool is forced that this dialect cannot be given.
     """
