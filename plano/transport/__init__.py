@@ -5,6 +5,7 @@ from __future__ import annotations
 from httpx import AsyncBaseTransport, AsyncHTTPTransport, MockTransport, Request, Response
 
 from plano.transport.adapter import HTTPXSender
+from plano.transport.choose import Transports
 from plano.transport.errors import to_plano
 from plano.transport.http1 import HTTP1Transport
 from plano.transport.pool import Limits
@@ -25,6 +26,7 @@ __all__ = [
     "Response",
     "Sender",
     "Timeouts",
+    "Transports",
     "tls_context",
     "to_plano",
 ]

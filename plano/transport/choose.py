@@ -1,0 +1,116 @@
+"""Which transport goes to which upstream: plano's own, or httpx's where there is a proxy or HTTP/2."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import httpx
+
+from plano.errors import ConfigError
+from plano.transport.adapter import HTTPXSender
+from plano.transport.http1 import HTTP1Transport
+from plano.transport.pool import Limits
+from plano.transport.sender import Sender
+from plano.transport.tls import tls_context
+
+
+class Transports:
+    """One sender for each way out, made when first asked for; all that go the same way share its connections.
+
+    Args:
+        limits: of each origin's pool.
+        tls: makes the TLS settings, once for each way out. `lambda: tls_context(ca_path=...)` for an authority of one's
+            own; the default trusts the usual ones.
+        environ: where `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are looked up.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._tls = tls
+        self._environ = environ
+        self._made: dict[tuple[str | None, bool], Sender] = {}
+
+    def sender(self, url: str, *, proxy: str | None = None, http2: bool = False) -> Sender:
+        """The sender for requests to `url`: over `proxy`, else over the one the environment names, else direct.
+
+        Raises:
+            ConfigError: TLS files cannot be loaded, the proxy's URL cannot be used, or a package is not installed.
+        """
+        way = (proxy or proxy_for(url, self._environ), http2)
+        sender = self._made.get(way)
+        if sender is None:
+            sender = self._made[way] = self._make(*way)
+        return sender
+
+    async def aclose(self) -> None:
+        made, self._made = self._made, {}
+        for sender in made.values():
+            await sender.aclose()
+
+    def _make(self, proxy: str | None, http2: bool) -> Sender:
+        tls = self._tls() if self._tls else None
+        if proxy is None and not http2:
+            return HTTP1Transport(limits=self._limits, tls=tls)
+        try:
+            return HTTPXSender(
+                httpx.AsyncHTTPTransport(
+                    verify=tls or tls_context(),
+                    http2=http2,
+                    proxy=proxy,
+                    trust_env=False,
+                    limits=httpx.Limits(
+                        max_connections=self._limits.max_open,
+                        max_keepalive_connections=self._limits.max_idle,
+                        keepalive_expiry=self._limits.idle_expiry,
+                    ),
+                )
+            )
+        except ImportError as error:
+            raise ConfigError(f"A package that this upstream needs is not installed: {error}") from error
+        except (ValueError, httpx.InvalidURL) as error:
+            # The URL may hold the proxy's password, and so may the error's text.
+            raise ConfigError("The proxy's URL cannot be used: http, https or socks5, a host and a port.") from error
+
+
+def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
+    """The proxy that the environment names for `url`, or None. Lower-case names win, as with curl.
+
+    A `NO_PROXY` entry is a host with all its subdomains, an address, a network (`10.0.0.0/8`), any of them
+    with `:port`, or `*`.
+    """
+    parsed = httpx.URL(url)
+    port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    if any(_excepts(entry, parsed.host, port) for entry in _variable(environ, "no_proxy").split(",")):
+        return None
+    proxy = _variable(environ, f"{parsed.scheme}_proxy") or _variable(environ, "all_proxy")
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    return proxy or None
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    # A CGI server turns a request's `Proxy:` header into HTTP_PROXY; plano is not run by one (httpoxy, CVE-2016-5385).
+    return (environ.get(name) or environ.get(name.upper()) or "").strip()
+
+
+def _excepts(entry: str, host: str, port: int) -> bool:
+    entry = entry.strip().lower()
+    if not entry or entry == "*":
+        return entry == "*"
+    with suppress(ValueError):
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
+    name, _, wanted = entry.rpartition(":")
+    if name and wanted.isdigit():
+        return int(wanted) == port and _excepts(name, host, port)
+    name = entry.removeprefix("*").removeprefix(".")
+    return host.lower() == name or host.lower().endswith("." + name)
