@@ -72,7 +72,7 @@ class MessagesWriter:
             case Start():
                 return self._start(event)
             case Failed():
-                self._over = True
+                self._over, self._open, self._block = True, -1, None
                 return [write_stream_error(event.error)]
             case Ping():
                 return [_PING] if self._started else []
