@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from starlette.routing import Route, Router
 from plano import listing
 from plano.config import Config, load
 from plano.config.assemble import build_filters, build_models
-from plano.endpoints import Answer, Ask, CallerOf, guard, send_error
+from plano.connections import Connections
+from plano.endpoints import Answer, Ask, CallerOf, caller_from, guard, send_error
 from plano.errors import NotFound
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
 from plano.filters.translation import Translation
 from plano.models import ModelInfo
 from plano.pipeline import Filter, Link, fold, name_of
-from plano.provider import Operation, Target
-from plano.testing import FakeProvider
-from plano.transport import Sender
+from plano.provider import Operation
+from plano.transport import AsyncBaseTransport, Sender
 from plano.types import Dialect, Headers, Receive, Scope, Send
 from plano.upstream import Upstream
 
@@ -54,7 +54,8 @@ class Plano:
         filters: filters of your own, outermost first, after those that the config names.
         order: the pipeline; `filters` in it stands for your own.
         caller: the host's own authentication, in place of the config's keys.
-        transport: sends everything to upstreams, in place of plano's own connections.
+        transport: sends everything to upstreams, in place of plano's own connections: a `plano.testing.FakeProvider`,
+            or any httpx transport.
 
     Attributes:
         config: the configuration as loaded.
@@ -72,14 +73,15 @@ class Plano:
         filters: Sequence[Filter] = (),
         order: Sequence[str] = DEFAULT_ORDER,
         caller: CallerOf | None = None,
-        transport: Sender | None = None,
+        transport: Sender | AsyncBaseTransport | None = None,
     ) -> None:
         self.config = config if isinstance(config, Config) else load(config)
         self.models = build_models(self.config)
+        self._caller_of = caller
         self._auth = Auth(() if caller is not None else self.config.callers)
-        self._senders = Senders(self.config, transport)
+        self._connections = Connections(self.config, transport)
         self.pipeline = self._links(order, filters)
-        upstream = Upstream(self._senders.sender_for, self.config.timeouts)
+        upstream = Upstream(self._connections.sender_for, self.config.timeouts)
         run = guard(fold(self.pipeline, upstream))
         routes = [
             *self._asking(run, caller),
@@ -95,7 +97,7 @@ class Plano:
 
     async def aclose(self) -> None:
         """Close the connections to upstreams. A request after this opens new ones."""
-        await self._senders.aclose()
+        await self._connections.aclose()
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
@@ -133,50 +135,20 @@ class Plano:
             )
         ]
 
-    def _list_models(self, scope: Scope, headers: Headers) -> dict[str, Any]:
-        models = self._visible(headers)
+    async def _list_models(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        models = await self._visible(scope, headers)
         if "anthropic-version" in headers:
             return listing.anthropic_list(models, dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))))
         return listing.openai_list(models)
 
-    def _show_model(self, scope: Scope, headers: Headers) -> dict[str, Any]:
-        info = listing.find(self._visible(headers), scope["path_params"]["id"].rstrip("/"))
+    async def _show_model(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        info = listing.find(await self._visible(scope, headers), scope["path_params"]["id"].rstrip("/"))
         return listing.anthropic_model(info) if "anthropic-version" in headers else listing.openai_model(info)
 
-    def _visible(self, headers: Headers) -> list[ModelInfo]:
-        caller = self._auth.caller(headers)
+    async def _visible(self, scope: Scope, headers: Headers) -> list[ModelInfo]:
+        """The models that whoever is asking may ask for."""
+        caller = self._auth.caller(headers) if self._caller_of is None else await caller_from(self._caller_of, scope)
         return [info for info in self.models.listing() if caller.may_use(info.id) or caller.may_use(info.target)]
-
-
-class Senders:
-    """The transport of each target: one pool for all of them, others for entries behind a proxy, and the
-    demo provider in this process. Made on first use."""
-
-    def __init__(self, config: Config, override: Sender | None) -> None:
-        self._config = config
-        self._override = override
-        self._made: dict[str, Sender] = {}
-
-    def sender_for(self, target: Target) -> Sender:
-        if self._override is not None:
-            return self._override
-        if target.provider.name == "demo":
-            return self._sender("demo", FakeProvider)
-        if target.proxy is not None:
-            proxy = target.proxy
-            return self._sender(f"proxy {proxy}", lambda: proxied(proxy, self._config.tls))
-        return self._sender("direct", lambda: direct(self._config.tls))
-
-    async def aclose(self) -> None:
-        made, self._made = self._made, {}
-        for sender in made.values():
-            await sender.aclose()
-
-    def _sender(self, key: str, make: Callable[[], Sender]) -> Sender:
-        sender = self._made.get(key)
-        if sender is None:
-            sender = self._made[key] = make()
-        return sender
 
 
 def _both(path: str, endpoint: Any) -> list[Route]:

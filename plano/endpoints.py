@@ -104,13 +104,14 @@ class Ask:
             asked = peek(body)
             request = request.replace(raw=body, raw_model=asked.model, model=asked.model, stream=bool(asked.stream))
             if self._caller_of is not None:
-                request = request.replace(caller=await _caller(self._caller_of, scope))
+                request = request.replace(caller=await caller_from(self._caller_of, scope))
         except PlanoError as error:
             journal.error = error
         return request
 
 
-async def _caller(caller_of: CallerOf, scope: Scope) -> Caller:
+async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
+    """The caller that the host says it is; raises Unauthenticated if it says nobody."""
     caller = caller_of(scope)
     if inspect.isawaitable(caller):
         caller = await caller

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from time import perf_counter
 
@@ -60,14 +59,14 @@ class Upstream:
     """Sends to whatever target a request resolved to.
 
     Args:
-        sender_for: the transport of a target; asked once for each.
+        sender_for: the transport of a target; asked for each request.
         timeouts: seconds; `first_byte` and `idle` are the listener's `timeout`.
     """
 
     def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts) -> None:
         self._sender_for = sender_for
         self._timeouts = timeouts
-        self._routes: OrderedDict[tuple[str, str, Dialect], _Route] = OrderedDict()
+        self._own: dict[tuple[str, str, Dialect], RawHeaders] = {}
 
     async def __call__(self, request: Request) -> Response:
         """Ask the target.
@@ -77,10 +76,9 @@ class Upstream:
                 as responses, except that its key was refused.
         """
         target, journal = request.require_target(), request.journal
-        route = self._route(target, request.dialect)
         outgoing = Outgoing(
             url=target.urls[request.dialect, request.operation],
-            headers=route.headers + _forwarded(request, target),
+            headers=self._headers(request, target),
             body=self._body(request, target),
             timeouts=self._timeouts,
         )
@@ -90,21 +88,21 @@ class Upstream:
         journal.last.clear()
         journal.sent = perf_counter()
         try:
-            exchange = await route.sender.send(outgoing)
+            exchange = await self._sender_for(target).send(outgoing)
         finally:
             journal.answered = perf_counter()
             journal.waited += journal.answered - journal.sent
         journal.releases.append(exchange.aclose)
         return await self._response(request, target, exchange)
 
-    def _route(self, target: Target, dialect: Dialect) -> _Route:
-        key = (target.entry, target.name, dialect)
-        route = self._routes.get(key)
-        if route is None:
-            route = self._routes[key] = _Route(self._sender_for(target), _own_headers(target, dialect))
-            if len(self._routes) > 1000:  # models under a wildcard are as many as callers make up
-                self._routes.popitem(last=False)
-        return route
+    def _headers(self, request: Request, target: Target) -> RawHeaders:
+        key = (target.entry, target.name, request.dialect)
+        headers = self._own.get(key)
+        if headers is None:
+            headers = self._own[key] = _own_headers(target, request.dialect)
+            if len(self._own) > 1000:  # models under a wildcard are as many as callers make up
+                del self._own[next(iter(self._own))]
+        return headers + _forwarded(request, target)
 
     def _body(self, request: Request, target: Target) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
@@ -160,16 +158,6 @@ class Upstream:
         return Response(
             request, status=exchange.status, headers=_returned(exchange.headers), body=body, release=exchange.aclose
         )
-
-
-class _Route:
-    """What stays the same for every request to one target in one dialect."""
-
-    __slots__ = ("headers", "sender")
-
-    def __init__(self, sender: Sender, headers: RawHeaders) -> None:
-        self.sender = sender
-        self.headers = headers
 
 
 def _own_headers(target: Target, dialect: Dialect) -> RawHeaders:

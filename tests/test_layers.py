@@ -19,7 +19,7 @@ RINGS = [
     ["plano.sender", "plano.upstream", "plano.testing"],
     ["plano.filters", "plano.providers"],
     ["plano.config"],
-    ["plano", "plano.app", "plano.cli", "plano.endpoints"],
+    ["plano", "plano.app", "plano.cli", "plano.connections", "plano.endpoints"],
 ]
 
 PURE = ("plano.dialects", "plano.conversation", "plano.sse", "plano.translate", "plano.rewrite", "plano.assembly")

@@ -46,6 +46,7 @@ class FakeProvider:
         models: the names that `/models` lists.
         delay: seconds before the first byte of an answer that does not say otherwise.
         pause: seconds between the events of an answer that does not say otherwise.
+        keep: how many of the latest requests are recorded; None for all of them.
         clock: Unix seconds, for a reply's `created`.
 
     Attributes:
@@ -58,9 +59,12 @@ class FakeProvider:
         models: Sequence[str] = ("echo",),
         delay: float = 0.0,
         pause: float = 0.0,
+        keep: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.requests: list[Recorded] = []
+        self._asked = 0
+        self._keep = keep
         self._models = tuple(models)
         self._delay = delay
         self._pause = pause
@@ -109,7 +113,7 @@ class FakeProvider:
         try:
             await within(request.timeouts.first_byte, wire.delay or 0.0)
         except BaseException:
-            recorded.outcome = "left"
+            recorded.end("left")
             raise
         return FakeExchange(wire, recorded, idle=request.timeouts.idle)
 
@@ -129,7 +133,10 @@ class FakeProvider:
 
     def _record(self, method: str, url: str, headers: RawHeaders, body: bytes) -> Recorded:
         recorded = Recorded(method=method, url=url, headers=headers, body=body)
+        self._asked += 1
         self.requests.append(recorded)
+        if self._keep is not None:
+            del self.requests[: len(self.requests) - self._keep]
         return recorded
 
     def _answer(self, recorded: Recorded) -> Wire:
@@ -159,7 +166,7 @@ class FakeProvider:
 
     def _rendered(self, script: Script, recorded: Recorded) -> Wire:
         answer = script(recorded) if callable(script) else script
-        return render(answer, recorded, number=len(self.requests), now=int(self._clock()))
+        return render(answer, recorded, number=self._asked, now=int(self._clock()))
 
     def _listed(self, recorded: Recorded) -> Wire:
         found = beside.models(recorded, self._models) if "/models" in recorded.path else None
