@@ -66,11 +66,11 @@ class Aligner:
         return piece
 
     def finish(self) -> bytes:
-        """What came after the last complete frame, closed with a blank line; b"" if nothing did."""
+        """What came after the last complete frame, closed with a blank line if it holds anything."""
         rest = bytes(self._rest)
         self._rest.clear()
         self._scanned = 0
-        return rest + b"\n\n" if rest.strip() else b""
+        return rest + b"\n\n" if rest.strip() else rest
 
 
 def blocks(piece: bytes) -> list[bytes]:

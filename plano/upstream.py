@@ -13,13 +13,13 @@ from msgspec import Raw, Struct
 from plano.conversation import Losses
 from plano.dialects import CODECS, reading
 from plano.errors import UpstreamProtocolError, UpstreamRefusedKey
-from plano.provider import Fields, Operation, Target
+from plano.provider import Fields, Operation, Prepare, Target, credential
 from plano.request import Request
 from plano.response import Pieces, Response
 from plano.sse import Aligner
 from plano.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
-from plano.types import Dialect, Headers, RawHeaders
+from plano.types import Dialect, Headers, RawHeaders, Secret
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
@@ -48,8 +48,6 @@ _RETURNED = frozenset(
     }
 )
 _RETURNED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
-
-_ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
 
 _fields = msgspec.json.Decoder(Fields)
 _encode = msgspec.json.Encoder().encode
@@ -102,23 +100,34 @@ class Upstream:
             headers = self._own[key] = _own_headers(target, request.dialect)
             if len(self._own) > 1000:  # models under a wildcard are as many as callers make up
                 del self._own[next(iter(self._own))]
-        return headers + _forwarded(request, target)
+        forwarded = _forwarded(request, target)
+        if not forwarded:
+            return headers
+        theirs = {name for name, _ in forwarded}
+        return [header for header in headers if header[0] not in theirs] + forwarded
 
     def _body(self, request: Request, target: Target) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
-        prepare = target.provider.prepare
-        if request.edited is None and request.raw_model == target.model and prepare is None:
+        prepare = target.provider.prepare if request.operation == "create" else None
+        in_place = request.edited is None and request.raw_model == target.model
+        if in_place and prepare is None:
             return request.raw
         fields = _fields.decode(request.body)
+        if prepare is not None:
+            before = fields.copy()
+            self._prepare(prepare, request, target, fields)
+            if in_place and fields == before:
+                return request.raw
         fields["model"] = Raw(_encode(target.model))
-        if prepare is not None and request.operation == "create":
-            losses = Losses()
-            prepare(request.dialect, target.model, fields, losses)
-            if len(losses):
-                if request.strict:
-                    refuse_losses(losses, request.dialect)
-                request.journal.losses += tuple(losses)
         return _encode(fields)
+
+    def _prepare(self, prepare: Prepare, request: Request, target: Target, fields: Fields) -> None:
+        losses = Losses()
+        prepare(request.dialect, target.model, fields, losses)
+        if len(losses):
+            if request.strict:
+                refuse_losses(losses, request.dialect)
+            request.journal.losses += tuple(losses)
 
     async def _response(self, request: Request, target: Target, exchange: Exchange) -> Response:
         if exchange.status >= 400:
@@ -161,22 +170,24 @@ class Upstream:
 
 
 def _own_headers(target: Target, dialect: Dialect) -> RawHeaders:
-    headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}
-    headers["user-agent"] = "plano"
-    headers |= {name.lower(): value for name, value in target.provider.headers.items()}
+    """The headers that every request to a target has, unless the client's own take their place."""
+    headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "plano"}
+    headers |= dict(target.provider.headers_for(dialect))
     if target.key is not None and not target.passthrough_auth:
-        headers |= _credential(target, dialect, target.key.reveal())
-    headers |= {name.lower(): value for name, value in target.headers}
+        headers |= _credential(target, dialect, target.key)
+    headers |= dict(target.headers)
     if target.host_header is not None:
         headers["host"] = target.host_header
+    return _encoded(headers)
+
+
+def _encoded(headers: dict[str, str]) -> RawHeaders:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _credential(target: Target, dialect: Dialect, key: str) -> dict[str, str]:
-    style = target.provider.messages_auth if dialect == "messages" else target.provider.auth
-    if style in ("x-api-key", "api-key"):
-        return {style: key}
-    return {"authorization": f"Bearer {key}"}
+def _credential(target: Target, dialect: Dialect, key: Secret) -> dict[str, str]:
+    header = credential(target.provider.auth_for(dialect), key)
+    return {} if header is None else dict((header,))
 
 
 def _forwarded(request: Request, target: Target) -> RawHeaders:
@@ -186,14 +197,12 @@ def _forwarded(request: Request, target: Target) -> RawHeaders:
     if target.passthrough_auth:
         allowed |= _WITH_OWN_CREDENTIAL
     headers = [header for header in request.headers.raw if header[0] in allowed]
-    if request.dialect == "messages" and not any(name == b"anthropic-version" for name, _ in headers):
-        headers.append(_ANTHROPIC_VERSION)
     if request.id:
         headers.append((b"x-request-id", request.id.encode("latin-1")))
     if target.passthrough_auth:
         key = credential_of(request.headers)
         if key is not None:
-            headers += [(n.encode(), v.encode("latin-1")) for n, v in _credential(target, request.dialect, key).items()]
+            headers += _encoded(_credential(target, request.dialect, Secret(key)))
     return headers
 
 
@@ -222,14 +231,17 @@ def _returned(headers: RawHeaders) -> RawHeaders:
     return [header for header in headers if header[0] in _RETURNED or header[0].startswith(_RETURNED_PREFIXES)]
 
 
+_ABSENT = Raw(b"null")
+
+
 class _Kinds(Struct):
     """The keys that tell one kind of reply from another, and from an error in a 200."""
 
-    choices: Raw | None = None
-    content: Raw | None = None
-    output: Raw | None = None
-    data: Raw | None = None
-    input_tokens: int | None = None
+    choices: Raw = _ABSENT
+    content: Raw = _ABSENT
+    output: Raw = _ABSENT
+    data: Raw = _ABSENT
+    input_tokens: Raw = _ABSENT
 
 
 _kinds = msgspec.json.Decoder(_Kinds)
@@ -245,7 +257,7 @@ _ESSENTIAL: dict[tuple[Dialect, Operation], str] = {
 def _expect_reply(request: Request, body: bytes) -> None:
     """Raise for a 200 that is no reply: the upstream's error where it says one, UpstreamProtocolError else."""
     kinds = reading.upstream(_kinds, body)
-    if getattr(kinds, _ESSENTIAL[request.dialect, request.operation]) is None:
+    if getattr(kinds, _ESSENTIAL[request.dialect, request.operation]) == _ABSENT:
         if b'"error"' in body:
             raise CODECS[request.dialect].read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
