@@ -251,7 +251,7 @@ class MessagesReader:
         if block is None or delta is None:
             raise UpstreamProtocolError("The upstream sent a part of a block that it had not started.")
         if block.opaque is not None:
-            block.opaque.add(frame.data)
+            block.opaque.add(delta, frame.data)
             return []
         if delta.text is not None:
             return [TextDelta(block.index, delta.text)]
@@ -290,14 +290,12 @@ class _OpaqueBlock:
         self._input: list[str] = []
         self._deltas: dict[str, list[object]] = {}
 
-    def add(self, data: bytes) -> None:
-        found = _WHOLE.decode(data).delta or {}
-        piece = found.get("partial_json")
-        if piece is not None:
-            self._input.append(STRING.decode(piece))
+    def add(self, delta: _Delta, data: bytes) -> None:
+        if delta.partial_json is not None:
+            self._input.append(delta.partial_json)
             return
-        for name, raw in found.items():
-            if name != "type":
+        for name, raw in (_WHOLE.decode(data).delta or {}).items():
+            if name != "type" and raw != NULL:
                 self._deltas.setdefault(name, []).append(msgspec.json.decode(raw))
 
     def whole(self) -> Opaque:
