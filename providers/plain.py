@@ -212,5 +212,13 @@ PLAIN: tuple[Provider, ...] = (
         prepare=compatible_chat,
     ),
     # Answered inside the process; the name is one that no resolver knows (RFC 6761).
-    Provider(name="demo", base_url="http://demo.invalid", paths=_ALL, auth="none", models=("echo",)),
+    Provider(
+        name="demo",
+        base_url="http://demo.invalid",
+        paths=_ALL,
+        count_tokens="/messages/count_tokens",
+        embeddings="/embeddings",
+        auth="none",
+        models=("echo",),
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +26,9 @@ class Node(Struct, frozen=True):
 
 Children: TypeAlias = Mapping[str, Node]
 
+_QUOTED = re.compile(r" ['\"].{5,}['\"]")
+"""What YAML's errors quote of the text, which may be a key; a character or two is not."""
+
 
 def read_file(path: Path, problems: Problems) -> Node | None:
     """The document in a file; None if there was none to read, which is then among the problems."""
@@ -43,18 +47,17 @@ def read_file(path: Path, problems: Problems) -> Node | None:
 
 def parse(text: str, problems: Problems) -> Node | None:
     """The document in a text; None if it is not YAML, which is then among the problems."""
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        return _Composer(loader, problems).node(root, "") if root is not None else Node({}, 1)
+        return Node({}, 1) if root is None else _Composer(loader, problems).document(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else None
-        problems.error(line, "", f"is not YAML: {error.problem or error.context or 'it cannot be read'}")
+        said = _QUOTED.sub("", error.problem or error.context or "it cannot be read")
+        problems.error(line, "", f"is not YAML: {said}")
     except (yaml.YAMLError, ValueError):
-        # Neither error's own text is repeated: it quotes what stands there, which may be a key.
+        # The error's own text is not repeated: it quotes what stands there.
         problems.error(None, "", "is not YAML: it has a character or a value that YAML does not allow")
-    finally:
-        loader.dispose()
     return None
 
 
@@ -72,13 +75,19 @@ class _Composer:
         self._loader = loader
         self._problems = problems
         self._open: set[int] = set()
+        self._unreadable = False
+
+    def document(self, root: yaml.Node) -> Node | None:
+        """All of it; None if it has what no configuration can have, which is then among the problems."""
+        node = self.node(root, "")
+        return None if self._unreadable else node
 
     def node(self, node: yaml.Node, path: str) -> Node:
         line = node.start_mark.line + 1
         if isinstance(node, yaml.ScalarNode):
             return Node(self._loader.construct_object(node), line, node.value)
         if id(node) in self._open:
-            self._problems.error(line, path, "refers to itself")
+            self._refuse(line, path, "refers to itself")
             return Node(None, line)
         self._open.add(id(node))
         try:
@@ -94,21 +103,24 @@ class _Composer:
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                self._refuse(line, path, "has a key that is not a plain word")
+                return {}
             if key.value in seen and key.value != "<<":
-                said = join(path, str(key.value))
+                said = join(path, key.value)
                 self._problems.error(line, said, f"stands here a second time; the first is on line {seen[key.value]}")
-            if isinstance(key, yaml.ScalarNode):
-                seen[key.value] = line
+            seen.setdefault(key.value, line)
         self._loader.flatten_mapping(node)
         children: dict[str, Node] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self._problems.error(key.start_mark.line + 1, path, "has a key that is not a plain word")
-                continue
             child = self.node(value, join(path, key.value))
             # A value on the lines below its key is told by the key's line: that is where one looks.
             children[key.value] = Node(child.value, key.start_mark.line + 1, child.text)
         return children
+
+    def _refuse(self, line: int, path: str, message: str) -> None:
+        self._problems.error(line, path, message)
+        self._unreadable = True
 
 
 def join(path: str, key: str) -> str:

@@ -117,5 +117,5 @@ def _filter(section: Section, problems: Problems) -> FilterEntry | None:
         return None
     place = problems.file if section.line is None else f"{problems.file}:{section.line}"
     return FilterEntry(
-        id=section["id"], use=use, options=section.get("options") or {}, place=f"{place}: {section.path}"
+        id=section["id"], use=use, options=dict(section.get("options") or {}), place=f"{place}: {section.path}"
     )

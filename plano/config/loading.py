@@ -14,9 +14,10 @@ from plano.config.problems import Problems, did_you_mean, shown
 from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
 from plano.config.schema import ROOT
-from plano.config.settings import Config, Limits, Metrics, ProviderEntry, StateStorage, Tls, Tracing
+from plano.config.settings import Config, Limits, Metrics, ProviderEntry, Tls, Tracing
 from plano.errors import ModelNotFound
 from plano.models import ModelIndex
+from plano.state import StateSettings
 from plano.types import Caller, Secret
 
 _SHORTEST_KEY = 16
@@ -44,14 +45,17 @@ def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | No
     return config
 
 
-def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mapping: bool) -> Config:
+def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mapping: bool) -> Config | None:
     root = Reader(problems, environ).section(ROOT, node, "")
+    if not isinstance(node.value, dict):
+        return None
     providers = _providers(root, problems)
-    aliases = {alias: section["target"] for alias, section in root["model_aliases"].items() if "target" in section}
+    said: Mapping[str, Section] = root.get("model_aliases") or {}
+    aliases: dict[str, str] = {alias: section["target"] for alias, section in said.items() if "target" in section}
     index = None if _wrong_providers(problems) else ModelIndex([entry_of(entry) for entry in providers])
-    _check_aliases(root, aliases, index, problems)
+    _check_aliases(said, aliases, index, problems)
     listener = model_listener(root.get("listeners"), problems)
-    filters = filters_in_order(root["filters"], listener, problems)
+    filters = filters_in_order(root.get("filters") or (), listener, problems)
     callers = _callers(root, aliases, index, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
     return Config(
@@ -67,6 +71,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         connect_timeout=overrides.get("upstream_connect_timeout", 5.0),
         tls=_tls(overrides, problems),
         state_storage=_state_storage(root.get("state_storage"), problems),
+        chat_completions_continue=(root.get("state_storage") or {}).get("chat_completions", True),
         metrics=Metrics(**(root.get("metrics") or {})),
         tracing=_tracing(root.get("tracing")),
         warnings=problems.warnings,
@@ -90,10 +95,12 @@ def _providers(root: Section, problems: Problems) -> list[ProviderEntry]:
     return read_providers([section for section in sections if isinstance(section, Section)], problems)
 
 
-def _check_aliases(root: Section, aliases: Mapping[str, str], index: ModelIndex | None, problems: Problems) -> None:
+def _check_aliases(
+    said: Mapping[str, Section], aliases: Mapping[str, str], index: ModelIndex | None, problems: Problems
+) -> None:
     """Cycles always; whether there is such a model only if the models are known to be right."""
     in_cycles: set[str] = set()
-    for alias, section in root["model_aliases"].items():
+    for alias, section in said.items():
         place = join("model_aliases", f"{alias}.target")
         chain = _chain(alias, aliases)
         if chain[-1] in aliases:
@@ -171,22 +178,25 @@ def _callers(
 
 def _tls(overrides: Mapping[str, Any], problems: Problems) -> Tls:
     path: str | None = overrides.get("upstream_tls_ca_path")
-    if path is not None and not Path(path).is_file() and isinstance(overrides, Section):
+    if path is not None and not Path(path).exists() and isinstance(overrides, Section):
         problems.error(
             overrides.line_of("upstream_tls_ca_path"),
             overrides.path_of("upstream_tls_ca_path"),
-            "there is no such file",
+            "there is no such file or folder",
         )
     return Tls(ca_path=path)
 
 
-def _state_storage(section: Section | None, problems: Problems) -> StateStorage | None:
+def _state_storage(section: Section | None, problems: Problems) -> StateSettings | None:
     if section is None:
-        return None
+        return StateSettings()
     for kind, needed in (("postgres", "connection_string"), ("redis", "url")):
-        if section.get("type") == kind and section.get(needed) is None and needed not in section.given:
-            problems.error(section.line, section.path_of(needed), f"is missing: `{kind}` needs it")
-    return StateStorage(**{key: value for key, value in section.items() if value is not None})
+        if section.get("type") == kind and section.get(needed) is None:
+            problems.error(section.line_of(needed), section.path_of(needed), f"is missing: `{kind}` needs it")
+    if section.get("type") == "none":
+        return None
+    known = StateSettings.__struct_fields__
+    return StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
 
 
 def _tracing(section: Section | None) -> Tracing | None:

@@ -203,20 +203,24 @@ def _split(url: str) -> SplitResult | None:
 
 def _headers(section: Section, problems: Problems) -> dict[str, Secret]:
     headers: dict[str, Secret] = {}
-    for name, value in (section.get("headers") or {}).items():
-        place = f"{section.path_of('headers')}.{name}"
-        if _TOKEN.fullmatch(name) is None:
-            problems.error(
-                section.line_of("headers"), section.path_of("headers"), f"no header can be called {shown(name)}"
-            )
-        elif name.lower() in _PLANOS_OWN:
-            hint = "; use `http_host`" if name.lower() == "host" else ""
-            problems.error(section.line_of("headers"), place, f"is a header that plano sets itself{hint}")
-        elif value is not None and _VALUE.fullmatch(value.reveal()) is None:
-            problems.error(section.line_of("headers"), place, "has a character that a header cannot carry")
+    said = section.get("headers") or Section("", None)
+    for name, value in said.items():
+        wrong = _wrong_header(name, value)
+        if wrong is not None:
+            problems.error(said.line_of(name), said.path_of(name), wrong)
         elif value is not None:
             headers[name.lower()] = value
     return headers
+
+
+def _wrong_header(name: str, value: Secret | None) -> str | None:
+    if _TOKEN.fullmatch(name) is None:
+        return "is not what a header can be called"
+    if name.lower() in _PLANOS_OWN:
+        return "is a header that plano sets itself" + ("; use `http_host`" if name.lower() == "host" else "")
+    if value is not None and _VALUE.fullmatch(value.reveal()) is None:
+        return "has a character that a header cannot carry"
+    return None
 
 
 def _check_names(found: Sequence[tuple[Section, ProviderEntry]], problems: Problems) -> None:

@@ -22,7 +22,7 @@ _INVALID = object()
 
 
 class Section(dict[str, Any]):
-    """An object's values, defaults included, without those that were wrong.
+    """An object's or a map's values, defaults included, without those that were wrong.
 
     Attributes:
         path, line: where it stands.
@@ -85,10 +85,12 @@ class Reader:
             else:
                 self._unknown(name, keys, child, section.path_of(name), is_open)
         for name, key in keys.items():
-            if name not in section and name not in section.given:
+            if name in section.given:
+                continue
+            if key.required:
+                self._problems.error(node.line, section.path_of(name), f"is missing{self._of()}")
+            else:
                 section[name] = key.default
-                if key.required:
-                    self._problems.error(node.line, section.path_of(name), f"is missing{self._of()}")
         return section
 
     def _child(self, section: Section, name: str, key: Key, node: Node) -> None:
@@ -97,9 +99,10 @@ class Reader:
             self._problems.error(node.line, path, f"`{name}` belongs to a part that is not built yet; take it out")
             return
         if node.value is None and key.kind != "anything":
-            section[name] = key.default
             if key.required:
                 self._problems.error(node.line, path, f"is empty{self._of()}")
+            else:
+                section[name] = key.default
             return
         if key.effect == "none":
             self._problems.warn(node.line, path, f"`{name}` is accepted and has no effect so far")
@@ -139,8 +142,13 @@ class Reader:
         if not isinstance(node.value, dict):
             return self._wrong(node, path, "a mapping")
         assert key.item is not None, "a map has values"
-        values = {name: self._value(key.item, child, join(path, name)) for name, child in node.value.items()}
-        return {name: value for name, value in values.items() if value is not _INVALID}
+        section = Section(path, node.line)
+        for name, child in node.value.items():
+            section.lines[name] = child.line
+            value = self._value(key.item, child, section.path_of(name))
+            if value is not _INVALID:
+                section[name] = value
+        return section
 
     def _either(self, key: Key, node: Node, path: str) -> Any:
         branch = key.other if isinstance(node.value, dict) else key.item

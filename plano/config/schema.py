@@ -144,9 +144,9 @@ FILTER: Mapping[str, Key] = {
     "type": _text(choices=("python", "mcp", "http")),
     "use": _text(),
     "options": _map(_ANYTHING),
-    "url": _text(effect="refused"),
-    "transport": _text(effect="refused"),
-    "tool": _text(effect="refused"),
+    "url": _text(),
+    "transport": _text(),
+    "tool": _text(),
 }
 
 CALLER: Mapping[str, Key] = {
@@ -160,12 +160,13 @@ STATE_STORAGE: Mapping[str, Key] = {
     "type": _text(required=True, choices=("memory", "sqlite", "redis", "postgres", "none")),
     "connection_string": _SECRET,
     "url": _SECRET,
-    "path": _text("plano_state.db"),
-    "ttl_seconds": _integer(least=1),
-    "max_bytes": _integer(256 * 1024 * 1024, least=1),
-    "max_item_bytes": _integer(32 * 1024 * 1024, least=1),
+    "path": _text("plano-state.sqlite3"),
+    "ttl_seconds": _number(least=1),
+    "max_item_bytes": _integer(16 * 1024 * 1024, least=1),
     "max_chain_bytes": _integer(64 * 1024 * 1024, least=1),
-    "timeout": _duration(2.0),
+    "max_bytes": _integer(256 * 1024 * 1024, least=1),
+    "deadline_seconds": _number(default=2.0, least=0.001),
+    "import_tenant": _text("default"),
     "chat_completions": _boolean(True),
 }
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from plano.config.problems import Problem
+from plano.state import StateSettings
 from plano.transport import Timeouts
 from plano.types import Caller, Dialect, Secret
 
@@ -61,21 +62,6 @@ class Tls(Struct, frozen=True, kw_only=True):
     ca_path: str | None = None
 
 
-class StateStorage(Struct, frozen=True, kw_only=True):
-    """Where conversations are kept. Sizes in bytes, times in seconds; a None time is the store's own default."""
-
-    type: Literal["memory", "sqlite", "redis", "postgres", "none"] = "memory"
-    connection_string: Secret | None = None
-    url: Secret | None = None
-    path: str = "plano_state.db"
-    ttl_seconds: int | None = None
-    max_bytes: int = 256 * 1024 * 1024
-    max_item_bytes: int = 32 * 1024 * 1024
-    max_chain_bytes: int = 64 * 1024 * 1024
-    timeout: float = 2.0
-    chat_completions: bool = True
-
-
 class Metrics(Struct, frozen=True, kw_only=True):
     """Whether `/metrics` is there, and where, if not beside everything else."""
 
@@ -101,6 +87,8 @@ class Config(Struct, frozen=True, kw_only=True):
         providers: in the order of the file.
         aliases: alias to what it points at.
         filters: the user's own, in the order they run.
+        state_storage: where conversations are kept, or None for nowhere.
+        chat_completions_continue: whether chat completions are kept as well.
         callers: who may ask, and the key of each; empty when anybody may.
         warnings: what was accepted and does nothing, or probably not what was meant.
     """
@@ -116,7 +104,8 @@ class Config(Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     connect_timeout: float = 5.0
     tls: Tls = Tls()
-    state_storage: StateStorage | None = None
+    state_storage: StateSettings | None = StateSettings()
+    chat_completions_continue: bool = True
     metrics: Metrics = Metrics()
     tracing: Tracing | None = None
     warnings: tuple[Problem, ...] = ()

@@ -200,7 +200,7 @@ def test_embeddings_are_asked_where_there_are_any(name: str, url: str | None) ->
 
 def test_tokens_are_counted_where_there_is_a_count() -> None:
     assert target("anthropic").urls["messages", "count_tokens"] == "https://api.anthropic.com/v1/messages/count_tokens"
-    assert [name for name, row in CATALOGUE.items() if row.count_tokens] == ["anthropic"]
+    assert [name for name, row in CATALOGUE.items() if row.count_tokens] == ["anthropic", "demo"]
 
 
 @pytest.mark.parametrize("row", CATALOGUE.values(), ids=lambda row: row.name)
