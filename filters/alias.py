@@ -24,4 +24,5 @@ class Alias:
         caller = request.caller
         if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
             raise ModelNotFound(request.model or "")
+        request.journal.target = target
         return await call_next(request.replace(target=target))

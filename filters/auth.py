@@ -33,7 +33,10 @@ class Auth:
         self._callers = [(digest(secret.reveal()), caller) for caller, secret in keys]
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        return await call_next(request.replace(caller=self.caller(request.headers)) if self._callers else request)
+        if self._callers:
+            request = request.replace(caller=self.caller(request.headers))
+        request.journal.caller = request.caller
+        return await call_next(request)
 
     def caller(self, headers: Headers) -> Caller:
         """The caller these headers' key belongs to; the anonymous one when no keys are configured."""

@@ -15,7 +15,7 @@ from plano import listing
 from plano.config import Config, load
 from plano.config.assemble import build_filters, build_models
 from plano.connections import Connections
-from plano.endpoints import Answer, Ask, CallerOf, caller_from, guard, send_error
+from plano.endpoints import Answer, Ask, CallerOf, caller_from, guard, intake, send_error
 from plano.errors import NotFound
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
@@ -29,7 +29,7 @@ from plano.upstream import Upstream
 
 logger = logging.getLogger("plano")
 
-DEFAULT_ORDER = ("auth", "filters", "alias", "translation")
+DEFAULT_ORDER = ("intake", "auth", "filters", "alias", "translation")
 """The pipeline, outermost first. `filters` is where a user's own go, in the order they were given."""
 
 ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {
@@ -108,6 +108,7 @@ class Plano:
 
     def _links(self, order: Sequence[str], filters: Sequence[Filter]) -> list[Link]:
         built_in = {
+            "intake": [Link("intake", intake)],
             "auth": [Link("auth", self._auth)],
             "filters": [*build_filters(self.config), *(Link(name_of(call), call) for call in filters)],
             "alias": [Link("alias", Alias(self.models))],

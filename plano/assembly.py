@@ -12,6 +12,7 @@ from plano.conversation import (
     Citation,
     CitationDelta,
     Event,
+    Extras,
     Failed,
     Finished,
     Part,
@@ -29,6 +30,7 @@ from plano.conversation import (
     Unknown,
 )
 from plano.errors import UpstreamProtocolError
+from plano.types import DIALECTS
 
 
 def events_of(reply: Reply) -> list[Event]:
@@ -104,6 +106,14 @@ class _Draft:
                 return part
 
 
+def _merged(first: Extras, then: Extras) -> Extras:
+    return {
+        dialect: {**first.get(dialect, {}), **then.get(dialect, {})}
+        for dialect in DIALECTS
+        if dialect in first or dialect in then
+    }
+
+
 class ReplyBuilder:
     """Puts a reply together from its steps."""
 
@@ -151,7 +161,7 @@ class ReplyBuilder:
             finish=self._finished.finish,
             stop_sequence=self._finished.stop_sequence,
             usage=self._finished.usage or self._start.usage,
-            extras={**self._start.extras, **self._finished.extras},
+            extras=_merged(self._start.extras, self._finished.extras),
         )
 
     def _draft(self, index: int) -> _Draft:

@@ -36,7 +36,7 @@ class Ask:
     """An endpoint that asks a model: body in, pipeline, reply out.
 
     Args:
-        run: the folded pipeline, which answers errors with responses (see `guard`).
+        run: the folded pipeline, with `guard` around it and `intake` in it.
         body_limit: bytes.
         body_deadline: seconds for a body to arrive.
         strict: whether requests are strict that do not say.
@@ -120,14 +120,19 @@ async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
     return caller
 
 
+async def intake(request: Request, call_next: CallNext) -> Response:
+    """The link where what was wrong with a request's body is raised: below metrics, above all else."""
+    if request.journal.error is not None:
+        raise request.journal.error
+    return await call_next(request)
+
+
 def guard(run: CallNext) -> CallNext:
     """`run` with every failure turned into the error response that the request's client expects."""
 
     async def guarded(request: Request) -> Response:
         journal = request.journal
         try:
-            if journal.error is not None:
-                raise journal.error
             return await run(request)
         except PlanoError as error:
             journal.error = error
@@ -175,6 +180,10 @@ async def _close(request: Request, response: Response | None) -> None:
     finally:
         for release in journal.releases:
             await release()
+        for closer in journal.closers:
+            awaitable = closer()
+            if awaitable is not None:
+                await awaitable
 
 
 def _name(request: Request, response: Response) -> None:

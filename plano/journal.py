@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 
 from plano.conversation import Finish, Loss, Usage
 from plano.errors import PlanoError
-from plano.types import Dialect
+from plano.provider import Target
+from plano.types import ANONYMOUS, Dialect
 
 Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 """`completed`: the reply went out whole, error replies included. `failed`: a stream broke after it had
@@ -23,6 +24,9 @@ class Journal:
 
     Attributes:
         dialect: the client's.
+        caller: who is asking, once the auth filter has said so.
+        target: where the request goes, once the alias filter has said so.
+        closers: what to call when all is over and everything here is final.
         started: the request's head was read.
         sent: the last attempt was handed to the transport.
         answered: its reply's status and headers were there.
@@ -43,6 +47,8 @@ class Journal:
         "attempts",
         "bytes_in",
         "bytes_out",
+        "caller",
+        "closers",
         "dialect",
         "ended",
         "error",
@@ -57,6 +63,7 @@ class Journal:
         "sent",
         "started",
         "status",
+        "target",
         "upstream_dialect",
         "usage",
         "waited",
@@ -64,6 +71,9 @@ class Journal:
 
     def __init__(self, dialect: Dialect = "chat") -> None:
         self.dialect: Dialect = dialect
+        self.caller = ANONYMOUS
+        self.target: Target | None = None
+        self.closers: list[Callable[[], Awaitable[None] | None]] = []
         self.started = perf_counter()
         self.sent: float | None = None
         self.answered: float | None = None

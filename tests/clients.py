@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx2
 from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI
+from openai import APIError, AsyncOpenAI
 
 from plano.types import Dialect
 
+REQUEST = httpx2.Request("POST", "http://gateway")
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
@@ -38,13 +40,9 @@ class ChatClient:
             more["tools"] = [{"type": "function", "function": {"name": "get_weather", "parameters": CITY}}]
         messages: Any = [{"role": "user", "content": prompt}]
         if stream:
-            more["stream_options"] = {"include_usage": True}
-            async with self.sdk.chat.completions.stream(model=model, messages=messages, **more) as events:
-                async for _ in events:
-                    pass
-                completion: Any = await events.get_final_completion()
-        else:
-            completion = await self.sdk.chat.completions.create(model=model, messages=messages, **more)
+            more |= {"stream": True, "stream_options": {"include_usage": True}}
+            return await _chat_stream(await self.sdk.chat.completions.create(model=model, messages=messages, **more))
+        completion: Any = await self.sdk.chat.completions.create(model=model, messages=messages, **more)
         choice = completion.choices[0]
         usage = completion.usage
         return Got(
@@ -60,6 +58,26 @@ class ChatClient:
 
     async def aclose(self) -> None:
         await self.sdk.close()
+
+
+async def _chat_stream(chunks: Any) -> Got:
+    """What the SDK's own accumulator does, which raises for a reply that was cut short."""
+    got, calls = Got(raw=[]), {}
+    async for chunk in chunks:
+        got.raw.append(chunk)
+        if chunk.usage is not None:
+            got.input_tokens, got.output_tokens = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
+            details = chunk.usage.prompt_tokens_details
+            got.cached_tokens = details and details.cached_tokens
+        for choice in chunk.choices:
+            got.finish = choice.finish_reason or got.finish
+            got.text += choice.delta.content or ""
+            got.thinking += (choice.delta.model_extra or {}).get("reasoning_content") or ""
+            for call in choice.delta.tool_calls or []:
+                id, name, arguments = calls.get(call.index, (call.id, call.function.name, ""))
+                calls[call.index] = (id, name, arguments + (call.function.arguments or ""))
+    got.calls = [calls[index] for index in sorted(calls)]
+    return got
 
 
 class MessagesClient:
@@ -107,10 +125,14 @@ class ResponsesClient:
         if tools:
             more["tools"] = [{"type": "function", "name": "get_weather", "parameters": CITY, "strict": False}]
         if stream:
-            async with self.sdk.responses.stream(model=model, input=prompt, **more) as events:
-                async for _ in events:
-                    pass
-                response: Any = await events.get_final_response()
+            response: Any = None
+            async for event in await self.sdk.responses.create(model=model, input=prompt, stream=True, **more):
+                if event.type in ("response.completed", "response.incomplete"):
+                    response = event.response
+                elif event.type == "response.failed":
+                    raise APIError(event.response.error.message, request=REQUEST, body=None)
+                elif event.type == "error":
+                    raise APIError(event.message, request=REQUEST, body=None)
         else:
             response = await self.sdk.responses.create(model=model, input=prompt, **more)
         usage = response.usage

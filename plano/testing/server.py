@@ -31,7 +31,7 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     )
     started: Future[Callable[[], object]] = Future()
     thread = threading.Thread(
-        target=lambda: asyncio.run(_run(uvicorn.Server(config), listening, started)), name="plano-testing", daemon=True
+        target=lambda: asyncio.run(_run(app, uvicorn.Server(config), listening, started)), name="plano-testing", daemon=True
     )
     thread.start()
     stop = started.result()
@@ -42,7 +42,7 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         thread.join()
 
 
-async def _run(server: uvicorn.Server, listening: socket.socket, started: Future[Callable[[], object]]) -> None:
+async def _run(app: Any, server: uvicorn.Server, listening: socket.socket, started: Future[Callable[[], object]]) -> None:
     """Serve until `started`'s result is called. uvicorn's own way to end takes its time, and waits for clients."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     serving = asyncio.create_task(server.serve([listening]))
@@ -59,6 +59,8 @@ async def _run(server: uvicorn.Server, listening: socket.socket, started: Future
         accepting.close()
     for connection in list(server.server_state.connections):
         connection.transport.abort()
+    if hasattr(app, "aclose"):
+        await app.aclose()
     if server.server_state.tasks:  # they are told that the client left
         await asyncio.wait(list(server.server_state.tasks), timeout=1)
     await asyncio.sleep(0)
