@@ -41,6 +41,10 @@ class Entry(Struct, frozen=True, kw_only=True):
     host_header: str | None = None
     proxy: str | None = None
 
+    def __repr__(self) -> str:
+        # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
+        return f"Entry({self.name!r})"
+
 
 class ModelInfo(Struct, frozen=True):
     """A line of `/v1/models`. `owner` is the provider's name; `target` is the `provider/model` that `id`

@@ -189,6 +189,10 @@ class Target(Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     proxy: str | None = None
 
+    def __repr__(self) -> str:
+        # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
+        return f"Target({self.name!r}, entry={self.entry!r})"
+
     def dialect_for(self, client: Dialect) -> Dialect:
         """The client's own dialect where this entry speaks it, else the entry's first."""
         return client if client in self.dialects else self.dialects[0]

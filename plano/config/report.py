@@ -20,7 +20,7 @@ def describe(config: Config, models: ModelIndex | None = None, pipeline: Sequenc
     models = models if models is not None else build_models(config)
     links = pipeline if pipeline is not None else [entry.id for entry in config.filters]
     parts = [
-        _block("configuration", [config.file or "none; as the environment offers it"]),
+        _block("configuration", [config.file or "not from a file"]),
         _block("listens on", [f"{config.listener.address}:{config.listener.port}, {_patience(config)}"]),
         _block("callers", [_callers(config)]),
         _block("providers", _rows([_provider(entry) for entry in config.providers])),

@@ -1,0 +1,137 @@
+"""The configurations that come with plano, and what `plano check` and the environment make of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plano.config import from_environment, load
+from plano.config.assemble import build_models
+from plano.config.environment import DEFAULTS
+from plano.config.report import describe
+from plano.providers import CATALOGUE
+
+FOLDER = Path(__file__).parents[2] / "config"
+EXAMPLES = sorted([FOLDER / "plano_config.yaml", *(FOLDER / "examples").glob("*.yaml")])
+KEYS = {
+    name: f"sk-planted-{name}"
+    for name in (
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "GEMINI_API_KEY",
+        "MISTRAL_API_KEY",
+        "GROQ_API_KEY",
+        "AZURE_OPENAI_API_KEY",
+        "CUSTOM_API_KEY",
+        "SEARCH_TEAM_KEY",
+        "INTERN_KEY",
+    )
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_loads_and_all_its_names_resolve(path: Path) -> None:
+    config = load(path, KEYS)
+    models = build_models(config)
+    assert [models.resolve(alias).name for alias in config.aliases]
+    assert models.listing()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_a_report_shows_no_key(path: Path) -> None:
+    config = load(path, KEYS)
+    assert "sk-planted" not in describe(config) + repr(config)
+
+
+def test_the_default_configuration_needs_no_key_and_answers_by_itself() -> None:
+    config = load(FOLDER / "plano_config.yaml", {})
+    models = build_models(config)
+    assert config.warnings == ()
+    assert models.resolve(None).name == "demo/echo"
+    for alias in ("fast-model", "smart-model", "dev.chat.v1", "arch.summarize.v1"):
+        assert models.resolve(alias).provider.name == "demo"
+
+
+def test_only_the_originals_example_has_keys_without_effect() -> None:
+    found = {path.name: [problem.path for problem in load(path, KEYS).warnings] for path in EXAMPLES}
+    assert {"routing_preferences", "ratelimits", "overrides.disable_signals"} <= set(found.pop("original.yaml"))
+    assert set(map(tuple, found.values())) == {()}
+
+
+def test_a_report_says_what_would_happen() -> None:
+    config = load(
+        {
+            "model_providers": [
+                {"model": "openai/gpt-4o", "access_key": "sk-planted", "default": True},
+                {"model": "azure_openai/gpt-4o", "base_url": "https://r.openai.azure.com?k=1", "name": "spare"},
+                {"model": "anthropic/*", "passthrough_auth": True},
+            ],
+            "model_aliases": {"fast": {"target": "gpt-4o"}},
+            "auth": {"keys": [{"name": "ci", "key": "0123456789abcdef", "models": ["fast"]}]},
+            "listeners": [{"type": "model", "name": "a", "port": 8080, "timeout": "30s", "max_retries": 1}],
+        },
+        {},
+    )
+    lines = [" ".join(line.split()) for line in describe(config, pipeline=["auth", "mine", "alias"]).splitlines()]
+    assert lines[:18] == [
+        "configuration:",
+        "not from a file",
+        "listens on:",
+        "127.0.0.1:8080, waits 5 s for a connection and 30 s for each piece of a reply",
+        "callers:",
+        "ci (fast)",
+        "providers:",
+        "openai/gpt-4o chat, responses https://api.openai.com/v1/chat/completions a key default",
+        "spare chat, responses https://r.openai.azure.com/openai/v1/chat/completions no key",
+        "anthropic/* messages https://api.anthropic.com/v1/messages the caller's credential",
+        "names:",
+        "openai/gpt-4o, gpt-4o",
+        "azure_openai/gpt-4o, gpt-4o, spare",
+        f"anthropic/<any>, and by their bare names: {', '.join(CATALOGUE['anthropic'].models)}",
+        "aliases:",
+        "fast -> openai/gpt-4o",
+        "pipeline:",
+        "auth -> mine -> alias -> upstream",
+    ]
+    assert describe(config).splitlines()[-3:] == [
+        "warnings:",
+        "  config: listeners[0].max_retries: `max_retries` is accepted and has no effect so far",
+        "  `gpt-4o` is a name of openai/gpt-4o, spare; openai/gpt-4o answers to it",
+    ]
+
+
+def test_the_environment_offers_every_provider_whose_key_is_set_and_the_demo() -> None:
+    config = from_environment({"OPENAI_API_KEY": "sk-planted", "GROQ_API_KEY": "", "XAI_API_KEY": "x"})
+    assert [entry.name for entry in config.providers] == [
+        f"openai/{DEFAULTS['openai']}",
+        "openai/*",
+        "xai/*",
+        "demo/*",
+    ]
+    models = build_models(config)
+    assert models.resolve(None).provider.name == "openai"
+    assert models.resolve("openai/anything").key is not None
+    assert models.resolve("demo/echo").key is None
+    assert "sk-planted" not in describe(config)
+
+
+def test_an_empty_environment_offers_the_demo() -> None:
+    models = build_models(from_environment({}))
+    assert models.resolve(None).name == "demo/echo"
+
+
+def test_an_ollama_that_answers_is_offered() -> None:
+    models = build_models(from_environment({}, ollama_answers=True))
+    assert models.resolve("ollama/llama3.2").urls["chat", "create"] == "http://127.0.0.1:11434/v1/chat/completions"
+
+
+def test_a_variable_is_set_for_every_provider_that_could_be_offered() -> None:
+    environ = {row.key_variable: "k" for row in CATALOGUE.values() if row.key_variable}
+    offered = {entry.provider for entry in from_environment(environ).providers}
+    assert set(CATALOGUE) - offered == {"azure_openai", "ollama", "vllm", "lmstudio", "plano"}
+
+
+@pytest.mark.parametrize(("provider", "model"), DEFAULTS.items())
+def test_a_default_model_is_one_the_catalogue_knows(provider: str, model: str) -> None:
+    assert model in CATALOGUE[provider].models
