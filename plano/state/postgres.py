@@ -53,7 +53,8 @@ class _Connection(AsyncConnection[Any]):
     bounded = False
     """Whether this connection's statements have a time limit on the server too."""
 
-    async def wait(self, gen: PQGen[T], interval: float = 0.1, **options: Any) -> T:
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}  # psycopg before 3.3 has none
         try:
             return await wait_async(gen, self.pgconn.socket, interval, **options)
         except asyncio.CancelledError:

