@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
 
 from plano.config import Config
 from plano.provider import Target
 from plano.testing import FakeProvider
-from plano.transport import AsyncBaseTransport, AsyncHTTPTransport, HTTP1Transport, HTTPXSender, Sender, tls_context
+from plano.transport import AsyncBaseTransport, HTTPXSender, Sender, Transports, tls_context
 
 
 class Connections:
@@ -23,34 +21,34 @@ class Connections:
     """
 
     def __init__(self, config: Config, override: Sender | AsyncBaseTransport | None) -> None:
-        self._config = config
+        self._ca_path = config.tls.ca_path
         self._override = HTTPXSender(override) if isinstance(override, AsyncBaseTransport) else override
+        self._demo = FakeProvider(keep=0)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._made: dict[str, Sender] = {}
+        self._transports = self._new()
+        self._by_entry: dict[str, Sender] = {}
 
     def sender_for(self, target: Target) -> Sender:
+        """The way to a target. All URLs of an entry are on one host, so an entry's way is looked for once."""
         if self._override is not None:
             return self._override
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop, self._made = loop, {}
-        if target.provider.name == "demo":
-            return self._sender("demo", lambda: FakeProvider(keep=0))
-        proxy = target.proxy
-        if proxy is not None:
-            return self._sender(proxy, lambda: HTTPXSender(AsyncHTTPTransport(proxy=proxy, verify=self._tls())))
-        return self._sender("", lambda: HTTP1Transport(tls=self._tls() if self._config.tls.ca_path else None))
+            self._loop, self._transports, self._by_entry = loop, self._new(), {}
+        sender = self._by_entry.get(target.entry)
+        if sender is None:
+            sender = self._by_entry[target.entry] = self._find(target)
+        return sender
 
     async def aclose(self) -> None:
-        made, self._made = self._made, {}
-        for sender in made.values():
-            await sender.aclose()
+        self._by_entry = {}
+        await self._transports.aclose()
 
-    def _tls(self) -> ssl.SSLContext:
-        return tls_context(ca_path=self._config.tls.ca_path)
+    def _find(self, target: Target) -> Sender:
+        if target.provider.name == "demo":
+            return self._demo
+        return self._transports.sender(next(iter(target.urls.values())), proxy=target.proxy)
 
-    def _sender(self, key: str, make: Callable[[], Sender]) -> Sender:
-        sender = self._made.get(key)
-        if sender is None:
-            sender = self._made[key] = make()
-        return sender
+    def _new(self) -> Transports:
+        ca_path = self._ca_path
+        return Transports(tls=None if ca_path is None else lambda: tls_context(ca_path=ca_path))
