@@ -31,7 +31,7 @@ from plano.dialects import reading
 from plano.dialects.chat.read_content import CONTENT, read_call, read_content
 from plano.dialects.chat.thinking import FROM_CHAT, read_thinking
 from plano.dialects.chat.tools import read_choice, read_tools
-from plano.dialects.fields import BOOLEAN, INTEGER, NUMBER, OBJECT, RAWS, STRING, Fields, Object
+from plano.dialects.fields import BOOLEAN, INTEGER, NULL, NUMBER, OBJECT, RAWS, STRING, Fields, Object
 from plano.errors import InvalidRequest
 
 _ROLE: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -62,7 +62,7 @@ _PLAIN: dict[str, msgspec.json.Decoder[Any]] = {
 def read_request(body: bytes) -> Conversation:
     fields = Fields(reading.request(OBJECT, body))
     plain = {name: fields.take(name, decoder) for name, decoder in _PLAIN.items() if name in fields.found}
-    if "messages" not in fields.found:
+    if fields.found.get("messages", NULL) == NULL:
         raise InvalidRequest("Missing `messages`: the field is required.", param="messages")
     messages = _Messages().read(fields.each("messages"))
     system, rest = _leading(messages)

@@ -85,7 +85,7 @@ class _Message(Struct):
 
 
 class _Choice(Struct):
-    message: _Message
+    message: _Message | None = None
     finish_reason: str | None = None
     logprobs: Raw = ABSENT
     error: Raw = ABSENT
@@ -127,6 +127,8 @@ def read_reply(body: bytes) -> Reply:
     choice = reply.choices[0]
     if error := broken(choice.finish_reason, choice.error):
         raise error
+    if choice.message is None:
+        raise UpstreamProtocolError(NOT_A_REPLY)
     parts = tuple(_parts(choice.message, reply.id or ""))
     called = any(isinstance(part, ToolCall) for part in parts)
     return Reply(
@@ -190,7 +192,8 @@ def content_parts(content: str | list[ContentPart] | None) -> list[Part]:
     parts: list[Part] = []
     for part in content:
         if part.type == "thinking":
-            parts.append(Thinking(text="".join(inner.text or "" for inner in part.thinking or ())))
+            words = "".join(inner.text or "" for inner in part.thinking or ())
+            parts.append(Thinking(text=words, origin="chat"))
         elif part.text:
             parts.append(Text(text=part.text))
     return parts
