@@ -8,7 +8,7 @@ out, so whatever an event says that no earlier one did is caught up on, and noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw
@@ -50,6 +50,8 @@ from plano.dialects.responses.reply import WireReply, own_extras
 from plano.errors import UpstreamProtocolError
 from plano.sse import Frame
 
+P = TypeVar("P", bound=Part)
+
 _NOTHING = Raw(b"")
 
 
@@ -57,6 +59,7 @@ class _Wire(msgspec.Struct):
     """Every field of every event that is looked at; which of them are there depends on `type`."""
 
     type: str | None = None
+    item_id: str | None = None
     output_index: int = 0
     content_index: int = 0
     summary_index: int = 0
@@ -207,10 +210,12 @@ class StreamReader:
 
     # --- items ---
 
-    def _item(self, index: int) -> _Item:
+    def _item(self, index: int, id_: str | None = None) -> _Item:
         found = self._items.get(index)
         if found is None:
             found = self._items[index] = _Item()
+        if found.id is None:
+            found.id = id_
         return found
 
     def _item_added(self, wire: _Wire) -> list[Event]:
@@ -287,43 +292,45 @@ class StreamReader:
         type_ = reading.upstream(_TYPE, bytes(wire.part)).type
         if type_ not in ("output_text", "refusal"):
             return []
-        return self._text(wire.output_index, wire.content_index, type_ == "refusal")[1]
+        return self._text(wire, type_ == "refusal")[1]
 
-    def _text(self, output_index: int, content_index: int, refusal: bool) -> tuple[_Open, list[Event]]:
-        """The part, started now if it was not."""
+    def _text(self, wire: _Wire, refusal: bool) -> tuple[_Open, list[Event]]:
+        """The part that the event is about, started now if it was not."""
+        item = self._item(wire.output_index, wire.item_id)
+        part = Refusal(text="", item_id=item.id) if refusal else Text(text="", item_id=item.id)
+        return self._started_text(wire.output_index, wire.content_index, part)
+
+    def _started_text(self, output_index: int, content_index: int, part: Text | Refusal) -> tuple[_Open, list[Event]]:
         found = self._texts.get((output_index, content_index))
         if found is not None:
             return found, []
         item = self._item(output_index)
-        part: Part
-        if refusal:
-            part = Refusal(text="", item_id=item.id, extras=item.extras)
-        else:
-            part = Text(text="", item_id=item.id, extras=item.extras)
-        item.extras = {}  # they go with the item's first part
+        if item.extras:
+            part = replace(part, extras=item.extras)
+            item.extras = {}  # they go with the item's first part
         found = self._texts[output_index, content_index] = self._open(part)
         return found, [PartStart(found.index, part)]
 
     def _text_delta(self, wire: _Wire) -> list[Event]:
         if not isinstance(wire.delta, str):
             return []
-        found, events = self._text(wire.output_index, wire.content_index, wire.type == "response.refusal.delta")
+        found, events = self._text(wire, wire.type == "response.refusal.delta")
         found.said += len(wire.delta)
         events.append(TextDelta(found.index, wire.delta, _chat_logprobs(wire.logprobs)))
         return events
 
     def _text_done(self, wire: _Wire) -> list[Event]:
         refusal = wire.type == "response.refusal.done"
-        found, events = self._text(wire.output_index, wire.content_index, refusal)
+        found, events = self._text(wire, refusal)
         return events + self._catch_up(found, wire.refusal if refusal else wire.text)
 
     def _annotation(self, wire: _Wire) -> list[Event]:
-        found, events = self._text(wire.output_index, wire.content_index, False)
+        found, events = self._text(wire, False)
         found.citations += 1
         return [*events, CitationDelta(found.index, read_annotation(wire.annotation))]
 
     def _part_done(self, wire: _Wire) -> list[Event]:
-        part = upstreams(read_part, wire.part, "part", self._item(wire.output_index).id)
+        part = upstreams(read_part, wire.part, "part", self._item(wire.output_index, wire.item_id).id)
         if not isinstance(part, Text | Refusal):
             return []
         return self._finish_text(wire.output_index, wire.content_index, part)
@@ -334,7 +341,7 @@ class StreamReader:
             index = self._open(part).index
             return [PartStart(index, part), PartStop(index)]
         assert isinstance(part, Text | Refusal), "a message of the assistant has texts, refusals and unknown parts"
-        found, events = self._text(output_index, content_index, isinstance(part, Refusal))
+        found, events = self._started_text(output_index, content_index, _emptied(part))
         if found.stopped:
             return events
         events += self._catch_up(found, part.text)
@@ -362,22 +369,22 @@ class StreamReader:
     # --- reasoning ---
 
     def _summary_delta(self, wire: _Wire) -> list[Event]:
-        return self._reasoning(wire.output_index, wire.summary_index, True, wire.delta, whole=False)
+        return self._reasoning(wire, wire.summary_index, True, wire.delta, whole=False)
 
     def _summary_done(self, wire: _Wire) -> list[Event]:
-        return self._reasoning(wire.output_index, wire.summary_index, True, wire.text, whole=True)
+        return self._reasoning(wire, wire.summary_index, True, wire.text, whole=True)
 
     def _content_delta(self, wire: _Wire) -> list[Event]:
-        return self._reasoning(wire.output_index, wire.content_index, False, wire.delta, whole=False)
+        return self._reasoning(wire, wire.content_index, False, wire.delta, whole=False)
 
     def _content_done(self, wire: _Wire) -> list[Event]:
-        return self._reasoning(wire.output_index, wire.content_index, False, wire.text, whole=True)
+        return self._reasoning(wire, wire.content_index, False, wire.text, whole=True)
 
-    def _reasoning(self, index: int, section: int, summary: bool, text: Any, *, whole: bool) -> list[Event]:
+    def _reasoning(self, wire: _Wire, section: int, summary: bool, text: Any, *, whole: bool) -> list[Event]:
         """Sections become paragraphs. Of the reasoning and its summary, the first to come counts."""
         if not isinstance(text, str):
             return []
-        item = self._item(index)
+        item = self._item(wire.output_index, wire.item_id)
         events: list[Event] = []
         if item.open is None:
             part = Thinking(text="", summary=summary, origin="responses", item_id=item.id)
@@ -438,8 +445,12 @@ def _string(raw: Raw | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _emptied(part: Part) -> Part:
+def _emptied(part: P) -> P:
     """The part as it starts: without what its deltas will say."""
+    if isinstance(part, Text):
+        return replace(part, text="", citations=())
+    if isinstance(part, Refusal):
+        return replace(part, text="")
     if isinstance(part, ToolCall):
         return replace(part, arguments="")
     if isinstance(part, Thinking):
