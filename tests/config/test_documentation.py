@@ -1,0 +1,68 @@
+"""`docs/configuration.md` says of every key what the schema says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from plano.config import load
+from plano.config.document import parse
+from plano.config.problems import Problems
+from plano.config.schema import ROOT, Key, paths
+from plano.providers import CATALOGUE
+
+PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `([^`]+)` \| ([a-z ]+) \| ([^|]+) \| (.+) \|$", re.MULTILINE)
+
+
+def default(key: Key) -> str:
+    if key.required:
+        return "required"
+    if key.default is None or key.default == () or key.default == {}:
+        return "–"
+    if key.kind == "duration":
+        return f"`{key.default:g}s`"
+    return f"`{str(key.default).lower() if key.kind == 'boolean' else key.default}`"
+
+
+def kind(key: Key) -> str:
+    return {"either": "list or mapping", "object": "mapping"}.get(key.kind, key.kind)
+
+
+def test_every_key_is_documented_with_its_type_and_default_and_no_other() -> None:
+    documented = {path: (said, value) for path, said, value, _ in ROW.findall(PAGE)}
+    # `llm_providers` has the keys of `model_providers`, which the page says once.
+    schema = {path: (kind(key), default(key)) for path, key in paths(ROOT) if not path.startswith("llm_providers[]")}
+    assert documented == schema
+
+
+def test_every_choice_is_named() -> None:
+    meanings = {path: meaning for path, _, _, meaning in ROW.findall(PAGE)}
+    for path, key in paths(ROOT):
+        for choice in key.choices if path in meanings else ():
+            assert f"`{choice}`" in meanings[path], path
+
+
+def test_what_has_no_effect_or_is_refused_says_so() -> None:
+    meanings = {path: meaning for path, _, _, meaning in ROW.findall(PAGE)}
+    whole_blocks = {"state_storage", "metrics", "tracing"}  # the page says it of these below their table
+    for path, key in paths(ROOT):
+        if path in meanings and path not in whole_blocks:
+            assert "No effect" in meanings[path] or key.effect != "none", path
+            assert ("Refused" in meanings[path]) == (key.effect == "refused"), path
+
+
+def test_the_pages_example_loads(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    path = tmp_path / "plano_config.yaml"
+    path.write_text(example)
+    config = load(path, {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b"})
+    assert config.warnings == ()
+    assert parse(example, Problems("x")) is not None
+
+
+def test_the_usual_variables_are_the_catalogues() -> None:
+    listed = dict(re.findall(r"^\| (\w+) \| `([A-Z_]+)` \|$", PAGE, re.MULTILINE))
+    assert listed == {
+        row.name: row.key_variable for row in CATALOGUE.values() if row.key_variable is not None and row.base_url
+    }
