@@ -1,0 +1,72 @@
+"""The client leaves: the upstream connection closes within a second, before and after the first token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from plano import Plano
+from plano.testing import FakeProvider, Reply, serve
+from plano.types import DIALECTS, Dialect
+from tests.asgi import Exchange, scope
+from tests.test_promises import MINIMAL, PATHS
+
+
+def config(url: str, dialect: Dialect) -> dict[str, Any]:
+    entry = {"model": "fake/m", "provider_interface": "openai", "base_url": url, "apis": [dialect], "access_key": "k"}
+    return {"model_providers": [entry | {"default": True}]}
+
+
+async def until(condition: Any, seconds: float = 1.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - it is a thread's doing
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("when", ["before the first byte", "between two chunks", "not streamed"])
+async def test_the_upstream_connection_is_closed_when_the_client_leaves(
+    client: Dialect, upstream: Dialect, when: str
+) -> None:
+    provider = FakeProvider()
+    if when == "between two chunks":
+        provider.script(Reply("one two three four five six seven eight", pause=0.3))
+    else:
+        provider.script(Reply("late", delay=30))
+    outcomes: list[str | None] = []
+
+    async def watch(request: Any, call_next: Any) -> Any:
+        request.journal.closers.append(lambda: outcomes.append(request.journal.outcome))
+        return await call_next(request)
+
+    with serve(provider) as url:
+        gateway = Plano(config(url, upstream), filters=[watch])
+        body = MINIMAL[client] | {"stream": when != "not streamed"}
+        exchange = Exchange(json.dumps(body).encode())
+        task = asyncio.create_task(gateway(scope("POST", PATHS[client]), exchange.receive, exchange.send))
+        await until(lambda: provider.requests and (when != "between two chunks" or exchange.answer.chunks), 5)
+        await asyncio.sleep(0.15)
+        exchange.leave()
+        await until(lambda: provider.last.outcome == "left")
+        async with asyncio.timeout(1):
+            await task
+        assert outcomes == ["aborted"]
+        assert not exchange.answer.complete
+        await gateway.aclose()
+
+
+async def test_a_cancelled_server_task_stays_cancelled() -> None:
+    provider = FakeProvider()
+    provider.script(Reply("late", delay=30))
+    gateway = Plano(config("http://upstream.example", "chat"), transport=provider)
+    exchange = Exchange(json.dumps(MINIMAL["chat"]).encode())
+    task = asyncio.create_task(gateway(scope("POST", PATHS["chat"]), exchange.receive, exchange.send))
+    await until(lambda: provider.requests)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert provider.last.outcome == "left"
