@@ -55,7 +55,7 @@ FAILED = StreamEnd(complete=True, failed=True, usage=None, finish=None)
         (b'data: {"type":"response.failed","response":{"error":{}}}\n\n', FAILED),
         (b'event: error\ndata: {"type":"error","message":"m"}\n\n', FAILED),
         (
-            b'data: {"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}\n\n',
+            b'data: {"type":"response.incomplete","response":{"incomplete_details":{"reason":"anything"}}}\n\n',
             StreamEnd(complete=True, failed=False, usage=None, finish="length"),
         ),
         (

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Raw
+from openai._types import omit
+from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -124,7 +126,7 @@ def test_a_seal_comes_from_the_item_that_is_done() -> None:
 def test_a_stream_cut_at_any_byte_is_the_same_stream() -> None:
     whole = read([STREAM])
     assert read([STREAM[at : at + 1] for at in range(len(STREAM))]) == whole
-    for cut in range(0, len(STREAM), 101):
+    for cut in range(0, len(STREAM), 11):
         assert read([STREAM[:cut], STREAM[cut:]]) == whole
 
 
@@ -596,6 +598,17 @@ def test_a_rich_stream_is_written_as_it_was_read() -> None:
     lost = {"response.web_search_call.in_progress", "response.web_search_call.searching"}
     lost |= {"response.web_search_call.completed", "response.reasoning_summary_part.added"}
     assert set(kept) | lost == {event["type"] for event in given} | {"response.reasoning_summary_part.added"}
+
+
+def test_the_sdks_own_accumulator_follows() -> None:
+    state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
+    text = ""
+    for event in write(events_of(WHOLE), ASKED):
+        for found in state.handle_event(SDK_EVENT.validate_python(event)):
+            if found.type == "response.output_text.delta":
+                text = found.snapshot
+    assert text == "Grüße 🐱 says hi"
+    assert state._completed_response.output_text == text
 
 
 def replies() -> list[Reply]:

@@ -162,9 +162,10 @@ class StreamReader:
         if handler is None:
             return [Unknown("responses", type_, frame.data)]
         events = handler(self, wire)
-        if not self._started and events and not isinstance(events[0], Start | Failed):
-            events.insert(0, Start())
-        self._started = True
+        if events and not self._started:
+            self._started = True
+            if not isinstance(events[0], Start | Failed):
+                events.insert(0, Start())
         return events
 
     # --- the reply as a whole ---
