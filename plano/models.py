@@ -22,7 +22,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     Attributes:
         provider: the row; its name is the prefix of the entry's models.
         model: the upstream's model id, or `*`.
-        name: the entry's own name, unique; can be asked for as well.
+        name: the entry's own name, unique; can be asked for as well, a wildcard's as `name/anything`.
         default: answers requests that name no model.
         base_url: in place of the provider's, see `plano.provider.endpoints`.
         apis: the dialects this server speaks, preferred first; () means as the provider's row says.
@@ -59,7 +59,7 @@ class ModelIndex:
     """Every name that a request may give, and the target it means.
 
     A name is looked for, in this order, among: aliases; `provider/model` of the entries; the entries' own
-    names; the prefixes of `provider/*` entries; bare ids of the entries; bare ids that the catalogue knows
+    names; the prefixes of `provider/*` entries, and their names as prefixes; bare ids of the entries; bare ids that the catalogue knows
     of the providers with a wildcard. Within each, the entry configured first wins.
 
     Args:
@@ -126,7 +126,10 @@ class ModelIndex:
         single = [route for route in self._routes if not route.wildcard]
         wild = [route for route in self._routes if route.wildcard]
         for route in wild:
+            self._claims.setdefault(f"{route.entry.provider.name}/{WILDCARD}", []).append(route.entry.name)
             self._wildcards.setdefault(route.entry.provider.name, route)
+        for route in wild:
+            self._wildcards.setdefault(route.entry.name, route)
         targets = [route.target(route.entry.model) for route in single]
         for target in targets:
             self._claim(target.name, target)

@@ -140,6 +140,20 @@ def test_two_servers_of_one_provider_stay_apart() -> None:
     assert index.resolve("spare").urls["chat", "create"] == "http://127.0.0.1:8003/v1/chat/completions"
 
 
+def test_two_wildcards_of_one_provider_are_told_apart_by_their_names() -> None:
+    index = ModelIndex(
+        [
+            entry("openai/*", base_url="http://127.0.0.1:8001"),
+            entry("openai/*", base_url="http://127.0.0.1:8002", named="spare"),
+        ]
+    )
+    assert index.resolve("openai/llama").urls["chat", "create"] == "http://127.0.0.1:8001/v1/chat/completions"
+    spare = index.resolve("spare/llama")
+    assert spare.urls["chat", "create"] == "http://127.0.0.1:8002/v1/chat/completions"
+    assert (spare.model, spare.name, spare.entry) == ("llama", "openai/llama", "spare")
+    assert index.ambiguous() == {"openai/*": ["openai/*", "spare"]}
+
+
 def test_an_id_with_a_slash_does_not_catch_what_another_wildcard_is_there_for() -> None:
     index = ModelIndex([entry("router/openai/gpt-4o", ROUTER), entry("openai/*")])
     assert index.resolve("openai/gpt-4o").name == "openai/gpt-4o"
