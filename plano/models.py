@@ -59,8 +59,9 @@ class ModelIndex:
     """Every name that a request may give, and the target it means.
 
     A name is looked for, in this order, among: aliases; `provider/model` of the entries; the entries' own
-    names; the prefixes of `provider/*` entries, and their names as prefixes; bare ids of the entries; bare ids that the catalogue knows
-    of the providers with a wildcard. Within each, the entry configured first wins.
+    names; the prefixes of `provider/*` entries, and those entries' names as prefixes; bare ids of the entries;
+    bare ids that the catalogue knows of the providers with a wildcard. Within each, the entry configured first
+    wins.
 
     Args:
         entries: in the order of the configuration.
