@@ -193,6 +193,29 @@ CASES: dict[str, tuple[Conversation, dict[str, Any]]] = {
             ],
         },
     ),
+    "sealed reasoning without an id": (
+        Conversation(
+            model="m",
+            messages=(
+                assistant(
+                    Thinking(text="a", summary=True, seal="S", origin="responses"),
+                    Thinking(text="b", seal="T", origin="responses"),
+                ),
+            ),
+        ),
+        {
+            "model": "m",
+            "input": [
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}], "encrypted_content": "S"},
+                {
+                    "type": "reasoning",
+                    "summary": [],
+                    "content": [{"type": "reasoning_text", "text": "b"}],
+                    "encrypted_content": "T",
+                },
+            ],
+        },
+    ),
     "citations": (
         Conversation(
             model="m",
@@ -370,7 +393,11 @@ def test_a_request_is_written(case: str) -> None:
     assert list(losses) == []
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case not in ("audio", "file as bare base64")])
+UNTYPED = ("audio", "file as bare base64", "sealed reasoning without an id")
+"""The API takes these; the SDK's types do not know, or insist on an id."""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in UNTYPED])
 def test_the_sdk_knows_what_is_written(case: str) -> None:
     wire = json.loads(responses.write_request(CASES[case][0], Losses()))
     for tool in wire.get("tools", []):

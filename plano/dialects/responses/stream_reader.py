@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from plano.conversation import (
     CitationDelta,
     Event,
-    Extras,
     Failed,
     Finished,
     Opaque,
@@ -47,44 +46,12 @@ from plano.dialects.responses.items import (
 )
 from plano.dialects.responses.logprobs import entries_of, to_chat
 from plano.dialects.responses.reply import WireReply, own_extras
+from plano.dialects.responses.stream_state import NOTHING, TYPE, WIRE, ItemState, Open, Wire
 from plano.errors import UpstreamProtocolError
 from plano.sse import Frame
 
 P = TypeVar("P", bound=Part)
 
-_NOTHING = Raw(b"")
-
-
-class _Wire(msgspec.Struct):
-    """Every field of every event that is looked at; which of them are there depends on `type`."""
-
-    type: str | None = None
-    item_id: str | None = None
-    output_index: int = 0
-    content_index: int = 0
-    summary_index: int = 0
-    delta: Any = None
-    text: Any = None
-    refusal: Any = None
-    arguments: Any = None
-    input: Any = None
-    logprobs: Raw = _NOTHING
-    item: Raw = _NOTHING
-    part: Raw = _NOTHING
-    annotation: Raw = _NOTHING
-    response: Raw = _NOTHING
-    error: Any = None
-    code: Any = None
-    message: Any = None
-    param: Any = None
-
-
-class _Type(msgspec.Struct):
-    type: str | None = None
-
-
-_WIRE = msgspec.json.Decoder(_Wire)
-_TYPE = msgspec.json.Decoder(_Type)
 _FIELDS = msgspec.json.Decoder(Object)
 _REPLY = msgspec.json.Decoder(WireReply)
 
@@ -94,38 +61,12 @@ _MESSAGE_OWN = frozenset({"id", "type", "status", "role", "content"})
 _BROKEN = "The upstream's stream ended before the reply was complete."
 
 
-class _Open:
-    """A part that was started: how much of it has been said, and whether it is over."""
-
-    __slots__ = ("citations", "index", "part", "said", "section", "stopped")
-
-    def __init__(self, index: int, part: Part) -> None:
-        self.index = index
-        self.part = part
-        self.said = 0  # characters; for reasoning, of the current section
-        self.section = 0  # of reasoning: summary_index or content_index
-        self.citations = 0
-        self.stopped = False
-
-
-class _Item:
-    """An output item: what its `added` said, and its one part, if it is not a message."""
-
-    __slots__ = ("done", "extras", "id", "open")
-
-    def __init__(self) -> None:
-        self.id: str | None = None
-        self.extras: Extras = {}
-        self.open: _Open | None = None
-        self.done = False
-
-
 class StreamReader:
     """One instance per exchange."""
 
     def __init__(self) -> None:
-        self._items: dict[int, _Item] = {}
-        self._texts: dict[tuple[int, int], _Open] = {}
+        self._items: dict[int, ItemState] = {}
+        self._texts: dict[tuple[int, int], Open] = {}
         self._parts = 0
         self._called = False
         self._started = False
@@ -135,7 +76,7 @@ class StreamReader:
         """Raises UpstreamProtocolError for a frame that is not of this dialect."""
         if self._over or frame.data == _DONE:
             return []
-        wire = reading.upstream(_WIRE, frame.data)
+        wire = reading.upstream(WIRE, frame.data)
         if wire.type == "response.output_text.delta":
             found = self._texts.get((wire.output_index, wire.content_index))
             if found is not None and isinstance(wire.delta, str):
@@ -150,7 +91,7 @@ class StreamReader:
         self._over = True
         return [Failed(UpstreamProtocolError(_BROKEN))]
 
-    def _dispatch(self, wire: _Wire, frame: Frame) -> list[Event]:
+    def _dispatch(self, wire: Wire, frame: Frame) -> list[Event]:
         type_ = wire.type or frame.event
         if type_ is None or type_ == "error":
             if type_ is None and not wire.error:
@@ -170,7 +111,7 @@ class StreamReader:
 
     # --- the reply as a whole ---
 
-    def _begin(self, wire: _Wire) -> list[Event]:
+    def _begin(self, wire: Wire) -> list[Event]:
         """`created`, `in_progress` and `queued` all say the same."""
         if self._started:
             return []
@@ -179,7 +120,7 @@ class StreamReader:
             Start(id=reply.id or "", model=reply.model or "", created=reply.created, extras=own_extras(wire.response))
         ]
 
-    def _end(self, wire: _Wire) -> list[Event]:
+    def _end(self, wire: Wire) -> list[Event]:
         reply = reading.upstream(_REPLY, bytes(wire.response))
         events: list[Event] = []
         for index, raw in enumerate(reply.output or ()):
@@ -200,30 +141,30 @@ class StreamReader:
         opened = [*self._texts.values(), *(item.open for item in self._items.values() if item.open is not None)]
         return [event for found in opened for event in self._stop(found, None)]
 
-    def _fail(self, wire: _Wire) -> list[Event]:
+    def _fail(self, wire: Wire) -> list[Event]:
         self._over = True
         return [Failed(failure(reading.upstream(_REPLY, bytes(wire.response)).error))]
 
-    def _error(self, wire: _Wire) -> list[Event]:
+    def _error(self, wire: Wire) -> list[Event]:
         self._over = True
         found = wire.error or {"code": wire.code, "message": wire.message, "param": wire.param}
         return [Failed(failure(found))]
 
     # --- items ---
 
-    def _item(self, index: int, id_: str | None = None) -> _Item:
+    def _item(self, index: int, id_: str | None = None) -> ItemState:
         found = self._items.get(index)
         if found is None:
-            found = self._items[index] = _Item()
+            found = self._items[index] = ItemState()
         if found.id is None:
             found.id = id_
         return found
 
-    def _item_added(self, wire: _Wire) -> list[Event]:
+    def _item_added(self, wire: Wire) -> list[Event]:
         """A call can start: its name is known. A message waits for its parts, reasoning for its form, and
         all others for their `done`."""
         fields = reading.upstream(_FIELDS, bytes(wire.item))
-        type_ = reading.upstream(_TYPE, bytes(wire.item)).type
+        type_ = reading.upstream(TYPE, bytes(wire.item)).type
         item = self._item(wire.output_index)
         item.id = _string(fields.get("id"))
         if type_ == "message":
@@ -239,7 +180,7 @@ class StreamReader:
         self._called = True
         return [PartStart(item.open.index, part)]
 
-    def _item_done(self, wire: _Wire) -> list[Event]:
+    def _item_done(self, wire: Wire) -> list[Event]:
         return self._finish_item(wire.output_index, wire.item)
 
     def _finish_item(self, index: int, raw: Raw) -> list[Event]:
@@ -253,7 +194,7 @@ class StreamReader:
         self._called = self._called or found.kind == "call"
         return [event for part in found.parts for event in self._finish_part(item, part)]
 
-    def _finish_part(self, item: _Item, part: Part) -> list[Event]:
+    def _finish_part(self, item: ItemState, part: Part) -> list[Event]:
         """All that is left to say of an item that is one part."""
         events: list[Event] = []
         if item.open is None:
@@ -268,18 +209,18 @@ class StreamReader:
                 events.append(SealDelta(item.open.index, part.seal))
         return events + self._stop(item.open, None if isinstance(part, Opaque) else part)
 
-    def _open(self, part: Part) -> _Open:
-        found = _Open(self._parts, part)
+    def _open(self, part: Part) -> Open:
+        found = Open(self._parts, part)
         self._parts += 1
         return found
 
-    def _stop(self, found: _Open, part: Part | None) -> list[Event]:
+    def _stop(self, found: Open, part: Part | None) -> list[Event]:
         if found.stopped:
             return []
         found.stopped = True
         return [PartStop(found.index, part)]
 
-    def _catch_up(self, found: _Open, whole: Any) -> list[Event]:
+    def _catch_up(self, found: Open, whole: Any) -> list[Event]:
         """What `whole` has beyond the deltas."""
         if not isinstance(whole, str) or len(whole) <= found.said or found.stopped:
             return []
@@ -289,19 +230,19 @@ class StreamReader:
 
     # --- texts and refusals ---
 
-    def _part_added(self, wire: _Wire) -> list[Event]:
-        type_ = reading.upstream(_TYPE, bytes(wire.part)).type
+    def _part_added(self, wire: Wire) -> list[Event]:
+        type_ = reading.upstream(TYPE, bytes(wire.part)).type
         if type_ not in ("output_text", "refusal"):
             return []
         return self._text(wire, type_ == "refusal")[1]
 
-    def _text(self, wire: _Wire, refusal: bool) -> tuple[_Open, list[Event]]:
+    def _text(self, wire: Wire, refusal: bool) -> tuple[Open, list[Event]]:
         """The part that the event is about, started now if it was not."""
         item = self._item(wire.output_index, wire.item_id)
         part = Refusal(text="", item_id=item.id) if refusal else Text(text="", item_id=item.id)
         return self._started_text(wire.output_index, wire.content_index, part)
 
-    def _started_text(self, output_index: int, content_index: int, part: Text | Refusal) -> tuple[_Open, list[Event]]:
+    def _started_text(self, output_index: int, content_index: int, part: Text | Refusal) -> tuple[Open, list[Event]]:
         found = self._texts.get((output_index, content_index))
         if found is not None:
             return found, []
@@ -312,7 +253,7 @@ class StreamReader:
         found = self._texts[output_index, content_index] = self._open(part)
         return found, [PartStart(found.index, part)]
 
-    def _text_delta(self, wire: _Wire) -> list[Event]:
+    def _text_delta(self, wire: Wire) -> list[Event]:
         if not isinstance(wire.delta, str):
             return []
         found, events = self._text(wire, wire.type == "response.refusal.delta")
@@ -320,17 +261,17 @@ class StreamReader:
         events.append(TextDelta(found.index, wire.delta, _chat_logprobs(wire.logprobs)))
         return events
 
-    def _text_done(self, wire: _Wire) -> list[Event]:
+    def _text_done(self, wire: Wire) -> list[Event]:
         refusal = wire.type == "response.refusal.done"
         found, events = self._text(wire, refusal)
         return events + self._catch_up(found, wire.refusal if refusal else wire.text)
 
-    def _annotation(self, wire: _Wire) -> list[Event]:
+    def _annotation(self, wire: Wire) -> list[Event]:
         found, events = self._text(wire, False)
         found.citations += 1
         return [*events, CitationDelta(found.index, read_annotation(wire.annotation))]
 
-    def _part_done(self, wire: _Wire) -> list[Event]:
+    def _part_done(self, wire: Wire) -> list[Event]:
         part = upstreams(read_part, wire.part, "part", self._item(wire.output_index, wire.item_id).id)
         if not isinstance(part, Text | Refusal):
             return []
@@ -355,7 +296,7 @@ class StreamReader:
 
     # --- calls ---
 
-    def _call_delta(self, wire: _Wire) -> list[Event]:
+    def _call_delta(self, wire: Wire) -> list[Event]:
         """Without an `added` there is no name yet; then the item's `done` says all of it."""
         found = self._item(wire.output_index).open
         if found is None or not isinstance(wire.delta, str):
@@ -363,25 +304,25 @@ class StreamReader:
         found.said += len(wire.delta)
         return [TextDelta(found.index, wire.delta)]
 
-    def _call_done(self, wire: _Wire) -> list[Event]:
+    def _call_done(self, wire: Wire) -> list[Event]:
         found = self._item(wire.output_index).open
         return [] if found is None else self._catch_up(found, wire.arguments or wire.input)
 
     # --- reasoning ---
 
-    def _summary_delta(self, wire: _Wire) -> list[Event]:
+    def _summary_delta(self, wire: Wire) -> list[Event]:
         return self._reasoning(wire, wire.summary_index, True, wire.delta, whole=False)
 
-    def _summary_done(self, wire: _Wire) -> list[Event]:
+    def _summary_done(self, wire: Wire) -> list[Event]:
         return self._reasoning(wire, wire.summary_index, True, wire.text, whole=True)
 
-    def _content_delta(self, wire: _Wire) -> list[Event]:
+    def _content_delta(self, wire: Wire) -> list[Event]:
         return self._reasoning(wire, wire.content_index, False, wire.delta, whole=False)
 
-    def _content_done(self, wire: _Wire) -> list[Event]:
+    def _content_done(self, wire: Wire) -> list[Event]:
         return self._reasoning(wire, wire.content_index, False, wire.text, whole=True)
 
-    def _reasoning(self, wire: _Wire, section: int, summary: bool, text: Any, *, whole: bool) -> list[Event]:
+    def _reasoning(self, wire: Wire, section: int, summary: bool, text: Any, *, whole: bool) -> list[Event]:
         """Sections become paragraphs. Of the reasoning and its summary, the first to come counts."""
         if not isinstance(text, str):
             return []
@@ -404,7 +345,7 @@ class StreamReader:
         return events
 
 
-_Handler: TypeAlias = Callable[[StreamReader, _Wire], list[Event]]
+_Handler: TypeAlias = Callable[[StreamReader, Wire], list[Event]]
 
 _HANDLERS: dict[str, _Handler] = {
     "response.created": StreamReader._begin,
@@ -436,7 +377,7 @@ _HANDLERS: dict[str, _Handler] = {
 
 
 def _chat_logprobs(logprobs: Raw) -> Raw | None:
-    if logprobs is _NOTHING or memoryview(logprobs).nbytes <= 4:  # absent, `[]` or `null`
+    if logprobs is NOTHING or memoryview(logprobs).nbytes <= 4:  # absent, `[]` or `null`
         return None
     return to_chat(entries_of(logprobs))
 

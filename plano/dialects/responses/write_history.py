@@ -129,9 +129,9 @@ class History:
 
     def _thinking(self, part: Thinking) -> None:
         """A seal goes to the API it is of; an id without a seal is a reference to what that API remembers."""
-        if part.item_id is None and part.seal is not None and part.origin == "responses":
-            self._losses.drop("messages.thinking", "the responses API wants the id of its reasoning back")
-        elif part.item_id is not None and (part.origin == "responses" or part.seal is None):
+        sealed = part.seal is not None and part.origin == "responses"
+        referred = part.seal is None and part.item_id is not None
+        if sealed or referred:
             self._note_losses(part)
             self.items.append(write_items.reasoning(part, id_=part.item_id, seal=part.seal))
         else:

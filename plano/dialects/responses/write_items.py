@@ -67,14 +67,16 @@ def annotation(citation: Citation, length: int) -> Any:
 def is_raw(part: Thinking) -> bool:
     """Whether reasoning is written as `content` (`reasoning_text`), as against `summary`.
 
-    Reasoning that came in this dialect, which shows in its id, keeps the form it had. All other reasoning is
-    shown as a summary: that is the form that clients of this API know how to show.
+    Reasoning that came in this dialect, which shows in its id or its seal, keeps the form it had. All other
+    reasoning is shown as a summary: that is the form that clients of this API know how to show.
     """
-    return not part.summary and part.item_id is not None
+    return not part.summary and (part.item_id is not None or part.origin == "responses")
 
 
-def reasoning(part: Thinking, *, id_: str, seal: str | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"id": id_, "type": "reasoning", "summary": []}
+def reasoning(part: Thinking, *, id_: str | None, seal: str | None) -> dict[str, Any]:
+    """Clients that keep no state of the API's replay sealed items without their ids, and so does this project."""
+    fields: dict[str, Any] = {} if id_ is None else {"id": id_}
+    fields |= {"type": "reasoning", "summary": []}
     if part.text and is_raw(part):
         fields["content"] = [{"type": "reasoning_text", "text": part.text}]
     elif part.text:
