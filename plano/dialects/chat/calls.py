@@ -69,7 +69,7 @@ class Calls:
         if delta.custom is not None:
             name, piece = delta.custom.name, delta.custom.input
         elif delta.function is not None:
-            name, piece = delta.function.name, delta.function.arguments
+            name, piece = delta.function.name, delta.function.written()
         else:
             name = piece = None
         call = self._find(delta, name, piece)

@@ -8,8 +8,10 @@ import msgspec
 from msgspec import Raw
 
 from plano import sse
-from plano.dialects import openai
+from plano.dialects import openai, reading
 from plano.errors import PlanoError, UpstreamStatus
+
+_ANY = msgspec.json.Decoder()
 
 CUT_OFF = "The upstream's stream ended before the reply was complete."
 NOT_A_REPLY = "The upstream's reply is not a chat completion."
@@ -33,7 +35,7 @@ _KEPT = frozenset({400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
 
 def in_band_error(found: Raw) -> UpstreamStatus:
     """The error from an `error` value, with the status it would have had outside; 502 if it does not say."""
-    parsed = msgspec.json.decode(found)
+    parsed = reading.upstream(_ANY, bytes(found))
     return openai.error_from(_status_of(parsed), parsed)
 
 

@@ -25,7 +25,7 @@ class _Delta(Struct):
 
 
 class _Choice(Struct):
-    index: int = 0
+    index: int | None = None
     finish_reason: str | None = None
     delta: _Delta | None = None
 
@@ -64,7 +64,7 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
             return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
         usage = read_usage(chunk.usage) or usage
         for choice in chunk.choices or ():
-            if choice.index == 0:
+            if not choice.index:
                 called = called or (choice.delta is not None and present(choice.delta.tool_calls))
                 reason = choice.finish_reason or reason
             complete = complete or choice.finish_reason is not None

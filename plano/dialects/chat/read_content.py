@@ -50,12 +50,23 @@ def _read_part(part: Fields) -> Part:
     return read(part)
 
 
-def _marked(part: Fields) -> tuple[Raw | None, Extras]:
-    """A part's cache mark and its unknown fields. OpenAI has no `cache_control`, but servers in front of
-    Anthropic's models take it on content parts: what came with one may go out with one."""
+def _marked(part: Fields, name: str = "", inner: Fields | None = None) -> tuple[Raw | None, Extras]:
+    """A part's cache mark and its unknown fields, those of its inner object under that one's `name`.
+
+    OpenAI has no `cache_control`, but servers in front of Anthropic's models take it on content parts: what
+    came with one may go out with one.
+    """
     cache = part.raw("cache_control")
-    extras = part.extras("chat")
+    extras = extras_within(part, name, inner) if inner is not None else part.extras("chat")
     return cache, (extras or FROM_CHAT if cache is not None else extras)
+
+
+def extras_within(whole: Fields, name: str, inner: Fields) -> Extras:
+    """The unknown fields of an object and of the object in its field `name`."""
+    rest = whole.rest()
+    if within := inner.rest():
+        rest[name] = Raw(msgspec.json.encode(within))
+    return {"chat": rest} if rest else NO_EXTRAS
 
 
 def _text(part: Fields) -> Part:
@@ -71,7 +82,7 @@ def _refusal(part: Fields) -> Part:
 def _image(part: Fields) -> Part:
     image = _nested(part, "image_url")
     url, detail = image.need("url", STRING), image.take("detail", STRING)
-    cache, extras = _marked(part)
+    cache, extras = _marked(part, "image_url", image)
     return replace_source(Image(detail=detail, cache=cache, extras=extras), url)
 
 
@@ -86,7 +97,7 @@ def replace_source(image: Image, url: str) -> Image:
 def _audio(part: Fields) -> Part:
     audio = _nested(part, "input_audio")
     data, format_ = audio.need("data", STRING), audio.take("format", STRING)
-    cache, extras = _marked(part)
+    cache, extras = _marked(part, "input_audio", audio)
     return Audio(data=data, format=format_, cache=cache, extras=extras)
 
 
@@ -94,7 +105,7 @@ def _file(part: Fields) -> Part:
     file = _nested(part, "file")
     given, name = file.take("file_data", STRING), file.take("filename", STRING)
     file_id = file.take("file_id", STRING)
-    cache, extras = _marked(part)
+    cache, extras = _marked(part, "file", file)
     if given is None:
         return Document(file_id=file_id, name=name, cache=cache, extras=extras)
     media_type, data = split_data_uri(given)
@@ -134,19 +145,11 @@ def read_call(call: Fields) -> ToolCall:
     if type_ == "custom" or (type_ is None and "custom" in call.found):
         custom = _nested(call, "custom")
         name, text = custom.need("name", STRING), custom.take("input", STRING) or ""
-        extras = call_extras(call, "custom", custom)
+        extras = extras_within(call, "custom", custom)
         return ToolCall(id=id_, name=name, arguments=text, kind="custom", extras=extras or FROM_CHAT)
     function = _nested(call, "function")
     name, arguments = function.need("name", STRING), function.take("arguments", STRING) or ""
-    return ToolCall(id=id_, name=name, arguments=arguments, extras=call_extras(call, "function", function))
-
-
-def call_extras(call: Fields, name: str, inner: Fields) -> Extras:
-    """A call's unknown fields; those of its inner object under the inner object's `name`."""
-    rest = call.rest()
-    if within := inner.rest():
-        rest[name] = Raw(msgspec.json.encode(within))
-    return {"chat": rest} if rest else NO_EXTRAS
+    return ToolCall(id=id_, name=name, arguments=arguments, extras=extras_within(call, "function", function))
 
 
 class _UrlCitation(msgspec.Struct):

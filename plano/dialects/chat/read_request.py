@@ -28,6 +28,7 @@ from plano.conversation import (
     ToolResult,
 )
 from plano.dialects import reading
+from plano.dialects.chat.names import OF_MESSAGE
 from plano.dialects.chat.read_content import CONTENT, read_call, read_content
 from plano.dialects.chat.thinking import FROM_CHAT, read_thinking
 from plano.dialects.chat.tools import read_choice, read_tools
@@ -138,13 +139,16 @@ def _response_format(fields: Fields) -> ResponseFormat | None:
         assert raw is not None, "it was just read"
         fields.found["response_format"] = raw
         return None
-    return ResponseFormat(
+    wanted = ResponseFormat(
         type="json_schema",
         name=schema.take("name", STRING),
         description=schema.take("description", STRING),
         schema=schema.raw("schema"),
         strict=schema.take("strict", BOOLEAN),
     )
+    if rest := schema.rest():
+        fields.found["response_format"] = Raw(msgspec.json.encode(rest))
+    return wanted
 
 
 def _leading(messages: list[Message]) -> tuple[tuple[System, ...], tuple[Message, ...]]:
@@ -161,12 +165,12 @@ def _leading(messages: list[Message]) -> tuple[tuple[System, ...], tuple[Message
 
 def _instructions(message: Message) -> Iterable[System]:
     role: Literal["system", "developer"] = "developer" if message.role == "developer" else "system"
-    own: Object = dict(message.extras.get("chat", ()))
+    own: Object = {OF_MESSAGE + name: value for name, value in message.extras.get("chat", {}).items()}
     if message.name is not None:
-        own["name"] = Raw(msgspec.json.encode(message.name))
+        own[OF_MESSAGE + "name"] = Raw(msgspec.json.encode(message.name))
     for part in message.parts:
         assert isinstance(part, Text), "the caller looked"
-        extras: Extras = {"chat": own} if own else part.extras
+        extras: Extras = {"chat": {**own, **part.extras.get("chat", {})}} if own else part.extras
         yield System(text=part.text, role=role, cache=part.cache, extras=extras)
 
 

@@ -49,7 +49,13 @@ class ContentPart(Struct):
 
 class Function(Struct):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Raw] | None = None  # a few servers send the object itself
+
+    def written(self) -> str:
+        """The arguments as text."""
+        if isinstance(self.arguments, dict):
+            return msgspec.json.encode(self.arguments).decode("utf-8", "replace")
+        return self.arguments or ""
 
 
 class Custom(Struct):
@@ -134,13 +140,18 @@ def read_reply(body: bytes) -> Reply:
     return Reply(
         id=reply.id or "",
         model=reply.model or "",
-        created=int(reply.created) if reply.created else None,
+        created=seconds(reply.created),
         parts=parts,
         finish=read_finish(choice.finish_reason, called=called),
         usage=read_usage(reply.usage),
         logprobs=choice.logprobs if present(choice.logprobs) else None,
         extras=read_extras(body),
     )
+
+
+def seconds(created: float | None) -> int | None:
+    """A reply's time; None where it says none, or Azure's 0."""
+    return int(created) if created and 0 < created < 2**53 else None
 
 
 def broken(reason: str | None, error: Raw) -> UpstreamError | None:
@@ -154,7 +165,9 @@ def broken(reason: str | None, error: Raw) -> UpstreamError | None:
 
 def read_extras(body: bytes) -> Extras:
     """The top-level fields that only this dialect has."""
-    found = {name: value for name, value in _OBJECT.decode(body).items() if name not in KNOWN and present(value)}
+    found = {
+        name: value for name, value in reading.upstream(_OBJECT, body).items() if name not in KNOWN and present(value)
+    }
     return {"chat": found} if found else NO_EXTRAS
 
 
@@ -176,7 +189,7 @@ def _parts(message: _Message, reply: str) -> list[Part]:
     parts += (_read_call(raw, reply, n) for n, raw in enumerate(message.tool_calls or ()))
     if message.function_call is not None:
         function = message.function_call
-        parts.append(ToolCall(id=call_id(reply, 0), name=function.name or "", arguments=function.arguments or ""))
+        parts.append(ToolCall(id=call_id(reply, 0), name=function.name or "", arguments=function.written()))
     return parts
 
 
@@ -204,7 +217,11 @@ _CALL_FIELDS = frozenset({"id", "type", "index", "function", "custom"})
 
 def read_call_extras(raw: Raw | bytes) -> Extras:
     """A call's unknown fields (Gemini's `extra_content` holds a signature that must come back)."""
-    found = {name: value for name, value in _OBJECT.decode(raw).items() if name not in _CALL_FIELDS and present(value)}
+    found = {
+        name: value
+        for name, value in reading.upstream(_OBJECT, bytes(raw)).items()
+        if name not in _CALL_FIELDS and present(value)
+    }
     return {"chat": found} if found else NO_EXTRAS
 
 
@@ -216,7 +233,7 @@ def _read_call(raw: Raw, reply: str, n: int) -> ToolCall:
             id=id_, name=call.custom.name or "", arguments=call.custom.input or "", kind="custom", extras=extras
         )
     function = call.function or Function()
-    return ToolCall(id=id_, name=function.name or "", arguments=function.arguments or "", extras=extras)
+    return ToolCall(id=id_, name=function.name or "", arguments=function.written(), extras=extras)
 
 
 # --- writing ---

@@ -37,7 +37,7 @@ from plano.dialects.chat.calls import CallDelta, Calls
 from plano.dialects.chat.errors import CUT_OFF, in_band_error
 from plano.dialects.chat.finish import read_finish
 from plano.dialects.chat.read_content import read_annotation
-from plano.dialects.chat.reply import ContentPart, Function, audio_extras, broken, read_extras
+from plano.dialects.chat.reply import ContentPart, Function, audio_extras, broken, read_extras, seconds
 from plano.dialects.chat.thinking import FROM_CHAT, Detail, joined, read_detail
 from plano.dialects.chat.usage import read_usage
 from plano.dialects.fields import ABSENT, NULL, present
@@ -67,7 +67,7 @@ class _Delta(Struct):
 
 
 class _Choice(Struct):
-    index: int = 0
+    index: int | None = None
     delta: _Delta | None = None
     finish_reason: str | None = None
     logprobs: Raw = ABSENT
@@ -89,7 +89,7 @@ class _RawDelta(Struct):
 
 
 class _RawChoice(Struct):
-    index: int = 0
+    index: int | None = None
     delta: _RawDelta | None = None
 
 
@@ -137,7 +137,7 @@ class ChatStreamReader:
             return self._fail(in_band_error(Raw(data)))
         events = [] if self._started else self._start(chunk, data)
         for choice in chunk.choices or ():
-            if choice.index == 0:
+            if not choice.index:
                 if choice.delta is not None:
                     self._read(choice.delta, choice.logprobs, data, events)
                 if choice.finish_reason is not None or present(choice.error):
@@ -159,8 +159,7 @@ class ChatStreamReader:
             return []
         self._started = True
         self._id = chunk.id or ""
-        created = int(chunk.created) if chunk.created else None
-        return [Start(id=self._id, model=chunk.model or "", created=created, extras=self._early)]
+        return [Start(id=self._id, model=chunk.model or "", created=seconds(chunk.created), extras=self._early)]
 
     def _finished(self, choice: _Choice, events: list[Event]) -> None:
         error = broken(choice.finish_reason, choice.error)
@@ -329,7 +328,7 @@ class ChatStreamReader:
 
 def _raw_calls(data: bytes) -> list[Raw]:
     """The deltas of a chunk as they came, for what they hold beside the known fields."""
-    for choice in _RAW_CHUNK.decode(data).choices or ():
-        if choice.index == 0 and choice.delta is not None:
+    for choice in reading.upstream(_RAW_CHUNK, data).choices or ():
+        if not choice.index and choice.delta is not None:
             return choice.delta.tool_calls or []
     return []

@@ -143,7 +143,7 @@ def _claude(detail: Detail) -> Part:
 
 def joined(entries: Iterable[Raw]) -> str:
     """A chat upstream's entries as one seal, byte for byte."""
-    return "[" + ",".join(bytes(entry).decode() for entry in entries) + "]"
+    return "[" + ",".join(bytes(entry).decode("utf-8", "replace") for entry in entries) + "]"
 
 
 def write_details(part: Thinking | RedactedThinking, text: str | None = None) -> list[Any]:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import NO_EXTRAS, Conversation, Extras, Losses, Tool, ToolChoice, refuse
+from plano.dialects.chat.write_content import add_extras
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import BOOLEAN, STRING, Fields, Object
 from plano.errors import InvalidRequest
@@ -82,11 +83,10 @@ def read_choice(body: Fields) -> ToolChoice | None:
     choice = Fields(given, body.at("tool_choice"))
     type_ = choice.take("type", STRING) or "function"
     if type_ == "allowed_tools" and (allowed := choice.nested("allowed_tools")) is not None:
-        return ToolChoice(
-            mode="allowed",
-            names=tuple(_name_in(tool) for tool in allowed.each("tools")),
-            required=allowed.take("mode", STRING) == "required",
-        )
+        names = [_name_in(tool) for tool in allowed.each("tools")]
+        if None not in names:  # else it allows tools that only this API has
+            required = allowed.take("mode", STRING) == "required"
+            return ToolChoice(mode="allowed", names=tuple(name for name in names if name), required=required)
     if type_ == "function" and (function := choice.nested("function")) is not None:
         return ToolChoice(mode="named", name=function.need("name", STRING))
     if type_ == "custom" and (custom := choice.nested("custom")) is not None:
@@ -104,9 +104,10 @@ def _mode(given: str, raw: Raw | None) -> ToolChoice:
     return ToolChoice(mode="native", dialect="chat", raw=raw)
 
 
-def _name_in(tool: Fields) -> str:
-    inner = tool.nested(tool.take("type", STRING) or "function")
-    return inner.need("name", STRING) if inner is not None else tool.need("name", STRING)
+def _name_in(tool: Fields) -> str | None:
+    type_ = tool.take("type", STRING) or "function"
+    inner = tool.nested(type_) if type_ in ("function", "custom") else None
+    return inner.need("name", STRING) if inner is not None else None
 
 
 def _read_function_call(body: Fields) -> ToolChoice | None:
@@ -154,15 +155,14 @@ def _write_tool(tool: Tool, losses: Losses) -> Any:
     custom = tool.kind == "custom" and tool.dialect == "chat"
     kind = "custom" if custom else "function"
     inner = _write_custom(tool) if custom else _write_function(tool, losses)
-    extras = dict(tool.extras.get("chat", ()))
-    if (within := extras.pop(kind, None)) is not None:
-        inner.update(msgspec.json.decode(within, type=Object))
+    written: dict[str, Any] = {"type": kind, kind: inner}
+    add_extras(written, tool.extras.get("chat", {}))
     if tool.cache is not None:
         if "chat" in tool.extras:
-            extras["cache_control"] = tool.cache
+            written["cache_control"] = tool.cache
         else:
             losses.drop("tools.cache_control", "the chat API has no cache marks")
-    return {"type": kind, kind: inner, **extras}
+    return written
 
 
 def _write_function(tool: Tool, losses: Losses) -> dict[str, Any]:

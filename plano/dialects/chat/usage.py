@@ -16,13 +16,17 @@ from plano.conversation import Usage
 from plano.dialects.fields import present
 
 _ANY = msgspec.json.Decoder()
+_TOO_MANY = 2**53
 
 
 def read_usage(raw: Raw) -> Usage | None:
     """None if it is absent, null, or nothing that counts tokens."""
     if not present(raw):
         return None
-    found = _ANY.decode(raw)
+    try:
+        found = _ANY.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
     if not isinstance(found, dict) or not ("prompt_tokens" in found or "completion_tokens" in found):
         return None
     read, written = _details(found, "prompt_tokens_details"), _details(found, "completion_tokens_details")
@@ -60,6 +64,6 @@ def _count(found: dict[str, Any], *names: str) -> int:
     """The first of `names` that says a number other than zero."""
     for name in names:
         value = found.get(name)
-        if isinstance(value, int | float) and value > 0:
+        if isinstance(value, int | float) and 0 < value < _TOO_MANY:
             return int(value)
     return 0

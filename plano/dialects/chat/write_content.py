@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from plano.conversation import (
     Audio,
@@ -75,13 +76,22 @@ def _write_part(part: Part, losses: Losses) -> Any:
 def finished(written: dict[str, Any], part: Part, losses: Losses) -> dict[str, Any]:
     """With the part's cache mark and unknown fields, where they came in a chat body."""
     losses.drop_extras(part.extras, "chat", "messages.")
-    written.update(part.extras.get("chat", ()))
+    add_extras(written, part.extras.get("chat", {}))
     if part.cache is not None:
         if "chat" in part.extras:
             written["cache_control"] = part.cache
         else:
             losses.drop("messages.cache_control", _NO_CACHE)
     return written
+
+
+def add_extras(written: dict[str, Any], extras: Mapping[str, Raw]) -> None:
+    """Adds the unknown fields; those under the name of an inner object are that one's."""
+    for name, value in extras.items():
+        if isinstance(inner := written.get(name), dict):
+            inner.update(msgspec.json.decode(value, type=Object))
+        else:
+            written[name] = value
 
 
 def _image(image: Image) -> dict[str, Any]:
@@ -134,10 +144,9 @@ def call_object(call: ToolCall, *, kind: str) -> dict[str, Any]:
         inner = {"name": call.name, "input": call.arguments}
     else:
         inner = {"name": call.name, "arguments": wrap(call.arguments) if call.kind == "custom" else call.arguments}
-    extras = dict(call.extras.get("chat", ()))
-    if (within := extras.pop(kind, None)) is not None:
-        inner.update(msgspec.json.decode(within, type=Object))
-    return {"id": call.id, "type": kind, kind: inner, **extras}
+    written = {"id": call.id, "type": kind, kind: inner}
+    add_extras(written, call.extras.get("chat", {}))
+    return written
 
 
 def write_thinking(parts: Iterable[Thinking | RedactedThinking], losses: Losses) -> dict[str, Any]:

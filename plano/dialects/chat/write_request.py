@@ -26,8 +26,9 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
+from plano.dialects.chat.names import OF_MESSAGE
 from plano.dialects.chat.tools import native_customs, write_tools
-from plano.dialects.chat.write_content import content_of, finished, write_call, write_parts, write_thinking
+from plano.dialects.chat.write_content import add_extras, content_of, finished, write_call, write_parts, write_thinking
 from plano.dialects.effort import effort_of
 from plano.dialects.fields import Object
 from plano.dialects.openai import SHARED_FIELDS
@@ -103,6 +104,8 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any]:
 def _write_rest(conversation: Conversation, fields: dict[str, Any], losses: Losses) -> None:
     """The stream's options, and the fields that the neutral model does not have."""
     own: Object = dict(conversation.extras.get("chat", ()))
+    if "response_format" in fields and (schema := own.pop("response_format", None)) is not None:
+        add_extras(fields["response_format"], {"json_schema": schema})
     options: dict[str, Any] = {}
     if (others := own.pop("stream_options", None)) is not None:
         options.update(msgspec.json.decode(others, type=Object))
@@ -120,8 +123,7 @@ def _write_rest(conversation: Conversation, fields: dict[str, Any], losses: Loss
         shared = {name: value for name, value in extras.items() if dialect == "responses" and name in SHARED_FIELDS}
         fields.update(shared)
         losses.drop_extras({dialect: {name: raw for name, raw in extras.items() if name not in shared}}, "chat")
-    for name, value in own.items():
-        fields.setdefault(name, value)
+    add_extras(fields, own)
 
 
 class _Messages:
@@ -148,14 +150,17 @@ class _Messages:
         return self._written
 
     def _system(self, system: System) -> None:
-        text = finished(
-            {"type": "text", "text": system.text},
-            Text(text=system.text, cache=system.cache, extras={"chat": {}} if "chat" in system.extras else {}),
-            self._losses,
-        )
         self._losses.drop_extras(system.extras, "chat", "system.")
-        own = system.extras.get("chat", {})
-        self._written.append({"role": system.role or "system", "content": content_of([text]), **own})
+        own: dict[str, Raw] = {}
+        of_text: dict[str, Raw] = {}
+        for name, value in system.extras.get("chat", {}).items():
+            if name.startswith(OF_MESSAGE):
+                own[name.removeprefix(OF_MESSAGE)] = value
+            else:
+                of_text[name] = value
+        text = Text(text=system.text, cache=system.cache, extras={"chat": of_text} if "chat" in system.extras else {})
+        content = content_of(write_parts([text], self._losses))
+        self._written.append({"role": system.role or "system", "content": content, **own})
 
     def _user(self, message: Message) -> None:
         results = [part for part in message.parts if isinstance(part, ToolResult)]
