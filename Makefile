@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --quiet --disable-pip-version-check
+PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 
 .PHONY: run test lint format clean
 

@@ -33,6 +33,7 @@ _OLLAMA = ("127.0.0.1", 11434)
 @click.version_option(VERSION, prog_name="plano")
 def main() -> None:
     """plano: an LLM gateway. OpenAI's and Anthropic's APIs in front, any provider behind."""
+    sys.path.insert(0, os.getcwd())  # a config's own filters are looked for where the command is given
 
 
 @main.command()
@@ -59,6 +60,8 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
         fail(error)
     level = log_level or loaded.log_level
     logging.basicConfig(level=level.upper(), format="%(levelname)-8s %(message)s", stream=sys.stderr)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
     host = host or loaded.listener.address
     warn_if_open(host, loaded)
     serve(application, path, host, loaded.listener.port if port is None else port, workers, level)
@@ -112,6 +115,7 @@ def load_config(path: Path | None) -> Config:
 
 def create() -> Plano:
     """The application of a worker process, which finds its configuration where `plano up` left word of it."""
+    sys.path.insert(0, os.getcwd())
     path = os.environ.get(_CONFIG_VARIABLE)
     return Plano(load_config(Path(path) if path else None))
 
