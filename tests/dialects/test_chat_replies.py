@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 from msgspec import Raw
 from openai.types.chat import ChatCompletion
 
@@ -29,7 +31,7 @@ from plano.conversation import (
     Usage,
 )
 from plano.dialects import chat
-from plano.errors import ModelNotFound, RateLimited, UpstreamProtocolError, UpstreamStatus
+from plano.errors import ModelNotFound, RateLimited, UpstreamError, UpstreamProtocolError, UpstreamStatus
 
 HERE = Path(__file__).parent
 ASKED = Conversation()
@@ -229,6 +231,35 @@ def test_calls_without_ids_get_some_of_their_own() -> None:
     assert isinstance(second, ToolCall)
     assert (first.id, second.id) == ("call_1_0", "call_1_1")
     assert (second.name, second.arguments) == ("g", "")
+
+
+def test_arguments_sent_as_an_object_are_read_as_text() -> None:
+    reply = read(tool_calls=[{"id": "c", "function": {"name": "f", "arguments": {"b": 1, "a": [2]}}}])
+    assert reply.parts == (ToolCall(id="c", name="f", arguments='{"b":1,"a":[2]}'),)
+
+
+def test_a_time_that_says_nothing_is_none() -> None:
+    for created in (b"0", b"null", b"1e99", b"-1"):
+        body = b'{"created":' + created + b',"choices":[{"message":{"content":"hi"}}]}'
+        assert chat.read_reply(body).created is None
+
+
+GOLDEN = (HERE / "reply-rich.chat.json").read_bytes()
+
+
+@seed(1)
+@settings(max_examples=300, database=None, deadline=None)
+@given(st.data())
+def test_a_reply_cut_or_changed_anywhere_is_read_or_the_upstreams_fault(data: st.DataObject) -> None:
+    at, skip = data.draw(st.integers(0, len(GOLDEN))), data.draw(st.integers(0, 6))
+    put = data.draw(st.sampled_from([b"", b"null", b"1", b'"', b"{", b"[]", b"\xff", b"\\ud800", b"1e999"]))
+    body = GOLDEN[:at] + put + GOLDEN[at + skip :]
+    chat.peek_usage(body)
+    try:
+        reply = chat.read_reply(body)
+    except UpstreamError:
+        return
+    chat.write_reply(reply, ASKED, Losses())
 
 
 def test_a_reply_in_parts_is_read() -> None:

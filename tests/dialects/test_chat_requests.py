@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pydantic
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 from msgspec import Raw
 from openai.types.chat import CompletionCreateParams
 
@@ -441,6 +443,52 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
         chat.read_request(body)
 
 
+MUTANTS = [path.read_bytes() for path in GOLDEN]
+
+
+@seed(1)
+@settings(max_examples=300, database=None, deadline=None)
+@given(st.sampled_from(MUTANTS), st.data())
+def test_a_request_cut_or_changed_anywhere_is_read_or_refused(body: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(body)))
+    put = data.draw(st.sampled_from([b"", b"null", b"1", b'"', b"{", b"[]", b"\xff", b"\\ud800", b"1e999"]))
+    skip = data.draw(st.integers(0, 6))
+    try:
+        conversation = chat.read_request(body[:at] + put + body[at + skip :])
+    except InvalidRequest:
+        return
+    chat.write_request(conversation, Losses())
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "text", "name", "id"]), inner),
+    max_leaves=4,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, item in inner for found in places(item, (*path, key)))]
+
+
+@seed(2)
+@settings(max_examples=300, database=None, deadline=None)
+@given(st.sampled_from(MUTANTS), st.data())
+def test_a_request_with_any_value_anywhere_is_read_or_refused(body: bytes, data: st.DataObject) -> None:
+    parsed = json.loads(body)
+    *way, last = data.draw(st.sampled_from(places(parsed)[1:]))
+    holder = parsed
+    for step in way:
+        holder = holder[step]
+    holder[last] = data.draw(VALUES)
+    try:
+        conversation = read(parsed)
+    except InvalidRequest:
+        return
+    chat.write_request(conversation, Losses())
+
+
 def test_nesting_too_deep_is_refused() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     with pytest.raises(InvalidRequest):
@@ -509,6 +557,14 @@ def test_what_would_change_the_meaning_is_refused(conversation: Conversation, fi
     with pytest.raises(UnsupportedConversion) as caught:
         chat.write_request(conversation, Losses())
     assert caught.value.param == field
+
+
+def test_a_choice_among_tools_that_only_chat_has_stays_as_it_is() -> None:
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "web_search"}]}}
+    conversation = read({"messages": SAYS_HI, "tools": [{"type": "web_search"}], "tool_choice": choice})
+    assert conversation.tool_choice is not None
+    assert (conversation.tool_choice.mode, conversation.tool_choice.dialect) == ("native", "chat")
+    assert json.loads(chat.write_request(conversation, Losses()))["tool_choice"] == choice
 
 
 def test_streams_are_always_asked_for_their_usage() -> None:

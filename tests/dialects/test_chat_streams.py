@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 from msgspec import Raw
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -453,6 +455,20 @@ def test_an_error_in_the_stream_is_its_end(frame: bytes, status: int, text: str 
 def test_a_frame_that_is_no_chunk_is_the_upstreams_fault(data: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
         chat.stream_reader().feed(sse.Frame(None, data))
+
+
+@seed(1)
+@settings(max_examples=200, database=None, deadline=None)
+@given(st.data())
+def test_a_stream_changed_anywhere_is_read_or_the_upstreams_fault(data: st.DataObject) -> None:
+    at, skip = data.draw(st.integers(0, len(GOLDEN))), data.draw(st.integers(0, 6))
+    put = data.draw(st.sampled_from([b"", b"null", b"1", b'"', b"{", b"[]", b"\xff", b"\n", b"1e999"]))
+    try:
+        events = events_in([GOLDEN[:at] + put + GOLDEN[at + skip :]])
+    except UpstreamProtocolError:
+        return
+    assert isinstance(events[-1], Finished | Failed)
+    write(events)
 
 
 def test_a_keep_alive_of_another_shape_is_passed_over() -> None:

@@ -45,9 +45,8 @@ def _read_part(part: Fields) -> Part:
     whole = dict(part.found)
     type_ = part.need("type", STRING)
     read = _READERS.get(type_)
-    if read is None:
-        return Opaque(dialect="chat", type=type_, raw=Raw(msgspec.json.encode(whole)))
-    return read(part)
+    found = read(part) if read is not None else None
+    return found if found is not None else Opaque(dialect="chat", type=type_, raw=Raw(msgspec.json.encode(whole)))
 
 
 def _marked(part: Fields, name: str = "", inner: Fields | None = None) -> tuple[Raw | None, Extras]:
@@ -101,10 +100,12 @@ def _audio(part: Fields) -> Part:
     return Audio(data=data, format=format_, cache=cache, extras=extras)
 
 
-def _file(part: Fields) -> Part:
+def _file(part: Fields) -> Part | None:
     file = _nested(part, "file")
     given, name = file.take("file_data", STRING), file.take("filename", STRING)
     file_id = file.take("file_id", STRING)
+    if given is None and file_id is None:
+        return None  # some server's own way to name a file
     cache, extras = _marked(part, "file", file)
     if given is None:
         return Document(file_id=file_id, name=name, cache=cache, extras=extras)
@@ -129,7 +130,7 @@ def split_data_uri(url: str) -> tuple[str | None, str | None]:
     return (found.group(1) or None, url[found.end() :]) if found is not None else (None, None)
 
 
-_READERS: dict[str, Callable[[Fields], Part]] = {
+_READERS: dict[str, Callable[[Fields], Part | None]] = {
     "text": _text,
     "refusal": _refusal,
     "image_url": _image,
