@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import msgspec
 from msgspec.structs import replace
 
 from plano.conversation import Losses
+from plano.dialects.responses.ids import MINTED
 from plano.dialects.seals import MARK
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.estimate import estimate_tokens
@@ -19,8 +21,10 @@ from plano.translate import StreamTranslator, Translator, translate_request
 from plano.types import Dialect
 from plano.upstream import new_id
 
-_MARK = MARK.encode()
+_MARKS = (MARK.encode(), MINTED.encode())
 _DROPPED = b"x-plano-dropped"
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_LONGEST_HEADER = 2000
 
 
 class Translation:
@@ -39,10 +43,16 @@ class Translation:
         dialect = target.dialect_for(request.dialect)
         if request.operation != "create":
             return await _beside(request, target, call_next)
-        if dialect == request.dialect and _MARK not in request.raw:
+        if dialect == request.dialect and not _holds_our_marks(request):
             return _reported(await call_next(request))
         response = await call_next(_outgoing(request, target, dialect))
         return _reported(_incoming(request, response))
+
+
+def _holds_our_marks(request: Request) -> bool:
+    """Whether a client hands back what plano made for it (another vendor's seal, an item's id), which no
+    upstream knows. Such a body is written anew although both sides speak one dialect."""
+    return any(mark in request.raw for mark in _MARKS)
 
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
@@ -105,5 +115,6 @@ def _reported(response: Response) -> Response:
     """With the losses so far in a header; those of a stream come too late for it, and are only counted."""
     losses = response.journal.losses
     if losses:
-        response.headers.append((_DROPPED, ", ".join(loss.field for loss in losses).encode("latin-1", "replace")))
+        fields = _UNPRINTABLE.sub("?", ", ".join(loss.field for loss in losses))  # some hold names a client chose
+        response.headers.append((_DROPPED, fields[:_LONGEST_HEADER].encode()))
     return response
