@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from math import inf
 from typing import cast
 
@@ -84,6 +84,9 @@ class HTTPXExchange:
                 self._plain = self._decoder.feed(data) if self._decoder else iter((data,))
 
     async def aclose(self) -> None:
+        # A generator that is left alone is ended by the event loop, some time later and in a task of its own.
+        if isinstance(self._coded, AsyncGenerator) and not self._coded.ag_running:
+            await self._coded.aclose()
         await cast(httpx.AsyncByteStream, self._response.stream).aclose()
 
 

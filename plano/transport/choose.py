@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 
 import httpx
 
@@ -58,6 +59,8 @@ class Transports:
             await sender.aclose()
 
     def _make(self, proxy: str | None, http2: bool) -> Sender:
+        if http2 and find_spec("h2") is None:
+            raise ConfigError("HTTP/2 to an upstream needs the package `h2`: pip install 'httpx[http2]'.")
         tls = self._tls() if self._tls else None
         if proxy is None and not http2:
             return HTTP1Transport(limits=self._limits, tls=tls)

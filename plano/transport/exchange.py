@@ -211,6 +211,9 @@ class Incoming:
             # Nothing else was offered in TE (RFC 9112 section 7.4), so nothing else can be undone.
             if self.framed or value.strip().lower() != b"chunked":
                 raise _Unacceptable("a transfer-encoding that was not asked for")
+            if self.parser.get_http_version() != "1.1":
+                # RFC 9112 section 6.1: faulty framing, for whatever passed it on cannot have understood it.
+                raise _Unacceptable("a transfer-encoding in a version that has none")
             self.framed = True
         elif name == b"content-encoding":
             self._coded = True

@@ -1,0 +1,78 @@
+"""Every test here runs on both event loops, and those that ask for `sender` over every way to send."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import uvloop
+
+from plano.transport import AsyncHTTPTransport, HTTP1Transport, HTTPXSender, Limits, Sender
+from tests.transport.wire import Server
+
+MAKERS: dict[str, Callable[[], Sender]] = {
+    "own": HTTP1Transport,
+    "own-as-httpx": lambda: HTTPXSender(HTTP1Transport()),
+    "httpx": lambda: HTTPXSender(AsyncHTTPTransport()),
+}
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=MAKERS)
+async def sender(request: pytest.FixtureRequest) -> AsyncIterator[Sender]:
+    """plano's transport, the same behind httpx's interface, and httpx's own."""
+    made = MAKERS[request.param]()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture(params=("own", "own-as-httpx"))
+async def own(request: pytest.FixtureRequest) -> AsyncIterator[Sender]:
+    """plano's transport, both faces."""
+    made = MAKERS[request.param]()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[HTTP1Transport]:
+    """plano's transport, which leaves nothing behind."""
+    made = HTTP1Transport(drain=0.2)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def single() -> AsyncIterator[HTTP1Transport]:
+    """One that may have a single connection."""
+    made = HTTP1Transport(limits=Limits(max_open=1), drain=0.2)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    async with made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+async def no_task_is_left() -> AsyncIterator[None]:
+    """Set up first and torn down last: by then nothing of the transport or the server may go on."""
+    yield
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not left, f"tasks that go on: {left}"
+
+
+@pytest.fixture(autouse=True)
+def unclosed_things_are_found() -> Iterator[None]:
+    """Sockets and transports warn when they are collected unclosed; warnings are errors, so collect now."""
+    yield
+    gc.collect()
