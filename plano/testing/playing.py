@@ -43,15 +43,14 @@ class FakeExchange:
             self._next += 1
             return wire.pieces[position]
         if wire.lost:
-            self._recorded.outcome = "broken"
+            self._recorded.end("broken")
             raise UpstreamUnavailable("The upstream closed the connection before its reply was complete.")
-        self._recorded.outcome = "complete"
+        self._recorded.end("complete")
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        if self._recorded.outcome == "running":
-            everything = self._next == len(self._wire.pieces) and not self._wire.lost
-            self._recorded.outcome = "complete" if everything else "left"
+        everything = self._next == len(self._wire.pieces) and not self._wire.lost
+        self._recorded.end("complete" if everything else "left")
 
 
 async def within(limit: float, seconds: float) -> None:
@@ -71,10 +70,9 @@ async def play(wire: Wire, recorded: Recorded, receive: Receive, send: Send) -> 
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if sending.done():
             await sending
-            recorded.outcome = "broken" if wire.lost else "complete"
+            recorded.end("broken" if wire.lost else "complete")
     finally:
-        if recorded.outcome == "running":
-            recorded.outcome = "left"
+        recorded.end("left")
         sending.cancel()
         leaving.cancel()
         await asyncio.gather(sending, leaving, return_exceptions=True)

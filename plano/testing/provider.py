@@ -144,6 +144,9 @@ class FakeProvider:
             wire = self._wire(recorded)
         except CallerError as error:
             wire = of_error(error, recorded)
+        except BaseException:
+            recorded.end("broken")
+            raise
         wire.delay = self._delay if wire.delay is None else wire.delay
         wire.pause = self._pause if wire.pause is None else wire.pause
         return wire

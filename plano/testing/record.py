@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -54,9 +56,20 @@ class Recorded:
         self.headers = RecordedHeaders((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in headers)
         self.body = body
         self.outcome: Outcome = "running"
+        self._over: Future[Outcome] = Future()
         endpoint = _endpoint(self.path)
         self.dialect: Dialect | None = endpoint and endpoint[0]
         self.operation: Operation | None = endpoint and endpoint[1]
+
+    async def over(self) -> Outcome:
+        """Wait until the answer has come as far as it will, and say how far; from any thread's event loop."""
+        return await asyncio.shield(asyncio.wrap_future(self._over))
+
+    def end(self, outcome: Outcome) -> None:
+        """For whoever sends the answer; the first outcome counts."""
+        if self.outcome == "running":
+            self.outcome = outcome
+            self._over.set_result(outcome)
 
     @property
     def path(self) -> str:

@@ -31,7 +31,9 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     )
     started: Future[Callable[[], object]] = Future()
     thread = threading.Thread(
-        target=lambda: asyncio.run(_run(app, uvicorn.Server(config), listening, started)), name="plano-testing", daemon=True
+        target=lambda: asyncio.run(_run(app, uvicorn.Server(config), listening, started)),
+        name="plano-testing",
+        daemon=True,
     )
     thread.start()
     stop = started.result()
@@ -42,7 +44,9 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         thread.join()
 
 
-async def _run(app: Any, server: uvicorn.Server, listening: socket.socket, started: Future[Callable[[], object]]) -> None:
+async def _run(
+    app: Any, server: uvicorn.Server, listening: socket.socket, started: Future[Callable[[], object]]
+) -> None:
     """Serve until `started`'s result is called. uvicorn's own way to end takes its time, and waits for clients."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     serving = asyncio.create_task(server.serve([listening]))
