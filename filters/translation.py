@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.conversation import Losses
-from plano.dialects.responses.ids import MINTED
+from plano.dialects.responses.ids import any_minted
 from plano.dialects.seals import MARK
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.estimate import estimate_tokens
@@ -21,7 +21,7 @@ from plano.translate import StreamTranslator, Translator, translate_request
 from plano.types import Dialect
 from plano.upstream import new_id
 
-_MARKS = (MARK.encode(), MINTED.encode())
+_MARK = MARK.encode()
 _DROPPED = b"x-plano-dropped"
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _LONGEST_HEADER = 2000
@@ -52,7 +52,7 @@ class Translation:
 def _holds_our_marks(request: Request) -> bool:
     """Whether a client hands back what plano made for it (another vendor's seal, an item's id), which no
     upstream knows. Such a body is written anew although both sides speak one dialect."""
-    return any(mark in request.raw for mark in _MARKS)
+    return _MARK in request.raw or (request.dialect == "responses" and any_minted(request.raw))
 
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:

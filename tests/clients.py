@@ -140,7 +140,7 @@ class ResponsesClient:
         reason = response.incomplete_details and response.incomplete_details.reason
         return Got(
             text=response.output_text,
-            thinking="".join(part.text for item in thought for part in item.summary),
+            thinking="".join(part.text for item in thought for part in [*item.summary, *(item.content or [])]),
             calls=[(i.call_id, i.name, i.arguments) for i in response.output if i.type == "function_call"],
             finish=reason or response.status,
             input_tokens=usage and usage.input_tokens,

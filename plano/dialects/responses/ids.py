@@ -16,10 +16,15 @@ FUNCTION = "fc_"
 CUSTOM = "ctc_"
 
 MINTED = "_plano_"
-"""Marks an item id of ours. A body that holds one cannot be forwarded as it is."""
+"""Marks an item id of ours."""
 
 _MINTED = re.compile(rb'"(?:msg|rs|fc|ctc)_plano_')
 _OTHERS = ("chatcmpl-", "msg_", "gen-")
+
+
+def any_minted(body: bytes) -> bool:
+    """Whether a request's body holds an item id of ours, and so cannot be forwarded as it is."""
+    return b"_plano_" in body and _MINTED.search(body) is not None
 
 
 def reply_id(id_: str) -> str:
