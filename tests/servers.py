@@ -148,6 +148,8 @@ class Proxy:
         self.sent = 0
         self.cut_after: int | None = None
         self.mute = False
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Proxy:
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -156,38 +158,47 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self.server.close()
+        for end in list(self._ends):
+            end.close()
+        await asyncio.gather(*(task for task in self._serving if task))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        asking = [False]
-        await asyncio.gather(
-            self._pass_on(reader, server_writer, asking),
-            self._pass_back(server_reader, writer, asking),
-            return_exceptions=True,
-        )
-        for end in (writer, server_writer):
-            end.close()
+        self._serving.add(asyncio.current_task())
+        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        ends = {writer, back}
+        self._ends |= ends
+        waiting = asyncio.Event()
+        directions = [self._pass_on(reader, back, waiting), self._pass_back(there, writer, waiting)]
+        tasks = [asyncio.create_task(direction) for direction in directions]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.transport.abort()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._ends -= ends
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asking: list[bool]) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: asyncio.Event
+    ) -> None:
         while data := await reader.read(65536):
-            if not asking[0]:
-                asking[0] = True
+            if not waiting.is_set():
+                waiting.set()
                 self.trips += 1
             self.sent += len(data)
             if self.cut_after is not None and self.sent > self.cut_after:
                 writer.write(data[: max(0, len(data) - (self.sent - self.cut_after))])
-                break
+                await writer.drain()
+                return
             writer.write(data)
             await writer.drain()
-        writer.close()
 
-    async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asking: list[bool]) -> None:
+    async def _pass_back(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: asyncio.Event
+    ) -> None:
         while data := await reader.read(65536):
-            asking[0] = False
+            waiting.clear()
             if not self.mute:
                 writer.write(data)
                 await writer.drain()
-        writer.close()
 
 
 @contextmanager

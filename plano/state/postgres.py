@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import ConnStatus
 from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -235,10 +235,13 @@ class PostgresBackend:
 
 
 async def _check_open(connection: _Connection) -> None:
-    """Finds out, without a round trip, whether the server has closed an idle connection."""
-    connection.pgconn.consume_input()
-    if connection.pgconn.status != ConnStatus.OK:
-        raise psycopg.OperationalError("the connection is closed")
+    """Finds out, without a round trip, whether the server has closed an idle connection: one has nothing to say
+    but its farewell."""
+    with DefaultSelector() as selector:
+        selector.register(connection.pgconn.socket, EVENT_READ)
+        if selector.select(timeout=0):
+            connection.pgconn.finish()
+            raise psycopg.OperationalError("the connection was closed")
 
 
 async def _migrate(connection: _Connection) -> bool:
