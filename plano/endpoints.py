@@ -100,6 +100,7 @@ class Ask:
             if scope["method"] != "POST":
                 raise MethodNotAllowed("Use POST here.", allow="POST")
             body = await read_body(receive, headers, limit=self._body_limit, deadline=self._body_deadline)
+            journal.received = perf_counter()
             journal.bytes_in = len(body)
             asked = peek(body)
             request = request.replace(raw=body, raw_model=asked.model, model=asked.model, stream=bool(asked.stream))

@@ -29,7 +29,7 @@ dialect, as a body or as the last event of a stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 Kind: TypeAlias = Literal[
     "invalid_request",
@@ -44,6 +44,15 @@ Kind: TypeAlias = Literal[
     "server",
 ]
 """What an error is about, independent of the dialect; each dialect has one word for each."""
+
+
+UpstreamFailure: TypeAlias = Literal[
+    "rate_limit", "client_error", "server_error", "refused_key", "unavailable", "timeout", "protocol", "broken_stream"
+]
+"""How an upstream failed. `client_error`: another 4xx of its own; `server_error`: a 5xx; `broken_stream`: anything
+that ends a reply which had begun."""
+
+UPSTREAM_FAILURES: tuple[UpstreamFailure, ...] = get_args(UpstreamFailure)
 
 
 class PlanoError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import NamedTuple, Protocol, TypeAlias
 
 from plano.errors import ConfigError, FilterError, PlanoError
@@ -35,27 +36,45 @@ def fold(links: Sequence[Link], last: CallNext) -> CallNext:
     Raises:
         ConfigError: an entry is not callable.
     """
-    chain = last
-    for link in reversed(links):
+    chain = _timed(len(links), last)
+    for position, link in reversed(list(enumerate(links))):
         if not callable(link.filter):
             raise ConfigError(f"filter `{link.name}`: {link.filter!r} is not callable; pass a function or an instance")
-        chain = _link(link.name, link.filter, chain)
+        chain = _link(position, link.name, link.filter, chain)
     return chain
 
 
-def _link(name: str, call: Filter, call_next: CallNext) -> CallNext:
+def _link(position: int, name: str, call: Filter, call_next: CallNext) -> CallNext:
     async def linked(request: Request) -> Response:
+        started = perf_counter()
         try:
             response = await call(request, call_next)
         except PlanoError:
             raise
         except Exception as error:
             raise FilterError(name) from error
+        finally:
+            spent = request.journal.spent
+            spent[position] = spent.get(position, 0.0) + perf_counter() - started
         if not isinstance(response, Response):
             raise FilterError(name) from TypeError(f"it returned {type(response).__name__}, not a Response")
         return response
 
     return linked
+
+
+def _timed(position: int, call: CallNext) -> CallNext:
+    """The last link; its time is taken like the others', so that theirs is known without it."""
+
+    async def timed(request: Request) -> Response:
+        started = perf_counter()
+        try:
+            return await call(request)
+        finally:
+            spent = request.journal.spent
+            spent[position] = spent.get(position, 0.0) + perf_counter() - started
+
+    return timed
 
 
 def name_of(call: object) -> str:

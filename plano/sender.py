@@ -35,28 +35,31 @@ async def send_response(response: Response, send: Send) -> None:
 async def _send_body(response: Response, body: bytes, send: Send) -> None:
     headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
     response.journal.bytes_out = len(body)
+    before = perf_counter()
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+    response.journal.sending += perf_counter() - before
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
     assert response.pieces is not None
+    journal = response.journal
     started = False
-    size = 0
     try:
         async for piece in response.pieces:
+            before = perf_counter()
             if not started:
                 started = True
                 await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-            size += len(piece)
+            journal.bytes_out += len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            journal.sending += perf_counter() - before
     except Exception as error:
         if not started:
             raise
         last = _last_words(response, error)
-        size += len(last)
+        journal.bytes_out += len(last)
         await send({"type": "http.response.body", "body": last, "more_body": True})
-    response.journal.bytes_out = size
     if not started:
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from time import perf_counter
@@ -12,7 +13,14 @@ from msgspec import Raw, Struct
 
 from plano.conversation import Losses
 from plano.dialects import CODECS, reading
-from plano.errors import UpstreamProtocolError, UpstreamRefusedKey
+from plano.errors import (
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamProtocolError,
+    UpstreamRefusedKey,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from plano.provider import Fields, Operation, Prepare, Target, credential
 from plano.request import Request
 from plano.response import Pieces, Response
@@ -85,13 +93,20 @@ class Upstream:
         journal.first = None
         journal.last.clear()
         journal.sent = perf_counter()
+        journal.events = 0
+        failures = len(journal.failures)
         try:
-            exchange = await self._sender_for(target).send(outgoing)
-        finally:
-            journal.answered = perf_counter()
-            journal.waited += journal.answered - journal.sent
-        journal.releases.append(exchange.aclose)
-        return await self._response(request, target, exchange)
+            try:
+                exchange = await self._sender_for(target).send(outgoing)
+            finally:
+                journal.answered = perf_counter()
+                journal.waited += journal.answered - journal.sent
+            journal.releases.append(exchange.aclose)
+            return await self._response(request, target, exchange)
+        except UpstreamError as error:
+            if len(journal.failures) == failures:  # a stream that was read here has said so itself
+                journal.failures.append((target, _failure(error)))
+            raise
 
     def _headers(self, request: Request, target: Target) -> RawHeaders:
         key = (target.entry, target.name, request.dialect)
@@ -145,10 +160,7 @@ class Upstream:
                 return Response(request, headers=headers, pieces=pieces, release=exchange.aclose)
             body = _translator(request).reply_of(b"".join([piece async for piece in pieces]))
             return Response(request, headers=_as_type(headers, b"application/json"), body=body, release=exchange.aclose)
-        body = await exchange.read(MAX_REPLY)
-        journal = request.journal
-        journal.last_piece = perf_counter()
-        journal.waited += journal.last_piece - (journal.answered or journal.last_piece)
+        body = await self._read(request, exchange)
         _expect_reply(request, body)
         if request.stream:
             stream = _translator(request).stream_of(body)
@@ -156,17 +168,48 @@ class Upstream:
             return Response(request, headers=headers, pieces=_one(stream), release=exchange.aclose)
         return Response(request, headers=headers, body=body, release=exchange.aclose)
 
+    async def _read(self, request: Request, exchange: Exchange) -> bytes:
+        journal = request.journal
+        before = perf_counter()
+        try:
+            return await exchange.read(MAX_REPLY)
+        finally:
+            journal.last_piece = perf_counter()
+            journal.waited += journal.last_piece - before
+
     async def _error(self, request: Request, target: Target, exchange: Exchange) -> Response:
-        body = await exchange.read(MAX_REPLY)
+        body = await self._read(request, exchange)
         if exchange.status in (401, 403) and not target.passthrough_auth:
             said = CODECS[request.dialect].read_error(exchange.status, body)
             raise UpstreamRefusedKey(
                 f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
                 f"(status {exchange.status}). The gateway's configuration must be mended, not your request."
             ) from said
+        request.journal.failures.append((target, _failure_of(exchange.status)))
         return Response(
             request, status=exchange.status, headers=_returned(exchange.headers), body=body, release=exchange.aclose
         )
+
+
+def _failure(error: UpstreamError) -> UpstreamFailure:
+    for kind, name in _FAILURES:
+        if isinstance(error, kind):
+            return name
+    return _failure_of(error.status)
+
+
+def _failure_of(status: int) -> UpstreamFailure:
+    if status == 429:
+        return "rate_limit"
+    return "client_error" if status < 500 else "server_error"
+
+
+_FAILURES: tuple[tuple[type[UpstreamError], UpstreamFailure], ...] = (
+    (UpstreamRefusedKey, "refused_key"),
+    (UpstreamUnavailable, "unavailable"),
+    (UpstreamTimeout, "timeout"),
+    (UpstreamProtocolError, "protocol"),
+)
 
 
 def _own_headers(target: Target, dialect: Dialect) -> RawHeaders:
@@ -289,22 +332,42 @@ async def _pieces(request: Request, exchange: Exchange) -> Pieces:
         UpstreamError: it broke, or ended before its dialect's end. The last piece may then be missing.
     """
     journal, aligner = request.journal, Aligner()
-    last = journal.last
-    async for chunk in exchange:
-        piece = aligner.feed(chunk)
-        if piece:
-            if journal.first is None:
-                journal.first = piece
-                journal.first_piece = perf_counter()
-            last.append(piece)
-            yield piece
-    rest = aligner.finish()
-    if rest:
-        journal.first = journal.first or rest
-        last.append(rest)
-        yield rest
-    journal.last_piece = perf_counter()
-    end = CODECS[request.dialect].peek_stream(journal.first or b"", last)
-    if not end.complete:
-        raise UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
+    last, token = journal.last, _TOKEN[request.dialect]
+    before = perf_counter()
+    try:
+        async for chunk in exchange:
+            now = perf_counter()
+            journal.waited_in_stream += now - before
+            piece = aligner.feed(chunk)
+            if piece:
+                if journal.first is None:
+                    journal.first, journal.first_piece = piece, now
+                if journal.first_token is None and token.search(piece) is not None:
+                    journal.first_token = now
+                journal.events += piece.count(b"\n\n") or 1
+                last.append(piece)
+                yield piece
+            before = perf_counter()
+        rest = aligner.finish()
+        if rest:
+            journal.first = journal.first or rest
+            last.append(rest)
+            yield rest
+        journal.last_piece = perf_counter()
+        end = CODECS[request.dialect].peek_stream(journal.first or b"", last)
+        if not end.complete:
+            raise UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
+    except UpstreamError:
+        journal.failures.append((request.require_target(), "broken_stream"))
+        raise
+    if end.failed:
+        journal.failures.append((request.require_target(), "broken_stream"))
     journal.usage, journal.finish = end.usage, end.finish
+
+
+_TOKEN: dict[Dialect, re.Pattern[bytes]] = {
+    "chat": re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|name|arguments)"\s*:\s*"[^"]'),
+    "messages": re.compile(rb"content_block_delta"),
+    "responses": re.compile(rb'\.delta"'),
+}
+"""What is in the first frame that the model itself said something in, and not in those that open a stream."""
