@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from plano.config import Config
 from plano.provider import Target
@@ -23,7 +24,7 @@ class Connections:
     def __init__(self, config: Config, override: Sender | AsyncBaseTransport | None) -> None:
         self._ca_path = config.tls.ca_path
         self._override = HTTPXSender(override) if isinstance(override, AsyncBaseTransport) else override
-        self._demo = FakeProvider(keep=0)
+        self._demo = FakeProvider(keep=0, name=f"demo_{os.urandom(4).hex()}")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transports = self._new()
         self._by_entry: dict[str, Sender] = {}

@@ -47,6 +47,7 @@ class FakeProvider:
         delay: seconds before the first byte of an answer that does not say otherwise.
         pause: seconds between the events of an answer that does not say otherwise.
         keep: how many of the latest requests are recorded; None for all of them.
+        name: what ids are made of, together with a counter.
         clock: Unix seconds, for a reply's `created`.
 
     Attributes:
@@ -60,11 +61,13 @@ class FakeProvider:
         delay: float = 0.0,
         pause: float = 0.0,
         keep: int | None = None,
+        name: str = "fake",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.requests: list[Recorded] = []
         self._asked = 0
         self._keep = keep
+        self._name = name
         self._models = tuple(models)
         self._delay = delay
         self._pause = pause
@@ -169,7 +172,7 @@ class FakeProvider:
 
     def _rendered(self, script: Script, recorded: Recorded) -> Wire:
         answer = script(recorded) if callable(script) else script
-        return render(answer, recorded, number=self._asked, now=int(self._clock()))
+        return render(answer, recorded, id=f"{self._name}_{self._asked}", now=int(self._clock()))
 
     def _listed(self, recorded: Recorded) -> Wire:
         found = beside.models(recorded, self._models) if "/models" in recorded.path else None

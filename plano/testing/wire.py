@@ -48,8 +48,8 @@ class Wire(Struct, kw_only=True):
     lost: bool = False
 
 
-def render(answer: Answer, recorded: Recorded, *, number: int, now: int) -> Wire:
-    """The bytes of `answer` to this request, the provider's `number`th, at `now` (Unix seconds).
+def render(answer: Answer, recorded: Recorded, *, id: str, now: int) -> Wire:
+    """The bytes of `answer` to this request at `now` (Unix seconds); every id in it is made of `id`.
 
     Raises:
         InvalidRequest: the request is not one that could be answered.
@@ -74,7 +74,7 @@ def render(answer: Answer, recorded: Recorded, *, number: int, now: int) -> Wire
             )
             return replace(of_error(error, recorded, answer.headers), delay=answer.delay)
         case Reply():
-            return _of_reply(answer, recorded, number, now)
+            return _of_reply(answer, recorded, id, now)
 
 
 def of_error(error: PlanoError, recorded: Recorded, headers: Mapping[str, str] | None = None) -> Wire:
@@ -90,11 +90,11 @@ def of_body(body: bytes, headers: Mapping[str, str] | None = None, *, status: in
     return Wire(status=status, headers=_raw({**own, **(headers or {})}), pieces=[body])
 
 
-def _of_reply(answer: Reply, recorded: Recorded, number: int, now: int) -> Wire:
+def _of_reply(answer: Reply, recorded: Recorded, id: str, now: int) -> Wire:
     assert recorded.dialect is not None
     codec, asked = CODECS[recorded.dialect], recorded.conversation
-    reply = _neutral(answer, asked, recorded.dialect, number, now)
-    headers = {_REQUEST_ID[recorded.dialect]: f"req_fake_{number}", **answer.headers}
+    reply = _neutral(answer, asked, recorded.dialect, id, now)
+    headers = {_REQUEST_ID[recorded.dialect]: f"req_{id}", **answer.headers}
     if asked.stream:
         wire = _stream(answer, asked, recorded.dialect, reply)
         wire.headers = _raw({"content-type": "text/event-stream", **headers})
@@ -142,11 +142,11 @@ def _broken() -> UpstreamStatus:
     return UpstreamStatus("The provider is overloaded, as the test told it to be.", status=503, kind="overloaded")
 
 
-def _neutral(answer: Reply, asked: Conversation, dialect: Dialect, number: int, now: int) -> NeutralReply:
-    parts = tuple(_finished(part, dialect, f"{number}_{index}") for index, part in enumerate(answer.parts))
+def _neutral(answer: Reply, asked: Conversation, dialect: Dialect, id: str, now: int) -> NeutralReply:
+    parts = tuple(_finished(part, dialect, f"{id}_{index}") for index, part in enumerate(answer.parts))
     calls = any(isinstance(part, ToolCall) for part in parts)
     return NeutralReply(
-        id=f"fake_{number}",
+        id=id,
         model=answer.model or asked.model or "",
         created=now,
         parts=parts,
@@ -159,7 +159,7 @@ def _neutral(answer: Reply, asked: Conversation, dialect: Dialect, number: int, 
 def _finished(part: Part, dialect: Dialect, suffix: str) -> Part:
     """With the id that a provider of this dialect would have given it, and its seal as the provider's own."""
     if isinstance(part, ToolCall) and not part.id:
-        return replace(part, id=("toolu_" if dialect == "messages" else "call_") + f"fake_{suffix}")
+        return replace(part, id=("toolu_" if dialect == "messages" else "call_") + suffix)
     if isinstance(part, Thinking) and part.origin is None:
         return replace(part, origin=dialect)
     return part

@@ -1,0 +1,202 @@
+"""The command line, as a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plano.testing import FakeProvider, Reply, serve
+
+PLANO = str(Path(sys.executable).parent / "plano")
+DEMO = "model_providers: [{model: demo/echo, default: true}]\n"
+BARE = {name: value for name, value in os.environ.items() if not name.endswith(("_KEY", "_TOKEN"))}
+
+
+def plano(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [PLANO, *arguments]
+    return subprocess.run(command, cwd=cwd, env={**BARE, **environment}, capture_output=True, text=True, timeout=30)
+
+
+@contextmanager
+def up(*arguments: str, cwd: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A running gateway: its process, its URL, and what it said until it was there."""
+    command = [PLANO, "up", *arguments, "--port", "0"]
+    process = subprocess.Popen(
+        command, cwd=cwd, env={**BARE, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        said = ""
+        while "-d '" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        address = re.search(r"listens on (http://\S+)", said)
+        assert address, said
+        yield process, address[1], said
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=20)
+
+
+def ask(url: str, body: dict[str, Any], path: str = "/v1/chat/completions") -> Any:
+    data = json.dumps({"messages": [{"role": "user", "content": "Hello"}]} | body).encode()
+    request = urllib.request.Request(url + path, data, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("name", ["plano_config.yaml", "config.yaml"])
+def test_up_finds_the_usual_files_and_says_where_it_listens(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(DEMO)
+    with up(cwd=tmp_path) as (_, url, said):
+        assert "models: demo/echo" in said
+        assert "WARNING" not in said
+        assert ask(url, {})["model"] == "echo"
+
+
+def test_up_without_a_file_offers_what_the_environment_has(tmp_path: Path) -> None:
+    with up(cwd=tmp_path, GROQ_API_KEY="sk-groq") as (_, url, said):
+        assert "demo/" in said
+        assert "groq/" in said
+        assert "sk-groq" not in said
+        assert "You said: Hello" in ask(url, {"model": "demo/echo"})["choices"][0]["message"]["content"]
+
+
+def test_up_lets_running_requests_end_and_exits_with_success(tmp_path: Path) -> None:
+    provider = FakeProvider()
+    provider.script(Reply("slow", delay=1.0))
+    with serve(provider) as upstream:
+        entry = f"{{model: openai/m, base_url: '{upstream}', access_key: k, default: true}}"
+        (tmp_path / "plano_config.yaml").write_text(f"model_providers: [{entry}]\n")
+        with up(cwd=tmp_path) as (process, url, _):
+            answers: list[Any] = []
+            thread = threading.Thread(target=lambda: answers.append(ask(url, {})))
+            thread.start()
+            deadline = time.monotonic() + 10
+            while not provider.requests and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            thread.join(10)
+            assert answers[0]["choices"][0]["message"]["content"] == "slow"
+
+
+def test_up_stops_on_ctrl_c_with_success(tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(DEMO)
+    with up(cwd=tmp_path) as (process, _, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_up_with_workers_serves_from_several_processes(tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(DEMO + "state_storage: {type: none}\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [PLANO, "up", "--port", str(port), "--workers", "2"],
+        cwd=tmp_path,
+        env=BARE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        answer = None
+        deadline = time.monotonic() + 20
+        while answer is None and time.monotonic() < deadline:
+            try:
+                answer = ask(f"http://127.0.0.1:{port}", {})
+            except OSError:
+                time.sleep(0.1)
+        assert answer is not None
+        assert answer["model"] == "echo"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=20)
+
+
+def test_up_warns_loudly_when_anybody_can_reach_it(tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(DEMO)
+    with up("--host", "0.0.0.0", cwd=tmp_path) as (_, _, said):
+        assert "WARNING: listening on 0.0.0.0 without any caller keys" in said
+    (tmp_path / "plano_config.yaml").write_text(DEMO + "auth: {keys: [{name: app, key: sk-app}]}\n")
+    with up("--host", "0.0.0.0", cwd=tmp_path) as (_, _, said):
+        assert "WARNING" not in said
+        assert "sk-app" not in said
+
+
+@pytest.mark.parametrize("command", ["up", "check", "models"])
+def test_everything_wrong_is_said_at_once_with_file_line_and_key(command: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(
+        "model_providers:\n"
+        "  - model: openai/gpt-4o\n"
+        "    access_key: $NO_SUCH_KEY\n"
+        "  - modle: openai/o3\n"
+        "model_aliases:\n"
+        "  fast: {target: nothing/there}\n"
+    )
+    done = plano(command, "bad.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "bad.yaml:3" in done.stderr
+    assert "NO_SUCH_KEY" in done.stderr
+    assert "bad.yaml:4" in done.stderr
+    assert "model" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    done = plano("check", "missing.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "missing.yaml" in done.stderr
+
+
+def test_check_says_what_would_happen(tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(
+        "model_providers:\n"
+        "  - {model: openai/gpt-4o, access_key: sk-literal}\n"
+        "  - {model: azure_openai/gpt-4o, access_key: sk-literal, base_url: 'https://acme.openai.azure.com'}\n"
+        "model_aliases:\n"
+        "  fast: {target: openai/gpt-4o}\n"
+    )
+    done = plano("check", cwd=tmp_path)
+    assert done.returncode == 0
+    for words in ("openai/gpt-4o", "chat, responses", "fast", "auth -> alias", "`gpt-4o` is a name of"):
+        assert words in done.stdout
+    assert "sk-literal" not in done.stdout + done.stderr
+
+
+def test_models_prints_one_name_a_line(tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(DEMO + "model_aliases: {fast: {target: demo/echo}}\n")
+    done = plano("models", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "demo/echo\tdemo/echo\nfast\tdemo/echo\n")
+
+
+def test_a_filter_of_ones_own_is_found_where_the_command_is_given(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("async def look(request, call_next):\n    return await call_next(request)\n")
+    (tmp_path / "plano_config.yaml").write_text(DEMO + "filters: [{id: look, type: python, use: 'mine:look'}]\n")
+    done = plano("check", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "auth -> look -> alias" in done.stdout
+    (tmp_path / "plano_config.yaml").write_text(DEMO + "filters: [{id: look, type: python, use: 'mine:gone'}]\n")
+    done = plano("check", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "look" in done.stderr
