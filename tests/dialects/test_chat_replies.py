@@ -271,6 +271,19 @@ def test_a_reply_in_parts_is_read() -> None:
     assert read(content=content).parts == (Thinking(text="hm", origin="chat"), Text(text="hi"))
 
 
+def test_citations_of_a_reply_in_parts_stand_on_its_first_text() -> None:
+    cited = {"type": "url_citation", "url_citation": {"url": "https://c.test"}}
+    reply = read(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], annotations=[cited])
+    assert reply.parts == (Text(text="a", citations=(Citation(url="https://c.test"),)), Text(text="b"))
+
+
+def test_ids_that_are_made_up_are_short_enough_for_every_api() -> None:
+    body = body_of(tool_calls=[{"function": {"name": "f"}}]).replace(b"chatcmpl-1", b"chatcmpl-" + b"x" * 200)
+    [call] = chat.read_reply(body).parts
+    assert isinstance(call, ToolCall)
+    assert len(call.id) <= 64
+
+
 def test_a_legacy_function_call_is_read() -> None:
     reply = read("function_call", function_call={"name": "f", "arguments": "{}"})
     assert reply.parts == (ToolCall(id="call_1_0", name="f", arguments="{}"),)

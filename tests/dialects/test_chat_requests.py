@@ -392,6 +392,44 @@ def test_results_that_follow_each_other_are_one_message() -> None:
     )
 
 
+def test_results_of_free_text_calls_and_marked_ones_read_and_write() -> None:
+    call = {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "x"}}
+    results = [
+        {"role": "tool", "tool_call_id": "a", "content": "1", "cache_control": {"type": "ephemeral"}},
+        {"role": "tool", "tool_call_id": "b", "content": "2", "name": "f"},
+    ]
+    body = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}, *results]}
+    conversation = read(body)
+    kinds = [part.kind for part in conversation.messages[1].parts if isinstance(part, ToolResult)]
+    assert kinds == ["custom", "function"]
+    assert written(conversation) == (body, {})
+
+
+def details(*ids: str | None) -> Any:
+    """Summaries and seals in turns, with these ids."""
+    kinds = [("reasoning.summary", "summary"), ("reasoning.encrypted", "data")]
+    return [
+        {"type": kinds[n % 2][0], kinds[n % 2][1]: f"{n}", "format": "openai-responses-v1", "id": id_}
+        for n, id_ in enumerate(ids)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [
+        ((None, None), [("0", "1", None)]),
+        ((None, "rs_1"), [("0", "1", "rs_1")]),
+        (("rs_1", "rs_1", "rs_2", "rs_2"), [("0", "1", "rs_1"), ("2", "3", "rs_2")]),
+        (("rs_1", "rs_2"), [("0", None, "rs_1"), ("", "1", "rs_2")]),
+    ],
+    ids=str,
+)
+def test_a_summary_and_its_seal_are_one_part(ids: tuple[str | None, ...], found: Any) -> None:
+    body = {"messages": [{"role": "assistant", "content": None, "reasoning_details": details(*ids)}]}
+    [message] = read(body).messages
+    assert [(part.text, part.seal, part.item_id) for part in message.parts if isinstance(part, Thinking)] == found
+
+
 # --- wrong requests ---
 
 WRONG: list[tuple[Any, str | None]] = [
@@ -597,6 +635,23 @@ def test_what_a_last_result_shows_is_not_forgotten() -> None:
     image = Image(url="https://i.test/x")
     body, _ = written(says(ToolResult(call_id="a", parts=(image,))))
     assert [message["role"] for message in body["messages"]] == ["tool", "user"]
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        Message(role="assistant", parts=(Text(text="I see."),)),
+        Message(role="system", parts=(Text(text="Careful."),)),
+        Message(role="user", parts=(Text(text="So?"),), name="ada"),
+    ],
+    ids=lambda message: message.role,
+)
+def test_what_a_result_shows_stands_before_what_others_say(following: Message) -> None:
+    result = ToolResult(call_id="a", parts=(Image(url="https://i.test/x"),))
+    body, _ = written(Conversation(messages=(Message(role="user", parts=(result,)), following)))
+    assert [message["role"] for message in body["messages"]] == ["tool", "user", following.role]
+    assert body["messages"][1]["content"][0]["type"] == "image_url"
+    assert isinstance(body["messages"][2]["content"], str)
 
 
 def test_a_plain_text_document_becomes_text() -> None:

@@ -258,6 +258,21 @@ def test_a_call_that_is_whole_stops_when_the_next_one_begins() -> None:
     assert kinds == [("PartStart", 0), ("PartStop", 0), ("PartStart", 1), ("PartStop", 1)]
 
 
+def test_what_came_with_a_call_before_its_name_is_kept() -> None:
+    deltas = [calls({"index": 0, "id": "a", "extra_content": 1}), calls(call(0, None, "f", "{}"))]
+    assert parts_of(*deltas) == (
+        ToolCall(id="a", name="f", arguments="{}", extras={"chat": {"extra_content": Raw(b"1")}}),
+    )
+
+
+def test_all_parts_stop_with_the_finish_reason() -> None:
+    frames = sse.frames(chunk({"content": "a"}) + chunk(calls(call(0, "a", "f"))) + chunk({}, reason="stop"))
+    reader = chat.stream_reader()
+    events = [event for frame in frames for event in reader.feed(frame)]
+    assert [event.index for event in events if isinstance(event, PartStop)] == [0, 1]
+    assert [type(event) for event in reader.finish()] == [Finished]
+
+
 def test_text_between_calls_is_a_part_of_its_own() -> None:
     found = parts_of({"content": "one"}, calls(call(0, "a", "f", "{}")), {"content": "two"}, {"content": "!"})
     assert found == (Text(text="one"), ToolCall(id="a", name="f", arguments="{}"), Text(text="two!"))
@@ -328,6 +343,13 @@ DELTAS: list[tuple[list[Any], tuple[Part, ...]]] = [
         (
             Thinking(text="h", seal='[{"type":"reasoning.encrypted","data":"1"},{"type":"odd","v":2}]', origin="chat"),
             Text(text="a"),
+        ),
+    ),
+    (
+        [{"reasoning": "h"}, {"reasoning_details": [{**DETAIL, "signature": "c2ln"}]}],
+        (
+            Thinking(text="h", origin="chat"),
+            Thinking(text="", seal="c2ln", origin="messages", extras=FROM_CHAT),
         ),
     ),
     (
@@ -721,6 +743,10 @@ def test_a_stream_that_failed_ends_in_an_error_and_not_in_done() -> None:
     assert b"[DONE]" not in stream
 
 
+def test_a_stream_that_failed_after_its_finish_did_not_end_well() -> None:
+    assert b"[DONE]" not in write([Start(id="x"), Finished(finish="stop"), Failed(RateLimited("slow down"))])
+
+
 def test_a_stream_that_failed_before_it_began_is_an_error() -> None:
     [only] = sse.frames(write([Failed(RateLimited("slow down"))]))
     assert json.loads(only.data)["error"]["code"] == "rate_limit_exceeded"
@@ -766,6 +792,11 @@ def test_a_peek_finds_them_in_one_piece_and_without_done() -> None:
 def test_a_peek_at_the_golden_stream_agrees_with_the_reader() -> None:
     pieces = [block + b"\n\n" for block in sse.blocks(GOLDEN)]
     assert peek(*pieces) == (True, False, RICH.usage, RICH.finish)
+
+
+def test_a_peek_sees_calls_of_an_upstream_that_says_stop() -> None:
+    end = peek(chunk(calls(call(0, "a", "f", "{}"))), chunk({}, reason="stop"), sse.DONE)
+    assert end.finish == "tool_calls"
 
 
 def test_a_peek_at_a_broken_stream_says_so() -> None:
