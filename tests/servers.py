@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -28,6 +29,7 @@ class Redis:
         self.port = port or free_port()
         self.folder = tempfile.mkdtemp(prefix="plano-redis-")
         self.arguments = arguments
+        self.client = redis.Redis(port=self.port, decode_responses=True)
         self.start()
 
     @property
@@ -42,13 +44,12 @@ class Redis:
         wait_until(self.answers)
 
     def answers(self) -> bool:
-        with suppress(redis.ConnectionError), redis.Redis(port=self.port) as client:
-            return bool(client.ping())
+        with suppress(redis.ConnectionError):
+            return bool(self.client.ping())
         return False
 
     def command(self, *words: str | int) -> object:
-        with redis.Redis(port=self.port, decode_responses=True) as client:
-            return client.execute_command(*words)
+        return self.client.execute_command(*words)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -60,6 +61,7 @@ class Redis:
         self.process.wait()
 
     def stop(self) -> None:
+        self.client.close()
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -141,8 +143,9 @@ class Proxy:
         mute: passes nothing more on to the client.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.target = port
+        self.tls = tls
         self.port = 0
         self.trips = 0
         self.sent = 0
@@ -152,7 +155,7 @@ class Proxy:
         self._serving: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Proxy:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 

@@ -22,6 +22,7 @@ from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
@@ -77,7 +78,9 @@ def connect(url: str, *, timeout: float) -> Client:
 
 
 def _standalone(url: str, options: dict[str, Any]) -> Client:
-    return Redis.from_url(url, **options)
+    if not url.startswith("unix:"):
+        _database(urlsplit(url).path)
+    return _tried(Redis.from_url(url, **options))
 
 
 def _sentinel(url: str, options: dict[str, Any]) -> Client:
@@ -85,30 +88,40 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("no service name")
-    options |= _common_options(parts, "/" + database)
+    options |= _common_options(parts) | {"db": _database(database)}
     for_sentinels = {
         name.removeprefix("sentinel_"): options.pop(name) for name in list(options) if name.startswith("sentinel_")
     }
     timeouts = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry", "protocol")}
-    make: Callable[..., Any] = Sentinel
+    make: Callable[..., Any] = Sentinel  # untyped in redis-py
     sentinel = make(_hosts(parts), sentinel_kwargs=timeouts | for_sentinels, **options)
-    master: Client = sentinel.master_for(service)
-    return master
+    return _tried(sentinel.master_for(service))
 
 
 def _cluster(url: str, options: dict[str, Any]) -> Client:
     parts = urlsplit(url)
-    options |= _common_options(parts, "")
+    options |= _common_options(parts)
     # redis-py closes every connection when it reads the slots anew. By itself it would do so after some redirects,
     # under operations that are under way; those, and the ones that a failing node takes along, it tries again.
     options |= {"reinitialize_steps": 0, "retry": Retry(NoBackoff(), 2)}
     return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in _hosts(parts)], **options)
 
 
-def _common_options(parts: SplitResult, path: str) -> dict[str, Any]:
+def _tried(client: Redis) -> Redis:
+    """Has a connection made, not opened: the first to find out about unknown options."""
+    pool: Any = client.connection_pool
+    pool.make_connection()
+    return client
+
+
+def _database(path: str) -> int:
+    return int(path.strip("/") or 0)
+
+
+def _common_options(parts: SplitResult) -> dict[str, Any]:
     """Credentials, TLS and redis-py's options, read by redis-py itself."""
     credentials = parts.netloc.rpartition("@")[0]
-    options = dict(parse_url(f"{parts.scheme.partition('+')[0]}://{credentials}@-{path}?{parts.query}"))
+    options = dict(parse_url(f"{parts.scheme.partition('+')[0]}://{credentials}@-?{parts.query}"))
     del options["host"]
     if options.pop("connection_class", None) is SSLConnection:
         options["ssl"] = True
@@ -257,6 +270,10 @@ class RedisBackend:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+        pool = getattr(self._client, "connection_pool", None)
+        if isinstance(pool, SentinelConnectionPool):
+            for sentinel in pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
     async def _walk(self, tenant: str, id: str, *, now: float, limit: int, depth: int) -> list[Turn]:
         key = _id_key(tenant, id)

@@ -109,6 +109,10 @@ def store(open_state: OpenState) -> Store:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a store runs over all of them, unless it says which."""
-    if "kind" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("parametrize"):
-        metafunc.parametrize("kind", KINDS)
+    """A test that asks for a store runs over all of them, unless it or its module (`KINDS`) says which."""
+    if "kind" in metafunc.fixturenames and not _says_which(metafunc):
+        metafunc.parametrize("kind", getattr(metafunc.module, "KINDS", KINDS))
+
+
+def _says_which(metafunc: pytest.Metafunc) -> bool:
+    return any("kind" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))

@@ -86,7 +86,6 @@ async def test_a_head_can_be_replaced(store: Store) -> None:
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "redis-cluster", "postgres"])
 async def test_pages_follow_one_another(store: Store, order: str) -> None:
     names = [f"i{number}" for number in range(7)]
     await store.create_conversation("acme", "conv", b"", items(*names))

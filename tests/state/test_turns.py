@@ -61,7 +61,6 @@ async def test_a_turn_comes_back_as_it_was_stored(store: Store) -> None:
     ],
     ids=["every byte", "NUL", "unicode", "not utf-8", "large"],
 )
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "redis-cluster", "postgres"])
 async def test_a_payload_is_kept_byte_for_byte(store: Store, payload: bytes) -> None:
     await store.put("acme", turn("one", payload))
 

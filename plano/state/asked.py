@@ -1,0 +1,91 @@
+"""What a request says about state, without reading the rest of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.dialects import reading
+from plano.errors import InvalidRequest
+
+ABSENT = Raw()
+
+
+class AskedResponse(NamedTuple):
+    """Of a request for a response: what it continues, whether it may be stored, and its input."""
+
+    previous: str | None
+    conversation: str | None
+    store: bool | None
+    input: Raw
+
+
+class AskedCompletion(NamedTuple):
+    """Of a request for a chat completion: what it continues, and whether it may be stored."""
+
+    previous: str | None
+    store: bool | None
+
+
+class _Named(Struct):
+    id: str
+
+
+class _Response(Struct):
+    previous_response_id: str | None = None
+    conversation: str | _Named | None = None
+    store: Raw = ABSENT
+    input: Raw = ABSENT
+
+
+class _Completion(Struct):
+    metadata: Raw = ABSENT
+    store: Raw = ABSENT
+
+
+_RESPONSE = msgspec.json.Decoder(_Response)
+_COMPLETION = msgspec.json.Decoder(_Completion)
+_METADATA = msgspec.json.Decoder(dict[str, Raw])
+_TEXT = msgspec.json.Decoder(str)
+_NOTHING = AskedCompletion(None, None)
+
+
+def of_response(body: bytes) -> AskedResponse:
+    """Raises InvalidRequest for wrong types, and where both kinds of history are named at once."""
+    found = reading.request(_RESPONSE, body)
+    conversation = found.conversation.id if isinstance(found.conversation, _Named) else found.conversation
+    previous = found.previous_response_id or None
+    if previous is not None and conversation is not None:
+        raise InvalidRequest(
+            "`previous_response_id` and `conversation` cannot both be given: a request continues one of them.",
+            param="previous_response_id",
+            code="mutually_exclusive_parameters",
+        )
+    return AskedResponse(previous, conversation, _flag(found.store), found.input)
+
+
+def of_completion(body: bytes) -> AskedCompletion:
+    """Most requests say nothing about state, which shows without parsing them."""
+    if b"response_id" not in body and b'"store"' not in body and rb"\u00" not in body:
+        return _NOTHING
+    found = reading.request(_COMPLETION, body)
+    return AskedCompletion(_response_id(found.metadata), _flag(found.store))
+
+
+def _flag(raw: Raw) -> bool | None:
+    """True and false; anything else is the upstream's to judge."""
+    return {b"true": True, b"false": False}.get(bytes(memoryview(raw)[:8]))
+
+
+def _response_id(metadata: Raw) -> str | None:
+    if bytes(memoryview(metadata)[:1]) != b"{":
+        return None
+    raw = _METADATA.decode(metadata).get("response_id")
+    if raw is None or bytes(raw) == b"null":
+        return None
+    try:
+        return _TEXT.decode(raw)
+    except msgspec.ValidationError:
+        raise InvalidRequest("Invalid `metadata.response_id`: Expected `str`.", param="metadata.response_id") from None

@@ -1,0 +1,212 @@
+"""A chain of turns, as the history of the request that continues it.
+
+Turns are kept as they were on the wire. Where the client's dialect is the one they were in, their items or
+messages go in front of its own as they are; where it is not, they go through the neutral model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from plano import sse
+from plano.assembly import ReplyBuilder
+from plano.conversation import Conversation, Losses, Message, Part, System
+from plano.dialects import CODECS
+from plano.errors import InvalidRequest, UpstreamError
+from plano.state.record import Origin, Record
+from plano.types import Dialect
+
+FOREIGN = "another provider made it, and only that one could take it back"
+
+_LIST = msgspec.json.Decoder(list[Raw])
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+# --- towards a responses client's request ----------------------------------------------------------
+
+
+def items(record: Record, entry: str | None, losses: Losses) -> list[Raw]:
+    """The turn's items, input before output.
+
+    Args:
+        record: the turn.
+        entry: the upstream's entry if it speaks responses itself: it is not sent ids that it does not know, nor
+            reasoning that another made. None: the items go through the neutral model anyway.
+        losses: where to say what was left out.
+    """
+    if record.kind == "chat":
+        return _rewritten(record, "responses", "input", losses)
+    return fitted(own_items(record), record.origin, entry, losses)
+
+
+def own_items(record: Record) -> list[Raw]:
+    """The items of a turn that was one of the responses API, verbatim."""
+    asked = listed(record.asked)
+    if not record.reply:
+        return asked
+    return asked + _LIST.decode(_OBJECT.decode(record.reply).get("output", Raw(b"[]")))
+
+
+def listed(given: bytes | Raw) -> list[Raw]:
+    """An `input` as items; text alone is a user's message.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    start = bytes(memoryview(given)[:1])
+    if start in (b"", b"n"):
+        return []
+    if start == b'"':
+        return [Raw(b'{"type":"message","role":"user","content":%b}' % bytes(given))]
+    try:
+        return _LIST.decode(given)
+    except msgspec.MsgspecError:
+        raise InvalidRequest("Invalid `input`: Expected `str | array`.", param="input") from None
+
+
+def fitted(found: list[Raw], origin: Origin, entry: str | None, losses: Losses) -> list[Raw]:
+    """Items by `origin`, as the upstream behind `entry` can take them; see `items`."""
+    if entry is None:
+        return found
+    own = origin.dialect == "responses" and origin.entry == entry
+    if own and origin.kept:
+        return found
+    kept = [item for raw in found if (item := _sealed(raw) if own else _anonymous(raw)) is not None]
+    if len(kept) < len(found):
+        losses.drop("messages.thinking", FOREIGN)
+    return kept
+
+
+def _sealed(raw: Raw) -> Raw | None:
+    """An item for the upstream that wrote it and has forgotten it: without its seal, reasoning is but an id."""
+    fields = _OBJECT.decode(raw)
+    if _type(fields) == b'"reasoning"' and bytes(fields.get("encrypted_content", b"null")) == b"null":
+        return None
+    return raw
+
+
+def _anonymous(raw: Raw) -> Raw | None:
+    """An item for an upstream that has never heard of it."""
+    fields = _OBJECT.decode(raw)
+    if _type(fields) == b'"reasoning"':
+        return None
+    if "id" not in fields or _type(fields) == b'"item_reference"':
+        return raw
+    del fields["id"]
+    return Raw(_encode(fields))
+
+
+def _type(fields: dict[str, Raw]) -> bytes:
+    return bytes(fields.get("type", b""))
+
+
+# --- towards a chat client's request ---------------------------------------------------------------
+
+
+def messages(records: Iterable[Record], losses: Losses) -> list[Raw]:
+    """The turns' messages, each turn's answer last. A system message that is said again is not repeated."""
+    found: list[Raw] = []
+    for record in records:
+        if record.kind == "chat":
+            found += unsaid(_LIST.decode(_messages(record)), found)
+            found += _answer(record, losses)
+        else:
+            found += unsaid(_rewritten(record, "chat", "messages", losses), found)
+    return found
+
+
+def unsaid(turn: list[Raw], before: Sequence[Raw]) -> list[Raw]:
+    """A turn's messages without those leading system messages that stand in `before`: most programs send the
+    same ones with every request."""
+    said = [value for raw in before if _is_system(value := msgspec.json.decode(raw))]
+    start = 0
+    while said and start < len(turn) and msgspec.json.decode(turn[start]) in said:
+        start += 1
+    return turn[start:]
+
+
+def _is_system(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") in ("system", "developer")
+
+
+def _messages(record: Record) -> Raw:
+    return _OBJECT.decode(record.asked).get("messages", Raw(b"[]"))
+
+
+def _answer(record: Record, losses: Losses) -> list[Raw]:
+    parts = _parts(record)
+    if not parts:
+        return []
+    said = Conversation(messages=(Message(role="assistant", parts=parts),))
+    return _field(CODECS["chat"].write_request(said, losses), "messages")
+
+
+# --- through the neutral model ---------------------------------------------------------------------
+
+
+def conversation(records: Iterable[Record], asked: Conversation) -> Conversation:
+    """`asked` with the turns in front of it. Instructions stay the request's own; the turns' system messages
+    lead, each said once."""
+    system = [part for part in asked.system if part.role is None]
+    said: list[Message] = []
+    for record in records:
+        turn = neutral(record)
+        system += _new(turn.system, system)
+        said += turn.messages
+    system += _new((part for part in asked.system if part.role is not None), system)
+    return replace(asked, system=tuple(system), messages=(*said, *asked.messages))
+
+
+def neutral(record: Record) -> Conversation:
+    """A turn, its answer included, as system parts and messages.
+
+    Raises:
+        InvalidRequest: it cannot be read: a server that takes what its API does not know answered it.
+    """
+    if record.kind != "chat":
+        body = b'{"input":[' + b",".join(own_items(record)) + b"]}"
+        return CODECS["responses"].read_request(body)
+    asked = CODECS["chat"].read_request(b'{"messages":' + bytes(_messages(record)) + b"}")
+    parts = _parts(record)
+    return replace(asked, messages=(*asked.messages, Message(role="assistant", parts=parts))) if parts else asked
+
+
+def _new(parts: Iterable[System], before: Sequence[System]) -> list[System]:
+    said = {(part.role, part.text) for part in before}
+    return [part for part in parts if (part.role, part.text) not in said]
+
+
+def _parts(record: Record) -> tuple[Part, ...]:
+    """What a chat completion answered."""
+    codec = CODECS["chat"]
+    try:
+        if not record.head.streamed:
+            return codec.read_reply(record.reply).parts
+        builder, reader = ReplyBuilder(), codec.stream_reader()
+        for frame in sse.frames(record.reply):
+            for event in reader.feed(frame):
+                builder.feed(event)
+        for event in reader.finish():
+            builder.feed(event)
+        return builder.reply().parts
+    except UpstreamError as error:
+        raise InvalidRequest(f"`{record.id}` cannot be continued: {error.message}", code="not_continuable") from error
+
+
+def _rewritten(record: Record, dialect: Dialect, field: str, losses: Losses) -> list[Raw]:
+    """A turn that was in another dialect."""
+    turn = neutral(record)
+    if dialect == "responses":  # system messages of a history are items of it, not the next request's instructions
+        marked = (replace(part, extras={**part.extras, "responses": {}}) for part in turn.system)
+        turn = replace(turn, system=tuple(marked))
+    return _field(CODECS[dialect].write_request(turn, losses), field)
+
+
+def _field(body: bytes, name: str) -> list[Raw]:
+    return _LIST.decode(_OBJECT.decode(body)[name])

@@ -1,0 +1,220 @@
+"""What is taken from replies as they pass: their ids, what is stored of them, and where a stream ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano import sse
+from plano.dialects import CODECS
+
+NOT_STORED = b": plano-stored false\n\n"
+"""A comment (WHATWG HTML, section 9.2.6) in front of a stream's last event."""
+
+ABSENT = Raw()
+_EMPTY = b"[]"
+
+
+class StoredReply(NamedTuple):
+    """A reply that can be stored; `kept` says whether the upstream, by its own words, keeps it as well."""
+
+    id: str
+    body: bytes
+    output: list[Raw]
+    kept: bool
+
+
+class _Reply(Struct):
+    id: str | None = None
+    status: str | None = None
+    output: Raw = ABSENT
+    store: Raw = ABSENT
+
+
+class _Event(Struct):
+    type: str | None = None
+    response: Raw = ABSENT
+    item: Raw = ABSENT
+
+
+class _Id(Struct):
+    id: str | None = None
+
+
+_REPLY = msgspec.json.Decoder(_Reply)
+_EVENT = msgspec.json.Decoder(_Event)
+_ID = msgspec.json.Decoder(_Id)
+_LIST = msgspec.json.Decoder(list[Raw])
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+_LEADING_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([ -!#-\[\]-~]+)"')
+"""Where nearly every reply has its id; no escapes, so the bytes are the text."""
+
+
+# --- responses -------------------------------------------------------------------------------------
+
+
+def response(body: bytes | Raw) -> StoredReply | None:
+    """A Response object that is complete; None for one without an id, that failed, or is still under way."""
+    try:
+        found = _REPLY.decode(body)
+        output = _LIST.decode(found.output or _EMPTY)
+    except msgspec.MsgspecError:
+        return None
+    if not found.id or found.status not in ("completed", "incomplete", None):
+        return None
+    return StoredReply(found.id, bytes(body), output, bytes(found.store) != b"false")
+
+
+def with_fields(body: bytes | Raw, fields: Mapping[str, Raw]) -> bytes:
+    """A Response object with other fields, or the body as it is if it is no object."""
+    try:
+        return _encode(_OBJECT.decode(body) | fields)
+    except msgspec.MsgspecError:
+        return bytes(body)
+
+
+class Ending(NamedTuple):
+    """A piece cut where a stream of responses ends: what goes out at once, and what waits for the store."""
+
+    before: bytes
+    last: bytes
+    reply: StoredReply | None
+
+
+class ResponseStream:
+    """Watches a stream of the responses API go by, piece by piece.
+
+    Args:
+        echo: fields that the Response objects in it are given.
+    """
+
+    __slots__ = ("_echo", "_items", "_over")
+
+    def __init__(self, echo: Mapping[str, Raw]) -> None:
+        self._echo = echo
+        self._items: list[bytes] = []
+        self._over = False
+
+    def feed(self, piece: bytes) -> bytes | Ending:
+        """The piece as it goes on, or, once per stream, an `Ending`. Constant work for each piece but a few."""
+        if (b"response.completed" in piece or b"response.incomplete" in piece) and not self._over:
+            return self._end(piece)
+        if b"response.output_item.done" in piece:
+            self._items.append(piece)
+        if self._echo and b'"response"' in piece:
+            return b"".join(self._echoed(frame) for frame in sse.cut(piece))
+        return piece
+
+    def _end(self, piece: bytes) -> bytes | Ending:
+        before: list[bytes] = []
+        frames = sse.cut(piece)
+        for at, frame in enumerate(frames):
+            frame = self._echoed(frame)
+            event = _event(frame)
+            if event is not None and event.type in ("response.completed", "response.incomplete"):
+                self._over = True
+                if any(b"response.output_item.done" in earlier for earlier in before):
+                    self._items.append(b"".join(before))
+                last = b"".join((frame, *frames[at + 1 :]))
+                return Ending(b"".join(before), last, self._filled(response(event.response)))
+            before.append(frame)
+        return b"".join(before)  # the words stood in a text
+
+    def _echoed(self, frame: bytes) -> bytes:
+        if not self._echo or b'"response"' not in frame:
+            return frame
+        found = next(iter(sse.frames(frame)), None)
+        if found is None:
+            return frame
+        try:
+            fields = _OBJECT.decode(found.data)
+        except msgspec.MsgspecError:
+            return frame
+        if bytes(memoryview(fields.get("response", ABSENT))[:1]) != b"{":
+            return frame
+        return sse.frame(
+            _encode(fields | {"response": Raw(with_fields(fields["response"], self._echo))}), found.event
+        )
+
+    def _filled(self, reply: StoredReply | None) -> StoredReply | None:
+        """With the items that went by, where the last event does not repeat them."""
+        if reply is None or reply.output or not self._items:
+            return reply
+        events = [_event(frame) for piece in self._items for frame in sse.cut(piece)]
+        output = [
+            event.item for event in events if event is not None and event.type == "response.output_item.done"
+        ]
+        body = with_fields(reply.body, {"output": Raw(b"[" + b",".join(output) + b"]")})
+        return reply._replace(output=output, body=body)
+
+
+def _event(frame: bytes) -> _Event | None:
+    found = next(iter(sse.frames(frame)), None)
+    if found is None:
+        return None
+    try:
+        event = _EVENT.decode(found.data)
+    except msgspec.MsgspecError:
+        return None
+    if event.type is None:
+        event.type = found.event
+    return event
+
+
+# --- chat ------------------------------------------------------------------------------------------
+
+
+def completion_id(body: bytes) -> str | None:
+    """The id of a chat completion, or of a chunk of one."""
+    leading = _LEADING_ID.match(body)
+    if leading is not None:
+        return leading.group(1).decode("ascii")
+    try:
+        return _ID.decode(body).id or None
+    except msgspec.MsgspecError:
+        return None
+
+
+class CompletionStream:
+    """Keeps the pieces of a chat stream as they pass, up to `limit` bytes.
+
+    Attributes:
+        pieces: all so far; empty if there were too many.
+    """
+
+    __slots__ = ("_room", "pieces", "too_long")
+
+    def __init__(self, limit: int) -> None:
+        self.pieces: list[bytes] = []
+        self.too_long = False
+        self._room = limit
+
+    def feed(self, piece: bytes) -> int:
+        """Where in the piece the stream's last event begins, or -1."""
+        self._room -= len(piece)
+        if self._room >= 0:
+            self.pieces.append(piece)
+        else:
+            self.too_long = True
+            self.pieces.clear()
+            self.pieces.append(piece)
+        if b"[DONE]" in piece and piece.rstrip().endswith(b"[DONE]"):
+            return max(piece.rfind(b"data:"), 0)
+        return -1
+
+    def id(self) -> str | None:
+        """The completion's id; None for a stream that failed, or never gave one."""
+        end = CODECS["chat"].peek_stream(self.pieces[0], self.pieces[-4:]) if self.pieces else None
+        if end is None or end.failed or not end.complete:
+            return None
+        for piece in self.pieces[:4]:  # the first chunk may be of comments, or of Azure's filter results
+            for frame in sse.frames(piece):
+                found = completion_id(frame.data)
+                if found is not None:
+                    return found
+        return None

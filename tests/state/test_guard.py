@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from plano.errors import StoreUnavailable, TooLarge
+from plano.state.guard import PATIENCE, PAUSE, Guard
+
+
+class Broken(Exception):
+    pass
+
+
+async def answer() -> str:
+    return "answer"
+
+
+async def hang() -> str:
+    await asyncio.Event().wait()
+    return "never"
+
+
+async def fail(error: Exception) -> str:
+    raise error
+
+
+def guard(deadline: float = 0.01) -> Guard:
+    return Guard("redis", (Broken,), deadline)
+
+
+async def test_what_is_in_time_is_handed_on() -> None:
+    assert await guard().run(answer()) == "answer"
+
+
+async def test_what_hangs_ends_at_the_deadline() -> None:
+    with pytest.raises(StoreUnavailable, match="did not answer in time"):
+        await guard().run(hang())
+
+
+async def test_a_clients_own_errors_become_one(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be used now") as caught:
+        await guard(10.0).run(fail(Broken("redis://:secret@host")))
+    assert isinstance(caught.value.__cause__, Broken)
+    assert "secret" not in caught.value.message + caplog.text
+
+
+async def test_other_errors_are_left_alone() -> None:
+    for error in (TooLarge("413"), KeyError("a bug")):
+        with pytest.raises(type(error)):
+            await guard().run(fail(error))
+
+
+async def test_after_some_timeouts_in_a_row_nothing_waits_any_more() -> None:
+    subject = guard()
+    for _ in range(PATIENCE):
+        with pytest.raises(StoreUnavailable):
+            await subject.run(hang())
+    tried = False
+
+    async def note() -> None:
+        nonlocal tried
+        tried = True
+
+    with pytest.raises(StoreUnavailable, match="does not answer") as caught:
+        await subject.run(note())
+    assert not tried
+    assert caught.value.retry_after == PAUSE
+
+
+async def test_one_operation_at_a_time_finds_out_whether_it_answers_again() -> None:
+    subject = guard()
+    loop = asyncio.get_running_loop()
+    for _ in range(PATIENCE):
+        with pytest.raises(StoreUnavailable):
+            await subject.run(hang())
+    subject._shut_until = loop.time()  # the pause is over
+    probe = asyncio.create_task(subject.run(hang()))
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        await subject.run(answer())
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await probe
+    subject._shut_until = loop.time()
+
+    assert await subject.run(answer()) == "answer"
+    assert await subject.run(answer()) == "answer"
+
+
+async def test_failures_that_come_at_once_do_not_shut_it() -> None:
+    subject = guard(10.0)
+    for _ in range(PATIENCE + 2):
+        with pytest.raises(StoreUnavailable):
+            await subject.run(fail(Broken()))
+
+    assert await subject.run(answer()) == "answer"
+
+
+async def test_a_success_between_timeouts_keeps_it_open() -> None:
+    subject = guard()
+    for _ in range(PATIENCE + 2):
+        with pytest.raises(StoreUnavailable):
+            await subject.run(hang())
+        assert await subject.run(answer()) == "answer"
+
+
+async def test_a_cancelled_caller_stays_cancelled() -> None:
+    task = asyncio.create_task(guard(10.0).run(hang()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
