@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from plano.errors import StoreUnavailable
@@ -29,8 +30,15 @@ class Guard:
     whether the store answers again. The first success opens it.
     """
 
-    def __init__(self, name: str, failures: tuple[type[Exception], ...], deadline: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        failures: tuple[type[Exception], ...],
+        deadline: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._name = name
+        self._clock = clock
         self._failures: tuple[type[Exception], ...] = (TimeoutError, *failures)
         self._deadline = deadline
         self._slow = 0
@@ -43,8 +51,7 @@ class Guard:
         Raises:
             StoreUnavailable: it failed, took longer than the deadline, or was not tried.
         """
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._clock()
         if not self._admits(started):
             work.close()
             raise StoreUnavailable(f"The state store ({self._name}) does not answer.", retry_after=PAUSE)
@@ -52,7 +59,7 @@ class Guard:
             async with asyncio.timeout(self._deadline):
                 result = await work
         except self._failures as error:
-            raise self._failed(error, started, loop.time()) from error
+            raise self._failed(error, started) from error
         self._slow = 0
         if self._down:
             self._down = False
@@ -67,15 +74,17 @@ class Guard:
         self._shut_until = now + (self._deadline or 0.0) + PAUSE
         return True
 
-    def _failed(self, error: Exception, started: float, now: float) -> StoreUnavailable:
-        # A client library's own timeout may come a moment before ours; it is the same thing.
-        timed_out = self._deadline is not None and now - started >= 0.9 * self._deadline
+    def _failed(self, error: Exception, started: float) -> StoreUnavailable:
+        now = self._clock()
+        # A client library's own timeout, by another name, may come a moment before ours.
+        late = self._deadline is not None and now - started >= 0.9 * self._deadline
+        timed_out = late or isinstance(error, TimeoutError)
         if timed_out:
             self._slow += 1
             self._shut_until = now + PAUSE
         if not self._down:
             self._down = True
             log.warning("state store %s: unavailable (%s)", self._name, type(error).__name__)
-        if timed_out or isinstance(error, TimeoutError):
+        if timed_out:
             return StoreUnavailable(f"The state store ({self._name}) did not answer in time.", retry_after=PAUSE)
         return StoreUnavailable(f"The state store ({self._name}) cannot be used now.", retry_after=PAUSE)

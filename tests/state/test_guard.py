@@ -6,6 +6,7 @@ import pytest
 
 from plano.errors import StoreUnavailable, TooLarge
 from plano.state.guard import PATIENCE, PAUSE, Guard
+from tests.state.conftest import Clock
 
 
 class Broken(Exception):
@@ -25,8 +26,8 @@ async def fail(error: Exception) -> str:
     raise error
 
 
-def guard(deadline: float = 0.01) -> Guard:
-    return Guard("redis", (Broken,), deadline)
+def guard(deadline: float = 0.01, clock: Clock | None = None) -> Guard:
+    return Guard("redis", (Broken,), deadline, clock or Clock())
 
 
 async def test_what_is_in_time_is_handed_on() -> None:
@@ -69,19 +70,19 @@ async def test_after_some_timeouts_in_a_row_nothing_waits_any_more() -> None:
 
 
 async def test_one_operation_at_a_time_finds_out_whether_it_answers_again() -> None:
-    subject = guard()
-    loop = asyncio.get_running_loop()
+    clock = Clock()
+    subject = guard(clock=clock)
     for _ in range(PATIENCE):
         with pytest.raises(StoreUnavailable):
             await subject.run(hang())
-    subject._shut_until = loop.time()  # the pause is over
+    clock.passes(PAUSE)
     probe = asyncio.create_task(subject.run(hang()))
     await asyncio.sleep(0)
     with pytest.raises(StoreUnavailable, match="does not answer"):
         await subject.run(answer())
     with pytest.raises(StoreUnavailable, match="in time"):
         await probe
-    subject._shut_until = loop.time()
+    clock.passes(PAUSE)
 
     assert await subject.run(answer()) == "answer"
     assert await subject.run(answer()) == "answer"
