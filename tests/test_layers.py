@@ -10,16 +10,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 RINGS = [
-    ["plano.version", "plano.types", "plano.errors"],
+    ["plano.version", "plano.types", "plano.errors", "plano.losses"],
     ["plano.conversation", "plano.sse"],
     ["plano.dialects", "plano.provider"],
     ["plano.assembly", "plano.estimate", "plano.translate", "plano.rewrite", "plano.models", "plano.journal"],
-    ["plano.request", "plano.response", "plano.listing", "plano.state"],
+    ["plano.instruments", "plano.prices"],
+    ["plano.request", "plano.response", "plano.usage", "plano.listing", "plano.state"],
     ["plano.transport", "plano.pipeline", "plano.intake"],
     ["plano.sender", "plano.upstream", "plano.testing"],
     ["plano.filters", "plano.providers"],
     ["plano.config"],
-    ["plano", "plano.app", "plano.cli", "plano.connections", "plano.endpoints"],
+    ["plano", "plano.app", "plano.cli", "plano.connections", "plano.endpoints", "plano.stores", "plano.stored"],
 ]
 
 PURE = ("plano.dialects", "plano.conversation", "plano.sse", "plano.translate", "plano.rewrite", "plano.assembly")

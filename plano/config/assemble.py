@@ -62,6 +62,7 @@ def entry_of(said: ProviderEntry) -> Entry:
         headers=tuple((name, value.reveal()) for name, value in said.headers.items()),
         host_header=said.http_host,
         proxy=None if said.proxy is None else said.proxy.reveal(),
+        http2=said.http2,
     )
 
 

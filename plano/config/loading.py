@@ -14,9 +14,10 @@ from plano.config.problems import Problems, did_you_mean, shown
 from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
 from plano.config.schema import ROOT
-from plano.config.settings import Config, Limits, Metrics, ProviderEntry, Tls, Tracing
-from plano.errors import ModelNotFound
+from plano.config.settings import Config, Limits, Log, Metrics, ProviderEntry, Tls, Tracing
+from plano.errors import ConfigError, ModelNotFound
 from plano.models import ModelIndex
+from plano.prices import Price, read_prices
 from plano.state import StateSettings
 from plano.types import Caller, Secret
 
@@ -72,7 +73,11 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         tls=_tls(overrides, problems),
         state_storage=_state_storage(root.get("state_storage"), problems),
         chat_completions_continue=(root.get("state_storage") or {}).get("chat_completions", True),
-        metrics=Metrics(**(root.get("metrics") or {})),
+        upstream_store=(root.get("state_storage") or {}).get("upstream_store"),
+        metrics=_metrics(root.get("metrics"), problems),
+        log=Log(**(root.get("log") or {})),
+        prices=_prices(root.get("prices"), index, problems),
+        prices_file=(root.get("prices") or {}).get("file"),
         tracing=_tracing(root.get("tracing")),
         warnings=problems.warnings,
     )
@@ -177,14 +182,13 @@ def _callers(
 
 
 def _tls(overrides: Mapping[str, Any], problems: Problems) -> Tls:
-    path: str | None = overrides.get("upstream_tls_ca_path")
-    if path is not None and not Path(path).exists() and isinstance(overrides, Section):
-        problems.error(
-            overrides.line_of("upstream_tls_ca_path"),
-            overrides.path_of("upstream_tls_ca_path"),
-            "there is no such file or folder",
-        )
-    return Tls(ca_path=path)
+    paths: dict[str, str | None] = {}
+    for name in ("ca_path", "certificate", "key"):
+        key = f"upstream_tls_{name}"
+        paths[name] = path = overrides.get(key)
+        if path is not None and not Path(path).exists() and isinstance(overrides, Section):
+            problems.error(overrides.line_of(key), overrides.path_of(key), "there is no such file or folder")
+    return Tls(**paths)
 
 
 def _state_storage(section: Section | None, problems: Problems) -> StateSettings | None:
@@ -197,6 +201,34 @@ def _state_storage(section: Section | None, problems: Problems) -> StateSettings
         return None
     known = StateSettings.__struct_fields__
     return StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
+
+
+def _metrics(section: Section | None, problems: Problems) -> Metrics:
+    if section is None:
+        return Metrics()
+    if section.get("address") is not None and section.get("port") is None:
+        problems.error(section.line_of("address"), section.path_of("address"), "goes with a `port`, and there is none")
+    return Metrics(**section)
+
+
+def _prices(section: Section | None, index: ModelIndex | None, problems: Problems) -> dict[str, Price]:
+    if section is None:
+        return {}
+    file = section.get("file")
+    if file is not None:
+        try:
+            read_prices(file)
+        except ConfigError as error:
+            problems.error(section.line_of("file"), section.path_of("file"), error.message)
+    prices = {}
+    models: Section = section.get("models") or Section("", None)
+    for name, said in models.items():
+        if index is not None and not _resolves(name, index):
+            hint = did_you_mean(name, [info.id for info in index.listing()])
+            problems.warn(models.line_of(name), models.path_of(name), f"is the price of no configured model.{hint}")
+        if "input" in said:
+            prices[name] = Price(**said)
+    return prices
 
 
 def _tracing(section: Section | None) -> Tracing | None:

@@ -67,6 +67,7 @@ def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
         headers=headers,
         http_host=section.get("http_host"),
         proxy=section.get("proxy"),
+        http2=bool(section.get("http2")),
     )
 
 

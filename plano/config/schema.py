@@ -113,6 +113,7 @@ PROVIDER: Mapping[str, Key] = {
     "headers": _map(_SECRET),
     "http_host": _text(),
     "proxy": _SECRET,
+    "http2": _boolean(),
     "routing_preferences": _list(_object(_PREFERENCE), effect="none"),
     "capabilities": Key(kind="anything", effect="none"),
 }
@@ -168,6 +169,14 @@ STATE_STORAGE: Mapping[str, Key] = {
     "deadline_seconds": _number(default=2.0, least=0.001),
     "import_tenant": _text("default"),
     "chat_completions": _boolean(True),
+    "upstream_store": Key(kind="boolean"),
+}
+
+PRICE: Mapping[str, Key] = {
+    "input": _number(required=True, least=0),
+    "output": _number(default=0.0, least=0),
+    "cached_input": _number(least=0),
+    "cache_creation": _number(least=0),
 }
 
 TRACING: Mapping[str, Key] = {
@@ -213,6 +222,8 @@ ROOT: Mapping[str, Key] = {
         {
             "upstream_connect_timeout": _duration(5.0),
             "upstream_tls_ca_path": _text(),
+            "upstream_tls_certificate": _text(),
+            "upstream_tls_key": _text(),
             "prompt_target_intent_matching_threshold": _number(effect="none"),
             "optimize_context_window": _boolean(effect="none"),
             "use_agent_orchestrator": _boolean(effect="none"),
@@ -223,11 +234,20 @@ ROOT: Mapping[str, Key] = {
         },
         open=True,
     ),
-    "state_storage": _object(STATE_STORAGE, effect="none"),
+    "state_storage": _object(STATE_STORAGE),
     "metrics": _object(
-        {"enabled": _boolean(True), "address": _text(), "port": _integer(most=65535)},
-        effect="none",
+        {
+            "enabled": _boolean(True),
+            "address": _text(),
+            "port": _integer(most=65535),
+            "auth": _boolean(),
+            "stream_usage": _boolean(),
+        }
     ),
+    "log": _object(
+        {"format": _text("auto", choices=("auto", "json", "text")), "access": _boolean(True), "bodies": _boolean()}
+    ),
+    "prices": _object({"file": _text(), "models": _map(_object(PRICE))}),
     "tracing": _object(TRACING, effect="none"),
     "prompt_caching": _object(
         {

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from plano.config.problems import Problem
+from plano.prices import Price
 from plano.state import StateSettings
 from plano.transport import Timeouts
 from plano.types import Caller, Dialect, Secret
@@ -38,6 +39,7 @@ class ProviderEntry(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, Secret] = {}
     http_host: str | None = None
     proxy: Secret | None = None
+    http2: bool = False
 
 
 class FilterEntry(Struct, frozen=True, kw_only=True):
@@ -57,17 +59,42 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Tls(Struct, frozen=True, kw_only=True):
-    """How upstreams are verified: against the CAs in this file, or the system's."""
+    """How upstreams are verified: against the CAs in this file, or the system's. `certificate` and `key` are the
+    PEM files that plano shows to upstreams that ask who it is."""
 
     ca_path: str | None = None
+    certificate: str | None = None
+    key: str | None = None
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
-    """Whether `/metrics` is there, and where, if not beside everything else."""
+    """Whether `/metrics` is there, and where, if not beside everything else.
+
+    Attributes:
+        address, port: of a server for it alone; without a port it is served where everything else is.
+        auth: whether a caller's key is needed to see it.
+        stream_usage: whether streamed chat completions always ask the upstream for their usage.
+    """
 
     enabled: bool = True
     address: str | None = None
     port: int | None = None
+    auth: bool = False
+    stream_usage: bool = False
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """How logs look, and what is in them.
+
+    Attributes:
+        format: `auto` is text on a terminal and JSON elsewhere.
+        access: a line for each request.
+        bodies: requests and replies as well, with what looks like a credential taken out.
+    """
+
+    format: Literal["auto", "json", "text"] = "auto"
+    access: bool = True
+    bodies: bool = False
 
 
 class Tracing(Struct, frozen=True, kw_only=True):
@@ -89,7 +116,9 @@ class Config(Struct, frozen=True, kw_only=True):
         filters: the user's own, in the order they run.
         state_storage: where conversations are kept, or None for nowhere.
         chat_completions_continue: whether chat completions are kept as well.
+        upstream_store: what providers are told in `store`; None is what the client says.
         callers: who may ask, and the key of each; empty when anybody may.
+        prices: what models cost, by name; those in `prices_file` come after them.
         warnings: what was accepted and does nothing, or probably not what was meant.
     """
 
@@ -106,7 +135,11 @@ class Config(Struct, frozen=True, kw_only=True):
     tls: Tls = Tls()
     state_storage: StateSettings | None = StateSettings()
     chat_completions_continue: bool = True
+    upstream_store: bool | None = None
     metrics: Metrics = Metrics()
+    log: Log = Log()
+    prices: Mapping[str, Price] = {}
+    prices_file: str | None = None
     tracing: Tracing | None = None
     warnings: tuple[Problem, ...] = ()
 

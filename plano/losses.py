@@ -1,0 +1,33 @@
+"""The names under which losses are counted. A loss's field may hold what a client made up; these cannot."""
+
+from __future__ import annotations
+
+REQUEST_FIELDS = """
+    access_programs audio background background_options betas cache_control compaction container context_management
+    conversation diagnostics fallbacks frequency_penalty function_call functions image include inference_geo input
+    instructions logit_bias logprobs max_completion_tokens max_output_tokens max_tokens max_tool_calls mcp_servers
+    messages metadata min_p modalities moderation n output_config parallel_tool_calls prediction presence_penalty
+    previous_response_id prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning reasoning_effort
+    reasoning_format repetition_penalty response_format safety_identifier safety_settings seed service_tier speed stop
+    stop_sequences store stream_options system temperature text thinking thread tool_choice tools top_a top_k
+    top_logprobs top_p truncation user verbosity web_search_options
+""".split()
+"""Fields of a request in any of the three APIs, and a few that servers with a compatible API add."""
+
+INNER_FIELDS = """
+    messages.annotations messages.audio messages.cache_control messages.citations messages.content messages.detail
+    messages.document messages.image messages.name messages.redacted_thinking messages.refusal messages.role
+    messages.server_tool_use messages.status messages.thinking messages.tool_calls
+    reasoning.context reasoning.display reasoning.generate_summary reasoning.summary
+    reply.annotations reply.audio reply.citations reply.container reply.content reply.context_management reply.document
+    reply.image reply.logprobs reply.reasoning reply.redacted_thinking reply.refusal reply.server_tool_use
+    reply.service_tier reply.status reply.stop_sequence reply.system_fingerprint reply.thinking reply.tool_calls
+    system.cache_control system.citations system.content system.name
+    tool_result.cache_control tool_result.is_error
+    tools.allowed_callers tools.cache_control tools.code_interpreter tools.computer tools.defer_loading
+    tools.file_search tools.format tools.image_generation tools.input_examples tools.mcp tools.name tools.strict
+    tools.type tools.web_search tools.web_search_preview
+""".split()
+"""Fields inside messages, tools and replies."""
+
+LOSS_FIELDS = frozenset({*REQUEST_FIELDS, *INNER_FIELDS})

@@ -1,0 +1,113 @@
+"""What models cost: from the configuration, or from a local file that is read again when it changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from plano.conversation import Usage
+from plano.errors import ConfigError
+from plano.provider import Target
+
+MILLION = 1_000_000
+
+
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """US dollars for a million tokens.
+
+    Attributes:
+        input: of what is read.
+        output: of what is written, reasoning included.
+        cached_input: of what was read from a cache; None is as `input`.
+        cache_creation: of what was written to a cache; None is as `input`.
+    """
+
+    input: float
+    output: float = 0.0
+    cached_input: float | None = None
+    cache_creation: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.input, self.output, self.cached_input or 0.0, self.cache_creation or 0.0) < 0:
+            raise ValueError("a price is not negative")
+
+    def of(self, usage: Usage) -> float:
+        """Dollars."""
+        cached, created = usage.cached_tokens, usage.cache_creation_tokens
+        fresh = max(0, usage.input_tokens - cached - created)
+        dollars = fresh * self.input + usage.output_tokens * self.output
+        dollars += cached * (self.input if self.cached_input is None else self.cached_input)
+        dollars += created * (self.input if self.cache_creation is None else self.cache_creation)
+        return dollars / MILLION
+
+
+class Prices:
+    """Prices by `provider/model`, or by an entry's name.
+
+    Args:
+        said: the configuration's own; they win over the file's.
+        file: YAML or JSON of the same shape, or None.
+
+    Raises:
+        ConfigError: the file cannot be read, or has something else in it.
+    """
+
+    def __init__(self, said: Mapping[str, Price], file: str | None = None) -> None:
+        self._said = dict(said)
+        self._file = file
+        self._stamp: tuple[int, int] | None = None
+        self._prices = dict(said)
+        if file is not None:
+            self._stamp = _stamp(file)
+            self._prices = read_prices(file) | self._said
+
+    def __bool__(self) -> bool:
+        return bool(self._prices)
+
+    def of(self, target: Target) -> Price | None:
+        return self._prices.get(target.name) or self._prices.get(target.entry)
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed.
+
+        Raises:
+            ConfigError: it is wrong now; the prices stay as they were until it changes again.
+        """
+        if self._file is None:
+            return
+        stamp = _stamp(self._file)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._prices = read_prices(self._file) | self._said
+
+
+def read_prices(file: str) -> dict[str, Price]:
+    """The prices in a file: a mapping of names to prices.
+
+    Raises:
+        ConfigError: it cannot be read, or is of another shape.
+    """
+    try:
+        found = yaml.safe_load(Path(file).read_text(encoding="utf-8-sig"))
+        return msgspec.convert(found or {}, dict[str, Price])
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{file}: is not YAML") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: is not a list of prices: {error}") from None
+
+
+def _stamp(file: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,143 @@
+"""Tokens of a request that is over: what the upstream said, and an estimate where it said nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from plano import sse
+from plano.conversation import Usage
+from plano.dialects import CODECS
+from plano.estimate import BASE64_BYTES_PER_TOKEN, BYTES_PER_TOKEN
+from plano.journal import Journal
+from plano.request import Request
+from plano.response import Response
+
+NOTHING: frozenset[str] = frozenset()
+OUTPUT = frozenset({"output"})
+BOTH = frozenset({"input", "output"})
+
+_READ = 256 * 1024
+"""Bytes of a request that are looked at; what is longer is long because of the files in it."""
+
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=]{256,}")
+
+_TEXTS = frozenset(
+    {
+        "arguments",
+        "content",
+        "delta",
+        "input",
+        "partial_json",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "text",
+        "thinking",
+    }
+)
+"""The fields, in all three dialects, that hold what a model says."""
+
+
+def settle(request: Request, response: Response | None) -> None:
+    """Bring `usage` and `estimated` of the request's journal to their final state.
+
+    Without a reply that was at least begun nothing was used, unless the client left while it was being made:
+    its input is then estimated. Of a stream that was cut off, what came of it is.
+    """
+    journal = request.journal
+    if journal.attempts == 0 or request.operation == "count_tokens":
+        return
+    replied = response is not None and response.status < 400
+    if not replied and journal.outcome != "aborted":
+        return
+    said = _said(request, response) if replied else None
+    if journal.events and journal.outcome != "completed" and said is not None and _is_first_word(request, said):
+        # A stream in the messages dialect opens with its input and a first count of its output.
+        output = max(said.output_tokens, _streamed(journal))
+        journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
+    elif said is not None:
+        journal.usage, journal.estimated = said, NOTHING
+    else:
+        output = 0 if request.operation == "embeddings" else _output(journal, response)
+        journal.usage = Usage(input_tokens=estimate_input(request.raw), output_tokens=output)
+        journal.estimated = BOTH
+
+
+def estimate_input(body: bytes) -> int:
+    """Tokens of a request, from its bytes alone; costs no more for a long one than for one of 256 KB."""
+    read = body[:_READ]
+    text = _BASE64.sub(b"", read)
+    return max(1, len(text) // BYTES_PER_TOKEN + (len(body) - len(text)) // BASE64_BYTES_PER_TOKEN)
+
+
+def _said(request: Request, response: Response | None) -> Usage | None:
+    """What the upstream said. All zeros is what some write who do not know."""
+    journal = request.journal
+    usage = journal.usage
+    if usage is None and response is not None and journal.upstream_dialect is not None:
+        if journal.first is not None:
+            usage = CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last).usage
+        elif response.body is not None and response.dialect == journal.upstream_dialect:
+            usage = CODECS[response.dialect].peek_usage(response.body)
+    return usage if usage is not None and (usage.input_tokens or usage.output_tokens) else None
+
+
+def _is_first_word(request: Request, said: Usage) -> bool:
+    journal = request.journal
+    assert journal.upstream_dialect is not None, "a stream came from somewhere"
+    if journal.upstream_dialect != "messages":
+        return False
+    latest = CODECS["messages"].peek_stream(b"", [piece for piece in journal.last if piece is not journal.first])
+    return latest.usage is None
+
+
+def _output(journal: Journal, response: Response | None) -> int:
+    if journal.events:
+        return _streamed(journal)
+    if response is None or response.body is None:
+        return 0
+    return -(-_length(_parsed(response.body)) // BYTES_PER_TOKEN)
+
+
+def _streamed(journal: Journal) -> int:
+    """By the number of frames, and how much was said in those that were kept: reading all of them would cost
+    as much as translating the stream."""
+    kept = list(journal.last)
+    if journal.first is not None and not any(piece is journal.first for piece in kept):
+        kept.insert(0, journal.first)
+    lengths = [_length_of_frame(frame) for piece in kept for frame in sse.frames(piece)]
+    speaking = [length for length in lengths if length]
+    if not speaking:
+        return 0
+    frames = max(journal.events - (len(lengths) - len(speaking)), len(speaking))
+    return max(1, round(frames * sum(speaking) / len(speaking) / BYTES_PER_TOKEN))
+
+
+def _length_of_frame(frame: sse.Frame) -> int:
+    event = _parsed(frame.data)
+    if not isinstance(event, dict) or "response" in event or str(event.get("type")).endswith(".done"):
+        return 0  # these repeat what was said before
+    return _length(event)
+
+
+def _length(value: Any, key: str = "") -> int:
+    """Bytes of what the model says in a reply or an event."""
+    if isinstance(value, str):
+        return len(value.encode()) if key in _TEXTS else 0
+    if isinstance(value, list):
+        return sum(_length(item, key) for item in value)
+    if isinstance(value, dict):
+        if key == "input":  # a tool's arguments, where the dialect has them as an object
+            return len(msgspec.json.encode(value))
+        return sum(_length(child, name) for name, child in value.items())
+    return 0
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
