@@ -6,6 +6,7 @@ import asyncio
 import os
 
 from plano.config import Config
+from plano.config.settings import Tls
 from plano.provider import Target
 from plano.testing import FakeProvider
 from plano.transport import AsyncBaseTransport, HTTPXSender, Sender, Transports, tls_context
@@ -22,7 +23,7 @@ class Connections:
     """
 
     def __init__(self, config: Config, override: Sender | AsyncBaseTransport | None) -> None:
-        self._ca_path = config.tls.ca_path
+        self._tls = config.tls
         self._override = HTTPXSender(override) if isinstance(override, AsyncBaseTransport) else override
         self._demo = FakeProvider(keep=0, name=f"demo_{os.urandom(4).hex()}")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,8 +49,10 @@ class Connections:
     def _find(self, target: Target) -> Sender:
         if target.provider.name == "demo":
             return self._demo
-        return self._transports.sender(next(iter(target.urls.values())), proxy=target.proxy)
+        return self._transports.sender(next(iter(target.urls.values())), proxy=target.proxy, http2=target.http2)
 
     def _new(self) -> Transports:
-        ca_path = self._ca_path
-        return Transports(tls=None if ca_path is None else lambda: tls_context(ca_path=ca_path))
+        tls = self._tls
+        if tls == Tls():
+            return Transports()
+        return Transports(tls=lambda: tls_context(ca_path=tls.ca_path, certificate=tls.certificate, key=tls.key))

@@ -40,6 +40,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     host_header: str | None = None
     proxy: str | None = None
+    http2: bool = False
 
     def __repr__(self) -> str:
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
@@ -212,6 +213,7 @@ class _Route:
             host_header=entry.host_header,
             max_tokens=entry.provider.most_tokens(model),
             proxy=entry.proxy,
+            http2=entry.http2,
         )
 
     def _urls_for(self, dialects: tuple[Dialect, ...]) -> Urls:

@@ -174,6 +174,7 @@ class Target(Struct, frozen=True, kw_only=True):
         host_header: what the Host header says, where it is not the URL's host.
         max_tokens: the most this model can give, None if not known.
         proxy: URL of an HTTP proxy for this entry, or None.
+        http2: speak HTTP/2 to it.
     """
 
     provider: Provider
@@ -188,6 +189,7 @@ class Target(Struct, frozen=True, kw_only=True):
     host_header: str | None = None
     max_tokens: int | None = None
     proxy: str | None = None
+    http2: bool = False
 
     def __repr__(self) -> str:
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
