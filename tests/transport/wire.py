@@ -26,6 +26,8 @@ class Peer:
     async def request(self) -> bytes:
         """The next request, whole. Raises `asyncio.IncompleteReadError` when the client closes instead."""
         head = await self._reader.readuntil(b"\r\n\r\n")
+        if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head):
+            return head + await self._reader.readuntil(b"0\r\n\r\n")
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         body = await self._reader.readexactly(int(length[1])) if length else b""
         return head + body
