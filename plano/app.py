@@ -19,17 +19,19 @@ from plano.endpoints import Answer, Ask, CallerOf, caller_from, guard, intake, s
 from plano.errors import NotFound
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
+from plano.filters.state import State
 from plano.filters.translation import Translation
 from plano.models import ModelInfo
 from plano.pipeline import Filter, Link, fold, name_of
 from plano.provider import Operation
+from plano.stores import Stores
 from plano.transport import AsyncBaseTransport, Sender
 from plano.types import Dialect, Headers, Receive, Scope, Send
 from plano.upstream import Upstream
 
 logger = logging.getLogger("plano")
 
-DEFAULT_ORDER = ("intake", "auth", "filters", "alias", "translation")
+DEFAULT_ORDER = ("intake", "auth", "filters", "alias", "state", "translation")
 """The pipeline, outermost first. `filters` is where a user's own go, in the order they were given."""
 
 ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {
@@ -80,6 +82,7 @@ class Plano:
         self._caller_of = caller
         self._auth = Auth(() if caller is not None else self.config.callers)
         self._connections = Connections(self.config, transport)
+        self._stores = None if self.config.state_storage is None else Stores(self.config.state_storage)
         self.pipeline = self._links(order, filters)
         upstream = Upstream(self._connections.sender_for, self.config.timeouts)
         run = guard(fold(self.pipeline, upstream))
@@ -96,8 +99,12 @@ class Plano:
         await self._router(scope, receive, send)
 
     async def aclose(self) -> None:
-        """Close the connections to upstreams. A request after this opens new ones."""
+        """Close the connections to upstreams and to the state store. A request after this opens new ones.
+
+        What a store in memory holds is gone."""
         await self._connections.aclose()
+        if self._stores is not None:
+            await self._stores.aclose()
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
@@ -112,10 +119,20 @@ class Plano:
             "auth": [Link("auth", self._auth)],
             "filters": [*build_filters(self.config), *(Link(name_of(call), call) for call in filters)],
             "alias": [Link("alias", Alias(self.models))],
+            "state": [] if self._stores is None else [Link("state", self._state(self._stores))],
             "translation": [Link("translation", Translation())],
         }
         assert set(order) == set(built_in), f"the order must name {', '.join(built_in)}, each once"
         return [link for name in order for link in built_in[name]]
+
+    def _state(self, stores: Stores) -> State:
+        tenants = {caller.tenant for caller, _ in self.config.callers}
+        return State(
+            stores,
+            chat_completions=self.config.chat_completions_continue,
+            upstream_store=self.config.upstream_store,
+            one_tenant=self._caller_of is None and len(tenants) <= 1,
+        )
 
     def _asking(self, run: Any, caller: CallerOf | None) -> list[Route]:
         limits = self.config.limits

@@ -46,6 +46,7 @@ class Journal:
         losses: what could not be translated.
         bytes_in, bytes_out: of the bodies, on the client's side.
         releases: what lets go of each upstream connection the request had.
+        store_failed: the reply should have been stored, and could not be.
         first, last: the first piece of the upstream's stream and its last few; frames are whole.
         events: how many frames the upstream's stream had so far.
     """
@@ -78,6 +79,7 @@ class Journal:
         "spent",
         "started",
         "status",
+        "store_failed",
         "target",
         "upstream_dialect",
         "usage",
@@ -112,6 +114,7 @@ class Journal:
         self.usage: Usage | None = None
         self.estimated: frozenset[str] = frozenset()
         self.losses: tuple[Loss, ...] = ()
+        self.store_failed = False
         self.bytes_in = 0
         self.bytes_out = 0
         self.releases: list[Callable[[], Awaitable[None]]] = []

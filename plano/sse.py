@@ -8,6 +8,7 @@ UTF-8 characters may be cut at any byte.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from plano.errors import UpstreamProtocolError
@@ -80,6 +81,12 @@ def blocks(piece: bytes) -> list[bytes]:
     if piece.startswith(_BOM):
         piece = piece[3:]
     return [block for block in piece.split(b"\n\n") if block]
+
+
+def cut(piece: bytes) -> list[bytes]:
+    """The frames in a piece of whole frames, byte for byte, each with the blank line that ends it."""
+    ends = [0, *(blank.end() for blank in _BLANK_LINE.finditer(piece)), len(piece)]
+    return [piece[start:end] for start, end in pairwise(ends) if start < end]
 
 
 def parse(block: bytes) -> Frame | None:

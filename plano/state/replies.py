@@ -73,7 +73,7 @@ def response(body: bytes | Raw) -> StoredReply | None:
 def with_fields(body: bytes | Raw, fields: Mapping[str, Raw]) -> bytes:
     """A Response object with other fields, or the body as it is if it is no object."""
     try:
-        return _encode(_OBJECT.decode(body) | fields)
+        return _encode({**_OBJECT.decode(body), **fields})
     except msgspec.MsgspecError:
         return bytes(body)
 
@@ -137,18 +137,17 @@ class ResponseStream:
             return frame
         if bytes(memoryview(fields.get("response", ABSENT))[:1]) != b"{":
             return frame
-        return sse.frame(
-            _encode(fields | {"response": Raw(with_fields(fields["response"], self._echo))}), found.event
-        )
+        data = _encode(fields | {"response": Raw(with_fields(fields["response"], self._echo))})
+        if b"\n" in data or b"\r" in data:  # from JSON that was laid out over several lines
+            data = msgspec.json.format(data, indent=-1)
+        return sse.frame(data, found.event)
 
     def _filled(self, reply: StoredReply | None) -> StoredReply | None:
         """With the items that went by, where the last event does not repeat them."""
         if reply is None or reply.output or not self._items:
             return reply
         events = [_event(frame) for piece in self._items for frame in sse.cut(piece)]
-        output = [
-            event.item for event in events if event is not None and event.type == "response.output_item.done"
-        ]
+        output = [event.item for event in events if event is not None and event.type == "response.output_item.done"]
         body = with_fields(reply.body, {"output": Raw(b"[" + b",".join(output) + b"]")})
         return reply._replace(output=output, body=body)
 

@@ -1,0 +1,395 @@
+"""Conversations that the gateway remembers: an id that a client has seen is one that it can continue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from plano.conversation import Losses
+from plano.dialects import CODECS
+from plano.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
+from plano.pipeline import CallNext
+from plano.provider import Target
+from plano.request import Request
+from plano.response import Pieces, Response
+from plano.state import Item, Store, Turn, asked, history, items, record, replies
+from plano.state.asked import AskedResponse
+from plano.state.record import NOBODY, Head, Origin, Record
+from plano.state.replies import NOT_STORED, CompletionStream, Ending, ResponseStream, StoredReply
+from plano.translate import refuse_losses
+from plano.upstream import new_id
+
+_NOT_STORED = (b"x-plano-stored", b"false")
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class _Past(NamedTuple):
+    """What a request continues: turns, or a conversation's items."""
+
+    records: list[Record]
+    items: list[Item]
+    after: Turn | None
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.items)
+
+
+class _Turn(NamedTuple):
+    """What is stored once the reply is there."""
+
+    tenant: str
+    entry: str
+    asked: bytes | Raw
+    after: Turn | None
+    conversation: str | None = None
+
+
+_NO_PAST = _Past([], [], None)
+
+
+class State:
+    """Continues conversations: `previous_response_id` and `conversation` of the responses API, and
+    `metadata.response_id` of chat completions.
+
+    What was said before is put in front of the request, as its provider can take it. The reply is stored under its
+    id before its last event, or its body, goes out. A reply that failed, or that a client did not wait for, is not
+    stored. Everything belongs to the caller's tenant.
+
+    Args:
+        store: gives the store, for the event loop it is called on.
+        chat_completions: whether chat completions are stored and continued too.
+        upstream_store: what providers are told in `store`; None is what the client says.
+        one_tenant: whether all callers are of one tenant. Only then, or with the caller's own key, may an id that
+            is not known here go on to a provider that keeps responses itself: it may be another tenant's there.
+
+    Raises:
+        InvalidRequest: 400, code `previous_response_not_found`.
+        NotFound: 404, for a conversation that there is not.
+        TooLarge: 413, for a history that is too long, before anything is sent.
+        StoreUnavailable: 503, where the request needs the store. One that does not is answered, and marked as not
+            stored: in the `x-plano-stored: false` header, or a comment before a stream's last event.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        *,
+        chat_completions: bool = True,
+        upstream_store: bool | None = None,
+        one_tenant: bool = False,
+    ) -> None:
+        self._store = store
+        self._chat_completions = chat_completions
+        self._upstream_store = upstream_store
+        self._one_tenant = one_tenant
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        if request.dialect == "chat" and self._chat_completions and request.operation == "create":
+            return await self._completion(request, call_next)
+        if request.dialect == "responses":
+            return await self._response(request, call_next)
+        return await call_next(request)
+
+    # --- chat completions ---
+
+    async def _completion(self, request: Request, call_next: CallNext) -> Response:
+        body = request.body
+        said = asked.of_completion(body)
+        after: Turn | None = None
+        onward = request
+        if said.previous is not None:
+            chain = await self._chain(request, said.previous, "metadata.response_id")
+            if chain is None:
+                raise _unknown(said.previous, "metadata.response_id")
+            after = chain[-1]
+            onward = _continued_completion(request, [record.read(turn) for turn in chain])
+        if said.store and self._upstream_store is False:
+            onward = _with_fields(onward, {"store": Raw(b"false")})
+        response = await call_next(onward)
+        if said.store is False or not response.ok:
+            return response
+        turn = _Turn(request.caller.tenant, request.require_target().entry, body, after)
+        if response.pieces is not None:
+            return response.with_pieces(self._completion_pieces(response, response.pieces, turn))
+        assert response.body is not None, "a response has either a body or pieces"
+        id_ = replies.completion_id(response.body)
+        if id_ is not None and not await self._put_completion(response, turn, id_, [response.body]):
+            response.headers.append(_NOT_STORED)
+        return response
+
+    async def _completion_pieces(self, response: Response, pieces: Pieces, turn: _Turn) -> Pieces:
+        store = self._store()
+        stream = CompletionStream(store.max_item_bytes)
+        over = False
+        async for piece in pieces:
+            last = -1 if over else stream.feed(piece)
+            if last < 0:
+                yield piece
+                continue
+            over = True
+            if last and store.name != "memory":  # nobody has to wait for memory
+                yield piece[:last]
+                piece = piece[last:]
+            stored = await self._put_stream(response, turn, stream)
+            yield piece if stored else NOT_STORED + piece
+        if not over:  # an upstream that does not say [DONE]; one that broke does not get here
+            await self._put_stream(response, turn, stream)
+
+    async def _put_stream(self, response: Response, turn: _Turn, stream: CompletionStream) -> bool:
+        if stream.too_long:
+            response.journal.store_failed = True
+            return False
+        id_ = stream.id()
+        return id_ is None or await self._put_completion(response, turn, id_, stream.pieces, streamed=True)
+
+    async def _put_completion(
+        self, response: Response, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
+    ) -> bool:
+        """False if it could not be stored, which is noted."""
+        origin = Origin(turn.entry, response.journal.upstream_dialect or "chat")
+        payload = record.pack(Head(origin, len(turn.asked), streamed), turn.asked, *reply)
+        return await self._put(response, turn, id_, "chat", payload)
+
+    # --- responses ---
+
+    async def _response(self, request: Request, call_next: CallNext) -> Response:
+        said = asked.of_response(request.body)
+        target = request.require_target()
+        past = await self._past(request, said, target)
+        if past is None:  # only the provider knows
+            return await call_next(request)
+        self._check(request, said, past, target)
+        response = await call_next(self._onward(request, said, past, target))
+        if not response.ok:
+            return response
+        echo = self._echo(said)
+        store = said.store is not False
+        if not (store or echo):
+            return response
+        turn = _Turn(request.caller.tenant, target.entry, said.input, past.after, said.conversation)
+        if response.pieces is not None:
+            pieces = self._response_pieces(response, response.pieces, turn if store else None, echo)
+            return response.with_pieces(pieces)
+        assert response.body is not None, "a response has either a body or pieces"
+        body = replies.with_fields(response.body, echo) if echo else response.body
+        if store and not await self._put_response(response, turn, replies.response(body)):
+            response.headers.append(_NOT_STORED)
+        return response.with_body(body) if echo else response
+
+    async def _response_pieces(
+        self, response: Response, pieces: Pieces, turn: _Turn | None, echo: dict[str, Raw]
+    ) -> Pieces:
+        at_once = turn is None or self._store().name == "memory"
+        stream = ResponseStream(echo)
+        async for piece in pieces:
+            found = stream.feed(piece)
+            if not isinstance(found, Ending):
+                yield found
+                continue
+            before, last, reply = found
+            if before and not at_once:
+                yield before
+                before = b""
+            if turn is not None and not await self._put_response(response, turn, reply):
+                before += NOT_STORED
+            yield before + last
+
+    async def _put_response(self, response: Response, turn: _Turn, reply: StoredReply | None) -> bool:
+        """False if it could not be stored, which is noted. What has no id, or is not over, is not stored at all."""
+        if reply is None:
+            return True
+        dialect = response.journal.upstream_dialect or "chat"
+        kept = dialect == "responses" and reply.kept and self._upstream_store is not False
+        origin = Origin(turn.entry, dialect, kept)
+        if turn.conversation is not None and not await self._append(response, turn, origin, reply):
+            return False
+        head = Head(origin, len(turn.asked), False, turn.conversation)
+        return await self._put(response, turn, reply.id, "responses", record.pack(head, turn.asked, reply.body))
+
+    async def _append(self, response: Response, turn: _Turn, origin: Origin, reply: StoredReply) -> bool:
+        """Add input and output to the conversation."""
+        assert turn.conversation is not None, "only called for a conversation"
+        said = items.named(history.listed(turn.asked), new_id())
+        done = items.named(reply.output, new_id())
+        added = [record.pack_item(id_, NOBODY, item) for id_, item in said]
+        added += [record.pack_item(id_, origin, item) for id_, item in done]
+        try:
+            if await self._store().append_items(turn.tenant, turn.conversation, added):
+                return True
+        except _NOT_KEPT:
+            pass
+        response.journal.store_failed = True
+        return False
+
+    async def _past(self, request: Request, said: AskedResponse, target: Target) -> _Past | None:
+        """What the request continues; None where that is the provider's to know."""
+        if said.previous is None and said.conversation is None:
+            return _NO_PAST
+        if said.previous is not None:
+            chain = await self._chain(request, said.previous, "previous_response_id")
+            if chain is not None:
+                return _Past([record.read(turn) for turn in chain], [], chain[-1])
+        elif said.conversation is not None:
+            page = await self._store().list_items(request.caller.tenant, said.conversation)
+            if page is not None:
+                return _Past([], page.items, None)
+        if request.dialect in target.dialects and self._may_pass_on(target):
+            return None
+        if said.previous is not None:
+            raise _unknown(said.previous, "previous_response_id")
+        raise NotFound(f"Conversation with id '{(said.conversation or '')[:200]}' not found.", param="conversation")
+
+    def _may_pass_on(self, target: Target) -> bool:
+        return self._one_tenant or target.passthrough_auth
+
+    def _check(self, request: Request, said: AskedResponse, past: _Past, target: Target) -> None:
+        """What would fail when the reply is there, and what could reach another tenant's words."""
+        store = self._store()
+        if said.store and len(said.input) > store.max_item_bytes:
+            raise _too_large(len(said.input), store.max_item_bytes, "input")
+        if said.conversation is not None and said.store is not False:
+            size = len(said.input) + sum(len(item.payload) for item in past.items)
+            if size > store.max_chain_bytes:
+                raise _too_large(size, store.max_chain_bytes, "conversation")
+        if request.dialect in target.dialects and not self._may_pass_on(target):
+            _refuse_references(said.input, past)
+
+    def _onward(self, request: Request, said: AskedResponse, past: _Past, target: Target) -> Request:
+        """The request as it goes on; the same if it continues nothing."""
+        fields: dict[str, Raw | None] = {}
+        if self._upstream_store is not None and self._upstream_store is not (said.store is not False):
+            fields["store"] = Raw(_encode(self._upstream_store))
+        if said.previous is not None or said.conversation is not None:
+            fields |= {"previous_response_id": None, "conversation": None}
+        native = request.dialect in target.dialects
+        if not native and any(found.kind == "chat" for found in past.records):
+            return _neutral(_with_fields(request, fields), past.records)
+        if past:
+            losses = Losses()
+            entry = target.entry if native else None
+            found = [item for turn in past.records for item in history.items(turn, entry, losses)]
+            for kept in past.items:
+                origin, item = record.read_item(kept)
+                found += history.fitted([item], origin, entry, losses)
+            _note(request, losses)
+            fields["input"] = _joined([*found, *history.listed(said.input)])
+        return _with_fields(request, fields) if fields else request
+
+    def _echo(self, said: AskedResponse) -> dict[str, Raw]:
+        """What a Response says of its request, where the provider was not told."""
+        echo: dict[str, Raw] = {}
+        if said.previous is not None:
+            echo["previous_response_id"] = Raw(_encode(said.previous))
+        if said.conversation is not None:
+            echo["conversation"] = Raw(_encode({"id": said.conversation}))
+        if self._upstream_store is not None:
+            echo["store"] = Raw(_encode(said.store is not False))
+        return echo
+
+    # --- the store ---
+
+    async def _chain(self, request: Request, id_: str, param: str) -> list[Turn] | None:
+        """The turns up to `id_`; None for an id that is not known."""
+        try:
+            chain = await self._store().get_chain(request.caller.tenant, id_)
+        except TooLarge as error:
+            error.param = param
+            raise
+        if not chain:
+            return None
+        last = record.read(chain[-1])
+        if last.kind == "deleted":
+            raise _unknown(id_, param)
+        if last.head.conversation is not None:
+            known = last.head.conversation
+            raise InvalidRequest(f"'{id_[:200]}' is part of `conversation` '{known}': continue that.", param=param)
+        return chain
+
+    async def _put(self, response: Response, turn: _Turn, id_: str, kind: str, payload: bytes) -> bool:
+        made = Turn(id=id_, kind=kind, created=time.time(), payload=payload)
+        try:
+            await self._store().put(turn.tenant, made, after=turn.after)
+        except _NOT_KEPT:
+            response.journal.store_failed = True
+            return False
+        return True
+
+
+_NOT_KEPT = (StoreUnavailable, TooLarge, InvalidRequest)
+"""Why a reply that is there is not stored: no store, too long, or an id that no store takes."""
+
+
+def _continued_completion(request: Request, records: list[Record]) -> Request:
+    """A chat completion with what it continues in front."""
+    fields = _OBJECT.decode(request.body)
+    metadata = _OBJECT.decode(fields["metadata"])
+    del metadata["response_id"]
+    changes: dict[str, Raw | None] = {"metadata": Raw(_encode(metadata)) if metadata else None}
+    if "chat" not in request.require_target().dialects:
+        return _neutral(_with_fields(request, changes), records)
+    losses = Losses()
+    before = history.messages(records, losses)
+    own = history.listed(fields.get("messages", b""))
+    _note(request, losses)
+    return _with_fields(request, changes | {"messages": _joined([*before, *history.unsaid(own, before)])})
+
+
+def _neutral(request: Request, records: list[Record]) -> Request:
+    """The request with its history in front of it, in no dialect: it is translated anyway."""
+    own = CODECS[request.dialect].read_request(request.body)
+    return request.replace(conversation=history.conversation(records, replace(own, model=request.model)))
+
+
+def _with_fields(request: Request, fields: Mapping[str, Raw | None]) -> Request:
+    """The request with some of its body's top-level fields replaced, or taken out where they are None."""
+    body = {name: raw for name, raw in {**_OBJECT.decode(request.body), **fields}.items() if raw is not None}
+    model = request.raw_model if request.edited is None else request.edited.model
+    return request.replace(raw=_encode(body), raw_model=model)
+
+
+def _joined(found: Sequence[Raw]) -> Raw:
+    return Raw(b"[" + b",".join(found) + b"]")
+
+
+def _note(request: Request, losses: Losses) -> None:
+    if len(losses):
+        if request.strict:
+            refuse_losses(losses, request.dialect)
+        request.journal.losses += tuple(losses)
+
+
+def _refuse_references(given: Raw, past: _Past) -> None:
+    """Refuse references to items that are not of this history: a provider that keeps items keeps all tenants'."""
+    if not (b'"id"' in bytes(given) or rb"\u00" in bytes(given)):
+        return
+    known: set[bytes] | None = None
+    for raw in history.listed(given):
+        fields = _OBJECT.decode(raw)
+        if "role" in fields or bytes(fields.get("type", b"null")) not in (b"null", b'"item_reference"'):
+            continue
+        if known is None:
+            mine = [item for turn in past.records for item in history.own_items(turn) if turn.kind != "chat"]
+            mine += [record.read_item(item)[1] for item in past.items]
+            known = {bytes(_OBJECT.decode(item).get("id", b"")) for item in mine}
+        if bytes(fields.get("id", b"")) not in known:
+            raise NotFound("An item that the request refers to was not found.", param="input")
+
+
+def _unknown(id_: str, param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Previous response with id '{id_[:200]}' not found.", code="previous_response_not_found", param=param
+    )
+
+
+def _too_large(size: int, limit: int, param: str) -> TooLarge:
+    return TooLarge(
+        f"`{param}` comes to {size} bytes; the gateway stores at most {limit}. Send `store: false` to go on without.",
+        code="item_too_large",
+        param=param,
+    )

@@ -1,0 +1,39 @@
+"""The state store of one `Plano`, for whatever event loop it is called on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from plano.state import StateSettings, Store, open_store
+
+
+class Stores:
+    """Opens the store at once, which finds out whether its settings can work, and connects on first use.
+
+    Connections to a server belong to the event loop they were opened on. An application that is called from
+    another loop than before (as test clients do) gets a new store there; what is in memory or in a file stays.
+
+    Raises:
+        ConfigError: see `plano.state.open_store`.
+    """
+
+    def __init__(self, settings: StateSettings) -> None:
+        self._settings = settings
+        self._bound = settings.type in ("redis", "postgres")
+        self._store = open_store(settings)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> Store:
+        """The store of the running loop."""
+        if self._bound:
+            loop = asyncio.get_running_loop()
+            if loop is not self._loop:
+                if self._loop is not None:
+                    self._store = open_store(self._settings)
+                self._loop = loop
+        return self._store
+
+    async def aclose(self) -> None:
+        """Close the connections. What memory holds is gone then; a request after this opens the store anew."""
+        await self._store.aclose()
+        self._store, self._loop = open_store(self._settings), None
