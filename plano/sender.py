@@ -12,6 +12,9 @@ from plano.types import RawHeaders, Send
 
 logger = logging.getLogger("plano")
 
+_NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+"""Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
+
 
 async def send_response(response: Response, send: Send) -> None:
     """Send it all. A stream that breaks ends in its dialect's error event.
@@ -50,7 +53,7 @@ async def _send_pieces(response: Response, send: Send) -> None:
             before = perf_counter()
             if not started:
                 started = True
-                await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+                await _start_stream(response, send)
             journal.bytes_out += len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
             journal.sending += perf_counter() - before
@@ -61,8 +64,13 @@ async def _send_pieces(response: Response, send: Send) -> None:
         journal.bytes_out += len(last)
         await send({"type": "http.response.body", "body": last, "more_body": True})
     if not started:
-        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await _start_stream(response, send)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _start_stream(response: Response, send: Send) -> None:
+    headers = [*response.headers, *_NOT_KEPT_BACK]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
 
 
 def _last_words(response: Response, error: Exception) -> bytes:

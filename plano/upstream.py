@@ -157,6 +157,8 @@ class Upstream:
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
             pieces = _pieces(request, exchange)
             if request.stream:
+                if "event-stream" not in content_type:
+                    headers = _as_type(headers, b"text/event-stream")
                 return Response(request, headers=headers, pieces=pieces, release=exchange.aclose)
             body = _translator(request).reply_of(b"".join([piece async for piece in pieces]))
             return Response(request, headers=_as_type(headers, b"application/json"), body=body, release=exchange.aclose)
