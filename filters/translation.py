@@ -57,10 +57,16 @@ def _holds_our_marks(request: Request) -> bool:
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
     """The calls beside the reply itself: forwarded where the target has them."""
+    counts = request.operation == "count_tokens"
     if (request.dialect, request.operation) in target.urls:
-        return await call_next(request)
-    if request.operation == "count_tokens":
-        count = msgspec.json.encode({"input_tokens": estimate_tokens(request.conversation)})
+        response = await call_next(request)
+        # Few of the servers that are compatible with OpenAI's responses count their tokens too.
+        if not (counts and request.dialect == "responses" and response.status in (404, 405)):
+            return response
+        await response.aclose()
+    if counts:
+        kind = {"object": "response.input_tokens"} if request.dialect == "responses" else {}
+        count = msgspec.json.encode({**kind, "input_tokens": estimate_tokens(request.conversation)})
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
@@ -95,18 +101,30 @@ def _incoming(request: Request, response: Response) -> Response:
 
 
 async def _translated(pieces: Pieces, stream: StreamTranslator, losses: Losses, request: Request) -> Pieces:
-    """The stream in the client's dialect; one that breaks ends in that dialect's error event."""
+    """The stream in the client's dialect; one that breaks ends in that dialect's error event.
+
+    Raises:
+        PlanoError: it broke before anything was said, so that the client can still be told with a status.
+    """
     journal = request.journal
+    silent = True
     try:
         async for piece in pieces:
             translated = stream.feed(piece)
+            if stream.error is not None:
+                journal.failures.append((request.require_target(), "broken_stream"))
+                break
             if translated:
+                silent = False
                 yield translated
-        translated = stream.finish()
+        else:
+            translated = stream.finish()
     except UpstreamError as error:
         translated = stream.fail(error)
     journal.losses += tuple(losses)
     journal.error = stream.error
+    if stream.error is not None and silent:
+        raise stream.error
     if translated:
         yield translated
 

@@ -22,16 +22,18 @@ from plano.filters.auth import Auth
 from plano.filters.state import State
 from plano.filters.translation import Translation
 from plano.models import ModelInfo
+from plano.observing import Observing
 from plano.pipeline import Filter, Link, fold, name_of
 from plano.provider import Operation
+from plano.stored import ROUTES, Stored
 from plano.stores import Stores
 from plano.transport import AsyncBaseTransport, Sender
-from plano.types import Dialect, Headers, Receive, Scope, Send
+from plano.types import Caller, Dialect, Headers, Receive, Scope, Send
 from plano.upstream import Upstream
 
 logger = logging.getLogger("plano")
 
-DEFAULT_ORDER = ("intake", "auth", "filters", "alias", "state", "translation")
+DEFAULT_ORDER = ("metrics", "intake", "auth", "filters", "alias", "state", "translation")
 """The pipeline, outermost first. `filters` is where a user's own go, in the order they were given."""
 
 ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {
@@ -39,6 +41,7 @@ ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {
     "/v1/messages": ("messages", "create"),
     "/v1/responses": ("responses", "create"),
     "/v1/messages/count_tokens": ("messages", "count_tokens"),
+    "/v1/responses/input_tokens": ("responses", "count_tokens"),
     "/v1/embeddings": ("chat", "embeddings"),
 }
 """What each path that goes through the pipeline asks."""
@@ -63,6 +66,7 @@ class Plano:
         config: the configuration as loaded.
         models: what names mean.
         pipeline: the links, outermost first.
+        metrics: the registry of what this instance counts, for a host that serves it itself.
 
     Raises:
         ConfigError: the configuration cannot work; says all that is wrong with it.
@@ -83,17 +87,26 @@ class Plano:
         self._auth = Auth(() if caller is not None else self.config.callers)
         self._connections = Connections(self.config, transport)
         self._stores = None if self.config.state_storage is None else Stores(self.config.state_storage)
+        self._observing = Observing(self.config, self._connections, self._stores)
+        self.metrics = self._observing.instruments.registry
         self.pipeline = self._links(order, filters)
+        self._observing.name_links(self.pipeline)
         upstream = Upstream(self._connections.sender_for, self.config.timeouts)
         run = guard(fold(self.pipeline, upstream))
         routes = [
             *self._asking(run, caller),
+            *self._stored(),
             *_both("/v1/models", Answer(self._list_models, "GET", "HEAD")),
             Route("/v1/models/{id:path}", Answer(self._show_model, "GET", "HEAD")),
             *_both("/healthz", Answer(lambda scope, headers: {"status": "ok"}, "GET", "HEAD")),
             Route("/", Answer(lambda scope, headers: {"name": "plano", "apis": list(ASKED_AT)}, "GET", "HEAD")),
         ]
-        self._router = Router(routes, default=_nowhere, redirect_slashes=False, lifespan=self._lifespan)
+        self._router = Router(
+            self._observing.counted([*routes, *self._observing.routes(self._auth.caller)]),
+            default=self._observing.counting(_nowhere),
+            redirect_slashes=False,
+            lifespan=self._lifespan,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._router(scope, receive, send)
@@ -109,12 +122,14 @@ class Plano:
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
         try:
-            yield
+            async with self._observing.running():
+                yield
         finally:
             await self.aclose()
 
     def _links(self, order: Sequence[str], filters: Sequence[Filter]) -> list[Link]:
         built_in = {
+            "metrics": self._observing.links(),
             "intake": [Link("intake", intake)],
             "auth": [Link("auth", self._auth)],
             "filters": [*build_filters(self.config), *(Link(name_of(call), call) for call in filters)],
@@ -153,6 +168,15 @@ class Plano:
             )
         ]
 
+    def _stored(self) -> list[Route]:
+        limits = self.config.limits
+        options: dict[str, Any] = {"body_limit": limits.max_body_bytes, "body_deadline": limits.body_seconds}
+        return [
+            route
+            for path, methods in ROUTES.items()
+            for route in _both(path, Stored(self._stores, self._caller, methods, **options))
+        ]
+
     async def _list_models(self, scope: Scope, headers: Headers) -> dict[str, Any]:
         models = await self._visible(scope, headers)
         if "anthropic-version" in headers:
@@ -163,9 +187,13 @@ class Plano:
         info = listing.find(await self._visible(scope, headers), scope["path_params"]["id"].rstrip("/"))
         return listing.anthropic_model(info) if "anthropic-version" in headers else listing.openai_model(info)
 
+    async def _caller(self, scope: Scope, headers: Headers) -> Caller:
+        """Whoever is asking."""
+        return self._auth.caller(headers) if self._caller_of is None else await caller_from(self._caller_of, scope)
+
     async def _visible(self, scope: Scope, headers: Headers) -> list[ModelInfo]:
         """The models that whoever is asking may ask for."""
-        caller = self._auth.caller(headers) if self._caller_of is None else await caller_from(self._caller_of, scope)
+        caller = await self._caller(scope, headers)
         return [info for info in self.models.listing() if caller.may_use(info.id) or caller.may_use(info.target)]
 
 

@@ -55,6 +55,7 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
     path = find_config(config)
     try:
         loaded = load_config(path)
+        check_workers(workers, loaded)
         application = Plano(loaded)
     except ConfigError as error:
         fail(error)
@@ -111,6 +112,16 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return from_environment(os.environ, ollama_answers=_answers(_OLLAMA))
     return load(path)
+
+
+def check_workers(workers: int, config: Config) -> None:
+    """Raises ConfigError for several processes that would each remember other conversations."""
+    if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
+        raise ConfigError(
+            f"--workers {workers}: the processes cannot share the state store `memory`, so whether a conversation can be "
+            "continued would be up to chance. Set `state_storage.type` to sqlite (for one machine), redis or postgres "
+            "(for many), or to none to keep nothing."
+        )
 
 
 def create() -> Plano:

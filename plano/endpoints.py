@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from plano import access
 from plano.dialects import CODECS
 from plano.errors import FilterError, MethodNotAllowed, PlanoError, Unauthenticated
 from plano.intake import ClientLeft, Departure, peek, read_body
@@ -23,6 +24,7 @@ from plano.request import Request
 from plano.response import Response, error_response
 from plano.sender import send_response
 from plano.types import Caller, Dialect, Headers, RawHeaders, Receive, Scope, Send
+from plano.usage import settle
 
 logger = logging.getLogger("plano")
 
@@ -67,6 +69,7 @@ class Ask:
             request = await self._read(scope, receive)
         except ClientLeft:
             return
+        access.watch(request, scope)
         departure = Departure(receive)
         response: Response | None = None
         try:
@@ -179,12 +182,16 @@ async def _close(request: Request, response: Response | None) -> None:
         if response is not None:
             await response.aclose()
     finally:
-        for release in journal.releases:
-            await release()
-        for closer in journal.closers:
-            awaitable = closer()
-            if awaitable is not None:
-                await awaitable
+        try:
+            for release in journal.releases:
+                await release()
+        finally:
+            if journal.closers:
+                settle(request, response)
+                for closer in journal.closers:
+                    awaitable = closer()
+                    if awaitable is not None:
+                        await awaitable
 
 
 def _name(request: Request, response: Response) -> None:
@@ -193,7 +200,9 @@ def _name(request: Request, response: Response) -> None:
     upstreams = next((value for name, value in headers if name == b"x-request-id"), None)
     if upstreams is None:
         headers.append((b"x-request-id", request.id.encode()))
-    elif "x-request-id" in request.headers:
+        return
+    request.journal.upstream_id = upstreams.decode("latin-1")
+    if "x-request-id" in request.headers:
         response.set_header(b"x-request-id", request.id.encode())
         response.set_header(b"x-plano-upstream-request-id", upstreams)
 
@@ -238,4 +247,6 @@ async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Se
     messages = "/v1/messages" in scope["path"] or "anthropic-version" in headers
     body = CODECS["messages" if messages else "chat"].write_error(error)
     extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []
+    if error.retry_after is not None:
+        extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
     await send_json(send, error.status, body, headers=extra, head=scope["method"] == "HEAD")

@@ -53,6 +53,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         narrow: which dialects a particular model is served over, preferred first, or None for `speaks`.
         adapt: the row that fits an entry's own base URL, for a provider with more than one kind of API.
         count_tokens: path after the prefix of the messages dialect's token count, or None.
+        input_tokens: path after the prefix of the responses dialect's token count, or None.
         embeddings: path after the prefix of OpenAI's embeddings, or None.
         auth: how the key travels. The messages dialect has an answer of its own in `messages_auth`, where a
             provider speaks several. Without a key nothing is sent, whatever the style.
@@ -72,6 +73,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     narrow: Callable[[str], tuple[Dialect, ...]] | None = None
     adapt: Callable[[SplitResult], Provider] | None = None
     count_tokens: str | None = None
+    input_tokens: str | None = None
     embeddings: str | None = None
     auth: AuthStyle = "bearer"
     messages_auth: AuthStyle = "x-api-key"
@@ -138,6 +140,8 @@ def endpoints(provider: Provider, dialects: Iterable[Dialect], base_url: str | N
         urls[dialect, "create"] = url(provider.paths.get(dialect, STANDARD_PATHS[dialect]))
         if dialect == "messages" and provider.count_tokens is not None:
             urls[dialect, "count_tokens"] = url(provider.count_tokens)
+        if dialect == "responses" and provider.input_tokens is not None:
+            urls[dialect, "count_tokens"] = url(provider.input_tokens)
     if provider.embeddings is not None:
         urls["chat", "embeddings"] = url(provider.embeddings)
     return urls

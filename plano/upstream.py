@@ -296,6 +296,7 @@ _ESSENTIAL: dict[tuple[Dialect, Operation], str] = {
     ("responses", "create"): "output",
     ("chat", "embeddings"): "data",
     ("messages", "count_tokens"): "input_tokens",
+    ("responses", "count_tokens"): "input_tokens",
 }
 
 

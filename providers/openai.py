@@ -68,6 +68,7 @@ OPENAI = Provider(
     base_url="https://api.openai.com",
     paths={"chat": "/chat/completions", "responses": "/responses"},
     narrow=served_over,
+    input_tokens="/responses/input_tokens",
     embeddings="/embeddings",
     key_variable="OPENAI_API_KEY",
     prepare=prepare,

@@ -217,6 +217,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="http://demo.invalid",
         paths=_ALL,
         count_tokens="/messages/count_tokens",
+        input_tokens="/responses/input_tokens",
         embeddings="/embeddings",
         auth="none",
         models=("echo",),

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from plano import sse
 from plano.assembly import ReplyBuilder
-from plano.conversation import Conversation, Losses, Message, Part, System
+from plano.conversation import Conversation, Losses, Message, Reply, System
 from plano.dialects import CODECS
 from plano.errors import InvalidRequest, UpstreamError
 from plano.state.record import Origin, Record
@@ -140,7 +140,7 @@ def _messages(record: Record) -> Raw:
 
 
 def _answer(record: Record, losses: Losses) -> list[Raw]:
-    parts = _parts(record)
+    parts = completion(record).parts
     if not parts:
         return []
     said = Conversation(messages=(Message(role="assistant", parts=parts),))
@@ -173,7 +173,7 @@ def neutral(record: Record) -> Conversation:
         body = b'{"input":[' + b",".join(own_items(record)) + b"]}"
         return CODECS["responses"].read_request(body)
     asked = CODECS["chat"].read_request(b'{"messages":' + bytes(_messages(record)) + b"}")
-    parts = _parts(record)
+    parts = completion(record).parts
     return replace(asked, messages=(*asked.messages, Message(role="assistant", parts=parts))) if parts else asked
 
 
@@ -182,21 +182,25 @@ def _new(parts: Iterable[System], before: Sequence[System]) -> list[System]:
     return [part for part in parts if (part.role, part.text) not in said]
 
 
-def _parts(record: Record) -> tuple[Part, ...]:
-    """What a chat completion answered."""
+def completion(record: Record) -> Reply:
+    """The reply of a chat completion, put together if it was streamed.
+
+    Raises:
+        InvalidRequest: as in `neutral`.
+    """
     codec = CODECS["chat"]
     try:
         if not record.head.streamed:
-            return codec.read_reply(record.reply).parts
+            return codec.read_reply(record.reply)
         builder, reader = ReplyBuilder(), codec.stream_reader()
         for frame in sse.frames(record.reply):
             for event in reader.feed(frame):
                 builder.feed(event)
         for event in reader.finish():
             builder.feed(event)
-        return builder.reply().parts
+        return builder.reply()
     except UpstreamError as error:
-        raise InvalidRequest(f"`{record.id}` cannot be continued: {error.message}", code="not_continuable") from error
+        raise InvalidRequest(f"`{record.id}` cannot be read: {error.message}", code="not_continuable") from error
 
 
 def _rewritten(record: Record, dialect: Dialect, field: str, losses: Losses) -> list[Raw]:

@@ -35,8 +35,9 @@ _embeddings = msgspec.json.Decoder(_Embeddings)
 
 
 def count(recorded: Recorded) -> dict[str, Any]:
-    """Anthropic's token count, estimated."""
-    return {"input_tokens": estimate_tokens(recorded.conversation)}
+    """Anthropic's or OpenAI's token count, estimated."""
+    kind = {"object": "response.input_tokens"} if recorded.dialect == "responses" else {}
+    return {**kind, "input_tokens": estimate_tokens(recorded.conversation)}
 
 
 def embeddings(recorded: Recorded) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _ENDPOINTS: tuple[tuple[str, Dialect, Operation], ...] = (
     ("/chat/completions", "chat", "create"),
     ("/messages/count_tokens", "messages", "count_tokens"),
     ("/messages", "messages", "create"),
+    ("/responses/input_tokens", "responses", "count_tokens"),
     ("/responses", "responses", "create"),
     ("/embeddings", "chat", "embeddings"),
 )

@@ -18,7 +18,7 @@ CUSTOM = "ctc_"
 MINTED = "_plano_"
 """Marks an item id of ours."""
 
-_MINTED = re.compile(rb'"(?:msg|rs|fc|ctc)_plano_')
+_MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|item)_plano_')
 _OTHERS = ("chatcmpl-", "msg_", "gen-")
 
 
