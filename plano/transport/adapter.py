@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from math import inf
+from types import AsyncGeneratorType
 from typing import cast
 
 import httpx
@@ -47,6 +48,8 @@ class HTTPXExchange:
         self.headers, self._decoder = plain([(name.lower(), value) for name, value in response.headers.raw])
         self._coded = aiter(cast(httpx.AsyncByteStream, response.stream))
         self._plain: Iterator[bytes] = iter(())
+        self._ended = False
+        self._closed = False
 
     async def read(self, limit: int) -> bytes:
         pieces: list[bytes] = []
@@ -71,6 +74,8 @@ class HTTPXExchange:
             raise to_plano(error) from error
 
     async def _next(self) -> bytes:
+        if self._closed and not self._ended:
+            raise httpx.ReadError("the reply was closed before its end")
         while True:
             for piece in self._plain:
                 return piece
@@ -79,13 +84,15 @@ class HTTPXExchange:
             except StopAsyncIteration:
                 if self._decoder:
                     self._decoder.finish()
+                self._ended = True
                 raise
             if data:
                 self._plain = self._decoder.feed(data) if self._decoder else iter((data,))
 
     async def aclose(self) -> None:
+        self._closed = True
         # A generator that is left alone is ended by the event loop, some time later and in a task of its own.
-        if isinstance(self._coded, AsyncGenerator) and not self._coded.ag_running:
+        if isinstance(self._coded, AsyncGeneratorType) and not self._coded.ag_running:
             await self._coded.aclose()
         await cast(httpx.AsyncByteStream, self._response.stream).aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import ssl
@@ -53,10 +54,18 @@ class Transports:
             sender = self._made[way] = self._make(*way)
         return sender
 
+    def counts(self) -> dict[str, tuple[int, int, int]]:
+        """Connections open, idle and waited for, by origin; of plano's own transport, for httpx's does not say."""
+        return {
+            origin: counts
+            for sender in self._made.values()
+            if isinstance(sender, HTTP1Transport)
+            for origin, counts in sender.counts().items()
+        }
+
     async def aclose(self) -> None:
         made, self._made = self._made, {}
-        for sender in made.values():
-            await sender.aclose()
+        await asyncio.gather(*(sender.aclose() for sender in made.values()))
 
     def _make(self, proxy: str | None, http2: bool) -> Sender:
         if http2 and find_spec("h2") is None:

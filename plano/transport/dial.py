@@ -35,6 +35,7 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
         return await _connect(waiting[0])
     racing: set[asyncio.Task[socket.socket]] = set()
     failures: list[BaseException] = []
+    winner: socket.socket | None = None
     try:
         while waiting or racing:
             if waiting:
@@ -44,10 +45,11 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
                 racing.discard(task)
                 failure = task.exception()
                 if failure is None:
-                    return task.result()
+                    winner = task.result()
+                    return winner
                 failures.append(failure)
     finally:
-        await _call_off(racing)
+        await _call_off(racing, winner)
     raise failures[0] if failures else OSError("the host has no address")
 
 
@@ -74,9 +76,14 @@ async def _connect(address: Address) -> socket.socket:
     return sock
 
 
-async def _call_off(racing: set[asyncio.Task[socket.socket]]) -> None:
+async def _call_off(racing: set[asyncio.Task[socket.socket]], winner: socket.socket | None) -> None:
     for task in racing:
         task.cancel()
-    for outcome in await asyncio.gather(*racing, return_exceptions=True):
-        if isinstance(outcome, socket.socket):
-            outcome.close()
+    try:
+        for outcome in await asyncio.gather(*racing, return_exceptions=True):
+            if isinstance(outcome, socket.socket):
+                outcome.close()
+    except asyncio.CancelledError:
+        if winner is not None:
+            winner.close()
+        raise

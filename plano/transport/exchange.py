@@ -111,10 +111,14 @@ class Incoming:
         self.close()
 
     def close(self) -> None:
-        """Gives up what has not been read. A connection that is in the middle of the reply goes with it."""
+        """Gives up what has not been read. A connection that is in the middle of the reply goes with it, and whoever
+        reads on learns that it was not the end."""
         if self._connection is not None:
-            self._connection.fail(httpx.ReadError("the reply was closed before its end"))
+            self._connection.fail(_closed())
+        elif self.error is None and (self.chunks or self._decoder is not None):
+            self.error = _closed()
         self.chunks.clear()
+        self._plain = _NOTHING
 
     def look_inside(self) -> None:
         """Makes what is read plain, if the upstream coded it although it was asked not to."""
@@ -234,6 +238,10 @@ def _refuse_switching(status: int) -> None:
         raise _Unacceptable("a switch of protocols that was not asked for")
     if status < 100:
         raise _Unacceptable("a status below 100")
+
+
+def _closed() -> Exception:
+    return httpx.ReadError("the reply was closed before its end")
 
 
 _NOTHING: Iterator[bytes] = iter(())

@@ -112,6 +112,13 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             extensions={"http_version": b"HTTP/1.1"},
         )
 
+    def counts(self) -> dict[str, tuple[int, int, int]]:
+        """Connections open, idle and waited for, by origin (`https://api.openai.com:443`)."""
+        return {
+            f"{'https' if origin.tls else 'http'}://{origin.host}:{origin.port}": pool.counts
+            for origin, pool in self._pools.items()
+        }
+
     async def aclose(self) -> None:
         """Lets what is on its way come to an end, for `drain` seconds, and closes everything."""
         await asyncio.gather(*(pool.aclose(self._drain) for pool in self._pools.values()))

@@ -196,6 +196,11 @@ class Pool:
     # -- The end --
 
     @property
+    def counts(self) -> tuple[int, int, int]:
+        """Connections open (those at rest and those being made included), at rest, and who waits in line."""
+        return self._open, len(self._idle), sum(not place.done() for place in self._line)
+
+    @property
     def unused(self) -> bool:
         return self._open == 0
 

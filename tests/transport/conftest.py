@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -12,10 +13,13 @@ import uvloop
 from plano.transport import AsyncHTTPTransport, HTTP1Transport, HTTPXSender, Limits, Sender
 from tests.transport.wire import Server
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For plain connections: loading the usual authorities once per test takes longer than the test."""
+
 MAKERS: dict[str, Callable[[], Sender]] = {
     "own": HTTP1Transport,
     "own-as-httpx": lambda: HTTPXSender(HTTP1Transport()),
-    "httpx": lambda: HTTPXSender(AsyncHTTPTransport()),
+    "httpx": lambda: HTTPXSender(AsyncHTTPTransport(verify=NO_TLS)),
 }
 
 
@@ -69,6 +73,13 @@ async def no_task_is_left() -> AsyncIterator[None]:
     await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left, f"tasks that go on: {left}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_is_imported_need_not_be_collected() -> None:
+    """Otherwise collecting takes longer than the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

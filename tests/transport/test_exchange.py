@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
 
-from plano.errors import UpstreamProtocolError
+from plano.errors import UpstreamProtocolError, UpstreamUnavailable
 from plano.transport import HTTP1Transport, Outgoing, Sender
 from tests.transport.wire import SHORT, Peer, Server, always, answering, ask, chunked, reply, start
 
@@ -264,6 +265,28 @@ async def test_a_body_beyond_the_limit_is_refused_and_its_connection_closed(send
     with pytest.raises(UpstreamProtocolError, match="longer than 1000 bytes"):
         await exchange.read(1000)
     await server.all_gone()
+
+
+@pytest.mark.parametrize("coded", [False, True])
+async def test_a_reply_that_was_closed_before_it_was_read_does_not_look_complete(
+    sender: Sender, server: Server, coded: bool
+) -> None:
+    """All of it may have come already, and its connection be back in the pool."""
+    server.plays(always(reply(gzip.compress(b"hello"), b"content-encoding: gzip") if coded else reply(b"hello")))
+    exchange = await start(sender, server)
+    await exchange.aclose()
+    with pytest.raises(UpstreamUnavailable):
+        await exchange.read(100)
+
+
+async def test_closing_a_reply_that_was_read_is_harmless(sender: Sender, server: Server) -> None:
+    server.plays(always(reply()))
+    exchange = await start(sender, server)
+    assert await exchange.read(100) == b"hello"
+    await exchange.aclose()
+    await exchange.aclose()
+    assert await ask(sender, server) == (200, b"hello")
+    assert server.opened == 1
 
 
 async def test_a_body_of_exactly_the_limit_is_read(sender: Sender, server: Server) -> None:

@@ -330,6 +330,19 @@ async def test_a_deadline_for_connecting(server: Server) -> None:
     await transport.aclose()
 
 
+async def test_connections_can_be_counted(single: HTTP1Transport, server: Server) -> None:
+    server.plays(always(reply()))
+    origin = server.url
+    assert single.counts() == {}
+    asked = [asyncio.ensure_future(ask(single, server)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert single.counts() == {origin: (1, 0, 2)}
+    await asyncio.gather(*asked)
+    assert single.counts() == {origin: (1, 1, 0)}
+    await single.aclose()
+    assert single.counts() == {origin: (0, 0, 0)}
+
+
 async def test_a_hundred_at_once_get_their_own_replies(own: Sender, server: Server) -> None:
     async def script(peer: Peer) -> None:
         while True:
