@@ -58,33 +58,41 @@ async def read_body(receive: Receive, headers: Headers, *, limit: int, deadline:
     announced = headers.get("content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
+    task, late = asyncio.current_task(), False
+
+    def expire() -> None:
+        nonlocal late
+        late = True
+        if task is not None:
+            task.cancel()
+
+    # asyncio.timeout() does the same for three times the price, on every request.
+    timer = asyncio.get_running_loop().call_later(deadline, expire)
     try:
-        async with asyncio.timeout(deadline):
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                body: bytes = message.get("body", b"")
-                if len(body) > limit:
-                    raise _too_large(limit)
-                return body
-            return await _read_on(receive, message, limit)
-    except TimeoutError:
+        return await _read(receive, limit)
+    except asyncio.CancelledError:
+        if not late or task is None:
+            raise
+        task.uncancel()
         raise BodyTimeout(f"The request body did not arrive within {deadline:g} seconds.") from None
+    finally:
+        timer.cancel()
 
 
-async def _read_on(receive: Receive, message: object, limit: int) -> bytes:
+async def _read(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
-        assert isinstance(message, dict)
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+        part: bytes = message.get("body", b"")
+        size += len(part)
         if size > limit:
             raise _too_large(limit)
         if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
 
 
 def _too_large(limit: int) -> TooLarge:

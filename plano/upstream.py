@@ -116,10 +116,10 @@ class Upstream:
             if len(self._own) > 1000:  # models under a wildcard are as many as callers make up
                 del self._own[next(iter(self._own))]
         forwarded = _forwarded(request, target)
-        if not forwarded:
-            return headers
-        theirs = {name for name, _ in forwarded}
-        return [header for header in headers if header[0] not in theirs] + forwarded
+        if forwarded:  # what the client says takes the place of what would be said anyway
+            theirs = {name for name, _ in forwarded}
+            headers = [header for header in headers if header[0] not in theirs] + forwarded
+        return [*headers, (b"x-request-id", request.id.encode("latin-1"))]
 
     def _body(self, request: Request, target: Target) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
@@ -242,8 +242,6 @@ def _forwarded(request: Request, target: Target) -> RawHeaders:
     if target.passthrough_auth:
         allowed |= _WITH_OWN_CREDENTIAL
     headers = [header for header in request.headers.raw if header[0] in allowed]
-    if request.id:
-        headers.append((b"x-request-id", request.id.encode("latin-1")))
     if target.passthrough_auth:
         key = credential_of(request.headers)
         if key is not None:
