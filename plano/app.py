@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from starlette.routing import Route, Router
 
 from plano import listing
 from plano.config import Config, load
-from plano.config.assemble import build_filters, build_models
+from plano.config.assemble import build_filters, build_models, build_tracing
 from plano.connections import Connections
 from plano.endpoints import Answer, Ask, CallerOf, caller_from, guard, intake, send_error
 from plano.errors import NotFound
@@ -61,6 +62,7 @@ class Plano:
         caller: the host's own authentication, in place of the config's keys.
         transport: sends everything to upstreams, in place of plano's own connections: a `plano.testing.FakeProvider`,
             or any httpx transport.
+        tracer_provider: the host's own OpenTelemetry provider, in place of the one that `tracing` configures.
 
     Attributes:
         config: the configuration as loaded.
@@ -80,6 +82,7 @@ class Plano:
         order: Sequence[str] = DEFAULT_ORDER,
         caller: CallerOf | None = None,
         transport: Sender | AsyncBaseTransport | None = None,
+        tracer_provider: Any = None,
     ) -> None:
         self.config = config if isinstance(config, Config) else load(config)
         self.models = build_models(self.config)
@@ -90,20 +93,26 @@ class Plano:
         self._observing = Observing(self.config, self._connections, self._stores)
         self.metrics = self._observing.instruments.registry
         self.pipeline = self._links(order, filters)
+        self._tracing = build_tracing(self.config, tracer_provider)
+        if self._tracing is not None:  # a request's span goes around everything, an attempt's around the upstream
+            self.pipeline = [Link("tracing", self._tracing), *self.pipeline, Link("attempt", self._tracing.attempt)]
         self._observing.name_links(self.pipeline)
         upstream = Upstream(self._connections.sender_for, self.config.timeouts)
         run = guard(fold(self.pipeline, upstream))
+        shown = self._observing.endpoints(self._auth.caller)
         routes = [
             *self._asking(run, caller),
             *self._stored(),
             *_both("/v1/models", Answer(self._list_models, "GET", "HEAD")),
             Route("/v1/models/{id:path}", Answer(self._show_model, "GET", "HEAD")),
             *_both("/healthz", Answer(lambda scope, headers: {"status": "ok"}, "GET", "HEAD")),
+            *(route for path, endpoint in shown.items() for route in _both(path, endpoint)),
             Route("/", Answer(lambda scope, headers: {"name": "plano", "apis": list(ASKED_AT)}, "GET", "HEAD")),
         ]
+        counted = self._observing.counted
         self._router = Router(
-            self._observing.counted([*routes, *self._observing.routes(self._auth.caller)]),
-            default=self._observing.counting(_nowhere),
+            [Route(route.path, counted(route.endpoint, route.path)) for route in routes],
+            default=counted(_nowhere),
             redirect_slashes=False,
             lifespan=self._lifespan,
         )
@@ -118,6 +127,8 @@ class Plano:
         await self._connections.aclose()
         if self._stores is not None:
             await self._stores.aclose()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.deliver)
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ from plano.config import Config
 from plano.config.settings import Tls
 from plano.provider import Target
 from plano.testing import FakeProvider
-from plano.transport import AsyncBaseTransport, HTTPXSender, Sender, Transports, tls_context
+from plano.transport import AsyncBaseTransport, HTTP1Transport, HTTPXSender, Sender, Transports, tls_context
 
 
 class Connections:
@@ -41,6 +41,12 @@ class Connections:
         if sender is None:
             sender = self._by_entry[target.entry] = self._find(target)
         return sender
+
+    def counts(self) -> dict[str, tuple[int, int, int]]:
+        """Connections open, idle and waited for, by origin."""
+        if self._override is not None:
+            return self._override.counts() if isinstance(self._override, HTTP1Transport) else {}
+        return self._transports.counts()
 
     async def aclose(self) -> None:
         self._by_entry = {}

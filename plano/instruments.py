@@ -264,7 +264,7 @@ class Children(dict[Key, T]):
 
     def __init__(self, metric: T, axes: list[Axis], widths: list[int]) -> None:
         super().__init__()
-        self._metric = metric
+        self._metric: Any = metric
         self._axes = axes
         self._widths = widths
 
@@ -276,7 +276,8 @@ class Children(dict[Key, T]):
             start += width
         if closed != key:
             return self[closed]
-        child = self[key] = self._metric.labels(*key)
+        child: T = self._metric.labels(*key)
+        self[key] = child
         return child
 
 
@@ -378,8 +379,8 @@ def _labels(metric: Metric) -> list[str]:
 def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
     targets = [(entry.provider, entry.model) for entry in served]
     dialects = [*DIALECTS, NONE]
-    operations = [("chat", "create"), ("messages", "create"), ("responses", "create")]
-    operations += [("chat", "embeddings"), ("messages", "count_tokens")]
+    operations = [(dialect, operation) for dialect in DIALECTS for operation in ("create", "count_tokens")]
+    operations += [("chat", "embeddings")]
     flags = _single(("true", "false"), "false")
     return {
         "asked": Axis(operations, (OTHER, OTHER)),

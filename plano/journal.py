@@ -40,6 +40,7 @@ class Journal:
         sending: seconds in all that handing bytes to the client's connection took, waiting for it included.
         spent: seconds in each link of the pipeline with all that is below, by position; the upstream comes last.
         upstream_dialect: what the upstream was spoken to in.
+        upstream_id: what the upstream calls the request, in its `x-request-id`.
         attempts: how often an upstream was asked.
         failures: what went wrong with upstreams: whose, and how (see `plano.errors.UPSTREAM_FAILURES`).
         usage: tokens, once they are known; those in `estimated` (`input`, `output`) nobody said.
@@ -82,6 +83,7 @@ class Journal:
         "store_failed",
         "target",
         "upstream_dialect",
+        "upstream_id",
         "usage",
         "waited",
         "waited_in_stream",
@@ -105,6 +107,7 @@ class Journal:
         self.sending = 0.0
         self.spent: dict[int, float] = {}
         self.upstream_dialect: Dialect | None = None
+        self.upstream_id: str | None = None
         self.attempts = 0
         self.failures: list[tuple[Target, UpstreamFailure]] = []
         self.status = 0

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-REQUEST_FIELDS = """
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+REQUEST_FIELDS = _words("""
     access_programs audio background background_options betas cache_control compaction container context_management
     conversation diagnostics fallbacks frequency_penalty function_call functions image include inference_geo input
     instructions logit_bias logprobs max_completion_tokens max_output_tokens max_tokens max_tool_calls mcp_servers
@@ -11,10 +16,10 @@ REQUEST_FIELDS = """
     reasoning_format repetition_penalty response_format safety_identifier safety_settings seed service_tier speed stop
     stop_sequences store stream_options system temperature text thinking thread tool_choice tools top_a top_k
     top_logprobs top_p truncation user verbosity web_search_options
-""".split()
+""")
 """Fields of a request in any of the three APIs, and a few that servers with a compatible API add."""
 
-INNER_FIELDS = """
+INNER_FIELDS = _words("""
     messages.annotations messages.audio messages.cache_control messages.citations messages.content messages.detail
     messages.document messages.image messages.name messages.redacted_thinking messages.refusal messages.role
     messages.server_tool_use messages.status messages.thinking messages.tool_calls
@@ -27,7 +32,7 @@ INNER_FIELDS = """
     tools.allowed_callers tools.cache_control tools.code_interpreter tools.computer tools.defer_loading
     tools.file_search tools.format tools.image_generation tools.input_examples tools.mcp tools.name tools.strict
     tools.type tools.web_search tools.web_search_preview
-""".split()
+""")
 """Fields inside messages, tools and replies."""
 
-LOSS_FIELDS = frozenset({*REQUEST_FIELDS, *INNER_FIELDS})
+LOSS_FIELDS = REQUEST_FIELDS | INNER_FIELDS

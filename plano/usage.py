@@ -10,7 +10,7 @@ import msgspec
 from plano import sse
 from plano.conversation import Usage
 from plano.dialects import CODECS
-from plano.estimate import BASE64_BYTES_PER_TOKEN, BYTES_PER_TOKEN
+from plano.estimate import BASE64_BYTES_PER_TOKEN, BYTES_PER_TOKEN, PER_MESSAGE
 from plano.journal import Journal
 from plano.request import Request
 from plano.response import Response
@@ -19,8 +19,11 @@ NOTHING: frozenset[str] = frozenset()
 OUTPUT = frozenset({"output"})
 BOTH = frozenset({"input", "output"})
 
-_READ = 256 * 1024
-"""Bytes of a request that are looked at; what is longer is long because of the files in it."""
+_READ = 32 * 1024
+"""Bytes of a request that is read for an estimate. What is longer is only searched for the files in it."""
+
+_LOOKED_AT = 256 * 1024
+"""Bytes that are searched; what is longer than that is long because of files."""
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]{256,}")
 
@@ -30,15 +33,17 @@ _TEXTS = frozenset(
         "content",
         "delta",
         "input",
+        "instructions",
         "partial_json",
         "reasoning",
         "reasoning_content",
         "refusal",
+        "system",
         "text",
         "thinking",
     }
 )
-"""The fields, in all three dialects, that hold what a model says."""
+"""The fields, in all three dialects, that hold what is said."""
 
 
 def settle(request: Request, response: Response | None) -> None:
@@ -67,9 +72,14 @@ def settle(request: Request, response: Response | None) -> None:
 
 
 def estimate_input(body: bytes) -> int:
-    """Tokens of a request, from its bytes alone; costs no more for a long one than for one of 256 KB."""
-    read = body[:_READ]
-    text = _BASE64.sub(b"", read)
+    """Tokens of a request of any dialect, by the size of what is said in it. A long one is only looked at in part."""
+    if len(body) <= _READ:
+        asked = _parsed(body)
+        if isinstance(asked, dict):
+            turns = asked.get("messages") or asked.get("input")
+            size = _length(asked) + len(msgspec.json.encode(asked.get("tools") or ()))
+            return max(1, size // BYTES_PER_TOKEN + PER_MESSAGE * (len(turns) if isinstance(turns, list) else 1))
+    text = _BASE64.sub(b"", body[:_LOOKED_AT])
     return max(1, len(text) // BYTES_PER_TOKEN + (len(body) - len(text)) // BASE64_BYTES_PER_TOKEN)
 
 
@@ -124,7 +134,7 @@ def _length_of_frame(frame: sse.Frame) -> int:
 
 
 def _length(value: Any, key: str = "") -> int:
-    """Bytes of what the model says in a reply or an event."""
+    """Bytes of what is said in a request, a reply or an event."""
     if isinstance(value, str):
         return len(value.encode()) if key in _TEXTS else 0
     if isinstance(value, list):
@@ -132,7 +142,7 @@ def _length(value: Any, key: str = "") -> int:
     if isinstance(value, dict):
         if key == "input":  # a tool's arguments, where the dialect has them as an object
             return len(msgspec.json.encode(value))
-        return sum(_length(child, name) for name, child in value.items())
+        return sum(_length(child, name) for name, child in value.items() if name != "tools")
     return 0
 
 

@@ -15,12 +15,22 @@ RINGS = [
     ["plano.dialects", "plano.provider"],
     ["plano.assembly", "plano.estimate", "plano.translate", "plano.rewrite", "plano.models", "plano.journal"],
     ["plano.instruments", "plano.prices"],
-    ["plano.request", "plano.response", "plano.usage", "plano.listing", "plano.state"],
+    ["plano.request", "plano.response", "plano.usage", "plano.access", "plano.logs", "plano.listing", "plano.state"],
     ["plano.transport", "plano.pipeline", "plano.intake"],
     ["plano.sender", "plano.upstream", "plano.testing"],
     ["plano.filters", "plano.providers"],
     ["plano.config"],
-    ["plano", "plano.app", "plano.cli", "plano.connections", "plano.endpoints", "plano.stores", "plano.stored"],
+    [
+        "plano",
+        "plano.exposition",
+        "plano.observing",
+        "plano.app",
+        "plano.cli",
+        "plano.connections",
+        "plano.endpoints",
+        "plano.stores",
+        "plano.stored",
+    ],
 ]
 
 PURE = ("plano.dialects", "plano.conversation", "plano.sse", "plano.translate", "plano.rewrite", "plano.assembly")

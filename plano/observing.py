@@ -1,0 +1,207 @@
+"""What one `Plano` shows of itself: its metrics and where they are served, and whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from time import perf_counter
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from plano import access
+from plano.config import Config
+from plano.config.assemble import entry_of
+from plano.connections import Connections
+from plano.endpoints import Ask, send_json
+from plano.errors import ConfigError, StoreUnavailable
+from plano.exposition import DIRECTORY, Exposition
+from plano.filters.metrics import Metrics
+from plano.instruments import NONE, OTHER, Instruments, Served
+from plano.models import Entry, ModelIndex
+from plano.pipeline import Link
+from plano.prices import Prices
+from plano.state import Store
+from plano.types import Headers, Message, Receive, Scope, Send
+
+logger = logging.getLogger("plano")
+
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REFRESH_SECONDS = 1.0
+"""How often one worker of several writes down what it holds open, for the others to show."""
+
+
+class Observing:
+    """The parts of a `Plano` that look at the others.
+
+    Args:
+        store: gives the state store, for the event loop it is called on; None where there is none.
+
+    Raises:
+        ConfigError: the file of prices cannot be read.
+    """
+
+    def __init__(self, config: Config, connections: Connections, store: Callable[[], Store] | None) -> None:
+        entries = [entry_of(said) for said in config.providers]
+        self._config = config
+        self._connections = connections
+        self._store = store
+        self._directory = os.environ.get(DIRECTORY)
+        self._origins = {_origin(url) for entry in entries for url in _urls(entry)}
+        self.instruments = Instruments(map(_served, entries), self._origins, enabled=config.metrics.enabled)
+        self.prices = Prices(config.prices, config.prices_file)
+        self._metrics = Metrics(self.instruments, self.prices)
+        self.instruments.before_scrape(self._count_connections)
+        self.instruments.before_scrape(self._read_prices)
+
+    def links(self) -> list[Link]:
+        """What goes first in the pipeline."""
+        return [Link("metrics", self._metrics)] if self.instruments.enabled else []
+
+    def name_links(self, links: Sequence[Link]) -> None:
+        """The whole pipeline, once it is known."""
+        names = [link.name for link in links]
+        self._metrics.name_links(names)
+        self.instruments.allow("filter", names)
+
+    def exposition(self, admit: Callable[[Headers], object] | None = None, *, alone: bool = False) -> Exposition:
+        """`/metrics`.
+
+        Args:
+            admit: raises for headers without a caller's key; asked only where the configuration says so.
+            alone: for a port with nothing else on it.
+        """
+        return Exposition(
+            self.instruments,
+            admit=admit if self._config.metrics.auth else None,
+            directory=self._directory,
+            paths=("/metrics", "/metrics/") if alone else None,
+        )
+
+    def endpoints(self, admit: Callable[[Headers], object] | None) -> dict[str, Application]:
+        """Where metrics and readiness are asked for, and what answers there."""
+        found: dict[str, Application] = {"/readyz": _Ready(self)}
+        if self._config.metrics.enabled and self._config.metrics.port is None:
+            found["/metrics"] = self.exposition(admit)
+        return found
+
+    def counted(self, application: Application, path: str = OTHER) -> Application:
+        """An application that answers at `path` by itself; it is counted and logged there. One that asks a model
+        is the pipeline's to count."""
+        if isinstance(application, Ask):
+            return application
+        route = path.rstrip("/") or "/"
+        self.instruments.allow("route", [route])
+        return _Counted(application, self.instruments, route)
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether requests can be served in full, and what there is to say of it; no secrets, no addresses."""
+        store = await self._store_answers()
+        counts = list(self._connections.counts().values())
+        totals = [sum(column) for column in zip(*counts, strict=True)] if counts else [0, 0, 0]
+        return store != "unreachable", {
+            "status": "degraded" if store == "unreachable" else "ready",
+            "config": "loaded",
+            "store": store,
+            "upstreams": dict(zip(("open", "idle", "waiting"), totals, strict=True)),
+        }
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """As long as the application runs. One worker of several keeps its gauges written down meanwhile."""
+        if self._directory is None:
+            yield
+            return
+        task = asyncio.create_task(self._refresh_regularly(), name="plano-metrics-refresh")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _refresh_regularly(self) -> None:
+        while True:
+            self.instruments.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    async def _store_answers(self) -> str:
+        if self._store is None:
+            return "none"
+        try:
+            await self._store().ping()
+        except StoreUnavailable:
+            return "unreachable"
+        return "reachable"
+
+    def _count_connections(self) -> None:
+        found = self._connections.counts()
+        gauges = self.instruments.connections
+        for origin in self._origins:
+            for state, count in zip(("open", "idle", "waiting"), found.get(origin, (0, 0, 0)), strict=True):
+                gauges[(origin, state)].set(count)
+
+    def _read_prices(self) -> None:
+        try:
+            self.prices.refresh()
+        except ConfigError as error:
+            logger.warning("prices stay as they were: %s", error)
+
+
+class _Ready:
+    """`GET /readyz`."""
+
+    def __init__(self, observing: Observing) -> None:
+        self._observing = observing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ready, said = await self._observing.readiness()
+        await send_json(send, 200 if ready else 503, msgspec.json.encode(said), head=scope["method"] == "HEAD")
+
+
+class _Counted:
+    """Counts and logs what an application answers."""
+
+    def __init__(self, application: Application, instruments: Instruments, route: str) -> None:
+        self._application = application
+        self._instruments = instruments
+        self._route = route
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        started, status = perf_counter(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._application(scope, receive, noting)
+        finally:
+            status_class = f"{status // 100}xx" if status else NONE
+            self._instruments.other_requests[(self._route, status_class)].inc()
+            access.write_other(scope, self._route, status, perf_counter() - started)
+
+
+def _served(entry: Entry) -> Served:
+    dialects = entry.apis or tuple(entry.provider.paths)
+    return Served(entry.provider.name, entry.name, dialects)
+
+
+def _urls(entry: Entry) -> list[str]:
+    target = ModelIndex([entry]).resolve(f"{entry.provider.name}/{'any' if entry.model == '*' else entry.model}")
+    return list(target.urls.values())
+
+
+def _origin(url: str) -> str:
+    split = urlsplit(url)
+    return f"{split.scheme}://{split.hostname}:{split.port or (443 if split.scheme == 'https' else 80)}"
