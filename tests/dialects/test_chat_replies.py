@@ -21,7 +21,6 @@ from plano.conversation import (
     Losses,
     Opaque,
     Part,
-    RedactedThinking,
     Refusal,
     Reply,
     Text,
@@ -37,7 +36,6 @@ HERE = Path(__file__).parent
 ASKED = Conversation()
 FUNCTIONS = Conversation(tools=(Tool(name="f", dialect="chat"),))
 CUSTOM = Conversation(tools=(Tool(name="patch", kind="custom"),))
-FROM_CHAT: Any = {"chat": {}}
 
 
 def written(reply: Reply, asked: Conversation = ASKED) -> tuple[dict[str, Any], list[str]]:
@@ -90,7 +88,14 @@ PARTS: list[tuple[tuple[Part, ...], dict[str, Any]]] = [
         },
     ),
     (
-        (RedactedThinking(data="eA==", extras=FROM_CHAT), Text(text="hi")),
+        (
+            Thinking(
+                text="",
+                seal='[{"type":"reasoning.encrypted","data":"eA==","format":"anthropic-claude-v1"}]',
+                origin="chat",
+            ),
+            Text(text="hi"),
+        ),
         {
             "content": "hi",
             "reasoning_details": [{"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1"}],

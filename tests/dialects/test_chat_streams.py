@@ -52,7 +52,6 @@ ASKED = Conversation()
 WITH_USAGE = Conversation(include_usage=True)
 CUSTOM = Conversation(tools=(Tool(name="patch", kind="custom"),))
 FUNCTIONS = Conversation(tools=(Tool(name="f", dialect="chat"),))
-FROM_CHAT: Any = {"chat": {}}
 
 RICH = Reply(
     id="chatcmpl-1",
@@ -301,6 +300,12 @@ def test_a_legacy_function_call_is_read() -> None:
 # --- the other deltas ---
 
 DETAIL = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+SUMMARY = {"type": "reasoning.summary", "format": "openai-responses-v1", "index": 0}
+
+
+def sealed(*entries: dict[str, Any]) -> str:
+    return json.dumps(entries, separators=(",", ":"))
+
 
 DELTAS: list[tuple[list[Any], tuple[Part, ...]]] = [
     ([{"role": "assistant"}, {"content": None}, {"content": ""}], ()),
@@ -316,22 +321,51 @@ DELTAS: list[tuple[list[Any], tuple[Part, ...]]] = [
             {"reasoning_details": [{**DETAIL, "signature": "c2ln"}]},
             {"content": "a"},
         ],
-        (Thinking(text="hm", seal="c2ln", origin="messages", extras=FROM_CHAT), Text(text="a")),
-    ),
-    (
-        [{"reasoning_details": [{**DETAIL, "text": "h"}]}, {"reasoning_details": [{**DETAIL, "text": "m"}]}],
-        (Thinking(text="hm", origin="messages", extras=FROM_CHAT),),
-    ),
-    (
-        [{"reasoning_details": [{"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1"}]}],
-        (RedactedThinking(data="eA==", extras=FROM_CHAT),),
+        (
+            Thinking(text="hm", seal=sealed({**DETAIL, "text": "hm", "signature": "c2ln"}), origin="chat"),
+            Text(text="a"),
+        ),
     ),
     (
         [
-            {"reasoning_details": [{"type": "reasoning.summary", "summary": "s", "format": "openai-responses-v1"}]},
-            {"reasoning_details": [{"type": "reasoning.encrypted", "data": "eA==", "format": "openai-responses-v1"}]},
+            {"reasoning_details": [{**DETAIL, "text": "a"}, {**DETAIL, "signature": "1"}]},
+            {"reasoning_details": [{**DETAIL, "text": "b"}, {**DETAIL, "text": "", "signature": "2"}]},
         ],
-        (Thinking(text="s", summary=True, seal="eA==", origin="responses", extras=FROM_CHAT),),
+        (
+            Thinking(
+                text="ab",
+                seal=sealed({**DETAIL, "text": "a", "signature": "1"}, {**DETAIL, "text": "b", "signature": "2"}),
+                origin="chat",
+            ),
+        ),
+    ),
+    (
+        [{"reasoning_details": [{**DETAIL, "text": "h"}]}, {"reasoning_details": [{**DETAIL, "text": "m"}]}],
+        (Thinking(text="hm", origin="chat"),),
+    ),
+    (
+        [{"reasoning_details": [{"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1"}]}],
+        (
+            Thinking(
+                text="",
+                seal=sealed({"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1"}),
+                origin="chat",
+            ),
+        ),
+    ),
+    (
+        [
+            {"reasoning_details": [{**SUMMARY, "summary": "s"}]},
+            {"reasoning_details": [{**SUMMARY, "summary": "t"}]},
+            {"reasoning_details": [{**SUMMARY, "type": "reasoning.encrypted", "data": "eA=="}]},
+        ],
+        (
+            Thinking(
+                text="st",
+                seal=sealed({**SUMMARY, "summary": "st"}, {**SUMMARY, "type": "reasoning.encrypted", "data": "eA=="}),
+                origin="chat",
+            ),
+        ),
     ),
     (
         [
@@ -341,17 +375,23 @@ DELTAS: list[tuple[list[Any], tuple[Part, ...]]] = [
             {"content": "a"},
         ],
         (
-            Thinking(text="h", seal='[{"type":"reasoning.encrypted","data":"1"},{"type":"odd","v":2}]', origin="chat"),
+            Thinking(
+                text="h",
+                seal=sealed(
+                    {"type": "reasoning.text", "text": "h", "format": "x"},
+                    {"type": "reasoning.encrypted", "data": "1"},
+                    {"type": "odd", "v": 2},
+                ),
+                origin="chat",
+            ),
             Text(text="a"),
         ),
     ),
     (
-        [{"reasoning": "h"}, {"reasoning_details": [{**DETAIL, "signature": "c2ln"}]}],
-        (
-            Thinking(text="h", origin="chat"),
-            Thinking(text="", seal="c2ln", origin="messages", extras=FROM_CHAT),
-        ),
+        [{"reasoning": "h"}, {"reasoning_details": [{**DETAIL, "text": "h", "signature": "c2ln"}]}],
+        (Thinking(text="h", seal=sealed({**DETAIL, "text": "h", "signature": "c2ln"}), origin="chat"),),
     ),
+    ([{"reasoning_details": [{**DETAIL, "text": ""}]}, {"content": "a"}], (Text(text="a"),)),
     (
         [
             {"audio": {"id": "a", "transcript": "h"}},

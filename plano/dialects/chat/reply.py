@@ -28,7 +28,7 @@ from plano.dialects.chat.errors import NOT_A_REPLY, in_band_error
 from plano.dialects.chat.finish import BROKEN, read_finish, write_finish
 from plano.dialects.chat.ids import call_id, reply_id
 from plano.dialects.chat.read_content import read_annotation
-from plano.dialects.chat.thinking import read_thinking, write_details
+from plano.dialects.chat.thinking import read_own, write_details
 from plano.dialects.chat.tools import asks_for_functions
 from plano.dialects.chat.usage import read_usage, write_usage
 from plano.dialects.chat.write_content import call_object
@@ -172,7 +172,7 @@ def read_extras(body: bytes) -> Extras:
 
 
 def _parts(message: _Message, reply: str) -> list[Part]:
-    parts = read_thinking(message.reasoning_content or message.reasoning, message.reasoning_details)
+    parts = read_own(message.reasoning_content or message.reasoning, message.reasoning_details or ())
     citations = tuple(read_annotation(raw) for raw in message.annotations or ())
     for part in content_parts(message.content):
         if citations and isinstance(part, Text):

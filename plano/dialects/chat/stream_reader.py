@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import (
-    NO_EXTRAS,
     Audio,
     AudioDelta,
     CitationDelta,
@@ -24,7 +23,6 @@ from plano.conversation import (
     Part,
     PartStart,
     PartStop,
-    RedactedThinking,
     Refusal,
     SealDelta,
     Start,
@@ -38,12 +36,11 @@ from plano.dialects.chat.errors import CUT_OFF, in_band_error
 from plano.dialects.chat.finish import read_finish
 from plano.dialects.chat.read_content import read_annotation
 from plano.dialects.chat.reply import ContentPart, Function, audio_extras, broken, read_extras, seconds
-from plano.dialects.chat.thinking import FROM_CHAT, Detail, joined, read_detail
+from plano.dialects.chat.thinking import Entries, read_detail
 from plano.dialects.chat.usage import read_usage
 from plano.dialects.fields import ABSENT, NULL, present
 from plano.errors import PlanoError, UpstreamProtocolError
 from plano.sse import Frame
-from plano.types import Dialect
 
 
 class _AudioDelta(Struct):
@@ -99,7 +96,7 @@ class _RawChunk(Struct):
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
 _RAW_CHUNK = msgspec.json.Decoder(_RawChunk)
-_PLAIN = Detail(type="reasoning.text")
+_THINKING = Thinking(text="", origin="chat")
 
 _Kind: TypeAlias = Literal["text", "thinking", "refusal", "audio"]
 
@@ -115,8 +112,8 @@ class ChatStreamReader:
         self._next = 0  # the next part's index
         self._open: int | None = None  # the part that grows, if it is no call
         self._kind: _Kind | None = None
-        self._origin: Dialect | None = None  # of the open Thinking part
-        self._sealed: list[Raw] = []  # a chat upstream's own details, which are one seal
+        self._entries = Entries()  # of the open Thinking part
+        self._spoken = False  # a plain field says the reasoning; what the details say repeats it
         self._calls = Calls()
         self._finish: str | None = None
         self._ended = False  # a finish reason came
@@ -218,7 +215,7 @@ class ChatStreamReader:
         for part in content:
             if part.type == "thinking":
                 for inner in part.thinking or ():
-                    events.append(TextDelta(self._thinking(_PLAIN, events), inner.text or ""))
+                    self._grow("thinking", _THINKING, inner.text or "", events)
             elif part.text:
                 self._grow("text", Text(text=""), part.text, events, logprobs)
 
@@ -248,11 +245,10 @@ class ChatStreamReader:
     def _close(self, events: list[Event]) -> None:
         if self._open is None:
             return
-        if self._sealed:
-            events.append(SealDelta(self._open, joined(self._sealed)))
-            self._sealed = []
+        if self._kind == "thinking" and (seal := self._entries.take()) is not None:
+            events.append(SealDelta(self._open, seal))
         events.append(PartStop(self._open))
-        self._open = self._kind = self._origin = None
+        self._open = self._kind = None
 
     def _close_all(self, events: list[Event]) -> None:
         self._close(events)
@@ -263,44 +259,19 @@ class ChatStreamReader:
     # --- reasoning ---
 
     def _think(self, delta: _Delta, events: list[Event]) -> None:
-        """The text is in a plain field, in the details, or (OpenRouter) in both."""
-        text = delta.reasoning_content or delta.reasoning
+        """The text is in a plain field, in the details, or in both: at once (OpenRouter), or all of it again beside the
+        seal at the end (this project's own writer)."""
         details = [(raw, read_detail(raw)) for raw in delta.reasoning_details or ()]
+        text = delta.reasoning_content or delta.reasoning
+        self._spoken = self._spoken or bool(text)
+        if not self._spoken:
+            text = "".join(detail.words for _, detail in details)
         if text:
-            first = details[0][1] if details else _PLAIN
-            events.append(TextDelta(self._thinking(first, events), text))
+            self._grow("thinking", _THINKING, text, events)
+        elif not all(detail.plain for _, detail in details):
+            self._enter("thinking", _THINKING, events)
         for raw, detail in details:
-            if detail.redacts:
-                self._whole(RedactedThinking(data=detail.data or "", extras=FROM_CHAT), events)
-                continue
-            if detail.words and not text:
-                events.append(TextDelta(self._thinking(detail, events), detail.words))
-            if not detail.plain:
-                self._seal(raw, detail, events)
-
-    def _thinking(self, detail: Detail, events: list[Event]) -> int:
-        """The index of the open Thinking part; its origin must be told when it starts."""
-        if self._kind == "thinking" and self._open is not None and self._origin == detail.origin:
-            return self._open
-        self._close(events)
-        origin = detail.origin
-        started = Thinking(
-            text="",
-            origin=origin,
-            summary=origin == "responses" and detail.type != "reasoning.text",
-            item_id=detail.id if origin == "responses" else None,
-            extras=NO_EXTRAS if origin == "chat" else FROM_CHAT,
-        )
-        self._origin = origin
-        return self._enter("thinking", started, events)
-
-    def _seal(self, raw: Raw, detail: Detail, events: list[Event]) -> None:
-        at = self._thinking(detail, events)
-        if detail.origin == "chat":
-            self._sealed.append(raw)
-        elif (seal := detail.signature or detail.data) is not None:
-            events.append(SealDelta(at, seal))
-            self._close(events)
+            self._entries.add(raw, detail)
 
     # --- what comes in pieces of its own kind ---
 
