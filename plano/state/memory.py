@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import count
+from math import inf
 from typing import ClassVar, NamedTuple
 
 from msgspec import structs
@@ -25,6 +26,9 @@ from plano.state.backend import (
 
 OVERHEAD = 1024
 """Bytes reckoned for an entry beside its payload: the objects and the places in the dictionaries."""
+
+DROPS_AT_ONCE = 200
+"""Expired entries dropped in one go, so that no request waits for long."""
 
 
 class _Row(NamedTuple):
@@ -148,7 +152,8 @@ class MemoryBackend:
     ) -> bool:
         if self._find_conversation(tenant, id, now) is not None:
             return False
-        self._make_room("", 0, now)  # an expired conversation of that name goes first
+        if (tenant, id) in self._conversations:  # it has expired
+            self._drop(self._conversations[tenant, id])
         key = f"c{next(self._count)}"
         conversation = _Conversation((tenant, id), head)
         size = OVERHEAD + len(head) + _weight(items)
@@ -216,8 +221,7 @@ class MemoryBackend:
 
     async def prune(self, *, now: float) -> int:
         removed = 0
-        while self._entries and next(iter(self._entries.values())).expires <= now:
-            self._drop(next(iter(self._entries)))
+        while removed < DROPS_AT_ONCE and self._drop_first("", now):
             removed += 1
         return removed
 
@@ -258,11 +262,11 @@ class MemoryBackend:
         if mine is not None:
             self._entries.move_to_end(key)
             spare += mine.size
-        while self._entries:
-            name, oldest = next(iter(self._entries.items()))
-            if name == key or (oldest.expires > now and self._size <= spare):
-                break
-            self._drop(name)
+        dropped = 0
+        while dropped < DROPS_AT_ONCE and self._drop_first(key, now):
+            dropped += 1
+        while self._size > spare and self._drop_first(key):
+            continue
 
     def _keep(self, key: str, entry: _Tree | _Conversation, growth: int, expires: float) -> None:
         entry.expires = max(entry.expires, expires)
@@ -273,6 +277,14 @@ class MemoryBackend:
     def _resize(self, entry: _Tree | _Conversation, growth: int) -> None:
         entry.size += growth
         self._size += growth
+
+    def _drop_first(self, keep: str, now: float = inf) -> bool:
+        """Drops the least recently written entry, if it expired before `now` and is not `keep`."""
+        name, entry = next(iter(self._entries.items()), (keep, None))
+        if entry is None or name == keep or entry.expires > now:
+            return False
+        self._drop(name)
+        return True
 
     def _drop(self, key: str) -> None:
         entry = self._entries.pop(key)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plano.errors import ConfigError
-from plano.state import StateSettings, open_store
+from plano.state import StateSettings, StoreType, Turn, open_store
 from plano.types import Secret
 
 DAY = 86_400.0
@@ -65,6 +66,16 @@ def test_the_memory_store_imports_no_client_library() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
 
     assert run.stdout.strip() == "set()", run.stderr
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_store_may_be_used_by_one_event_loop_after_another(kind: StoreType, tmp_path: Path) -> None:
+    """As a test client does that runs a loop per request."""
+    store = open_store(StateSettings(type=kind, path=str(tmp_path / "state.sqlite3")))
+    asyncio.run(store.put("acme", Turn(id="one", kind="chat", created=0.0, payload=b"x")))
+
+    assert len(asyncio.run(store.get_chain("acme", "one"))) == 1
+    asyncio.run(store.aclose())
 
 
 def test_settings_do_not_show_their_secrets() -> None:
