@@ -51,8 +51,8 @@ _ID = msgspec.json.Decoder(_Id)
 _LIST = msgspec.json.Decoder(list[Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
-_LEADING_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([ -!#-\[\]-~]+)"')
-"""Where nearly every reply has its id; no escapes, so the bytes are the text."""
+_LEADING_ID = re.compile(rb'\s*(?:data:\s*)?\{\s*"id"\s*:\s*"([ -!#-\[\]-~]+)"')
+"""Where nearly every reply, and every first chunk, has its id; no escapes, so the bytes are the text."""
 
 
 # --- responses -------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def response(body: bytes | Raw) -> StoredReply | None:
     try:
         found = _REPLY.decode(body)
         output = _LIST.decode(found.output or _EMPTY)
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return None
     if not found.id or found.status not in ("completed", "incomplete", None):
         return None
@@ -74,7 +74,7 @@ def with_fields(body: bytes | Raw, fields: Mapping[str, Raw]) -> bytes:
     """A Response object with other fields, or the body as it is if it is no object."""
     try:
         return _encode({**_OBJECT.decode(body), **fields})
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return bytes(body)
 
 
@@ -133,7 +133,7 @@ class ResponseStream:
             return frame
         try:
             fields = _OBJECT.decode(found.data)
-        except msgspec.MsgspecError:
+        except reading.UNREADABLE:
             return frame
         if bytes(memoryview(fields.get("response", ABSENT))[:1]) != b"{":
             return frame
@@ -158,7 +158,7 @@ def _event(frame: bytes) -> _Event | None:
         return None
     try:
         event = _EVENT.decode(found.data)
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return None
     if event.type is None:
         event.type = found.event
@@ -175,7 +175,7 @@ def completion_id(body: bytes) -> str | None:
         return leading.group(1).decode("ascii")
     try:
         return _ID.decode(body).id or None
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return None
 
 
@@ -186,34 +186,43 @@ class CompletionStream:
         pieces: all so far; empty if there were too many.
     """
 
-    __slots__ = ("_room", "pieces", "too_long")
+    __slots__ = ("_done", "_room", "pieces", "too_long")
 
     def __init__(self, limit: int) -> None:
         self.pieces: list[bytes] = []
+        self._done = False
         self.too_long = False
         self._room = limit
 
     def feed(self, piece: bytes) -> int:
         """Where in the piece the stream's last event begins, or -1."""
         self._room -= len(piece)
-        if self._room >= 0:
-            self.pieces.append(piece)
-        else:
+        if self._room < 0:
             self.too_long = True
             self.pieces.clear()
-            self.pieces.append(piece)
+        self.pieces.append(piece)
         if b"[DONE]" in piece and piece.rstrip().endswith(b"[DONE]"):
+            self._done = True
             return max(piece.rfind(b"data:"), 0)
         return -1
 
     def id(self) -> str | None:
         """The completion's id; None for a stream that failed, or never gave one."""
-        end = CODECS["chat"].peek_stream(self.pieces[0], self.pieces[-4:]) if self.pieces else None
-        if end is None or end.failed or not end.complete:
+        if not self._succeeded():
             return None
-        for piece in self.pieces[:4]:  # the first chunk may be of comments, or of Azure's filter results
+        leading = _LEADING_ID.match(self.pieces[0])
+        if leading is not None:
+            return leading.group(1).decode("ascii")
+        for piece in self.pieces[:4]:  # the first may be of comments, or of Azure's filter results
             for frame in sse.frames(piece):
                 found = completion_id(frame.data)
                 if found is not None:
                     return found
         return None
+
+    def _succeeded(self) -> bool:
+        last = self.pieces[-4:]
+        if self._done and not any(b"error" in piece for piece in last):
+            return True
+        end = CODECS["chat"].peek_stream(self.pieces[0], last) if last else None
+        return end is not None and end.complete and not end.failed
