@@ -36,7 +36,12 @@ RINGS = [
 PURE = ("plano.dialects", "plano.conversation", "plano.sse", "plano.translate", "plano.rewrite", "plano.assembly")
 """These do no I/O."""
 
-OUTSIDE = {"httpx": ("plano.transport",), "starlette": ("plano.app", "plano.cli"), "psycopg": ("plano.state",)}
+OUTSIDE = {
+    "httpx": ("plano.transport",),
+    "starlette": ("plano.app", "plano.cli"),
+    "psycopg": ("plano.state",),
+    "opentelemetry": ("plano.filters.tracing",),
+}
 """Libraries that are imported in one place only."""
 
 

@@ -67,6 +67,8 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     assert run(plano, "models", cwd=tmp_path).split("\n")[:2] == ["demo/echo\tdemo/echo", "fast\tdemo/echo"]
     assert "demo/echo" in run(plano, "check", cwd=tmp_path)
     assert "0." in run(plano, "--version", cwd=tmp_path)
+    config.write_text(f"{config.read_text()}tracing: {{random_sampling: 100}}\n")
+    assert "tracing: has no effect: it needs `pip install 'plano[otel]'`" in run(plano, "check", cwd=tmp_path)
 
 
 def test_importing_plano_loads_none_of_its_parts() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -16,6 +17,12 @@ from plano.models import Entry, ModelIndex
 from plano.pipeline import Filter, Link
 from plano.provider import Provider
 from plano.providers import CATALOGUE
+
+if TYPE_CHECKING:
+    from plano.filters.tracing import Tracing
+
+
+_OTEL = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.grpc")
 
 
 def build_models(config: Config) -> ModelIndex:
@@ -46,6 +53,33 @@ def build_filters(config: Config) -> list[Link]:
     if wrong:
         raise ConfigError(wrong)
     return links
+
+
+def can_trace() -> bool:
+    """Whether the `otel` extra is installed."""
+    try:
+        return all(find_spec(name) is not None for name in _OTEL)
+    except ModuleNotFoundError:  # a package around the one that was asked for
+        return False
+
+
+def build_tracing(config: Config, provider: Any = None) -> Tracing | None:
+    """Tracing as configured; None where it is not, or cannot be, and then nothing of OpenTelemetry is imported.
+
+    `provider` is a host's own OpenTelemetry tracer provider, which then decides what is sampled and where it goes.
+    """
+    said = config.tracing
+    if provider is None and (said is None or said.random_sampling == 0 or not can_trace()):
+        return None
+    from plano.filters.tracing import Tracing, provider_for  # here: OpenTelemetry is for those who want it
+
+    if said is None:
+        return Tracing(provider)
+    return Tracing(
+        provider or provider_for(said.random_sampling, said.endpoint),
+        header_prefixes=said.header_prefixes,
+        static=said.static,
+    )
 
 
 def entry_of(said: ProviderEntry) -> Entry:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plano.config.assemble import entry_of
+from plano.config.assemble import can_trace, entry_of
 from plano.config.document import Node, from_python, join, read_file
 from plano.config.listeners import filters_in_order, listener_of, model_listener
 from plano.config.problems import Problems, did_you_mean, shown
@@ -22,6 +23,8 @@ from plano.state import StateSettings
 from plano.types import Caller, Secret
 
 _SHORTEST_KEY = 16
+
+_ENDPOINT = re.compile(r"https?://[^/@\s?#]+/?")
 
 
 def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
@@ -78,7 +81,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         log=Log(**(root.get("log") or {})),
         prices=_prices(root.get("prices"), index, problems),
         prices_file=(root.get("prices") or {}).get("file"),
-        tracing=_tracing(root.get("tracing")),
+        tracing=_tracing(root.get("tracing"), problems),
         warnings=problems.warnings,
     )
 
@@ -231,13 +234,22 @@ def _prices(section: Section | None, index: ModelIndex | None, problems: Problem
     return prices
 
 
-def _tracing(section: Section | None) -> Tracing | None:
+def _tracing(section: Section | None, problems: Problems) -> Tracing | None:
     if section is None:
         return None
+    if not can_trace():
+        problems.warn(section.line, section.path, "has no effect: it needs `pip install 'plano[otel]'`")
+    endpoint = section.get("opentracing_grpc_endpoint")
+    if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
+        problems.error(
+            section.line_of("opentracing_grpc_endpoint"),
+            section.path_of("opentracing_grpc_endpoint"),
+            f"must be scheme, host and port, such as `http://localhost:4317`, not {shown(endpoint)}",
+        )
     attributes: Mapping[str, Any] = section.get("span_attributes") or {}
     return Tracing(
         random_sampling=section.get("random_sampling", 100),
-        endpoint=section.get("opentracing_grpc_endpoint"),
+        endpoint=endpoint,
         header_prefixes=tuple(attributes.get("header_prefixes") or ()),
         static=attributes.get("static") or {},
     )

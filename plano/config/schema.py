@@ -183,7 +183,7 @@ TRACING: Mapping[str, Key] = {
     "random_sampling": _integer(100, most=100),
     "opentracing_grpc_endpoint": _text(),
     "span_attributes": _object({"header_prefixes": _list(_text()), "static": _map(_text())}),
-    "trace_arch_internal": _boolean(),
+    "trace_arch_internal": _boolean(effect="none"),
     "exporters": _list(
         _object(
             {
@@ -194,7 +194,8 @@ TRACING: Mapping[str, Key] = {
                 "distinct_id_header": _text(),
                 "capture_messages": _boolean(),
             }
-        )
+        ),
+        effect="none",
     ),
 }
 
@@ -248,7 +249,7 @@ ROOT: Mapping[str, Key] = {
         {"format": _text("auto", choices=("auto", "json", "text")), "access": _boolean(True), "bodies": _boolean()}
     ),
     "prices": _object({"file": _text(), "models": _map(_object(PRICE))}),
-    "tracing": _object(TRACING, effect="none"),
+    "tracing": _object(TRACING),
     "prompt_caching": _object(
         {
             "enabled": _boolean(),

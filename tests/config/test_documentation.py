@@ -45,7 +45,7 @@ def test_every_choice_is_named() -> None:
 
 def test_what_has_no_effect_or_is_refused_says_so() -> None:
     meanings = {path: meaning for path, _, _, meaning in ROW.findall(PAGE)}
-    whole_blocks = {"state_storage", "tracing"}  # the page says it of these below their table
+    whole_blocks = {"state_storage"}  # the page says it of these below their table
     for path, key in paths(ROOT):
         if path in meanings and path not in whole_blocks:
             assert "No effect" in meanings[path] or key.effect != "none", path

@@ -1,0 +1,435 @@
+"""Traces: a span for each request, and one below it for each attempt at an upstream.
+
+Needs the `otel` extra; nothing imports this module unless traces are asked for. Attributes follow OpenTelemetry's
+semantic conventions for generative AI where they have a name. No span holds any of a body but the model's name,
+the reply's id and counts, nor any credential.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from time import perf_counter
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from plano import sse
+from plano.errors import PlanoError, UpstreamStatus
+from plano.instruments import OPERATIONS
+from plano.journal import Journal
+from plano.pipeline import CallNext
+from plano.provider import Target
+from plano.request import Request
+from plano.response import Response
+from plano.types import Headers, RawHeaders
+from plano.upstream import credential_of
+from plano.version import VERSION
+
+EXPORT_SECONDS = 5.0
+"""How long a collector may take for a batch of spans, all retries included. Nothing but other spans waits for it."""
+
+LONGEST_VALUE = 512
+"""Characters of an attribute."""
+
+_ATTEMPTS = "plano.tracing"
+_CONTEXT_HEADERS = frozenset({b"traceparent", b"tracestate"})
+_PATHS = {
+    ("chat", "create"): "/v1/chat/completions",
+    ("messages", "create"): "/v1/messages",
+    ("responses", "create"): "/v1/responses",
+    ("messages", "count_tokens"): "/v1/messages/count_tokens",
+    ("responses", "count_tokens"): "/v1/responses/input_tokens",
+    ("chat", "embeddings"): "/v1/embeddings",
+}
+
+_NEVER = frozenset(
+    {b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"cookie", b"x-goog-api-key", b"set-cookie"}
+)
+"""Headers that no prefix turns into an attribute."""
+
+_PROVIDERS = {
+    "amazon_bedrock": "aws.bedrock",
+    "azure_openai": "azure.ai.openai",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "moonshotai": "moonshot_ai",
+    "xai": "x_ai",
+}
+"""What the conventions call providers, where that is not their name here."""
+
+Attributes = dict[str, AttributeValue]
+
+
+class _Attempt:
+    """An attempt at an upstream, until the request is over and all is known of it."""
+
+    __slots__ = ("ended", "failures", "finish", "said", "span", "status")
+
+    def __init__(self, span: Span, failures: int) -> None:
+        self.span = span
+        self.failures = failures
+        self.ended: int | None = None
+        self.status: int | None = None
+        self.said = _Said()
+        self.finish: str | None = None
+
+
+class Tracing:
+    """Spans for requests, as the outermost link, and with `attempt`, as the innermost, for attempts.
+
+    A request that says which trace it belongs to (`traceparent`) goes on with it, and so does, in a host that has
+    a span open, what comes in there. The upstream gets the attempt's context.
+
+    Args:
+        provider: where spans go; see `provider_for`.
+        header_prefixes: a request header that begins with one becomes an attribute: `x-acme-tenant-id` with
+            `x-acme-` is `tenant.id`.
+        static: attributes of every span; a header of the same name wins.
+    """
+
+    def __init__(
+        self,
+        provider: trace.TracerProvider,
+        *,
+        header_prefixes: Iterable[str] = (),
+        static: Mapping[str, str] | None = None,
+    ) -> None:
+        self._provider = provider  # which ends when nobody holds it
+        self._tracer = provider.get_tracer("plano", VERSION)
+        self._prefixes = tuple(prefix.lower().encode("latin-1", "replace") for prefix in header_prefixes if prefix)
+        self._static = dict(static or {})
+        self._context = TraceContextTextMapPropagator()
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        journal = request.journal
+        path = _PATHS.get((request.dialect, request.operation), "/")
+        span = self._tracer.start_span(
+            f"POST {path}",
+            context=self._parent(request.headers),
+            kind=SpanKind.SERVER,
+            start_time=time.time_ns() - int((perf_counter() - journal.started) * 1e9),
+        )
+        if span.is_recording():
+            span.set_attributes(self._chosen(request.headers) | _asked(request, path))
+        journal.closers.append(partial(_over, request, span))
+        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            return await call_next(request)
+
+    async def attempt(self, request: Request, call_next: CallNext) -> Response:
+        """The link right above the upstream."""
+        target = request.require_target()
+        span = self._tracer.start_span(f"{OPERATIONS[request.operation]} {target.model}", kind=SpanKind.CLIENT)
+        request = request.replace(headers=self._carrying(request.headers, span))
+        if not span.is_recording():
+            return await call_next(request)
+        attempts: list[_Attempt] = request.state.setdefault(_ATTEMPTS, [])
+        attempt = _Attempt(span, len(request.journal.failures))
+        attempts.append(attempt)
+        span.set_attributes(self._chosen(request.headers) | _attempted(request, target, len(attempts)))
+        try:
+            response = await call_next(request)
+        except BaseException:
+            attempt.ended = time.time_ns()
+            raise
+        attempt.status = response.status
+        if response.pieces is None:
+            _finish_body(attempt, response)
+        else:
+            response.on_close(partial(_finish_stream, attempt, request.journal))
+        return response
+
+    def deliver(self) -> None:
+        """Send the spans that wait, if they are sent from here. Blocks, for seconds at most."""
+        if isinstance(self._provider, OwnProvider):
+            self._provider.deliver()
+
+    def _parent(self, headers: Headers) -> Context | None:
+        """None is the current context, in which a host may have a span of its own."""
+        if trace.get_current_span().get_span_context().is_valid:
+            return None
+        carrier = {name: value for name in ("traceparent", "tracestate") if (value := headers.get(name)) is not None}
+        return self._context.extract(carrier) if carrier else None
+
+    def _carrying(self, headers: Headers, span: Span) -> Headers:
+        carrier: dict[str, str] = {}
+        self._context.inject(carrier, trace.set_span_in_context(span))
+        raw: RawHeaders = [header for header in headers.raw if header[0] not in _CONTEXT_HEADERS]
+        raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in carrier.items()]
+        return Headers(raw)
+
+    def _chosen(self, headers: Headers) -> Attributes:
+        """What the configuration wants said of every span."""
+        chosen: Attributes = dict(self._static)
+        if not self._prefixes:
+            return chosen
+        credential = (credential_of(headers) or "").encode("latin-1", "replace")
+        for name, value in headers.raw:
+            if name in _NEVER or (credential and credential in value):
+                continue
+            for prefix in self._prefixes:
+                rest = name[len(prefix) :]
+                if rest and name.startswith(prefix):
+                    chosen[rest.decode("latin-1").replace("-", ".")] = value.decode("latin-1")[:LONGEST_VALUE]
+                    break
+        return chosen
+
+
+def provider_for(percent: float, endpoint: str | None = None, *, exporter: SpanExporter | None = None) -> OwnProvider:
+    """A provider that sends its spans in batches, from a thread of its own.
+
+    Of traces that begin here, `percent` in a hundred are recorded, which depends on the trace's id alone; those
+    that others began are recorded if they did. When the collector is away or slow, spans wait in a queue of
+    bounded length, and what does not fit is dropped (`OTEL_BSP_MAX_QUEUE_SIZE` and the SDK's other variables).
+
+    Args:
+        endpoint: of the OTLP collector, over gRPC: `http://host:4317`, or `https://` for TLS. None leaves it to
+            `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and its kin, which say `http://localhost:4317` by default.
+        exporter: in place of the one that sends to `endpoint`.
+    """
+    if exporter is None:
+        insecure = None if endpoint is None else not endpoint.startswith("https://")
+        exporter = OTLPSpanExporter(endpoint, insecure=insecure, timeout=EXPORT_SECONDS)
+    return OwnProvider(percent, exporter)
+
+
+class OwnProvider(TracerProvider):
+    """A provider that ends in bounded time: with the process, with its last user, or when asked to."""
+
+    def __init__(self, percent: float, exporter: SpanExporter) -> None:
+        name = os.environ.get("OTEL_SERVICE_NAME", "plano")
+        super().__init__(
+            sampler=ParentBased(TraceIdRatioBased(percent / 100)),
+            resource=Resource.create({"service.name": name, "service.version": VERSION}),
+            shutdown_on_exit=False,
+            span_limits=SpanLimits(max_span_attribute_length=LONGEST_VALUE),
+        )
+        self._patient = _Patient(exporter)
+        processor = BatchSpanProcessor(self._patient)
+        self.add_span_processor(processor)
+        weakref.finalize(self, _end, self._patient, processor)
+
+    def deliver(self) -> None:
+        """Send what waits. Blocks for as long as one batch may take if the collector does not answer."""
+        self._patient.hurried = True
+        try:
+            self.force_flush()
+        finally:
+            self._patient.hurried = self._patient.failed = False
+
+
+class _Patient(SpanExporter):
+    """Another exporter that, once hurried, gives up for good at the first failure."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.hurried = False
+        self.failed = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self.hurried and self.failed:
+            return SpanExportResult.FAILURE
+        result = self._exporter.export(spans)
+        self.failed = result is SpanExportResult.FAILURE
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+def _end(exporter: _Patient, processor: BatchSpanProcessor) -> None:
+    exporter.hurried = True
+    processor.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _asked(request: Request, path: str) -> Attributes:
+    journal = request.journal
+    attributes: Attributes = {
+        "gen_ai.operation.name": OPERATIONS[request.operation],
+        "gen_ai.request.stream": request.stream,
+        "http.request.method": "POST",
+        "http.route": path,
+        "plano.request_id": request.id,
+        "plano.client_dialect": journal.dialect,
+    }
+    if request.model:
+        attributes["gen_ai.request.model"] = request.model[:LONGEST_VALUE]
+    return attributes
+
+
+def _attempted(request: Request, target: Target, number: int) -> Attributes:
+    url = urlsplit(target.urls.get((request.dialect, request.operation), ""))
+    attributes: Attributes = {
+        "gen_ai.operation.name": OPERATIONS[request.operation],
+        "gen_ai.request.model": target.model,
+        "gen_ai.request.stream": request.stream,
+        "plano.attempt": number,
+        "plano.upstream_dialect": request.dialect,
+        **_place(target),
+    }
+    if url.hostname is not None:
+        attributes["server.address"] = url.hostname
+        attributes["server.port"] = url.port or (80 if url.scheme == "http" else 443)
+    return attributes
+
+
+def _place(target: Target) -> Attributes:
+    name = target.provider.name
+    return {"gen_ai.provider.name": _PROVIDERS.get(name, name), "plano.provider": name, "plano.model": target.entry}
+
+
+def _finish_body(attempt: _Attempt, response: Response) -> None:
+    attempt.ended = time.time_ns()
+    if not response.ok:
+        return
+    assert response.body is not None, "asked before"
+    attempt.said = _read(response.body)
+    try:
+        reply = response.reply
+    except PlanoError:  # whoever needs the reply will say so
+        return
+    attempt.finish = reply.finish if reply is not None else None
+
+
+def _finish_stream(attempt: _Attempt, journal: Journal) -> None:
+    attempt.ended = time.time_ns()
+    if journal.first is not None:
+        frames = sse.frames(journal.first)
+        attempt.said = next((said for frame in frames if (said := _read(frame.data)).model), _Said())
+    attempt.finish = journal.finish
+
+
+def _over(request: Request, span: Span) -> None:
+    """The request is over, and its journal final."""
+    if not span.is_recording():
+        span.end()
+        return
+    journal = request.journal
+    attempts: list[_Attempt] = request.state.get(_ATTEMPTS, [])
+    for index, attempt in enumerate(attempts):
+        following = attempts[index + 1].failures if index + 1 < len(attempts) else None
+        _end_attempt(attempt, journal, following)
+    span.set_attributes(_outcome(journal, attempts[-1] if attempts else None))
+    if journal.outcome == "failed" or journal.status >= 500:
+        span.set_status(Status(StatusCode.ERROR))
+    span.end()
+
+
+def _end_attempt(attempt: _Attempt, journal: Journal, following: int | None) -> None:
+    """`following` is where the failures of the next attempt begin; None for the last one."""
+    span = attempt.span
+    failures = journal.failures[attempt.failures : following]
+    if attempt.status is not None:
+        span.set_attribute("http.response.status_code", attempt.status)
+    if failures:
+        span.set_attribute("error.type", failures[-1][1])
+        span.set_status(Status(StatusCode.ERROR))
+    elif following is None and journal.outcome == "aborted":
+        span.set_attribute("error.type", "aborted")
+    span.set_attributes(_answered(attempt))
+    if following is None:
+        span.set_attributes(_used(journal))
+        if journal.first_piece is not None and journal.sent is not None:
+            span.set_attribute("gen_ai.response.time_to_first_chunk", journal.first_piece - journal.sent)
+    span.end(attempt.ended)
+
+
+def _outcome(journal: Journal, last: _Attempt | None) -> Attributes:
+    attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": len(journal.losses)}
+    attributes["plano.caller"] = journal.caller.name
+    attributes |= _used(journal)
+    if journal.target is not None:
+        attributes |= _place(journal.target)
+    if last is not None:
+        attributes |= _answered(last)
+        if journal.upstream_dialect is not None:
+            attributes["plano.upstream_dialect"] = journal.upstream_dialect
+    if journal.first_token is not None:
+        attributes["gen_ai.response.time_to_first_chunk"] = journal.first_token - journal.started
+    error = _error_type(journal)
+    if error is not None:
+        attributes["error.type"] = error
+    return attributes
+
+
+def _error_type(journal: Journal) -> str | None:
+    if journal.outcome == "aborted":
+        return "aborted"
+    if journal.error is not None:
+        # An upstream's own code is its own words; ours are few.
+        code = None if isinstance(journal.error, UpstreamStatus) else journal.error.code
+        return code or journal.error.kind
+    if journal.status >= 400:
+        return str(journal.status)
+    return "upstream" if journal.outcome == "failed" else None
+
+
+def _answered(attempt: _Attempt) -> Attributes:
+    attributes: Attributes = {}
+    if attempt.said.model:
+        attributes["gen_ai.response.model"] = attempt.said.model
+    if attempt.said.id:
+        attributes["gen_ai.response.id"] = attempt.said.id
+    if attempt.finish is not None:
+        attributes["gen_ai.response.finish_reasons"] = [attempt.finish]
+    return attributes
+
+
+def _used(journal: Journal) -> Attributes:
+    usage = journal.usage
+    if usage is None:
+        return {}
+    used: Attributes = {
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+    }
+    for name, tokens in (
+        ("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens),
+        ("gen_ai.usage.cache_creation.input_tokens", usage.cache_creation_tokens),
+        ("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens),
+    ):
+        if tokens:
+            used[name] = tokens
+    if journal.estimated:
+        used["plano.usage_estimated"] = True
+    return used
+
+
+class _Inner(Struct, frozen=True):
+    id: str | None = None
+    model: str | None = None
+
+
+class _Said(Struct, frozen=True):
+    """Who answered: in a chat reply and its chunks at the top, in the events that open other streams below."""
+
+    id: str | None = None
+    model: str | None = None
+    message: _Inner | None = None
+    response: _Inner | None = None
+
+
+_said = msgspec.json.Decoder(_Said)
+
+
+def _read(data: bytes) -> _Said:
+    try:
+        said = _said.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Said()
+    inner = said.message or said.response
+    return said if inner is None else _Said(id=inner.id, model=inner.model)
