@@ -18,6 +18,7 @@ from plano.config.assemble import build_filters, build_models, build_tracing
 from plano.connections import Connections
 from plano.endpoints import Answer, Ask, CallerOf, caller_from, guard, intake, send_error
 from plano.errors import NotFound
+from plano.exposition import Exposition
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
 from plano.filters.state import State
@@ -119,6 +120,19 @@ class Plano:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._router(scope, receive, send)
+
+    @property
+    def most_metric_lines(self) -> int:
+        """The most series that this configuration can make, whatever clients ask."""
+        return self._observing.instruments.most_lines()
+
+    def exposition(self, directory: str | None = None) -> Exposition:
+        """`/metrics` alone, as an ASGI application for a port of its own.
+
+        Args:
+            directory: where worker processes count together, if they do.
+        """
+        return self._observing.exposition(self._auth.caller, alone=True, directory=directory)
 
     async def aclose(self) -> None:
         """Close the connections to upstreams and to the state store. A request after this opens new ones.

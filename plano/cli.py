@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import signal
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -15,10 +15,12 @@ from typing import Any, NoReturn
 import click
 import uvicorn
 
+from plano import logs
 from plano.app import Plano
 from plano.config import Config, from_environment, load
 from plano.config.report import describe
 from plano.errors import ConfigError
+from plano.metrics_port import MetricsPort, shared_directory
 from plano.version import VERSION
 
 USUAL_NAMES = ("plano_config.yaml", "config.yaml")
@@ -26,6 +28,7 @@ GRACE_SECONDS = 30
 """How long running requests may take to end once the server was asked to stop."""
 
 _CONFIG_VARIABLE = "PLANO_CONFIG"
+_LEVEL_VARIABLE = "PLANO_LOG_LEVEL"
 _OLLAMA = ("127.0.0.1", 11434)
 
 
@@ -60,7 +63,7 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
     except ConfigError as error:
         fail(error)
     level = log_level or loaded.log_level
-    logging.basicConfig(level=level.upper(), format="%(levelname)-8s %(message)s", stream=sys.stderr)
+    set_up_logs(loaded, level)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     host = host or loaded.listener.address
@@ -81,7 +84,11 @@ def check(config: Path | None) -> None:
         application = Plano(loaded)
     except ConfigError as error:
         fail(error)
-    click.echo(describe(loaded, application.models, [link.name for link in application.pipeline]))
+    click.echo(
+        describe(
+            loaded, application.models, [link.name for link in application.pipeline], application.most_metric_lines
+        )
+    )
 
 
 @main.command()
@@ -128,7 +135,13 @@ def create() -> Plano:
     """The application of a worker process, which finds its configuration where `plano up` left word of it."""
     sys.path.insert(0, os.getcwd())
     path = os.environ.get(_CONFIG_VARIABLE)
-    return Plano(load_config(Path(path) if path else None))
+    config = load_config(Path(path) if path else None)
+    set_up_logs(config, os.environ.get(_LEVEL_VARIABLE, config.log_level))
+    return Plano(config)
+
+
+def set_up_logs(config: Config, level: str) -> None:
+    logs.setup(level, config.log.format, secrets=config.secrets())
 
 
 def fail(error: ConfigError) -> NoReturn:
@@ -168,15 +181,23 @@ def welcome(application: Plano, host: str, port: int) -> str:
 class _Server(uvicorn.Server):
     """Says where it listens once it does, which with `--port 0` nobody knows before."""
 
-    def __init__(self, config: uvicorn.Config, application: Plano) -> None:
+    def __init__(self, config: uvicorn.Config, application: Plano, metrics: MetricsPort | None) -> None:
         super().__init__(config)
         self._application = application
+        self._metrics = metrics
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._metrics is not None:
+            await self._metrics.start()
         await super().startup(sockets)
         if self.started:
             bound = self.servers[0].sockets[0].getsockname()
             click.echo(welcome(self._application, self.config.host, bound[1]))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._metrics is not None:
+            await self._metrics.stop()
 
 
 def serve(application: Plano, path: Path | None, host: str, port: int, workers: int, level: str) -> None:
@@ -199,10 +220,22 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
     if workers == 1:
-        _Server(uvicorn.Config(application, **options), application).run()
-    else:
-        click.echo(welcome(application, host, port))
-        uvicorn.run("plano.cli:create", factory=True, workers=workers, **options)
+        _Server(uvicorn.Config(application, **options), application, metrics_port(application)).run()
+        return
+    os.environ[_LEVEL_VARIABLE] = level
+    with shared_directory() as directory:
+        metrics = metrics_port(application, directory)
+        with metrics.in_thread() if metrics is not None else nullcontext():
+            click.echo(welcome(application, host, port))
+            uvicorn.run("plano.cli:create", factory=True, workers=workers, **options)
+
+
+def metrics_port(application: Plano, directory: str | None = None) -> MetricsPort | None:
+    """The server for metrics alone, where the configuration has one; `directory` is where workers count."""
+    metrics = application.config.metrics
+    if not metrics.enabled or metrics.port is None:
+        return None
+    return MetricsPort(application.exposition(directory), metrics.address or "127.0.0.1", metrics.port)
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:

@@ -25,7 +25,7 @@ from plano.instruments import NONE, OTHER, Instruments, Served
 from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
 from plano.prices import Prices
-from plano.state import Store
+from plano.stores import Stores
 from plano.types import Headers, Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
@@ -40,17 +40,17 @@ class Observing:
     """The parts of a `Plano` that look at the others.
 
     Args:
-        store: gives the state store, for the event loop it is called on; None where there is none.
+        stores: give the state store; None where there is none.
 
     Raises:
         ConfigError: the file of prices cannot be read.
     """
 
-    def __init__(self, config: Config, connections: Connections, store: Callable[[], Store] | None) -> None:
+    def __init__(self, config: Config, connections: Connections, stores: Stores | None) -> None:
         entries = [entry_of(said) for said in config.providers]
         self._config = config
         self._connections = connections
-        self._store = store
+        self._stores = stores
         self._directory = os.environ.get(DIRECTORY)
         self._origins = {_origin(url) for entry in entries for url in _urls(entry)}
         self.instruments = Instruments(map(_served, entries), self._origins, enabled=config.metrics.enabled)
@@ -58,6 +58,8 @@ class Observing:
         self._metrics = Metrics(self.instruments, self.prices)
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)
+        if stores is not None and self.instruments.enabled:
+            stores.watch(self._count_operation)
 
     def links(self) -> list[Link]:
         """What goes first in the pipeline."""
@@ -69,17 +71,20 @@ class Observing:
         self._metrics.name_links(names)
         self.instruments.allow("filter", names)
 
-    def exposition(self, admit: Callable[[Headers], object] | None = None, *, alone: bool = False) -> Exposition:
+    def exposition(
+        self, admit: Callable[[Headers], object] | None, *, alone: bool = False, directory: str | None = None
+    ) -> Exposition:
         """`/metrics`.
 
         Args:
             admit: raises for headers without a caller's key; asked only where the configuration says so.
             alone: for a port with nothing else on it.
+            directory: where several processes count, if this one is not one of them.
         """
         return Exposition(
             self.instruments,
             admit=admit if self._config.metrics.auth else None,
-            directory=self._directory,
+            directory=directory or self._directory,
             paths=("/metrics", "/metrics/") if alone else None,
         )
 
@@ -131,13 +136,16 @@ class Observing:
             await asyncio.sleep(REFRESH_SECONDS)
 
     async def _store_answers(self) -> str:
-        if self._store is None:
+        if self._stores is None:
             return "none"
         try:
-            await self._store().ping()
+            await self._stores().ping()
         except StoreUnavailable:
             return "unreachable"
         return "reachable"
+
+    def _count_operation(self, operation: str, answered: bool) -> None:
+        self.instruments.store_operations[(operation, "ok" if answered else "failed")].inc()
 
     def _count_connections(self) -> None:
         found = self._connections.counts()

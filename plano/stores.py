@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from plano.state import StateSettings, Store, open_store
 
@@ -20,8 +21,14 @@ class Stores:
     def __init__(self, settings: StateSettings) -> None:
         self._settings = settings
         self._bound = settings.type in ("redis", "postgres")
-        self._store = open_store(settings)
+        self._watch: Callable[[str, bool], None] | None = None
+        self._store = self._open()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def watch(self, watch: Callable[[str, bool], None]) -> None:
+        """Have `watch` called after each operation of whatever store this gives."""
+        self._watch = watch
+        self._store.watch = watch
 
     def __call__(self) -> Store:
         """The store of the running loop."""
@@ -29,11 +36,16 @@ class Stores:
             loop = asyncio.get_running_loop()
             if loop is not self._loop:
                 if self._loop is not None:
-                    self._store = open_store(self._settings)
+                    self._store = self._open()
                 self._loop = loop
         return self._store
 
     async def aclose(self) -> None:
         """Close the connections. What memory holds is gone then; a request after this opens the store anew."""
         await self._store.aclose()
-        self._store, self._loop = open_store(self._settings), None
+        self._store, self._loop = self._open(), None
+
+    def _open(self) -> Store:
+        store = open_store(self._settings)
+        store.watch = self._watch
+        return store

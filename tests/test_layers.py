@@ -23,6 +23,7 @@ RINGS = [
     [
         "plano",
         "plano.exposition",
+        "plano.metrics_port",
         "plano.observing",
         "plano.app",
         "plano.cli",

@@ -10,12 +10,18 @@ from plano.models import WILDCARD, ModelIndex
 from plano.provider import Target
 
 
-def describe(config: Config, models: ModelIndex | None = None, pipeline: Sequence[str] | None = None) -> str:
+def describe(
+    config: Config,
+    models: ModelIndex | None = None,
+    pipeline: Sequence[str] | None = None,
+    metric_lines: int | None = None,
+) -> str:
     """Providers, dialects, names, aliases, the order of the pipeline, and warnings; no credentials.
 
     Args:
         models: the index made of it, where there is one already.
         pipeline: the names of the links, outermost first.
+        metric_lines: the most lines that a scrape of metrics can have, where it is known.
     """
     models = models if models is not None else build_models(config)
     links = pipeline if pipeline is not None else [entry.id for entry in config.filters]
@@ -27,6 +33,7 @@ def describe(config: Config, models: ModelIndex | None = None, pipeline: Sequenc
         _block("names", _names(config)),
         _block("aliases", _rows((alias, "->", target.name) for alias, target in sorted(models.aliases().items()))),
         _block("pipeline", [" -> ".join([*links, "upstream"])]),
+        _block("metrics", [_metrics(config, metric_lines)]),
         _block("warnings", _warnings(config, models)),
     ]
     return "\n".join(part for part in parts if part)
@@ -41,6 +48,15 @@ def _rows(rows: Iterable[Sequence[str]]) -> list[str]:
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _metrics(config: Config, most: int | None) -> str:
+    metrics = config.metrics
+    if not metrics.enabled:
+        return "none"
+    place = "/metrics" if metrics.port is None else f"http://{metrics.address or '127.0.0.1'}:{metrics.port}/metrics"
+    who = "with a caller's key" if metrics.auth else "for anybody who reaches it"
+    return f"{place}, {who}" + ("" if most is None else f"; at most {most} series")
 
 
 def _patience(config: Config) -> str:

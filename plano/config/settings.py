@@ -143,6 +143,15 @@ class Config(Struct, frozen=True, kw_only=True):
     tracing: Tracing | None = None
     warnings: tuple[Problem, ...] = ()
 
+    def secrets(self) -> list[Secret]:
+        """Every credential in it, for whoever must keep them out of something."""
+        found = [key for _, key in self.callers]
+        for entry in self.providers:
+            found += [secret for secret in (entry.key, entry.proxy, *entry.headers.values()) if secret is not None]
+        if self.state_storage is not None:
+            found += [s for s in (self.state_storage.url, self.state_storage.connection_string) if s is not None]
+        return found
+
     @property
     def timeouts(self) -> Timeouts:
         """How long to wait for upstreams."""

@@ -38,6 +38,9 @@ class Store:
         max_chain_bytes: the most that the payloads of a chain, or of a conversation, add up to.
         deadline: seconds for one operation, or None where nothing can hang.
         clock: Unix seconds.
+
+    Attributes:
+        watch: called after each operation with its name (the method's) and whether the store answered, or None.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Store:
         self._clock = clock
         self._guard = Guard(backend.name, backend.failures, deadline)
         self._pruner: asyncio.Task[None] | None = None
+        self.watch: Callable[[str, bool], None] | None = None
 
     @property
     def name(self) -> str:
@@ -238,7 +242,18 @@ class Store:
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._pruner is None or self._pruner.done():
             self._pruner = asyncio.create_task(self._prune_regularly(), name="plano-state-prune")
-        return await self._guard.run(work)
+        if self.watch is None:
+            return await self._guard.run(work)
+        answered = False
+        try:
+            result = await self._guard.run(work)
+            answered = True
+        except (TooLarge, InvalidRequest):
+            answered = True
+            raise
+        finally:
+            self.watch(getattr(work, "__name__", ""), answered)
+        return result
 
     async def _prune_regularly(self) -> None:
         while True:
