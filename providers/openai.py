@@ -1,4 +1,4 @@
-"""OpenAI, and what its reasoning models refuse."""
+"""OpenAI, and what its models refuse: those that reason, and those that do not."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import re
 
 from plano.conversation import Losses
 from plano.provider import Fields, Provider
-from plano.providers.quirks import decoded, rename, strip_unless
+from plano.providers.quirks import decoded, encoded, rename, strip, strip_effort, strip_unless
 from plano.types import Dialect
 
 _REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
 """o1, o3, o4-mini ..., and from gpt-5 on all but `gpt-5-chat-latest` and its kind."""
+
+_NOT_REASONING = re.compile(r"(ft:)?gpt-[34]|chatgpt-|gpt-[5-9].*-chat")
+"""Models that refuse `reasoning_effort` (chat: an unrecognized argument) and `reasoning` (responses: an unsupported
+parameter) whatever is in them."""
+
+_SEALS = "reasoning.encrypted_content"
 
 _RESPONSES_ONLY = re.compile(r"(o\d|gpt-[5-9]).*-(pro|codex|deep-research|cyber)|computer-use")
 """Models that the model pages list under the responses API alone."""
@@ -34,13 +40,26 @@ _SAMPLING: dict[str, float | None] = {
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Reasoning models: `max_tokens` under its new name, and no sampling while they reason."""
+    """Reasoning models: `max_tokens` under its new name, and no sampling while they reason. The others: nothing that
+    is said about reasoning."""
+    if _NOT_REASONING.match(model):
+        _say_nothing_of_reasoning(dialect, model, fields, losses)
     if not model.startswith(("gpt-", "o")) or _REASONING.match(model) is None:
         return
     if dialect == "chat":
         rename(fields, "max_tokens", "max_completion_tokens")
     if _reasons(dialect, model, fields):
         strip_unless(fields, _SAMPLING, losses, f"{model} does not take it while it reasons")
+
+
+def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    reason = f"{model} does not reason"
+    strip_effort(dialect, fields, losses, reason)
+    if dialect == "responses":
+        strip(fields, ("reasoning",), losses, reason)
+        include = decoded(fields.get("include"))
+        if isinstance(include, list) and _SEALS in include:  # refused as well, and there would be none
+            fields["include"] = encoded([item for item in include if item != _SEALS])
 
 
 def served_over(model: str) -> tuple[Dialect, ...]:

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plano.provider import Provider
-from plano.providers.quirks import compatible_chat, early_chat
+from plano.conversation import Losses
+from plano.provider import Fields, Provider
+from plano.providers.quirks import compatible_chat, early_chat, strip_effort
 from plano.types import Dialect
 
 _CHAT: Mapping[Dialect, str] = {"chat": "/chat/completions"}
 _CHAT_RESPONSES: Mapping[Dialect, str] = {**_CHAT, "responses": "/responses"}
 _ALL: Mapping[Dialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
+
+
+def groq(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """As `compatible_chat`; and its Llama models, which do not think, refuse an effort (docs, "Reasoning")."""
+    compatible_chat(dialect, model, fields, losses)
+    if "llama" in model:
+        strip_effort(dialect, fields, losses, f"{model} does not think")
+
 
 PLAIN: tuple[Provider, ...] = (
     Provider(
@@ -41,7 +50,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT_RESPONSES,
         speaks=("chat",),  # its responses API is a beta without include, store and previous_response_id
         key_variable="GROQ_API_KEY",
-        prepare=compatible_chat,
+        prepare=groq,
         models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
     ),
     Provider(

@@ -66,6 +66,22 @@ def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> 
             losses.drop(name, reason)
 
 
+def strip_effort(dialect: Dialect, fields: Fields, losses: Losses, reason: str, *, thinks: bool = False) -> None:
+    """For models that refuse to be told how hard to think. `thinks`: they do think; where they do not, an effort of
+    `none` asks for nothing else."""
+    if dialect == "chat":
+        field, effort = "reasoning_effort", decoded(fields.pop("reasoning_effort", None))
+    elif isinstance(reasoning := decoded(fields.get("reasoning")), dict):
+        field, effort = "reasoning.effort", reasoning.pop("effort", None)
+        fields["reasoning"] = encoded(reasoning)
+        if all(value is None for value in reasoning.values()):
+            del fields["reasoning"]
+    else:
+        return
+    if effort is not None and (thinks or effort != "none"):
+        losses.drop(field, reason)
+
+
 def strip_unless(fields: Fields, harmless: Mapping[str, float | None], losses: Losses, reason: str) -> None:
     """Take out the fields whose value is not the one that a model accepts all the same.
 

@@ -1,16 +1,25 @@
-"""xAI, whose chat API has web search as a tool and refuses OpenAI's option for it."""
+"""xAI, whose chat API has web search as a tool and refuses OpenAI's option for it, and whose models think or do not,
+by their name, but for the newest."""
 
 from __future__ import annotations
 
+import re
+
 from plano.conversation import Losses
 from plano.provider import Fields, Provider
-from plano.providers.quirks import strip
+from plano.providers.quirks import strip, strip_effort
 from plano.types import Dialect
+
+_EFFORTLESS = re.compile(r"grok-(3(?!-mini)|4(?!\.|-[2-9])|4\.20(?!-multi)|code)")
+"""Models that refuse `reasoning_effort` (docs, "Reasoning"); grok-3-mini and those from grok-4.3 on take it."""
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
     if dialect == "chat":
         strip(fields, ("web_search_options",), losses, "xAI's chat API does not take it")
+    if _EFFORTLESS.match(model):
+        thinks = not model.startswith("grok-3") and "non-reasoning" not in model
+        strip_effort(dialect, fields, losses, f"{model} is not told how hard to think", thinks=thinks)
 
 
 XAI = Provider(

@@ -63,6 +63,34 @@ CASES: list[tuple[str, Dialect, str, dict[str, Any], dict[str, Any], list[str]]]
         {"reasoning": {"effort": "high"}},
         ["temperature"],
     ),
+    # OpenAI: nothing is said of reasoning to models that do not reason
+    ("openai", "chat", "gpt-4o", {"reasoning_effort": "high"}, {}, ["reasoning_effort"]),
+    ("openai", "chat", "gpt-4.1-mini", {"reasoning_effort": "none"}, {}, []),
+    ("openai", "chat", "gpt-3.5-turbo", {"reasoning_effort": None}, {}, []),
+    ("openai", "chat", "ft:gpt-4o-mini:me", {"reasoning_effort": "low"}, {}, ["reasoning_effort"]),
+    ("openai", "chat", "gpt-5-chat-latest", {"reasoning_effort": "low"}, {}, ["reasoning_effort"]),
+    ("openai", "chat", "gpt-5", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, []),
+    ("openai", "chat", "o3", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, []),
+    ("openai", "responses", "gpt-4o", {"reasoning": {"effort": "high"}}, {}, ["reasoning.effort"]),
+    ("openai", "responses", "gpt-4o", {"reasoning": {"effort": "none", "summary": None}}, {}, []),
+    ("openai", "responses", "gpt-4o", {"reasoning": {"effort": None, "summary": "auto"}}, {}, ["reasoning"]),
+    (
+        "openai",
+        "responses",
+        "gpt-4.1",
+        {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]},
+        {"include": ["message.output_text.logprobs"]},
+        [],
+    ),
+    (
+        "openai",
+        "responses",
+        "o3",
+        {"reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]},
+        {"reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]},
+        [],
+    ),
+    ("azure_openai", "chat", "gpt-35-turbo", {"reasoning_effort": "low"}, {}, ["reasoning_effort"]),
     ("azure_openai", "chat", "gpt-5-mini", {"max_tokens": 9}, {"max_completion_tokens": 9}, []),
     # Anthropic: budgets became efforts
     (
@@ -142,6 +170,20 @@ CASES: list[tuple[str, Dialect, str, dict[str, Any], dict[str, Any], list[str]]]
     # the others
     ("xai", "chat", "grok-4", {"web_search_options": {}, "temperature": 0}, {"temperature": 0}, ["web_search_options"]),
     ("xai", "responses", "grok-4", {"web_search_options": {}}, {"web_search_options": {}}, []),
+    ("xai", "chat", "grok-4-fast-reasoning", {"reasoning_effort": "none"}, {}, ["reasoning_effort"]),
+    ("xai", "chat", "grok-4-fast-non-reasoning", {"reasoning_effort": "none"}, {}, []),
+    ("xai", "chat", "grok-3-mini", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, []),
+    ("xai", "chat", "grok-4.5", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, []),
+    (
+        "xai",
+        "responses",
+        "grok-code-fast-1",
+        {"reasoning": {"effort": "low", "summary": "auto"}},
+        {"reasoning": {"summary": "auto"}},
+        ["reasoning.effort"],
+    ),
+    ("groq", "chat", "llama-3.3-70b-versatile", {"reasoning_effort": "low"}, {}, ["reasoning_effort"]),
+    ("groq", "chat", "openai/gpt-oss-120b", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, []),
     ("moonshotai", "chat", "kimi-k3", {"temperature": 0.3, "top_p": 1, "n": 1}, {"n": 1}, ["temperature", "top_p"]),
     ("moonshotai", "chat", "kimi-k2.5", {"temperature": 0.3}, {"temperature": 0.3}, []),
     (
@@ -221,6 +263,6 @@ def test_a_body_of_any_shape_is_no_reason_to_fail(provider: str, dialect: Dialec
         "max_tokens": "y",
         "unknown": {"a": 1},
     }
-    for model in ("gpt-5", "claude-opus-5-5", "kimi-k3", "any"):
+    for model in ("gpt-5", "gpt-4o", "grok-4", "claude-opus-5-5", "kimi-k3", "any"):
         made, _ = prepared(provider, dialect, model, body)
         assert made["unknown"] == {"a": 1}
