@@ -23,6 +23,9 @@ BUDGETS: dict[str, int] = {
 EFFORTS = ("none", *BUDGETS)
 """Every word, from not at all to as much as there is."""
 
+NOT_THINKING = "an effort is how hard to think, and thinking is disabled"
+"""Why chat and responses are not told the effort that a messages client names for a reply without thinking."""
+
 
 def budget_of(effort: str, max_tokens: int | None) -> int | None:
     """Thinking tokens for `effort`, below `max_tokens` (output tokens, thinking included) where that is given.

@@ -693,7 +693,8 @@ def test_free_text_tools_of_other_dialects_become_functions() -> None:
         (Reasoning(budget=5000, mode="enabled"), "medium"),
         (Reasoning(budget=31999, mode="enabled"), "max"),
         (Reasoning(budget=5000, effort="low"), "low"),
-        (Reasoning(mode="disabled"), "none"),
+        (Reasoning(effort="none"), "none"),
+        (Reasoning(mode="disabled"), None),
         (Reasoning(mode="adaptive"), None),
         (Reasoning(mode="adaptive", effort="high"), "high"),
     ],
@@ -703,6 +704,12 @@ def test_a_thinking_budget_is_said_as_an_effort(reasoning: Reasoning, effort: st
     body, losses = written(says(Text(text="x"), reasoning=reasoning))
     assert body.get("reasoning_effort") == effort
     assert losses == {}
+
+
+def test_an_effort_for_a_reply_without_thinking_is_a_loss() -> None:
+    body, losses = written(says(Text(text="x"), reasoning=Reasoning(mode="disabled", effort="high")))
+    assert "reasoning_effort" not in body
+    assert list(losses) == ["output_config.effort"]
 
 
 def test_settings_of_tools_are_not_sent_without_tools() -> None:

@@ -573,6 +573,7 @@ LOST: list[tuple[Conversation, list[str]]] = [
         ["seed", "presence_penalty", "frequency_penalty"],
     ),
     (Conversation(n=1, include_usage=True), []),
+    (Conversation(reasoning=Reasoning(mode="disabled", effort="high")), ["output_config.effort"]),
     (Conversation(extras=chat(logit_bias=b"{}", moderation=b"{}")), ["logit_bias"]),
     (Conversation(system=(System(text="a", cache=Raw(b"{}")),)), ["system.cache_control"]),
     (Conversation(tools=(Tool(name="f", cache=Raw(b"{}")),)), ["tools.cache_control"]),
@@ -633,7 +634,8 @@ def test_what_would_change_the_meaning_is_refused(conversation: Conversation, fi
 TRANSLATED: list[tuple[Conversation, dict[str, Any]]] = [
     (Conversation(system=(System(text="a", role="system"), System(text="b"))), {"instructions": "a\n\nb", "input": []}),
     (Conversation(reasoning=Reasoning(budget=3000)), {"input": [], "reasoning": {"effort": "medium"}}),
-    (Conversation(reasoning=Reasoning(mode="disabled")), {"input": [], "reasoning": {"effort": "none"}}),
+    (Conversation(reasoning=Reasoning(mode="disabled")), {"input": []}),
+    (Conversation(reasoning=Reasoning(effort="none")), {"input": [], "reasoning": {"effort": "none"}}),
     (
         Conversation(reasoning=Reasoning(mode="enabled", budget=1024)),
         {"input": [], "reasoning": {"effort": "minimal"}, "include": ["reasoning.encrypted_content"]},

@@ -29,7 +29,7 @@ from plano.conversation import (
 from plano.dialects.chat.names import OF_MESSAGE
 from plano.dialects.chat.tools import native_customs, write_tools
 from plano.dialects.chat.write_content import add_extras, content_of, finished, write_call, write_parts, write_thinking
-from plano.dialects.effort import effort_of
+from plano.dialects.effort import NOT_THINKING, effort_of
 from plano.dialects.fields import Object
 from plano.dialects.openai import SHARED_FIELDS
 
@@ -76,16 +76,21 @@ def _copy(conversation: Conversation, fields: dict[str, Any], names: Sequence[st
 
 def _write_reasoning(reasoning: Reasoning | None, fields: dict[str, Any], losses: Losses) -> None:
     """An effort is said as it is, a budget as the effort that has it. An adaptive model decides by itself, as
-    this dialect's do when nothing is said."""
+    this dialect's do when nothing is said.
+
+    Nothing is said of thinking that is `disabled` either, and that is no loss: models that do not think, most of
+    those behind this API, refuse an effort of `none` as any other.
+    """
     if reasoning is None:
         return
     losses.drop_extras(reasoning.extras, "chat", "reasoning.")
     if reasoning.summary is not None:
         losses.drop("reasoning.summary", "the chat API does not choose among summaries")
-    if reasoning.effort is not None:
+    if reasoning.mode == "disabled":
+        if reasoning.effort is not None:
+            losses.drop("output_config.effort", NOT_THINKING)
+    elif reasoning.effort is not None:
         fields["reasoning_effort"] = reasoning.effort
-    elif reasoning.mode == "disabled":
-        fields["reasoning_effort"] = "none"
     elif reasoning.budget is not None:
         fields["reasoning_effort"] = effort_of(reasoning.budget)
 

@@ -24,12 +24,13 @@ def read_reasoning(reasoning: Fields | None) -> Reasoning | None:
 def write_reasoning(reasoning: Reasoning) -> dict[str, Any]:
     """Empty when there is nothing this API has to be told: thinking as much as the model likes is its default.
 
-    A budget of tokens becomes the smallest effort that allows for it.
+    A budget of tokens becomes the smallest effort that allows for it. Nothing is said of thinking that is `disabled`,
+    and that is no loss: models that do not think refuse an effort of `none` as any other.
     """
     fields: dict[str, Any] = {}
     effort = reasoning.effort
-    if effort is None and reasoning.mode == "disabled":
-        effort = "none"
+    if reasoning.mode == "disabled":
+        effort = None
     elif effort is None and reasoning.budget is not None:
         effort = effort_of(reasoning.budget)
     if effort is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from plano.conversation import Conversation, Losses, refuse
+from plano.dialects.effort import NOT_THINKING
 from plano.dialects.openai import SHARED_FIELDS
 from plano.dialects.responses.fields import TEXTS
 from plano.dialects.responses.request import LOGPROBS, SEALS
@@ -88,6 +89,8 @@ def _reasoning(conversation: Conversation, losses: Losses) -> dict[str, Any] | N
     if reasoning is None:
         return None
     losses.drop_extras(reasoning.extras, "responses", "reasoning.")
+    if reasoning.mode == "disabled" and reasoning.effort is not None:
+        losses.drop("output_config.effort", NOT_THINKING)
     return write_reasoning(reasoning) or None
 
 
