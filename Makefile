@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: run test lint format clean
+.PHONY: run test lint format bench bench-peers bench-instructions clean
 
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
@@ -21,6 +21,15 @@ lint: $(VENV)/.dev-ready
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev-ready  ## how fast it is, and beside what; BENCH="--quick requests streams" for less
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-peers: $(VENV)/.dev-ready    ## what it is measured beside: nginx, Portkey, LiteLLM
+	$(BIN)/python -m benchmarks.peers
+
+bench-instructions: $(VENV)/.dev-ready    ## instructions of a fixed workload, by perf or valgrind
+	$(BIN)/python -m benchmarks.instructions
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

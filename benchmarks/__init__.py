@@ -1,0 +1,1 @@
+"""How fast plano is, and beside what: `python -m benchmarks`, or `make bench`."""
