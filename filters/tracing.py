@@ -29,6 +29,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from plano import sse
+from plano.access import asked_model
 from plano.errors import PlanoError, UpstreamStatus
 from plano.instruments import OPERATIONS
 from plano.journal import Journal
@@ -257,18 +258,14 @@ def _end(exporter: _Patient, processor: BatchSpanProcessor) -> None:
 
 
 def _asked(request: Request, path: str) -> Attributes:
-    journal = request.journal
-    attributes: Attributes = {
+    return {
         "gen_ai.operation.name": OPERATIONS[request.operation],
         "gen_ai.request.stream": request.stream,
         "http.request.method": "POST",
         "http.route": path,
         "plano.request_id": request.id,
-        "plano.client_dialect": journal.dialect,
+        "plano.client_dialect": request.journal.dialect,
     }
-    if request.model:
-        attributes["gen_ai.request.model"] = request.model[:LONGEST_VALUE]
-    return attributes
 
 
 def _attempted(request: Request, target: Target, number: int) -> Attributes:
@@ -323,7 +320,7 @@ def _over(request: Request, span: Span) -> None:
     for index, attempt in enumerate(attempts):
         following = attempts[index + 1].failures if index + 1 < len(attempts) else None
         _end_attempt(attempt, journal, following)
-    span.set_attributes(_outcome(journal, attempts[-1] if attempts else None))
+    span.set_attributes(_outcome(request, attempts[-1] if attempts else None))
     if journal.outcome == "failed" or journal.status >= 500:
         span.set_status(Status(StatusCode.ERROR))
     span.end()
@@ -348,9 +345,13 @@ def _end_attempt(attempt: _Attempt, journal: Journal, following: int | None) -> 
     span.end(attempt.ended)
 
 
-def _outcome(journal: Journal, last: _Attempt | None) -> Attributes:
+def _outcome(request: Request, last: _Attempt | None) -> Attributes:
+    journal = request.journal
     attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": len(journal.losses)}
     attributes["plano.caller"] = journal.caller.name
+    asked = asked_model(request)
+    if asked:
+        attributes["gen_ai.request.model"] = asked
     attributes |= _used(journal)
     if journal.target is not None:
         attributes |= _place(journal.target)

@@ -69,7 +69,7 @@ def _write_request(request: Request, scope: Scope) -> None:
         "caller": journal.caller.name,
         "client_dialect": journal.dialect,
         "upstream_dialect": journal.upstream_dialect,
-        "asked": _asked(request),
+        "asked": asked_model(request),
         "served": None if journal.target is None else journal.target.name,
         "stream": request.stream,
         "outcome": journal.outcome,
@@ -104,7 +104,7 @@ def _add_error(fields: dict[str, Any], journal: Journal) -> None:
         fields["error"] = journal.failures[-1][1]
 
 
-def _asked(request: Request) -> str | None:
+def asked_model(request: Request) -> str | None:
     """The model's name as it was asked for. One that nobody has may be anything, a key in the wrong place too."""
     if request.model is None or request.journal.target is not None:
         return request.model

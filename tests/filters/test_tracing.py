@@ -327,7 +327,7 @@ async def test_no_span_holds_a_body_or_a_key() -> None:
     prefixes = {"header_prefixes": ["a", "x", "c"]}
     entry = config(auth={"keys": [{"name": "alice", "key": KEY}]}, tracing={"span_attributes": prefixes})
     traced = Traced(entry)
-    secrets = [KEY, "sk-upstream-0123456789", "private", "session-cookie"]
+    secrets = [KEY, "sk-upstream-0123456789", "private", "session-cookie", "wrong-place"]
     for headers in ({"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY}, {"api-key": KEY, "x-copy": f"key {KEY}"}):
         headers["cookie"] = "id=session-cookie"
         for dialect, path in PATHS.items():
@@ -336,8 +336,9 @@ async def test_no_span_holds_a_body_or_a_key() -> None:
                 await traced.ask(body(dialect, stream=stream), headers, path)
             traced.upstream.fail(400, "a private error")
             await traced.ask(body(dialect), headers, path)
+    assert (await traced.ask(HELLO | {"model": "sk-in-the-wrong-place"}, {"x-api-key": KEY})).status == 404
     requests, attempts = traced.spans()
-    assert len(requests) == len(attempts) == 27
+    assert (len(requests), len(attempts)) == (28, 27)
     shown = "".join(span.to_json() for span in (*requests, *attempts))
     assert "alice" in shown
     assert [secret for secret in secrets if secret in shown] == []
