@@ -16,7 +16,7 @@ RINGS = [
     ["plano.assembly", "plano.estimate", "plano.translate", "plano.rewrite", "plano.models", "plano.journal"],
     ["plano.instruments", "plano.prices"],
     ["plano.request", "plano.response", "plano.usage", "plano.access", "plano.logs", "plano.listing", "plano.state"],
-    ["plano.transport", "plano.pipeline", "plano.intake"],
+    ["plano.transport", "plano.pipeline", "plano.intake", "plano.otlp"],
     ["plano.sender", "plano.upstream", "plano.testing"],
     ["plano.filters", "plano.providers"],
     ["plano.config"],
@@ -41,7 +41,7 @@ OUTSIDE = {
     "httpx": ("plano.transport",),
     "starlette": ("plano.app", "plano.cli"),
     "psycopg": ("plano.state",),
-    "opentelemetry": ("plano.filters.tracing",),
+    "opentelemetry": ("plano.filters.tracing", "plano.otlp"),
 }
 """Libraries that are imported in one place only."""
 

@@ -71,7 +71,8 @@ def build_tracing(config: Config, provider: Any = None) -> Tracing | None:
     said = config.tracing
     if provider is None and (said is None or said.random_sampling == 0 or not can_trace()):
         return None
-    from plano.filters.tracing import Tracing, provider_for  # here: OpenTelemetry is for those who want it
+    from plano.filters.tracing import Tracing  # here: OpenTelemetry is for those who want it
+    from plano.otlp import provider_for
 
     if said is None:
         return Tracing(provider)
