@@ -19,7 +19,7 @@ logger = logging.getLogger("plano.access")
 _LONGEST = 200
 """Characters of a model's name or a path that nobody has."""
 
-_LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai|key|ghp|pat)[-_][\w-]{6,}|AIza[\w-]{10,}|bearer\s+\S+")
+LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai|key|ghp|pat)[-_][\w-]{6,}|AIza[\w-]{10,}|bearer\s+\S+")
 
 _FIRST = ("method", "path", "status")
 
@@ -119,7 +119,7 @@ def _write(level: int, fields: dict[str, Any]) -> None:
 
 def _safe(text: str) -> str:
     """A text that anybody may have made up, on one line, shortened, and without what looks like a key."""
-    text = _LIKE_A_KEY.sub("***", text[: 2 * _LONGEST])[:_LONGEST]
+    text = LIKE_A_KEY.sub("***", text[: 2 * _LONGEST])[:_LONGEST]
     return text if text.isprintable() else ascii(text)[1:-1]
 
 

@@ -189,6 +189,7 @@ class Plano:
                     body_deadline=limits.body_seconds,
                     strict=self.config.strict_translation,
                     caller_of=caller,
+                    log=self.config.log.access,
                 ),
             )
         ]

@@ -43,6 +43,7 @@ class Ask:
         body_deadline: seconds for a body to arrive.
         strict: whether requests are strict that do not say.
         caller_of: the host's own authentication, if it has one.
+        log: whether each request has a line in the access log.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Ask:
         body_deadline: float,
         strict: bool,
         caller_of: CallerOf | None,
+        log: bool = True,
     ) -> None:
+        self._log = log
         self._dialect = dialect
         self._operation = operation
         self._run = run
@@ -69,7 +72,8 @@ class Ask:
             request = await self._read(scope, receive)
         except ClientLeft:
             return
-        access.watch(request, scope)
+        if self._log:
+            access.watch(request, scope)
         departure = Departure(receive)
         response: Response | None = None
         try:

@@ -20,7 +20,9 @@ from plano.connections import Connections
 from plano.endpoints import Ask, send_json
 from plano.errors import ConfigError, StoreUnavailable
 from plano.exposition import DIRECTORY, Exposition
+from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
+from plano.filters.stream_usage import StreamUsage
 from plano.instruments import NONE, OTHER, Instruments, Served
 from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
@@ -63,7 +65,12 @@ class Observing:
 
     def links(self) -> list[Link]:
         """What goes first in the pipeline."""
-        return [Link("metrics", self._metrics)] if self.instruments.enabled else []
+        links = [Link("metrics", self._metrics)] if self.instruments.enabled else []
+        if self.instruments.enabled and self._config.metrics.stream_usage:
+            links.append(Link("stream_usage", StreamUsage()))
+        if self._config.log.bodies:
+            links.append(Link("bodies", Bodies(self._config.secrets())))
+        return links
 
     def name_links(self, links: Sequence[Link]) -> None:
         """The whole pipeline, once it is known."""
@@ -102,7 +109,7 @@ class Observing:
             return application
         route = path.rstrip("/") or "/"
         self.instruments.allow("route", [route])
-        return _Counted(application, self.instruments, route)
+        return _Counted(application, self.instruments, route, log=self._config.log.access)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests can be served in full, and what there is to say of it; no secrets, no addresses."""
@@ -175,8 +182,9 @@ class _Ready:
 class _Counted:
     """Counts and logs what an application answers."""
 
-    def __init__(self, application: Application, instruments: Instruments, route: str) -> None:
+    def __init__(self, application: Application, instruments: Instruments, route: str, *, log: bool) -> None:
         self._application = application
+        self._log = log
         self._instruments = instruments
         self._route = route
 
@@ -197,7 +205,8 @@ class _Counted:
         finally:
             status_class = f"{status // 100}xx" if status else NONE
             self._instruments.other_requests[(self._route, status_class)].inc()
-            access.write_other(scope, self._route, status, perf_counter() - started)
+            if self._log:
+                access.write_other(scope, self._route, status, perf_counter() - started)
 
 
 def _served(entry: Entry) -> Served:

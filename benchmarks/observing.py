@@ -1,0 +1,172 @@
+"""What metrics and logs cost a request: CPU time with both on, less with both off, in one process without sockets.
+
+    python benchmarks/observing.py [--requests 4000] [--rounds 7]
+
+An upstream that answers at once stands in for the network, and logs go to a file that nobody reads. Rounds with and
+without take turns; the fastest of each counts, so that what else runs on the machine weighs little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from plano import Plano, logs
+from plano.exposition import Exposition
+from plano.transport import Outgoing
+from plano.types import Message, RawHeaders
+
+REPLY = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15},
+    }
+).encode()
+
+
+def _chunk(delta: dict[str, str], finish: str | None = None, **more: Any) -> bytes:
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish}] if "usage" not in more else []
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return b"data: " + json.dumps(head | {"choices": choices} | more).encode() + b"\n\n"
+
+
+STREAM = [_chunk({"role": "assistant", "content": ""}), *(_chunk({"content": " word"}) for _ in range(20))]
+STREAM += [_chunk({}, "stop"), _chunk({}, usage={"prompt_tokens": 12, "completion_tokens": 20}), b"data: [DONE]\n\n"]
+
+
+class Instant:
+    """An upstream whose every byte is there already."""
+
+    def __init__(self, stream: bool) -> None:
+        self.status = 200
+        kind = b"text/event-stream" if stream else b"application/json"
+        self.headers: RawHeaders = [(b"content-type", kind)]
+
+    async def send(self, request: Outgoing) -> Instant:
+        return self
+
+    async def read(self, limit: int) -> bytes:
+        return REPLY
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in STREAM:
+            yield piece
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Bench:
+    """One gateway and the request it is asked again and again."""
+
+    def __init__(self, *, on: bool, stream: bool) -> None:
+        self.gateway = Plano(
+            {
+                "model_providers": [{"model": "openai/m", "access_key": "k" * 20}],
+                "auth": {"keys": [{"name": "app", "key": "c" * 20}]},
+                "metrics": {"enabled": on},
+                "log": {"access": on},
+            },
+            transport=Instant(stream),
+        )
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        self._body = json.dumps(body).encode()
+
+    async def run(self, requests: int) -> float:
+        """Microseconds of CPU for each."""
+        started = time.process_time()
+        for _ in range(requests):
+            await self._ask()
+        return (time.process_time() - started) / requests * 1e6
+
+    async def _ask(self) -> None:
+        asked = [{"type": "http.request", "body": self._body, "more_body": False}]
+
+        async def receive() -> Message:
+            return asked.pop() if asked else await asyncio.Event().wait()  # type: ignore[return-value]
+
+        async def send(message: Message) -> None:
+            pass
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/chat/completions",
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json"), (b"authorization", b"Bearer " + b"c" * 20)],
+        }
+        await self.gateway(scope, receive, send)
+
+
+async def compare(requests: int, rounds: int, stream: bool) -> tuple[float, float]:
+    """Microseconds of CPU for a request with everything off, and with everything on."""
+    benches = {on: Bench(on=on, stream=stream) for on in (False, True)}
+    best = {on: float("inf") for on in benches}
+    for bench in benches.values():
+        await bench.run(requests // 10)
+    for _ in range(rounds):
+        for on, bench in benches.items():
+            best[on] = min(best[on], await bench.run(requests))
+    return best[False], best[True]
+
+
+async def scrape(entries: int) -> tuple[int, float]:
+    """Lines of a scrape of a gateway with so many models that were all asked in every way, and its milliseconds."""
+    config = {"model_providers": [{"model": f"openai/m{n}", "access_key": "k"} for n in range(entries)]}
+    gateway = Plano(config, transport=Instant(False))
+    instruments = gateway._observing.instruments
+    for n in range(entries):
+        place = ("openai", f"openai/m{n}")
+        for error in ("", "aborted", "upstream", "rate_limit"):
+            instruments.duration[("chat", *place, error)].observe(1)
+        instruments.first_token[("chat", *place)].observe(1)
+        instruments.per_token[("chat", *place)].observe(1)
+        for token in ("input", "output", "cached_input"):
+            instruments.tokens[("chat", *place, token, "false")].observe(1)
+        for client in ("chat", "messages", "responses"):
+            for stream in ("true", "false"):
+                for result in (("2xx", "completed"), ("4xx", "completed"), ("5xx", "completed"), ("2xx", "aborted")):
+                    instruments.requests[(client, "create", *place, "chat", stream, *result)].inc()
+    exposition = Exposition(instruments)
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        text = await exposition.text()
+        best = min(best, time.process_time() - started)
+    return text.count(b"\n"), best * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    print("counting for several workers" if directory else "counting for one process")
+    with tempfile.TemporaryFile("w") as sink:
+        logs.setup("info", "json", stream=sink)
+        logging.getLogger("asyncio").setLevel(logging.WARNING)
+        for stream, name in ((False, "one reply"), (True, f"stream of {len(STREAM)} chunks")):
+            off, on = asyncio.run(compare(arguments.requests, arguments.rounds, stream))
+            print(f"{name:20}  off {off:6.1f} µs   on {on:6.1f} µs   costs {on - off:5.1f} µs a request")
+        for entries in (5, 20):
+            lines, milliseconds = asyncio.run(scrape(entries))
+            print(f"scrape, {entries:2} models      {lines} lines, {milliseconds:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The body log: what was asked and answered, for whoever has to find out what went wrong. Off unless switched on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from plano.access import LIKE_A_KEY
+from plano.pipeline import CallNext
+from plano.request import Request
+from plano.response import Pieces, Response
+from plano.types import Secret
+
+logger = logging.getLogger("plano.bodies")
+
+LONGEST = 64 * 1024
+"""Bytes of a body that are logged."""
+
+_FIELD = re.compile(
+    r'("(?:[\w-]*(?:api[_-]?key|secret|passw(?:or)?d|authorization|credential|cookie)[\w-]*|(?:\w+_)?token)"\s*:\s*)'
+    r'"(?:[^"\\]|\\.)*"',
+    re.IGNORECASE,
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/=]{256,}")
+
+
+class Bodies:
+    """Logs bodies on `plano.bodies`, level info, one line for the request and one for the reply.
+
+    Taken out are the configured credentials, what looks like a key, the values of fields that are called like one,
+    and long base64. What people wrote stays in, so the log is as private as they are.
+
+    Args:
+        secrets: the configured credentials.
+    """
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        texts = {secret.reveal() for secret in secrets if len(secret.reveal()) >= 6}
+        escaped = {msgspec.json.encode(text).decode()[1:-1] for text in texts}
+        self._secrets = sorted(texts | escaped, key=len, reverse=True)
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        self._log(request, "request", request.raw)
+        response = await call_next(request)
+        if response.body is not None:
+            self._log(request, "reply", response.body)
+            return response
+        assert response.pieces is not None, "a response has either"
+        return response.with_pieces(self._watched(request, response.pieces))
+
+    async def _watched(self, request: Request, pieces: Pieces) -> Pieces:
+        kept = bytearray()
+        try:
+            async for piece in pieces:
+                if len(kept) <= LONGEST:
+                    kept += piece
+                yield piece
+        finally:
+            self._log(request, "reply", bytes(kept))
+
+    def _log(self, request: Request, what: str, body: bytes) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s %s: %s", what, request.id, self.redacted(body))
+
+    def redacted(self, body: bytes) -> str:
+        """The body as it is logged, shortened to `LONGEST`."""
+        text = body.decode("utf-8", "replace")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        text = _BASE64.sub(lambda found: f"<{len(found[0])} characters of base64>", text)
+        text = LIKE_A_KEY.sub("***", _FIELD.sub(r'\1"***"', text))
+        return text if len(text) <= LONGEST else text[:LONGEST] + f"… ({len(body)} bytes)"
