@@ -60,7 +60,6 @@ class HTTPXExchange:
                 await self.aclose()
                 raise UpstreamProtocolError(f"The upstream's reply is longer than {limit} bytes.")
             pieces.append(piece)
-        await self.aclose()
         return b"".join(pieces)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -85,6 +84,7 @@ class HTTPXExchange:
                 if self._decoder:
                     self._decoder.finish()
                 self._ended = True
+                await self.aclose()  # httpx's pools take a connection back only then
                 raise
             if data:
                 self._plain = self._decoder.feed(data) if self._decoder else iter((data,))

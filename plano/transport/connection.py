@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
         """Waits until the peer has taken what was handed over, or has answered: then it may have stopped taking."""
         self._write_seconds = seconds
         while self._write_paused and not exchange.status and exchange.error is None:
-            self._write_left = transport.get_write_buffer_size()
+            self._write_left = _left(transport)
             await self.expect(_WRITE, seconds)
 
     @property
@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol):
     def _judge_writing(self) -> None:
         """Slow is not stuck: only a peer that took nothing since the last look has failed."""
         assert self._transport is not None, "writing needs a transport"
-        left = self._transport.get_write_buffer_size()
+        left = _left(self._transport)
         if left < self._write_left:
             self._write_left = left
             self._watch(self._write_seconds)
@@ -374,7 +374,14 @@ class Connection(asyncio.Protocol):
         if not self._unheard(exchange):
             return Disconnected("the server closed the connection before the reply was complete")
         assert self._transport is not None, "it was only just lost"
-        return Stale(untouched=may_retry and unacknowledged(self._transport) >= self._sent)
+        missing = unacknowledged(self._transport) if may_retry else None
+        return Stale(untouched=missing is not None and missing >= self._sent)
+
+
+def _left(transport: asyncio.Transport) -> int:
+    """What the peer has still to take. The kernel takes a lot at once and then nothing for long, so it is asked too."""
+    left = unacknowledged(transport)
+    return transport.get_write_buffer_size() if left is None else left
 
 
 async def _pieces(body: bytes) -> AsyncIterator[memoryview]:

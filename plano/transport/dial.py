@@ -49,7 +49,7 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
                     return winner
                 failures.append(failure)
     finally:
-        await _call_off(racing, winner)
+        await call_off(racing, winner)
     raise failures[0] if failures else OSError("the host has no address")
 
 
@@ -76,7 +76,8 @@ async def _connect(address: Address) -> socket.socket:
     return sock
 
 
-async def _call_off(racing: set[asyncio.Task[socket.socket]], winner: socket.socket | None) -> None:
+async def call_off(racing: set[asyncio.Task[socket.socket]], winner: socket.socket | None) -> None:
+    """Ends the attempts that are no longer needed, those included that were just about to win."""
     for task in racing:
         task.cancel()
     try:

@@ -221,6 +221,20 @@ async def test_header_names_come_back_in_lower_case_and_values_as_they_were(send
     await exchange.aclose()
 
 
+async def test_what_an_interim_reply_says_is_not_said_of_the_reply(own: Sender, server: Server) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\ncontent-encoding: gzip\r\n\r\n")
+        await peer.send(b"HTTP/1.1 100 Continue\r\ncontent-length: 0\r\n\r\n")
+        await peer.send(b"HTTP/1.1 200 OK\r\nx-a: b\r\n\r\nto the end")
+        peer.close()
+
+    server.plays(script)
+    exchange = await start(own, server)
+    assert exchange.headers == [(b"x-a", b"b")]
+    assert await exchange.read(100) == b"to the end"
+
+
 async def test_trailers_are_not_taken_for_headers(own: Sender, server: Server) -> None:
     server.plays(answering(chunked(b"hello", trailers=b"content-encoding: gzip\r\nx-late: 1\r\n")))
     exchange = await start(own, server)
@@ -277,6 +291,14 @@ async def test_a_reply_that_was_closed_before_it_was_read_does_not_look_complete
     await exchange.aclose()
     with pytest.raises(UpstreamUnavailable):
         await exchange.read(100)
+
+
+async def test_a_reply_read_to_its_end_needs_no_closing(sender: Sender, server: Server) -> None:
+    server.plays(always(chunked(b"he", b"llo")))
+    for _ in range(3):
+        exchange = await start(sender, server)
+        assert b"".join([piece async for piece in exchange]) == b"hello"
+    assert server.opened == 1
 
 
 async def test_closing_a_reply_that_was_read_is_harmless(sender: Sender, server: Server) -> None:

@@ -107,6 +107,28 @@ async def test_a_failing_body_ends_the_connection(client: httpx.AsyncClient, ser
     await server.all_gone()
 
 
+async def test_a_request_that_was_answered_half_sent_ends_its_connection(server: Server) -> None:
+    """Nothing waits to be written at that moment, but the server still expects the rest."""
+    answered = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+        await answered.wait()
+        yield b"two"
+
+    async def early(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(reply(b"early"))
+        await asyncio.sleep(0.02)
+        answered.set()
+
+    server.plays(early, always(reply(b"next")))
+    async with httpx.AsyncClient(transport=HTTP1Transport(), timeout=2) as client:
+        response = await client.post(server.url, content=body(), headers={"content-length": "6"})
+        assert response.content == b"early"
+        assert (await client.get(server.url)).content == b"next"
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
