@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from plano.errors import UpstreamProtocolError
 
@@ -23,7 +24,7 @@ _CR = re.compile(rb"\r\n?")
 _BOM = b"\xef\xbb\xbf"
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True, gc=False):
     """One event: its name (None without an `event:` line) and its data lines joined by LF."""
 
     event: str | None
@@ -80,6 +81,8 @@ def blocks(piece: bytes) -> list[bytes]:
         piece = _CR.sub(b"\n", piece)
     if piece.startswith(_BOM):
         piece = piece[3:]
+    if 0 < piece.find(b"\n\n") == len(piece) - 2:  # one frame, as in nearly all pieces
+        return [piece[:-2]]
     return [block for block in piece.split(b"\n\n") if block]
 
 
@@ -92,8 +95,16 @@ def cut(piece: bytes) -> list[bytes]:
 def parse(block: bytes) -> Frame | None:
     """The event in one block. Comments, `id:` and `retry:` lines are passed over; None for a block
     without data, as section 9.2.6 has it."""
-    if block.startswith(b"data: ") and b"\n" not in block:
-        return Frame(None, block[6:])
+    name, start = None, 0
+    if block.startswith(b"event: "):
+        start = block.find(b"\n") + 1
+        name = block[7 : start - 1].decode("utf-8", "replace")
+    if block.startswith(b"data: ", start) and block.find(b"\n", start) < 0:  # as all known servers write it
+        return Frame(name, block[start + 6 :])
+    return _parse(block)
+
+
+def _parse(block: bytes) -> Frame | None:
     event: str | None = None
     data: list[bytes] = []
     for line in block.split(b"\n"):
@@ -109,7 +120,12 @@ def parse(block: bytes) -> Frame | None:
 
 def frames(piece: bytes) -> list[Frame]:
     """The events in a piece of whole frames."""
-    return [found for block in blocks(piece) if (found := parse(block)) is not None]
+    found = []
+    for block in blocks(piece):
+        frame = parse(block)
+        if frame is not None:
+            found.append(frame)
+    return found
 
 
 class Splitter:

@@ -24,6 +24,11 @@ class CallDelta(Struct, gc=False):
     function: Function | None = None
     custom: Custom | None = None
 
+    @property
+    def begins(self) -> bool:
+        """It may be the first of its call, the one that may have fields beside the known ones."""
+        return bool(self.id) or (self.function is not None and bool(self.function.name)) or self.custom is not None
+
 
 class _Call:
     """A call while it grows. It is started once its name is known."""

@@ -47,7 +47,7 @@ class ContentPart(Struct):
     thinking: list[ContentPart] | None = None
 
 
-class Function(Struct):
+class Function(Struct, gc=False):
     name: str | None = None
     arguments: str | dict[str, Raw] | None = None  # a few servers send the object itself
 
@@ -58,7 +58,7 @@ class Function(Struct):
         return self.arguments or ""
 
 
-class Custom(Struct):
+class Custom(Struct, gc=False):
     name: str | None = None
     input: str | None = None
 

@@ -50,7 +50,7 @@ class _AudioDelta(Struct):
     expires_at: Raw = ABSENT
 
 
-class _Delta(Struct):
+class _Delta(Struct, gc=False):
     content: str | list[ContentPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -63,7 +63,7 @@ class _Delta(Struct):
     function_call: Function | None = None
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     index: int | None = None
     delta: _Delta | None = None
     finish_reason: str | None = None
@@ -71,7 +71,7 @@ class _Choice(Struct):
     error: Raw = ABSENT
 
 
-class _Chunk(Struct):
+class _Chunk(Struct, gc=False):
     id: str | None = None
     object: str | None = None
     model: str | None = None
@@ -286,15 +286,17 @@ class ChatStreamReader:
 
     def _call(self, deltas: list[CallDelta], data: bytes, events: list[Event]) -> None:
         self._close(events)
-        begins = any(delta.id or (delta.function is not None and delta.function.name) for delta in deltas)
-        raws = _raw_calls(data) if begins else []
+        raws: list[Raw] | None = None
         for n, delta in enumerate(deltas):
-            self._next_call(delta, raws[n] if n < len(raws) else None, events)
+            if raws is None and delta.begins:
+                raws = _raw_calls(data)
+            self._next_call(delta, raws[n] if raws and n < len(raws) else None, events)
 
     def _next_call(self, delta: CallDelta, raw: Raw | None, events: list[Event]) -> None:
-        found = self._calls.feed(delta, raw, self._id, self._next)
-        self._next += sum(type(event) is PartStart for event in found)
-        events += found
+        for event in self._calls.feed(delta, raw, self._id, self._next):
+            if type(event) is PartStart:
+                self._next += 1
+            events.append(event)
 
 
 def _raw_calls(data: bytes) -> list[Raw]:

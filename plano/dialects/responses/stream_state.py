@@ -12,7 +12,7 @@ from plano.conversation import Extras, Part
 NOTHING = Raw(b"")
 
 
-class Wire(msgspec.Struct):
+class Wire(msgspec.Struct, gc=False):
     """Every field of every event that is looked at; which of them are there depends on `type`."""
 
     type: str | None = None
