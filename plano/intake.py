@@ -25,6 +25,13 @@ class Peek(Struct, frozen=True, gc=False):
 
 _peek = msgspec.json.Decoder(Peek)
 
+_ROOM = 64
+"""Stack frames. What is nested so deeply that it can be read here, can be read this much further down too: the
+depth that Python's recursion limit leaves is shared between calls and JSON."""
+
+_SHALLOW = 1000
+"""Bytes. A shorter body is not nested deeply enough to matter."""
+
 
 def peek(body: bytes) -> Peek:
     """Model and stream flag of a body of any dialect.
@@ -32,7 +39,7 @@ def peek(body: bytes) -> Peek:
     Raises:
         InvalidRequest: it is not a JSON object in UTF-8, or one of the two is of the wrong type.
     """
-    found = reading.request(_peek, body)
+    found = _with_room(body, _ROOM if len(body) > _SHALLOW else 0)
     if not body.isascii():  # what the decoder skips it does not check
         try:
             body.decode()
@@ -41,6 +48,10 @@ def peek(body: bytes) -> Peek:
                 f"The request body is not valid UTF-8: {error.reason} at byte {error.start}."
             ) from None
     return found
+
+
+def _with_room(body: bytes, room: int) -> Peek:
+    return _with_room(body, room - 1) if room else reading.request(_peek, body)
 
 
 async def read_body(receive: Receive, headers: Headers, *, limit: int, deadline: float) -> bytes:

@@ -8,10 +8,10 @@ from typing import TypeAlias, TypeVar
 
 from plano import sse
 from plano.assembly import ReplyBuilder, events_of
-from plano.conversation import Event, Reply, Usage
+from plano.conversation import Event, Failed, Reply, Usage
 from plano.dialects import CODECS
 from plano.dialects.codec import Codec
-from plano.errors import MethodNotAllowed, PlanoError
+from plano.errors import MethodNotAllowed, PlanoError, UpstreamError
 from plano.journal import Journal
 from plano.request import Request
 from plano.rewrite import StreamRewriter, TextMap, rewrite_body
@@ -114,8 +114,13 @@ class Response:
         writer = self._codec.stream_writer(self.request.conversation)
 
         async def pieces() -> Pieces:
-            async for event in events:
-                for frame in writer.feed(event):
+            try:
+                async for event in events:
+                    for frame in writer.feed(event):
+                        yield frame
+            except UpstreamError as error:
+                self.journal.error = error
+                for frame in writer.feed(Failed(error)):
                     yield frame
             for frame in writer.finish():
                 yield frame

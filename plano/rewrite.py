@@ -9,14 +9,21 @@ from typing import Any, TypeAlias
 import msgspec
 
 from plano import sse
+from plano.dialects import reading
 from plano.dialects.codec import Codec, Slot
 
 TextMap: TypeAlias = Callable[[str], str]
 
+_REPLY = msgspec.json.Decoder(dict[str, Any])
+
 
 def rewrite_body(codec: Codec, body: bytes, fn: TextMap) -> bytes:
-    """A complete reply with `fn` applied to each of its texts; the same bytes if that changes nothing."""
-    reply = msgspec.json.decode(body)
+    """A complete reply with `fn` applied to each of its texts; the same bytes if that changes nothing.
+
+    Raises:
+        UpstreamProtocolError: the body is not JSON.
+    """
+    reply = reading.upstream(_REPLY, body)
     changed = False
     for slot in codec.reply_texts(reply):
         before = slot.holder[slot.field]
@@ -155,7 +162,7 @@ def _parsed(frame: sse.Frame | None) -> dict[str, Any] | None:
         return None
     try:
         payload = msgspec.json.decode(frame.data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return payload if isinstance(payload, dict) else None
 

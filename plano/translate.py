@@ -8,7 +8,7 @@ from plano import sse
 from plano.assembly import ReplyBuilder, events_of
 from plano.conversation import Conversation, Event, Failed, Finish, Finished, Losses, Reply, Start, Usage
 from plano.dialects import CODECS
-from plano.errors import PlanoError, UnsupportedConversion
+from plano.errors import PlanoError, UnsupportedConversion, UpstreamError
 from plano.types import Dialect
 
 
@@ -108,7 +108,10 @@ class Translator:
 
 
 class StreamTranslator:
-    """Pieces of the upstream's stream in, pieces of the client's out."""
+    """Pieces of the upstream's stream in, pieces of the client's out.
+
+    A stream that goes wrong ends in the client dialect's error event; then `error` is set, and nothing more comes.
+    """
 
     def __init__(self, exchange: Translator) -> None:
         self._exchange = exchange
@@ -117,28 +120,31 @@ class StreamTranslator:
         self.error: PlanoError | None = None
 
     def feed(self, piece: bytes) -> bytes:
-        """A piece of whole frames.
-
-        Raises:
-            UpstreamProtocolError: a frame is not of the upstream's dialect.
-        """
+        """A piece of whole frames."""
         out: list[bytes] = []
-        for frame in sse.frames(piece):
-            for event in self._reader.feed(frame):
-                out += self._write(event)
+        try:
+            for frame in sse.frames(piece):
+                for event in self._reader.feed(frame):
+                    if self.error is None:
+                        out += self._write(event)
+        except UpstreamError as error:  # what came before it in the piece is said all the same
+            out.append(self.fail(error))
         return out[0] if len(out) == 1 else b"".join(out)
 
     def finish(self) -> bytes:
         """At the end of the upstream's stream."""
         out: list[bytes] = []
-        for event in self._reader.finish():
-            out += self._write(event)
+        if self.error is None:
+            for event in self._reader.finish():
+                out += self._write(event)
         return b"".join([*out, *self._writer.finish()])
 
     def fail(self, error: PlanoError) -> bytes:
-        """The client's stream, ended with an error."""
+        """The client's stream, ended with an error; nothing where it ended in one already."""
+        if self.error is not None:
+            return b""
         self.error = error
-        return b"".join([*self._writer.feed(Failed(error)), *self._writer.finish()])
+        return b"".join(self._writer.feed(Failed(error)))
 
     def _write(self, event: Event) -> list[bytes]:
         kind = type(event)

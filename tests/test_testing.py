@@ -721,3 +721,22 @@ def test_a_sample_of_a_schema_that_refers_to_itself_ends() -> None:
 
 def test_arguments_may_be_any_text() -> None:
     assert tool_call("f", "{not json", id="x") == ToolCall(id="x", name="f", arguments="{not json")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": [], "required": [["a"], {}]},
+        {"type": "object", "properties": {"a": 1, "b": None}, "required": 5},
+        {"type": [["object"]], "enum": {"a": 1}, "anyOf": "x", "format": ["date"], "minItems": "many"},
+        {"type": "array", "items": {"type": "array", "items": {"type": "array", "minItems": 10**9}, "minItems": 10**9}},
+        {"$ref": "#/$defs/n", "$defs": {"n": {"properties": {str(i): {"$ref": "#/$defs/n"} for i in range(50)}}}},
+        {"anyOf": [{"$ref": "#"}]},
+        {"type": {}, "allOf": [{}]},
+        [],
+        7,
+    ],
+    ids=str,
+)
+def test_a_sample_of_a_wrong_or_boundless_schema_is_some_bounded_value(schema: Any) -> None:
+    assert len(json.dumps(sample(Raw(json.dumps(schema).encode())))) < 50_000

@@ -11,6 +11,9 @@ from plano.errors import InvalidRequest, UpstreamProtocolError
 
 T = TypeVar("T")
 
+UNREADABLE: tuple[type[Exception], ...] = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises: it is not JSON of the shape, or not UTF-8, or nested too deeply."""
+
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)
 
 
@@ -45,9 +48,11 @@ def upstream(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Decode what an upstream sent.
 
     Raises:
-        UpstreamProtocolError: it is not JSON of the expected shape.
+        UpstreamProtocolError: it is not JSON of the expected shape, or not UTF-8.
     """
     try:
+        if not body.isascii():
+            body.decode()  # what the decoder skips it does not check, and some of that is passed on
         return decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None

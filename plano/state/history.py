@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from plano import sse
 from plano.assembly import ReplyBuilder
 from plano.conversation import Conversation, Losses, Message, Reply, System
-from plano.dialects import CODECS
+from plano.dialects import CODECS, reading
 from plano.errors import InvalidRequest, UpstreamError
 from plano.state.record import Origin, Record
 from plano.types import Dialect
@@ -66,7 +66,7 @@ def listed(given: bytes | Raw) -> list[Raw]:
         return [Raw(b'{"type":"message","role":"user","content":%b}' % bytes(given))]
     try:
         return _LIST.decode(given)
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         raise InvalidRequest("Invalid `input`: Expected `str | array`.", param="input") from None
 
 

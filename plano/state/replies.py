@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano import sse
-from plano.dialects import CODECS
+from plano.dialects import CODECS, reading
 
 NOT_STORED = b": plano-stored false\n\n"
 """A comment (WHATWG HTML, section 9.2.6) in front of a stream's last event."""
@@ -123,7 +123,9 @@ class ResponseStream:
                 last = b"".join((frame, *frames[at + 1 :]))
                 return Ending(b"".join(before), last, self._filled(response(event.response)))
             before.append(frame)
-        return b"".join(before)  # the words stood in a text
+        if b"response.output_item.done" in piece:  # the words stood in a text
+            self._items.append(piece)
+        return b"".join(before)
 
     def _echoed(self, frame: bytes) -> bytes:
         if not self._echo or b'"response"' not in frame:

@@ -10,6 +10,12 @@ from msgspec import Raw
 _DEEP: Final = 8
 """Optional properties are left out below this depth, which ends what refers to itself."""
 
+_DEEPEST: Final = 64
+"""Below this there is nothing but null, whatever is required."""
+
+_MOST_VALUES: Final = 2000
+"""In one sample."""
+
 _SCALARS: Final[dict[str, Any]] = {"string": "demo", "integer": 1, "number": 1.5, "boolean": True, "null": None}
 _FORMATS: Final = {
     "date": "2025-01-31",
@@ -25,43 +31,69 @@ def sample(schema: Raw | None) -> Any:
     """The first value that comes to mind: every property, the first of an enum, one item in each array.
 
     It follows what schemas for tools and structured output use (types, properties, enum, const, `anyOf`,
-    local `$ref`, lower bounds), and is not checked against the rest.
+    local `$ref`, lower bounds), and is not checked against the rest. A keyword with a value that it cannot have
+    says nothing.
     """
-    root = msgspec.json.decode(schema) if schema is not None else {"type": "object"}
-    return _value(root, root, 0)
+    return _Sampler(msgspec.json.decode(schema) if schema is not None else {"type": "object"}).value()
 
 
-def _value(schema: Any, root: Any, depth: int) -> Any:
-    if not isinstance(schema, dict):
-        return "demo"
-    if "$ref" in schema:
-        return _value(_resolve(str(schema["$ref"]), root), root, depth + 1) if depth < 2 * _DEEP else None
-    for given in ("const", "default"):
-        if given in schema:
-            return schema[given]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if schema.get(choice):
-            return _value(_chosen(schema[choice], depth), root, depth)
-    return _typed(_type_of(schema), schema, root, depth)
+class _Sampler:
+    """Makes one value. Schemas can ask for far more than they are long, so the number of values in it is bounded."""
 
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._left = _MOST_VALUES
 
-def _typed(kind: str, schema: dict[str, Any], root: Any, depth: int) -> Any:
-    if kind == "object":
-        required = set(schema.get("required", ()))
-        properties = schema.get("properties") or {}
+    def value(self) -> Any:
+        return self._value(self._root, 0)
+
+    def _value(self, schema: Any, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0 or depth > _DEEPEST:
+            return None
+        if not isinstance(schema, dict):
+            return "demo"
+        if "$ref" in schema:
+            return self._value(_resolve(str(schema["$ref"]), self._root), depth + 1) if depth < 2 * _DEEP else None
+        for given in ("const", "default"):
+            if given in schema:
+                return schema[given]
+        if enum := _list(schema, "enum"):
+            return enum[0]
+        for choice in ("anyOf", "oneOf", "allOf"):
+            if options := _list(schema, choice):
+                return self._value(_chosen(options, depth), depth + 1)
+        return self._typed(_type_of(schema), schema, depth)
+
+    def _typed(self, kind: str, schema: dict[str, Any], depth: int) -> Any:
+        if kind == "object":
+            return self._object(schema, depth)
+        if kind == "array":
+            least = schema.get("minItems")
+            if not isinstance(least, int):
+                least = 0 if depth >= _DEEP else 1
+            return [self._value(schema.get("items"), depth + 1) for _ in range(min(least, self._left))]
+        if kind in ("integer", "number"):
+            return schema.get("minimum", _SCALARS[kind])
+        format_ = schema.get("format")
+        if kind == "string" and isinstance(format_, str):
+            return _FORMATS.get(format_, _SCALARS[kind])
+        return _SCALARS.get(kind)
+
+    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        properties, required = schema.get("properties"), _list(schema, "required")
+        if not isinstance(properties, dict):
+            return {}
         return {
-            name: _value(inner, root, depth + 1)
+            name: self._value(inner, depth + 1)
             for name, inner in properties.items()
             if name in required or depth < _DEEP
         }
-    if kind == "array":
-        least = schema.get("minItems", 0 if depth >= _DEEP else 1)
-        return [_value(schema.get("items"), root, depth + 1) for _ in range(least)]
-    if kind == "string" and schema.get("format") in _FORMATS:
-        return _FORMATS[schema["format"]]
-    return schema.get("minimum", _SCALARS.get(kind, "demo")) if kind in ("integer", "number") else _SCALARS.get(kind)
+
+
+def _list(schema: dict[str, Any], keyword: str) -> list[Any]:
+    found = schema.get(keyword)
+    return found if isinstance(found, list) else []
 
 
 def _type_of(schema: dict[str, Any]) -> str:

@@ -188,6 +188,13 @@ def test_settings_are_echoed_and_defaults_where_there_are_none() -> None:
     }
 
 
+def test_a_request_cannot_say_what_only_a_reply_says() -> None:
+    own: dict[str, Any] = {"id": "x", "status": "x", "error": "x", "output": 1, "usage": "x", "object": "x"}
+    asked = responses.read_request(json.dumps({"input": "hi", "created_at": "x", **own}).encode())
+    found = json.loads(responses.write_reply(reply(Text(text="Hi")), asked, Losses()))
+    assert "x" not in [found[name] for name in own | {"created_at": 1}]
+
+
 def test_a_conversation_is_echoed_as_an_object() -> None:
     asked = responses.read_request(b'{"input":"hi","conversation":"conv_1"}')
     assert json.loads(responses.write_reply(reply(HI), asked, Losses()))["conversation"] == {"id": "conv_1"}

@@ -244,7 +244,7 @@ def test_log_probabilities_come_with_their_delta() -> None:
     )
     (delta,) = [event for event in read(pieces) if isinstance(event, TextDelta)]
     assert delta.logprobs is not None
-    assert json.loads(bytes(delta.logprobs)) == {"content": [entry]}
+    assert json.loads(bytes(delta.logprobs)) == {"content": [entry | {"bytes": None}]}
 
 
 def test_signs_of_life_and_unknown_events_are_told_apart() -> None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import NO_EXTRAS, Conversation, Extras, Losses, Tool, ToolChoice, refuse
+from plano.dialects import reading
 from plano.dialects.chat.write_content import add_extras
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import BOOLEAN, STRING, Fields, Object
@@ -193,7 +194,7 @@ class _Typed(msgspec.Struct):
 def _type_of(raw: Raw) -> str | None:
     try:
         return msgspec.json.decode(raw, type=_Typed).type
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return None
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import Finish, Usage
+from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.fields import NULL
 from plano.dialects.messages.fields import ABSENT
@@ -77,7 +78,7 @@ def _events(pieces: Sequence[bytes]) -> list[_Event]:
 def _add(tally: Tally, usage: Raw) -> None:
     try:
         tally.add(usage)
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return  # counts that are no numbers count nothing
 
 

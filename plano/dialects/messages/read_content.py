@@ -24,7 +24,7 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import seals
+from plano.dialects import reading, seals
 from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, Object
 from plano.dialects.messages.fields import CONTENT, as_json
 from plano.errors import InvalidRequest
@@ -76,7 +76,7 @@ def read_citation(raw: Raw) -> Citation:
     """Keeps the whole of it: a web search's citation is only taken back with its `encrypted_index`."""
     try:
         location = _LOCATION.decode(raw)
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return Citation(dialect="messages", raw=raw)
     if location.type == "web_search_result_location" and location.url is not None:
         return Citation(url=location.url, title=location.title, quote=location.cited_text, dialect="messages", raw=raw)
@@ -147,7 +147,7 @@ def text_of(content: Raw | None) -> str | None:
         return None
     try:
         blocks = _TEXT_BLOCKS.decode(content)
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return None
     if isinstance(blocks, str):
         return blocks

@@ -49,7 +49,7 @@ def read_reply(body: bytes) -> Reply:
     fields = Fields(reading.upstream(OBJECT, body), "")
     try:
         return _read_reply(fields, body)
-    except (InvalidRequest, msgspec.MsgspecError) as error:
+    except (InvalidRequest, *reading.UNREADABLE) as error:
         raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None
 
 

@@ -115,7 +115,7 @@ class MessagesReader:
         self._extras: Object = {}
 
     def feed(self, frame: Frame) -> list[Event]:
-        if frame.data == b"[DONE]":  # some compatible servers close like OpenAI's
+        if self._over or frame.data == b"[DONE]":  # some compatible servers close like OpenAI's
             return []
         try:
             event = _EVENT.decode(frame.data)
@@ -125,7 +125,7 @@ class MessagesReader:
             return self._delta(event, frame)
         try:
             return self._other(event, frame)
-        except (InvalidRequest, msgspec.MsgspecError) as error:
+        except (InvalidRequest, *reading.UNREADABLE) as error:
             raise UpstreamProtocolError(f"An event of the upstream's could not be read: {error}") from None
 
     def finish(self) -> list[Event]:
@@ -147,7 +147,7 @@ class MessagesReader:
         type_ = event.type if event.type is not None else frame.event
         if type_ == "ping":
             return [Ping()]
-        whole = _WHOLE.decode(frame.data)
+        whole = reading.upstream(_WHOLE, frame.data)
         if type_ == "error" or (event.type is None and whole.error != NULL):
             return self._fail(frame.data)
         if type_ == "content_block_start":
@@ -159,20 +159,20 @@ class MessagesReader:
         if type_ == "message_delta":
             return self._message_delta(whole)
         if type_ == "message_stop":
-            return [] if self._over else self._end()
+            return self._end()
         if type_ is None:
             raise UpstreamProtocolError("The upstream sent an event that is not of the messages API.")
         return [Unknown("messages", frame.event or type_, frame.data)]
 
     def _fail(self, data: bytes) -> list[Event]:
-        if self._over:
-            return []
         self._over = True
         return [Failed(misplaced_error(data))]
 
     # --- the message ---
 
     def _start(self, whole: _Whole) -> list[Event]:
+        if self._started:
+            raise UpstreamProtocolError("The upstream started a second message in one stream.")
         self._started = True
         fields = Fields(whole.message or {}, "message")
         self._tally.add(fields.raw("usage"))

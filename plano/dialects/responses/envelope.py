@@ -26,8 +26,19 @@ _INCOMPLETE: dict[Finish, str] = {
 }
 """Finish reasons that make a reply `incomplete`, and the reason it gives; all others are `completed`."""
 
-_OUT = frozenset({"text", "include", "stream_options", "context_management"})
-"""Settings that are not echoed, or not as they were sent."""
+_OUT = frozenset({"text", "include", "stream_options", "context_management"}) | {
+    "id",
+    "object",
+    "created_at",
+    "completed_at",
+    "status",
+    "error",
+    "incomplete_details",
+    "output",
+    "output_text",
+    "usage",
+}
+"""What is not echoed, or not as it was sent: some settings, and whatever a request calls as a reply calls its own."""
 
 
 def incomplete_reason(finish: Finish) -> str | None:

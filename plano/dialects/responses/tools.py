@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Losses, Tool, ToolChoice, refuse
+from plano.dialects import reading
 from plano.dialects.responses.fields import FLAG, LIST, TEXT, Fields, decode, is_null, object_at
 from plano.errors import InvalidRequest
 
@@ -129,7 +130,7 @@ def _flat(format_: Raw) -> Any:
     """A custom tool's format; the chat API nests a grammar's syntax and definition one deeper."""
     try:
         return {"type": "grammar", **_NESTED_GRAMMAR.decode(format_).grammar}
-    except msgspec.MsgspecError:
+    except reading.UNREADABLE:
         return format_
 
 
