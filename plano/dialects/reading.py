@@ -11,7 +11,7 @@ from plano.errors import InvalidRequest, UpstreamProtocolError
 
 T = TypeVar("T")
 
-UNREADABLE: tuple[type[Exception], ...] = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding JSON raises: it is not JSON of the shape, or not UTF-8, or nested too deeply."""
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)
