@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
+from plano.conversation import Usage
 from plano.errors import Kind
 from plano.instruments import NONE, OPERATIONS, OTHER, Instruments
 from plano.journal import Journal
@@ -13,9 +15,13 @@ from plano.prices import Prices
 from plano.request import Request
 from plano.response import Response
 
-_UNRESOLVED = (OTHER, OTHER)
+Count: TypeAlias = Callable[[float], None]
+
+Place: TypeAlias = tuple[str, str]
+"""Provider and entry."""
+
+_UNRESOLVED: Place = (OTHER, OTHER)
 _FLAG = {True: "true", False: "false"}
-_STATUS = {2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 _KINDS: dict[int, Kind] = {
     401: "authentication",
@@ -31,6 +37,27 @@ _KINDS: dict[int, Kind] = {
 """What an upstream's own error is about, by its status."""
 
 
+class _Tally:
+    """The series that requests of one kind are counted in, looked up once for all of them."""
+
+    __slots__ = ("duration", "first_token", "input", "model", "output", "overhead", "per_token", "place", "requests")
+
+    def __init__(self, on: Instruments, request: Request, journal: Journal, outcome: str, error: str) -> None:
+        target = journal.target
+        upstream = journal.upstream_dialect or NONE
+        stream = _FLAG[request.stream]
+        place = self.place = _UNRESOLVED if target is None else (target.provider.name, target.entry)
+        model = self.model = (OPERATIONS[request.operation], *place)
+        result = (_status_class(journal), outcome)
+        self.requests = on.requests[(journal.dialect, request.operation, *place, upstream, stream, *result)].inc
+        self.duration = on.duration[(*model, error)].observe
+        self.overhead = on.overhead[(journal.dialect, upstream, stream)].observe
+        self.first_token: Count = lambda seconds: on.first_token[model].observe(seconds)
+        self.per_token: Count = lambda seconds: on.per_token[model].observe(seconds)
+        self.input: Count | None = None
+        self.output: Count | None = None
+
+
 class Metrics:
     """Counts every request once, when its last byte is out or its client has left.
 
@@ -42,102 +69,139 @@ class Metrics:
     def __init__(self, instruments: Instruments, prices: Prices) -> None:
         self._on = instruments
         self._prices = prices
+        self._tallies: dict[tuple[object, ...], _Tally] = {}
+        self._in_flight: dict[str, int] = {}
         self._links: list[str] = []
+        self._spent: list[float] = []
+        self._told: list[float] = []
+        instruments.before_scrape(self._flush)
 
     def name_links(self, names: Sequence[str]) -> None:
         """The links of the pipeline, outermost first, once it is complete; times are counted under these names."""
         self._links = [*names, "upstream"]
+        self._spent = [0.0] * (len(self._links) + 1)
+        self._told = [0.0] * len(self._links)
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        self._on.in_flight[(request.dialect,)].inc()
+        self._in_flight[request.dialect] = self._in_flight.get(request.dialect, 0) + 1
         request.journal.closers.append(partial(self._over, request))
         return await call_next(request)
 
     def _over(self, request: Request) -> None:
-        on, journal = self._on, request.journal
-        target = journal.target
-        place = _UNRESOLVED if target is None else (target.provider.name, target.entry)
-        upstream = journal.upstream_dialect or NONE
-        outcome = journal.outcome or "failed"
-        stream = _FLAG[request.stream]
-        on.in_flight[(journal.dialect,)].dec()
-        on.requests[
-            (journal.dialect, request.operation, *place, upstream, stream, _status_class(journal), outcome)
-        ].inc()
-        operation = OPERATIONS[request.operation]
-        model = (operation, *place)
+        journal = request.journal
+        self._in_flight[journal.dialect] -= 1
+        tally = self._tally(request, journal)
+        tally.requests()
         ended = journal.ended or journal.started
-        on.duration[(*model, _error_type(journal))].observe(ended - journal.started)
-        if outcome == "aborted":
-            on.aborts[(journal.dialect, *place, "during_reply" if journal.bytes_out else "before_reply")].inc()
-        else:
-            self._count_times(journal, (journal.dialect, upstream, stream), ended)
-        if request.stream and journal.status < 400:
-            self._count_tokens_times(journal, model)
+        tally.duration(ended - journal.started)
+        if journal.outcome != "aborted":
+            self._count_times(journal, tally, ended)
         if journal.usage is not None:
-            self._count_usage(journal, model, place)
-        if journal.failures:
-            for failed, how in journal.failures:
-                on.upstream_errors[(failed.provider.name, failed.entry, how)].inc()
-        if journal.store_failed:
-            on.not_stored[(journal.dialect,)].inc()
-        if journal.losses:
-            for loss in journal.losses:
-                on.losses[(journal.dialect, upstream, loss.field)].inc()
+            self._count_usage(journal, tally, journal.usage)
+        if request.stream and journal.status < 400:
+            _count_tokens_times(journal, tally)
+        if journal.failures or journal.losses or journal.store_failed or journal.outcome == "aborted":
+            self._count_mishaps(journal, tally.place)
 
-    def _count_times(self, journal: Journal, key: tuple[str, str, str], ended: float) -> None:
+    def _tally(self, request: Request, journal: Journal) -> _Tally:
+        """All of the key is from a bounded set: entries from the configuration, the rest from plano's own words."""
+        outcome = journal.outcome or "failed"
+        error = "" if outcome == "completed" and journal.status < 400 and journal.error is None else _error(journal)
+        entry = None if journal.target is None else journal.target.entry
+        status = 0 if outcome == "aborted" and not journal.bytes_out else journal.status // 100
+        key = (
+            entry,
+            journal.dialect,
+            journal.upstream_dialect,
+            request.operation,
+            request.stream,
+            status,
+            outcome,
+            error,
+        )
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally(self._on, request, journal, outcome, error)
+        return tally
+
+    def _count_times(self, journal: Journal, tally: _Tally, ended: float) -> None:
         """What was plano's own. Requests that were never read in full say nothing of it."""
         if journal.received is not None:
             waited = journal.waited + journal.waited_in_stream + journal.sending
-            self._on.overhead[key].observe(max(0.0, ended - journal.received - waited))
-        children, spent = self._on.filter_seconds, journal.spent
-        last = len(self._links) - 1
-        for position, name in enumerate(self._links):
-            inclusive = spent.get(position)
-            if inclusive is None:
-                break
-            below = spent.get(position + 1, 0.0) if position < last else journal.waited
-            children[(name,)].inc(max(0.0, inclusive - below))
+            tally.overhead(max(0.0, ended - journal.received - waited))
+        total = self._spent
+        for position, seconds in journal.spent.items():
+            total[position] += seconds
+        total[-1] += journal.waited
 
-    def _count_tokens_times(self, journal: Journal, model: tuple[str, str, str]) -> None:
-        first = journal.first_token or journal.first_piece
-        if first is None:
-            return
-        self._on.first_token[model].observe(first - journal.started)
-        usage = journal.usage
-        if journal.outcome == "completed" and journal.last_piece is not None and usage is not None:
-            following = usage.output_tokens - 1
-            if following > 0 and not journal.estimated:
-                self._on.per_token[model].observe((journal.last_piece - first) / following)
-
-    def _count_usage(self, journal: Journal, model: tuple[str, str, str], place: tuple[str, str]) -> None:
-        usage, estimated, tokens = journal.usage, journal.estimated, self._on.tokens
-        assert usage is not None, "asked before"
-        tokens[(*model, "input", _FLAG["input" in estimated])].observe(usage.input_tokens)
-        if usage.output_tokens or model[0] != "embeddings":
-            tokens[(*model, "output", _FLAG["output" in estimated])].observe(usage.output_tokens)
+    def _count_usage(self, journal: Journal, tally: _Tally, usage: Usage) -> None:
+        estimated, tokens, model = journal.estimated, self._on.tokens, tally.model
+        if not estimated and tally.input is not None and tally.output is not None:
+            tally.input(usage.input_tokens)
+            tally.output(usage.output_tokens)
+        else:
+            count_input: Count = tokens[(*model, "input", _FLAG["input" in estimated])].observe
+            count_output: Count = tokens[(*model, "output", _FLAG["output" in estimated])].observe
+            count_input(usage.input_tokens)
+            count_output(usage.output_tokens)
+            if estimated:
+                self._on.usage_missing[tally.place].inc()
+            else:
+                tally.input, tally.output = count_input, count_output
         if usage.cached_tokens:
             tokens[(*model, "cached_input", "false")].observe(usage.cached_tokens)
         if usage.cache_creation_tokens:
             tokens[(*model, "cache_creation", "false")].observe(usage.cache_creation_tokens)
         if usage.reasoning_tokens:
             tokens[(*model, "reasoning", "false")].observe(usage.reasoning_tokens)
-        if estimated:
-            self._on.usage_missing[place].inc()
         if self._prices and journal.target is not None:
             price = self._prices.of(journal.target)
             if price is not None:
-                self._on.cost[(*place, _FLAG[bool(estimated)])].inc(price.of(usage))
+                self._on.cost[(*tally.place, _FLAG[bool(estimated)])].inc(price.of(usage))
+
+    def _count_mishaps(self, journal: Journal, place: Place) -> None:
+        on = self._on
+        for failed, how in journal.failures:
+            on.upstream_errors[(failed.provider.name, failed.entry, how)].inc()
+        for loss in journal.losses:
+            on.losses[(journal.dialect, journal.upstream_dialect or NONE, loss.field)].inc()
+        if journal.store_failed:
+            on.not_stored[(journal.dialect,)].inc()
+        if journal.outcome == "aborted":
+            on.aborts[(journal.dialect, *place, "during_reply" if journal.bytes_out else "before_reply")].inc()
+
+    def _flush(self) -> None:
+        """Hand over what is added up here, because that costs a request less than a metric does."""
+        for dialect, count in self._in_flight.items():
+            self._on.in_flight[(dialect,)].set(count)
+        for position, name in enumerate(self._links):
+            # What a link took with all below it, less what the next one took; below the upstream is the waiting.
+            own = self._spent[position] - self._spent[position + 1]
+            if own > self._told[position]:
+                self._on.filter_seconds[(name,)].inc(own - self._told[position])
+                self._told[position] = own
+
+
+def _count_tokens_times(journal: Journal, tally: _Tally) -> None:
+    first = journal.first_token or journal.first_piece
+    if first is None:
+        return
+    tally.first_token(first - journal.started)
+    usage = journal.usage
+    if journal.outcome == "completed" and journal.last_piece is not None and usage is not None:
+        following = usage.output_tokens - 1
+        if following > 0 and not journal.estimated:
+            tally.per_token((journal.last_piece - first) / following)
 
 
 def _status_class(journal: Journal) -> str:
     """That of what the client got to see: nothing, if it left before the first byte."""
-    if journal.outcome == "aborted" and not journal.bytes_out:
+    if journal.status < 100 or (journal.outcome == "aborted" and not journal.bytes_out):
         return NONE
-    return _STATUS.get(journal.status // 100, NONE)
+    return f"{journal.status // 100}xx"
 
 
-def _error_type(journal: Journal) -> str:
+def _error(journal: Journal) -> str:
     """What went wrong, or "" where nothing did."""
     if journal.outcome == "aborted":
         return "aborted"

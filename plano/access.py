@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from functools import partial
+from time import time
 from typing import Any
+
+import msgspec
 
 from plano.journal import Journal
 from plano.request import Request
@@ -16,32 +20,72 @@ from plano.types import Scope
 
 logger = logging.getLogger("plano.access")
 
+LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai|key|ghp|pat)[-_][\w-]{6,}|AIza[\w-]{10,}|bearer\s+\S+")
+
 _LONGEST = 200
 """Characters of a model's name or a path that nobody has."""
 
-LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai|key|ghp|pat)[-_][\w-]{6,}|AIza[\w-]{10,}|bearer\s+\S+")
-
-_FIRST = ("method", "path", "status")
-
-_QUIET = ("/healthz", "/readyz", "/metrics")
+_QUIET = ("/healthz", "/readyz", "/metrics", "/ui/data")
 """Asked every few seconds, so they are logged on the level `debug`."""
 
 
-class Line:
-    """What one line says. `str()` is for people; `fields` for machines."""
+class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one line says. What does not apply is left out.
 
-    __slots__ = ("fields",)
+    Attributes:
+        id: the request's, as in `x-request-id`; `upstream_id` is the upstream's.
+        asked, served: the model's name as it was asked for, and `provider/model` that it came to.
+        outcome: `completed`, `failed` (a stream broke) or `aborted` (the client left).
+        seconds: from the request's head to the last byte of the reply.
+        upstream_seconds: of these, how long the upstream was waited for.
+        bytes_in, bytes_out: of the bodies.
+        losses: how many fields a translation could not carry.
+        estimated: the upstream did not say how many tokens; these are guessed.
+        error: its code, or its kind.
+    """
 
-    def __init__(self, fields: dict[str, Any]) -> None:
-        self.fields = fields
+    method: str
+    path: str
+    status: int
+    seconds: float
+    id: str | None = None
+    caller: str | None = None
+    client_dialect: str | None = None
+    upstream_dialect: str | None = None
+    asked: str | None = None
+    served: str | None = None
+    stream: bool | None = None
+    outcome: str | None = None
+    upstream_seconds: float | None = None
+    first_token_seconds: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    losses: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    estimated: bool = False
+    attempts: int = 1
+    upstream_id: str | None = None
+    error: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """What it says, by name."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
 
     def __str__(self) -> str:
-        fields = self.fields
-        words = [fields["method"], fields["path"], str(fields["status"])]
-        words += [
-            f"{name}={_shown(value)}" for name, value in fields.items() if name not in ("method", "path", "status")
-        ]
-        return " ".join(words)
+        fields = self.fields()
+        first = [str(fields.pop(name)) for name in ("method", "path", "status")]
+        return " ".join([*first, *(f"{name}={_shown(value)}" for name, value in fields.items())])
+
+
+class LineHandler(logging.Handler, ABC):
+    """A handler that takes lines as they are. Where it is the only one, no log record is made for them."""
+
+    @abstractmethod
+    def take(self, level: int, created: float, line: Line) -> None:
+        """Log the line; `created` is in Unix seconds."""
 
 
 def watch(request: Request, scope: Scope) -> None:
@@ -55,53 +99,43 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
     level = logging.DEBUG if route in _QUIET else logging.INFO
     if logger.isEnabledFor(level):
         path = scope["path"] if route != "other" else _safe(scope["path"])
-        _write(level, {"method": _safe(scope["method"]), "path": path, "status": status, "seconds": _rounded(seconds)})
+        _write(level, Line(method=_safe(scope["method"]), path=path, status=status, seconds=round(seconds, 6)))
 
 
 def _write_request(request: Request, scope: Scope) -> None:
     journal = request.journal
-    ended = journal.ended or journal.started
-    fields: dict[str, Any] = {
-        "method": _safe(scope["method"]),
-        "path": scope["path"],
-        "status": journal.status,
-        "id": request.id,
-        "caller": journal.caller.name,
-        "client_dialect": journal.dialect,
-        "upstream_dialect": journal.upstream_dialect,
-        "asked": asked_model(request),
-        "served": None if journal.target is None else journal.target.name,
-        "stream": request.stream,
-        "outcome": journal.outcome,
-        "seconds": _rounded(ended - journal.started),
-        "upstream_seconds": _rounded(journal.waited + journal.waited_in_stream),
-        "bytes_in": journal.bytes_in,
-        "bytes_out": journal.bytes_out,
-        "losses": len(journal.losses),
-    }
-    if journal.first_token is not None:
-        fields["first_token_seconds"] = _rounded(journal.first_token - journal.started)
-    usage = journal.usage
+    target, usage = journal.target, journal.usage
+    started = journal.started
+    method = scope["method"]
+    first = journal.first_token
+    line = Line(
+        method=method if method == "POST" else _safe(method),
+        path=scope["path"],
+        status=journal.status,
+        seconds=round((journal.ended or started) - started, 6),
+        id=request.id,
+        caller=journal.caller.name,
+        client_dialect=journal.dialect,
+        upstream_dialect=journal.upstream_dialect,
+        asked=asked_model(request),
+        served=None if target is None else target.name,
+        stream=request.stream,
+        outcome=journal.outcome,
+        upstream_seconds=round(journal.waited + journal.waited_in_stream, 6),
+        first_token_seconds=None if first is None else round(first - started, 6),
+        bytes_in=journal.bytes_in,
+        bytes_out=journal.bytes_out,
+        losses=len(journal.losses),
+        attempts=journal.attempts,
+        upstream_id=journal.upstream_id,
+    )
     if usage is not None:
-        fields["input_tokens"] = usage.input_tokens
-        fields["output_tokens"] = usage.output_tokens
-        if usage.cached_tokens:
-            fields["cached_tokens"] = usage.cached_tokens
-        if journal.estimated:
-            fields["estimated"] = True
-    if journal.attempts > 1:
-        fields["attempts"] = journal.attempts
-    if journal.upstream_id is not None:
-        fields["upstream_id"] = _safe(journal.upstream_id)
-    _add_error(fields, journal)
-    _write(logging.INFO, fields)
-
-
-def _add_error(fields: dict[str, Any], journal: Journal) -> None:
-    if journal.error is not None:
-        fields["error"] = journal.error.code or journal.error.kind
-    elif journal.failures:
-        fields["error"] = journal.failures[-1][1]
+        line.input_tokens, line.output_tokens = usage.input_tokens, usage.output_tokens
+        line.cached_tokens = usage.cached_tokens or None
+        line.estimated = bool(journal.estimated)
+    if journal.error is not None or journal.failures:
+        line.error = _error(journal)
+    _write(logging.INFO, line)
 
 
 def asked_model(request: Request) -> str | None:
@@ -111,10 +145,19 @@ def asked_model(request: Request) -> str | None:
     return _safe(request.model)
 
 
-def _write(level: int, fields: dict[str, Any]) -> None:
+def _error(journal: Journal) -> str:
+    if journal.error is not None:
+        return journal.error.code or journal.error.kind
+    return journal.failures[-1][1]
+
+
+def _write(level: int, line: Line) -> None:
+    handlers = logger.handlers
+    if len(handlers) == 1 and not logger.propagate and isinstance(handlers[0], LineHandler):
+        handlers[0].take(level, time(), line)
+        return
     # What `logger.info` does, without walking the stack to find out who calls.
-    record = logger.makeRecord(logger.name, level, __file__, 0, Line(fields), (), None, "access")
-    logger.handle(record)
+    logger.handle(logger.makeRecord(logger.name, level, __file__, 0, line, (), None, "access"))
 
 
 def _safe(text: str) -> str:
@@ -123,9 +166,5 @@ def _safe(text: str) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def _rounded(seconds: float) -> float:
-    return round(seconds, 6)
-
-
 def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

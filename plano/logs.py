@@ -12,11 +12,12 @@ import logging
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 import msgspec
 
-from plano.access import Line
+from plano.access import Line, LineHandler
+from plano.access import logger as access_logger
 from plano.types import Secret
 
 Format = Literal["auto", "json", "text"]
@@ -25,10 +26,13 @@ FLUSH_SECONDS = 0.1
 """How long a line may wait for others, so that a busy gateway writes many at once."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
 _SHORTEST_SECRET = 6
 
 
-def setup(level: str, format: Format = "auto", *, secrets: Iterable[Secret] = (), stream: TextIO | None = None) -> None:
+def setup(
+    level: str, format: Format = "auto", *, secrets: Iterable[Secret] = (), stream: TextIO | None = None
+) -> BatchHandler:
     """Log everything of this process to `stream` (standard error), uvicorn's own words included.
 
     Args:
@@ -39,29 +43,26 @@ def setup(level: str, format: Format = "auto", *, secrets: Iterable[Secret] = ()
     terminal = stream.isatty()
     as_text = format == "text" or (format == "auto" and terminal)
     formatter = TextFormatter(secrets) if as_text else JSONFormatter(secrets)
-    handler = BatchHandler(stream, FLUSH_SECONDS if not terminal else 0.0)
-    handler.setFormatter(formatter)
-    root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, BatchHandler)]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level.upper())
+    handler = BatchHandler(stream, formatter, FLUSH_SECONDS if not terminal else 0.0)
+    for logger in (logging.getLogger(), access_logger):
+        for old in [old for old in logger.handlers if isinstance(old, BatchHandler)]:
+            logger.removeHandler(old)
+        logger.addHandler(handler)
+    access_logger.propagate = False
+    logging.getLogger().setLevel(level.upper())
     atexit.register(handler.flush)
+    return handler
 
 
 class _Formatter(logging.Formatter):
     def __init__(self, secrets: Iterable[Secret]) -> None:
         super().__init__()
         revealed = {secret.reveal() for secret in secrets}
-        self._second = (0, "")
         self._secrets = sorted((text for text in revealed if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
 
-    def _clock(self, created: float) -> str:
-        """UTC to the second, which is the same for many lines."""
-        now = int(created)
-        if self._second[0] != now:
-            self._second = (now, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)))
-        return self._second[1]
+    def line(self, level: int, created: float, line: Line) -> str:
+        """A line of the access log."""
+        raise AssertionError("each formatter has its own")
 
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
@@ -73,40 +74,61 @@ class _Formatter(logging.Formatter):
 class JSONFormatter(_Formatter):
     """One object a line: `time` (UTC), `level`, `logger`, `message`; an access line's fields; `exception`."""
 
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        super().__init__(secrets)
+        self._second = (0, "")
+
     def format(self, record: logging.LogRecord) -> str:
-        found: dict[str, Any] = {
-            "time": f"{self._clock(record.created)}.{int(record.msecs):03d}Z",
+        if isinstance(record.msg, Line):
+            return self.line(record.levelno, record.created, record.msg)
+        found = {
+            "time": self._time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "message": self._without_secrets(record.getMessage()),
         }
-        if isinstance(record.msg, Line):
-            found |= record.msg.fields
-            return _encode(found).decode()
-        found["message"] = self._without_secrets(record.getMessage())
         if record.exc_info:
             found["exception"] = self._without_secrets(self.formatException(record.exc_info))
         return _encode(found).decode()
+
+    def line(self, level: int, created: float, line: Line) -> str:
+        head = f'{{"time":"{self._time(created)}","level":"{_LEVELS[level]}","logger":"plano.access",'
+        return head + _encode(line)[1:].decode()
+
+    def _time(self, created: float) -> str:
+        """UTC, to the millisecond. The second is the same for many lines."""
+        second = int(created)
+        if self._second[0] != second:
+            self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+        return f"{self._second[1]}.{int((created - second) * 1000):03d}Z"
 
 
 class TextFormatter(_Formatter):
     """A line for people; below it a traceback, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{clock} {record.levelname:<7} {record.name}: {record.getMessage()}"
+        text = self._head(record.created, record.levelname, record.name) + record.getMessage()
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return self._without_secrets(line)
+            text += "\n" + self.formatException(record.exc_info)
+        return self._without_secrets(text)
+
+    def line(self, level: int, created: float, line: Line) -> str:
+        return self._head(created, logging.getLevelName(level), "plano.access") + str(line)
+
+    def _head(self, created: float, level: str, name: str) -> str:
+        return f"{time.strftime('%H:%M:%S', time.localtime(created))} {level:<7} {name}: "
 
 
-class BatchHandler(logging.Handler):
+class BatchHandler(LineHandler):
     """Writes lines together: `delay` seconds after the first one, and at once when it is a warning or worse.
 
     A line that is logged outside an event loop is written at once as well, for nothing would write it later.
     """
 
-    def __init__(self, stream: TextIO, delay: float) -> None:
+    def __init__(self, stream: TextIO, formatter: _Formatter, delay: float) -> None:
         super().__init__()
+        self.setFormatter(formatter)
+        self._line = formatter.line
         self._stream = stream
         self._delay = delay
         self._lines: list[str] = []
@@ -115,12 +137,16 @@ class BatchHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._lines.append(self.format(record))
-            if record.levelno >= logging.WARNING or not self._delay:
+            if record.levelno >= logging.WARNING:
                 self.flush()
             else:
                 self._flush_soon()
         except Exception:
             self.handleError(record)
+
+    def take(self, level: int, created: float, line: Line) -> None:
+        self._lines.append(self._line(level, created, line))
+        self._flush_soon()
 
     def flush(self) -> None:
         """Write what waits."""
@@ -135,11 +161,12 @@ class BatchHandler(logging.Handler):
 
     def _flush_soon(self) -> None:
         try:
-            loop = asyncio.get_running_loop()
+            loop = asyncio.get_running_loop() if self._delay else None
         except RuntimeError:
+            loop = None
+        if loop is None:
             self.flush()
-            return
-        if self._waiting is not loop:  # a loop that ended with a line waiting does not keep later ones
+        elif self._waiting is not loop:  # a loop that ended with a line waiting does not keep later ones
             self._waiting = loop
             loop.call_later(self._delay, self._flush_waiting)
 
