@@ -22,16 +22,16 @@ REQUEST_FIELDS = _words("""
 INNER_FIELDS = _words("""
     messages.annotations messages.audio messages.cache_control messages.citations messages.content messages.detail
     messages.document messages.image messages.name messages.redacted_thinking messages.refusal messages.role
-    messages.server_tool_use messages.status messages.thinking messages.tool_calls
-    reasoning.context reasoning.display reasoning.generate_summary reasoning.summary
+    messages.status messages.thinking messages.tool_calls messages.tool_calls.arguments
+    output_config.effort
+    reasoning.context reasoning.display reasoning.effort reasoning.generate_summary reasoning.summary
     reply.annotations reply.audio reply.citations reply.container reply.content reply.context_management reply.document
-    reply.image reply.logprobs reply.reasoning reply.redacted_thinking reply.refusal reply.server_tool_use
-    reply.service_tier reply.status reply.stop_sequence reply.system_fingerprint reply.thinking reply.tool_calls
+    reply.image reply.logprobs reply.reasoning reply.redacted_thinking reply.refusal reply.service_tier reply.status
+    reply.stop_sequence reply.system_fingerprint reply.thinking reply.tool_calls reply.tool_calls.arguments
     system.cache_control system.citations system.content system.name
     tool_result.cache_control tool_result.is_error
-    tools.allowed_callers tools.cache_control tools.code_interpreter tools.computer tools.defer_loading
-    tools.file_search tools.format tools.image_generation tools.input_examples tools.mcp tools.name tools.strict
-    tools.type tools.web_search tools.web_search_preview
+    tools.allowed_callers tools.cache_control tools.defer_loading tools.format tools.input_examples tools.name
+    tools.strict tools.type
 """)
 """Fields inside messages, tools and replies."""
 

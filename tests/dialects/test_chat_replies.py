@@ -327,7 +327,7 @@ def test_citations_count_in_the_whole_text() -> None:
 
 
 LOST: list[tuple[Reply, str]] = [
-    (Reply(parts=(Opaque(dialect="messages", type="server_tool_use", raw=Raw(b"{}")),)), "reply.server_tool_use"),
+    (Reply(parts=(Opaque(dialect="messages", type="server_tool_use", raw=Raw(b"{}")),)), "reply.content"),
     (Reply(parts=(Text(text="x", citations=(Citation(dialect="messages", raw=Raw(b"{}")),)),)), "reply.citations"),
     (Reply(parts=(Text(text="x"),), finish="stop_sequence", stop_sequence="END"), "reply.stop_sequence"),
     (Reply(parts=(Text(text="x"),), extras={"responses": {"truncation": Raw(b"1")}}), "reply.truncation"),

@@ -550,7 +550,7 @@ LOST: list[tuple[Conversation, str]] = [
     (answers(Thinking(text="t", seal="s", origin="messages")), "messages.thinking"),
     (answers(Thinking(text="t", seal="s", origin="responses")), "messages.thinking"),
     (answers(RedactedThinking(data="d")), "messages.redacted_thinking"),
-    (answers(Opaque(dialect="messages", type="server_tool_use", raw=Raw(b"{}"))), "messages.server_tool_use"),
+    (answers(Opaque(dialect="messages", type="server_tool_use", raw=Raw(b"{}"))), "messages.content"),
     (answers(Text(text="t", citations=(Citation(url="https://c.test"),))), "messages.citations"),
     (says(ToolResult(call_id="c", parts=(Text(text="x"),), is_error=True)), "tool_result.is_error"),
     (

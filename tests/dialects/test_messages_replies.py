@@ -240,7 +240,7 @@ def test_the_id_has_this_dialect_s_prefix(id_: str, written: str) -> None:
             {"type": "thinking", "thinking": "t", "signature": "plano-seal.chat.-."},
             set(),
         ),
-        (Opaque(dialect="responses", type="mcp_call", raw=Raw(b"{}")), None, {"reply.mcp_call"}),
+        (Opaque(dialect="responses", type="mcp_call", raw=Raw(b"{}")), None, {"reply.content"}),
         (Audio(data="eA==", transcript="hello"), {"type": "text", "text": "hello"}, {"reply.audio"}),
     ],
 )

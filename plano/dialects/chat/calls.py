@@ -27,7 +27,8 @@ class CallDelta(Struct, gc=False):
     @property
     def begins(self) -> bool:
         """It may be the first of its call, the one that may have fields beside the known ones."""
-        return bool(self.id) or (self.function is not None and bool(self.function.name)) or self.custom is not None
+        named = self.function or self.custom
+        return bool(self.id) or (named is not None and bool(named.name))
 
 
 class _Call:

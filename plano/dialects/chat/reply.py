@@ -296,7 +296,7 @@ def _message(reply: Reply, asked: Conversation, losses: Losses, *, legacy: bool)
             case Opaque() if part.dialect == "chat":
                 fields[part.type] = part.raw
             case Opaque():
-                losses.drop(f"reply.{part.type}", f"only the {part.dialect} API has it")
+                losses.drop("reply.content", f"only the {part.dialect} API has `{part.type}`")
             case _:
                 losses.drop(f"reply.{type(part).__name__.lower()}", "the chat API has no room for it in a reply")
     message: dict[str, Any] = {

@@ -150,7 +150,7 @@ def _write_tool(tool: Tool, losses: Losses) -> Any:
     if tool.kind == "native":
         if tool.dialect == "chat":
             return tool.raw
-        losses.drop("tools.type", f"only the {tool.dialect} API has this tool")
+        losses.drop("tools.type", f"only the {tool.dialect} API has `{tool.name}`")
         return None
     losses.drop_extras(tool.extras, "chat", "tools.")
     custom = tool.kind == "custom" and tool.dialect == "chat"

@@ -65,7 +65,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
         case Opaque():
             if part.dialect == "chat":
                 return part.raw
-            losses.drop(f"messages.{part.type}", f"only the {part.dialect} API has it")
+            losses.drop("messages.content", f"only the {part.dialect} API has `{part.type}`")
             return None
         case _:
             losses.drop(f"messages.{type(part).__name__.lower()}", "the chat API has no room for it there")

@@ -163,7 +163,7 @@ def _write_block(part: Part, losses: Losses) -> Any:
         case Opaque(dialect="messages"):
             return part.raw
         case Opaque():
-            losses.drop(f"reply.{part.type}", f"only the {part.dialect} API has it")
+            losses.drop("reply.content", f"only the {part.dialect} API has `{part.type}`")
             return None
         case Audio():
             losses.drop("reply.audio", "the messages API has no audio; its transcript is sent as text")

@@ -68,7 +68,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
         case Opaque():
             if part.dialect == "messages":
                 return part.raw
-            losses.drop(f"messages.{part.type}", f"only the {part.dialect} API has it")
+            losses.drop("messages.content", f"only the {part.dialect} API has `{part.type}`")
             return None
         case Audio():
             raise refuse("messages.audio", "the messages API takes no audio")

@@ -165,7 +165,7 @@ def _write_tool(tool: Tool, losses: Losses) -> Any:
     if tool.kind == "native":
         if tool.dialect == "messages":
             return tool.raw
-        losses.drop(f"tools.{tool.name}", f"only the {tool.dialect} API has it")
+        losses.drop("tools.type", f"only the {tool.dialect} API has `{tool.name}`")
         return None
     losses.drop_extras(tool.extras, "messages", "tools.")
     written: dict[str, Any] = {"name": tool.name}

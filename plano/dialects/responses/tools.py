@@ -101,7 +101,7 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
             written.append(tool.raw)
         else:
             _refuse_if_forced(tool, conversation.tool_choice)
-            losses.drop("tools.type", f"only the {tool.dialect} API has this tool")
+            losses.drop("tools.type", f"only the {tool.dialect} API has `{tool.name}`")
     return written
 
 

@@ -229,7 +229,7 @@ class History:
     def _own(self, part: Opaque) -> Raw | None:
         if part.dialect == "responses":
             return part.raw
-        self._losses.drop("messages.content", f"only the {part.dialect} API has this kind of content")
+        self._losses.drop("messages.content", f"only the {part.dialect} API has `{part.type}`")
         return None
 
     def _note_losses(self, part: Part, prefix: str = "messages.") -> None:
