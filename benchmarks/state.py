@@ -26,7 +26,10 @@ TURN_BYTES = 4_000
 FILLER_BYTES = 1_000
 LENGTHS = (1, 10, 100)
 AT_ONCE = 64
+WARM_UP = 100
 ROOM = 4_000_000_000
+SETTLE_SECONDS = 3.0
+"""After filling, for disks to finish and PostgreSQL to count its rows."""
 
 Reach = Callable[[int | None], StateSettings]
 """The settings that lead to the store under test, by way of a proxy's port if one is given."""
@@ -77,10 +80,11 @@ async def fill(store: Store, start: int, end: int) -> None:
             await store.put("bench", turn(f"filler-{number}", FILLER_BYTES))
 
     await asyncio.gather(*(one_after_another() for _ in range(AT_ONCE)))
+    await asyncio.sleep(SETTLE_SECONDS)
 
 
 async def measure(operation: Callable[[int], Awaitable[object]], repeat: int) -> str:
-    for number in range(10):
+    for number in range(WARM_UP):
         await operation(-number - 1)
     times = []
     own = time.process_time()
