@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import uvloop
 
 from plano.transport import AsyncHTTPTransport, HTTP1Transport, HTTPXSender, Limits, Sender
+from plano.transport.connection import Connection
 from tests.transport.wire import Server
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -67,12 +68,18 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-async def no_task_is_left() -> AsyncIterator[None]:
-    """Set up first and torn down last: by then nothing of the transport or the server may go on."""
+async def nothing_is_left() -> AsyncIterator[None]:
+    """Set up first and torn down last: by then no task may go on and nothing hold a connection, timers included.
+
+    Sockets and transports warn when they are collected unclosed, and warnings are errors.
+    """
     yield
     await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left, f"tasks that go on: {left}"
+    gc.collect()
+    held = [found for found in gc.get_objects() if type(found) is Connection]
+    assert not held, f"connections that something holds: {held}"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -80,10 +87,3 @@ def what_is_imported_need_not_be_collected() -> None:
     """Otherwise collecting takes longer than the tests."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-def unclosed_things_are_found() -> Iterator[None]:
-    """Sockets and transports warn when they are collected unclosed; warnings are errors, so collect now."""
-    yield
-    gc.collect()

@@ -190,6 +190,7 @@ async def test_host_can_say_something_else_than_the_url(sender: Sender, server: 
     [
         (b"x-a", b"b\r\nx-smuggled: 1"),
         (b"x-a", b"b\n"),
+        (b"x-a", b"b\rc"),
         (b"x-a", b"\0"),
         (b"x-a: b\r\nx-c", b"d"),
         (b"x a", b"b"),

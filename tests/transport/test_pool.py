@@ -10,6 +10,7 @@ import pytest
 
 from plano.errors import UpstreamTimeout, UpstreamUnavailable
 from plano.transport import HTTP1Transport, Limits, Sender, Timeouts
+from plano.transport.dial import Address, resolve
 from tests.transport.wire import SHORT, Peer, Server, always, answering, ask, reply, start
 
 IMPATIENT = Timeouts(connect=2.0, write=2.0, first_byte=2.0, idle=2.0, pool=0.05)
@@ -341,6 +342,25 @@ async def test_closing_the_transport_turns_away_who_waits_in_line(server: Server
     await single.aclose()
     with pytest.raises(UpstreamUnavailable):
         await asyncio.wait_for(waiting, 2)
+
+
+async def test_a_connection_that_is_made_while_the_transport_closes_is_not_used(server: Server) -> None:
+    found = asyncio.Event()
+
+    async def slowly(host: str, port: int) -> list[Address]:
+        await found.wait()
+        return await resolve(host, port)
+
+    transport = HTTP1Transport(resolve=slowly)
+    asked = asyncio.ensure_future(ask(transport, server))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(transport.aclose())
+    await asyncio.sleep(0)
+    found.set()
+    with pytest.raises(UpstreamUnavailable):
+        await asked
+    await asyncio.wait_for(closing, 2)
+    await server.all_gone()
 
 
 async def test_a_deadline_for_connecting(server: Server) -> None:
