@@ -151,9 +151,11 @@ def sentinel(redis_server: Redis, tmp_path: Path) -> Iterator[Redis]:
     configuration = tmp_path / "sentinel.conf"
     configuration.write_text(f"sentinel monitor main 127.0.0.1 {redis_server.port} 1\n")
     server = Redis(str(configuration), "--sentinel", port=free_port())
-    wait_until(lambda: "'status': 'ok'" in str(server.command("INFO", "sentinel")))
-    yield server
-    server.stop()
+    try:
+        wait_until(lambda: "'status': 'ok'" in str(server.command("INFO", "sentinel")))
+        yield server
+    finally:
+        server.stop()
 
 
 async def test_the_primary_is_found_through_a_sentinel(sentinel: Redis, opened: list[Store]) -> None:
