@@ -252,7 +252,9 @@ async def _rewritten(pieces: Pieces, rewriter: StreamRewriter) -> Pieces:
             if ready:
                 yield ready
     except PlanoError:  # what was held back goes out before the error does
-        yield rewriter.finish()
+        rest = rewriter.finish()
+        if rest:
+            yield rest
         raise
     rest = rewriter.finish()
     if rest:

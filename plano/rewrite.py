@@ -16,6 +16,9 @@ TextMap: TypeAlias = Callable[[str], str]
 
 _REPLY = msgspec.json.Decoder(dict[str, Any])
 
+_MOST_HELD = 2000
+"""Characters that wait, or four windows, if `fn` changes what is longer than it said."""
+
 
 def rewrite_body(codec: Codec, body: bytes, fn: TextMap) -> bytes:
     """A complete reply with `fn` applied to each of its texts; the same bytes if that changes nothing.
@@ -47,15 +50,20 @@ class _Text:
 class _Pending:
     """A frame that waits: its delta's slot is filled in once it is known what may go out in it."""
 
-    __slots__ = ("event", "payload", "slots", "waiting")
+    __slots__ = ("_before", "_block", "event", "payload", "slots", "waiting")
 
-    def __init__(self, event: str | None, payload: dict[str, Any]) -> None:
+    def __init__(self, block: bytes, event: str | None, payload: dict[str, Any], slots: list[Slot]) -> None:
         self.event = event
         self.payload = payload
         self.slots: dict[Hashable, Slot] = {}
         self.waiting = 0
+        self._block = block
+        self._before = [(slot, slot.holder[slot.field]) for slot in slots if slot.kind != "end"]
 
     def bytes(self) -> bytes:
+        """The frame as it came, if its texts are in the end what they were."""
+        if all(slot.holder[slot.field] == before for slot, before in self._before):
+            return self._block + b"\n\n"
         return sse.frame(msgspec.json.encode(self.payload), self.event)
 
 
@@ -98,7 +106,7 @@ class StreamRewriter:
         if frame is None or payload is None or not slots:
             self._queue.append(block + b"\n\n")
             return
-        pending = _Pending(frame.event, payload)
+        pending = _Pending(block, frame.event, payload, slots)
         self._queue.append(pending)
         for slot in slots:
             text = self._text(slot.key)
@@ -110,12 +118,14 @@ class StreamRewriter:
                     self._whole(text, slot)
 
     def _delta(self, text: _Text, slot: Slot, pending: _Pending) -> None:
+        if not slot.holder[slot.field]:
+            return
         text.held += slot.holder[slot.field]
         slot.holder[slot.field] = ""
         ready, text.held = _split(self._fn, text.held, self._window)
         if text.frame is not None:
             self._release(text, ready)
-        elif ready:
+        else:
             slot.holder[slot.field] = ready
             text.sent.append(ready)
         if text.held:
@@ -171,19 +181,19 @@ def _split(fn: TextMap, held: str, window: int) -> tuple[str, str]:
     """What of `held` can be mapped and sent, and what must wait.
 
     The cut is never inside something that `fn` changes: mapping both sides apart must give what mapping
-    the whole gives. Where the text at the cut is being changed, the cut moves left.
+    the whole gives. Where the text at the cut is being changed, the cut moves left. What is no longer than the
+    window leaves such a cut within a window's length; without one, all of it waits, up to a bound.
     """
     if not window:
         return fn(held), ""
-    cut = len(held) - window
-    if cut <= 0:
+    last = len(held) - window
+    if last <= 0:
         return "", held
     whole = fn(held)
-    if whole == held and fn(held[:cut]) == held[:cut]:
-        return held[:cut], held[cut:]
-    while cut > 0:
+    for cut in range(last, max(0, last - window), -1):
         left = fn(held[:cut])
         if whole == left + fn(held[cut:]):
             return left, held[cut:]
-        cut -= 1
+    if len(held) > max(_MOST_HELD, 4 * window):
+        return fn(held[:last]), held[last:]
     return "", held

@@ -86,8 +86,13 @@ def reply_texts(reply: dict[str, Any]) -> list[Slot]:
     for n, choice in enumerate(_choices(reply)):
         message = choice.get("message")
         if isinstance(message, dict):
-            slots += _texts(("choice", choice.get("index", n)), message)
+            slots += _texts(_key(choice, n), message)
     return slots
+
+
+def _key(choice: dict[str, Any], n: int) -> tuple[str, int]:
+    index = choice.get("index")
+    return "choice", index if isinstance(index, int) else n
 
 
 def _texts(key: tuple[str, Any], message: dict[str, Any]) -> list[Slot]:
@@ -105,7 +110,7 @@ def _texts(key: tuple[str, Any], message: dict[str, Any]) -> list[Slot]:
 def event_texts(event: dict[str, Any]) -> list[Slot]:
     slots = []
     for n, choice in enumerate(_choices(event)):
-        key, delta = ("choice", choice.get("index", n)), choice.get("delta")
+        key, delta = _key(choice, n), choice.get("delta")
         if isinstance(delta, dict):
             content = delta.get("content")
             if isinstance(content, str) and content:
@@ -116,6 +121,8 @@ def event_texts(event: dict[str, Any]) -> list[Slot]:
                     for part in content
                     if isinstance(part, dict) and isinstance(part.get("text"), str)
                 ]
+            if delta.get("tool_calls"):  # they must not wait for a text that is most likely over
+                slots.append(Slot(key, delta, "tool_calls", "end"))
         if choice.get("finish_reason") is not None:
             slots.append(Slot(key, choice, "finish_reason", "end"))
     return slots

@@ -103,7 +103,7 @@ def event_texts(event: dict[str, Any]) -> list[Slot]:
     if type_ == "response.content_part.done":
         return _part_text(event.get("part"), _key(event))
     if type_ == "response.output_item.done":
-        return _item_texts(event.get("item"), event.get("output_index", 0))
+        return _item_texts(event.get("item"), _key(event)[0])
     response = event.get("response")
     return reply_texts(response) if isinstance(response, dict) else []
 
@@ -124,7 +124,8 @@ def _part_text(part: Any, key: tuple[int, int]) -> list[Slot]:
 
 
 def _key(event: dict[str, Any]) -> tuple[int, int]:
-    return event.get("output_index", 0), event.get("content_index", 0)
+    output, content = event.get("output_index"), event.get("content_index")
+    return output if isinstance(output, int) else 0, content if isinstance(content, int) else 0
 
 
 def _slot(holder: dict[str, Any], field: str, key: tuple[int, int], kind: Any) -> list[Slot]:
