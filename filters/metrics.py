@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from plano.pipeline import CallNext
 from plano.prices import Prices
 from plano.request import Request
 from plano.response import Response
+from plano.types import DIALECTS
 
 Count: TypeAlias = Callable[[float], None]
 
@@ -70,7 +71,7 @@ class Metrics:
         self._on = instruments
         self._prices = prices
         self._tallies: dict[tuple[object, ...], _Tally] = {}
-        self._in_flight: dict[str, int] = {}
+        self._in_flight = dict.fromkeys(DIALECTS, 0)
         self._links: list[str] = []
         self._spent: list[float] = []
         self._told: list[float] = []
@@ -82,10 +83,10 @@ class Metrics:
         self._spent = [0.0] * (len(self._links) + 1)
         self._told = [0.0] * len(self._links)
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        self._in_flight[request.dialect] = self._in_flight.get(request.dialect, 0) + 1
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
+        self._in_flight[request.dialect] += 1
         request.journal.closers.append(partial(self._over, request))
-        return await call_next(request)
+        return call_next(request)
 
     def _over(self, request: Request) -> None:
         journal = request.journal

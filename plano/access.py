@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 from time import time
 from typing import Any
@@ -84,8 +85,8 @@ class LineHandler(logging.Handler, ABC):
     """A handler that takes lines as they are. Where it is the only one, no log record is made for them."""
 
     @abstractmethod
-    def take(self, level: int, created: float, line: Line) -> None:
-        """Log the line; `created` is in Unix seconds."""
+    def take(self, level: int, created: float, line: Callable[[], Line]) -> None:
+        """Log what `line` gives, now or later; `created` is in Unix seconds."""
 
 
 def watch(request: Request, scope: Scope) -> None:
@@ -99,27 +100,33 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
     level = logging.DEBUG if route in _QUIET else logging.INFO
     if logger.isEnabledFor(level):
         path = scope["path"] if route != "other" else _safe(scope["path"])
-        _write(level, Line(method=_safe(scope["method"]), path=path, status=status, seconds=round(seconds, 6)))
+        method = _safe(scope["method"])
+        _write(level, partial(Line, method=method, path=path, status=status, seconds=round(seconds, 6)))
 
 
 def _write_request(request: Request, scope: Scope) -> None:
-    journal = request.journal
+    # The request itself is not kept until the line is made: it may be large.
+    asked = (request.id, asked_model(request), request.stream)
+    _write(logging.INFO, partial(_line, scope["method"], scope["path"], asked, request.journal))
+
+
+def _line(method: str, path: str, asked: tuple[str, str | None, bool], journal: Journal) -> Line:
     target, usage = journal.target, journal.usage
     started = journal.started
-    method = scope["method"]
     first = journal.first_token
+    id, model, stream = asked
     line = Line(
         method=method if method == "POST" else _safe(method),
-        path=scope["path"],
+        path=path,
         status=journal.status,
         seconds=round((journal.ended or started) - started, 6),
-        id=request.id,
+        id=id,
         caller=journal.caller.name,
         client_dialect=journal.dialect,
         upstream_dialect=journal.upstream_dialect,
-        asked=asked_model(request),
+        asked=model,
         served=None if target is None else target.name,
-        stream=request.stream,
+        stream=stream,
         outcome=journal.outcome,
         upstream_seconds=round(journal.waited + journal.waited_in_stream, 6),
         first_token_seconds=None if first is None else round(first - started, 6),
@@ -135,7 +142,7 @@ def _write_request(request: Request, scope: Scope) -> None:
         line.estimated = bool(journal.estimated)
     if journal.error is not None or journal.failures:
         line.error = _error(journal)
-    _write(logging.INFO, line)
+    return line
 
 
 def asked_model(request: Request) -> str | None:
@@ -151,13 +158,13 @@ def _error(journal: Journal) -> str:
     return journal.failures[-1][1]
 
 
-def _write(level: int, line: Line) -> None:
+def _write(level: int, line: Callable[[], Line]) -> None:
     handlers = logger.handlers
     if len(handlers) == 1 and not logger.propagate and isinstance(handlers[0], LineHandler):
         handlers[0].take(level, time(), line)
         return
     # What `logger.info` does, without walking the stack to find out who calls.
-    logger.handle(logger.makeRecord(logger.name, level, __file__, 0, line, (), None, "access"))
+    logger.handle(logger.makeRecord(logger.name, level, __file__, 0, line(), (), None, "access"))
 
 
 def _safe(text: str) -> str:

@@ -10,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from math import prod
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import Metric as Family
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric as Collected
 
 from plano.errors import UPSTREAM_FAILURES, Kind
 from plano.losses import LOSS_FIELDS
+from plano.series import Axis, Distribution, Family, Number
 from plano.types import DIALECTS
 from plano.version import VERSION
-
-T = TypeVar("T", Counter, Gauge, Histogram)
-
-Key: TypeAlias = tuple[str, ...]
 
 OTHER = "other"
 NONE = "none"
@@ -245,42 +242,6 @@ METRICS: tuple[Metric, ...] = (
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
-class Axis:
-    """The values that one label, or several together, can have. What is none of them becomes `other`."""
-
-    def __init__(self, values: Iterable[Key], other: Key) -> None:
-        self.other = other
-        self.values = {*values, other}
-
-    def closed(self, value: Key) -> Key:
-        return value if value in self.values else self.other
-
-
-class Children(dict[Key, T]):
-    """The series of one metric by their label values, in the order of its axes; made when first asked for.
-
-    A key that is closed already costs one look-up in a dictionary. One that is not is never kept.
-    """
-
-    def __init__(self, metric: T, axes: list[Axis], widths: list[int]) -> None:
-        super().__init__()
-        self._metric: Any = metric
-        self._axes = axes
-        self._widths = widths
-
-    def __missing__(self, key: Key) -> T:
-        closed: Key = ()
-        start = 0
-        for axis, width in zip(self._axes, self._widths, strict=True):
-            closed += axis.closed(key[start : start + width])
-            start += width
-        if closed != key:
-            return self[closed]
-        child: T = self._metric.labels(*key)
-        self[key] = child
-        return child
-
-
 class Served(Struct, frozen=True):
     """A configured entry as metrics see it; `dialects` is all that it may be spoken to in."""
 
@@ -295,37 +256,42 @@ class Instruments:
     Args:
         served: the configured entries.
         origins: scheme, host and port of every upstream.
+        shared: whether several processes count together, in prometheus-client's way.
 
     Attributes:
         registry: the registry; collecting it first calls what `before_scrape` was given.
         enabled: whether anything is to be counted.
     """
 
-    def __init__(self, served: Iterable[Served], origins: Iterable[str], *, enabled: bool = True) -> None:
+    def __init__(
+        self, served: Iterable[Served], origins: Iterable[str], *, enabled: bool = True, shared: bool = False
+    ) -> None:
         self.enabled = enabled
         self.registry = CollectorRegistry()
+        self._shared = shared
         self._axes = _axes(list(served), list(origins))
+        self._families: list[Family[Any]] = []
         self._refreshers: list[Callable[[], None]] = []
         if enabled:
             self.registry.register(_First(self.refresh))
-        self.duration = self._histogram("gen_ai_server_request_duration_seconds")
-        self.first_token = self._histogram("gen_ai_server_time_to_first_token_seconds")
-        self.per_token = self._histogram("gen_ai_server_time_per_output_token_seconds")
-        self.tokens = self._histogram("gen_ai_client_token_usage")
-        self.requests = self._counter("plano_requests_total")
-        self.in_flight = self._gauge("plano_requests_in_flight")
-        self.overhead = self._histogram("plano_overhead_seconds")
-        self.filter_seconds = self._counter("plano_filter_seconds_total")
-        self.upstream_errors = self._counter("plano_upstream_errors_total")
-        self.losses = self._counter("plano_losses_total")
-        self.aborts = self._counter("plano_client_aborts_total")
-        self.usage_missing = self._counter("plano_usage_missing_total")
-        self.cost = self._counter("plano_cost_dollars_total")
-        self.other_requests = self._counter("plano_other_requests_total")
-        self.store_operations = self._counter("plano_store_operations_total")
-        self.not_stored = self._counter("plano_replies_not_stored_total")
-        self.connections = self._gauge("plano_upstream_connections")
-        self._gauge("plano_build_info", "livemax")[(VERSION,)].set(1)
+        self.duration = self._distributions("gen_ai_server_request_duration_seconds")
+        self.first_token = self._distributions("gen_ai_server_time_to_first_token_seconds")
+        self.per_token = self._distributions("gen_ai_server_time_per_output_token_seconds")
+        self.tokens = self._distributions("gen_ai_client_token_usage")
+        self.requests = self._numbers("plano_requests_total")
+        self.in_flight = self._numbers("plano_requests_in_flight")
+        self.overhead = self._distributions("plano_overhead_seconds")
+        self.filter_seconds = self._numbers("plano_filter_seconds_total")
+        self.upstream_errors = self._numbers("plano_upstream_errors_total")
+        self.losses = self._numbers("plano_losses_total")
+        self.aborts = self._numbers("plano_client_aborts_total")
+        self.usage_missing = self._numbers("plano_usage_missing_total")
+        self.cost = self._numbers("plano_cost_dollars_total")
+        self.other_requests = self._numbers("plano_other_requests_total")
+        self.store_operations = self._numbers("plano_store_operations_total")
+        self.not_stored = self._numbers("plano_replies_not_stored_total")
+        self.connections = self._numbers("plano_upstream_connections")
+        self._numbers("plano_build_info", "livemax")[(VERSION,)].set(1)
 
     def allow(self, axis: Literal["filter", "route"], values: Iterable[str]) -> None:
         """The names of the pipeline's links, or the paths of routes, once they are known."""
@@ -336,8 +302,11 @@ class Instruments:
         self._refreshers.append(refresh)
 
     def refresh(self) -> None:
+        """Bring everything up to date that is read elsewhere or by others."""
         for refresh in self._refreshers:
             refresh()
+        for family in self._families:
+            family.flush()
 
     def most_lines(self) -> int:
         """The most lines that a scrape can ever have: the product of what each label can be."""
@@ -345,35 +314,28 @@ class Instruments:
             return 0
         return sum(metric.lines * prod(len(self._axes[axis].values) for axis in metric.axes) for metric in METRICS)
 
-    def _counter(self, name: str) -> Children[Counter]:
+    def _numbers(self, name: str, mode: str = "livesum") -> Family[Number]:
+        return self._family(name, mode=mode)
+
+    def _distributions(self, name: str) -> Family[Distribution]:
+        return self._family(name)
+
+    def _family(self, name: str, **options: Any) -> Family[Any]:
         metric = _BY_NAME[name]
-        return self._children(metric, Counter(name, metric.meaning, _labels(metric), registry=self._home))
-
-    def _gauge(self, name: str, mode: Any = "livesum") -> Children[Gauge]:
-        metric = _BY_NAME[name]
-        gauge = Gauge(name, metric.meaning, _labels(metric), registry=self._home, multiprocess_mode=mode)
-        return self._children(metric, gauge)
-
-    def _histogram(self, name: str) -> Children[Histogram]:
-        metric = _BY_NAME[name]
-        histogram = Histogram(name, metric.meaning, _labels(metric), registry=self._home, buckets=metric.bounds)
-        return self._children(metric, histogram)
-
-    @property
-    def _home(self) -> CollectorRegistry | None:
-        return self.registry if self.enabled else None
-
-    def _children(self, metric: Metric, made: T) -> Children[T]:
-        return Children(made, [self._axes[axis] for axis in metric.axes], [len(LABELS[axis]) for axis in metric.axes])
+        axes = [(self._axes[axis], len(LABELS[axis])) for axis in metric.axes]
+        labels, bounds, shared = labels_of(metric), metric.bounds, self._shared and self.enabled
+        family: Family[Any] = Family(
+            name, metric.kind, metric.meaning, labels, axes, bounds=bounds, shared=shared, **options
+        )
+        if self.enabled:
+            self.registry.register(family)
+            self._families.append(family)
+        return family
 
 
 def labels_of(metric: Metric) -> tuple[str, ...]:
     """Its labels, in the order of its axes."""
     return tuple(chain.from_iterable(LABELS[axis] for axis in metric.axes))
-
-
-def _labels(metric: Metric) -> list[str]:
-    return list(labels_of(metric))
 
 
 def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
@@ -425,9 +387,9 @@ class _First:
     def __init__(self, refresh: Callable[[], None]) -> None:
         self._refresh = refresh
 
-    def collect(self) -> Iterable[Family]:
+    def collect(self) -> Iterable[Collected]:
         self._refresh()
         return ()
 
-    def describe(self) -> Iterable[Family]:
+    def describe(self) -> Iterable[Collected]:
         return ()

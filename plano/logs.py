@@ -11,7 +11,7 @@ import atexit
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, TextIO
 
 import msgspec
@@ -131,7 +131,7 @@ class BatchHandler(LineHandler):
         self._line = formatter.line
         self._stream = stream
         self._delay = delay
-        self._lines: list[str] = []
+        self._lines: list[str | tuple[int, float, Callable[[], Line]]] = []
         self._waiting: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -144,20 +144,24 @@ class BatchHandler(LineHandler):
         except Exception:
             self.handleError(record)
 
-    def take(self, level: int, created: float, line: Line) -> None:
-        self._lines.append(self._line(level, created, line))
+    def take(self, level: int, created: float, line: Callable[[], Line]) -> None:
+        self._lines.append((level, created, line))
         self._flush_soon()
 
     def flush(self) -> None:
         """Write what waits."""
         self.acquire()
         try:
-            lines, self._lines = self._lines, []
-            if lines:
-                self._stream.write("\n".join(lines) + "\n")
+            waiting, self._lines = self._lines, []
+            if waiting:
+                lines = [found if isinstance(found, str) else self._made(*found) for found in waiting]
+                self._stream.write("\n".join([*lines, ""]))
                 self._stream.flush()
         finally:
             self.release()
+
+    def _made(self, level: int, created: float, line: Callable[[], Line]) -> str:
+        return self._line(level, created, line())
 
     def _flush_soon(self) -> None:
         try:

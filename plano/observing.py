@@ -55,13 +55,23 @@ class Observing:
         self._stores = stores
         self._directory = os.environ.get(DIRECTORY)
         self._origins = {_origin(url) for entry in entries for url in _urls(entry)}
-        self.instruments = Instruments(map(_served, entries), self._origins, enabled=config.metrics.enabled)
+        self.instruments = Instruments(
+            map(_served, entries),
+            self._origins,
+            enabled=config.metrics.enabled,
+            shared=self._directory is not None,
+        )
         self.prices = Prices(config.prices, config.prices_file)
         self._metrics = Metrics(self.instruments, self.prices)
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)
         if stores is not None and self.instruments.enabled:
             stores.watch(self._count_operation)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes serve the same port."""
+        return self._directory is not None
 
     def links(self) -> list[Link]:
         """What goes first in the pipeline."""

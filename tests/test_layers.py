@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 RINGS = [
-    ["plano.version", "plano.types", "plano.errors", "plano.losses"],
+    ["plano.version", "plano.types", "plano.errors", "plano.losses", "plano.series"],
     ["plano.conversation", "plano.sse"],
     ["plano.dialects", "plano.provider"],
     ["plano.assembly", "plano.estimate", "plano.translate", "plano.rewrite", "plano.models", "plano.journal"],
@@ -31,6 +31,7 @@ RINGS = [
         "plano.endpoints",
         "plano.stores",
         "plano.stored",
+        "plano.ui",
     ],
 ]
 
