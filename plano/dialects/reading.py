@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from plano.errors import InvalidRequest, UpstreamProtocolError
 
@@ -56,3 +58,20 @@ def upstream(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         return decoder.decode(body)
     except UNREADABLE as error:
         raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None
+
+
+def upstreams(read: Callable[..., T], *args: Any) -> T:
+    """Call a reader of requests' parts on what an upstream wrote: a wrong type there is the upstream's fault."""
+    try:
+        return read(*args)
+    except (InvalidRequest, *UNREADABLE) as error:
+        message = error.message if isinstance(error, InvalidRequest) else str(error)
+        raise UpstreamProtocolError(f"The upstream's reply could not be read: {message}") from None
+
+
+def maybe(decoder: msgspec.json.Decoder[T], body: bytes | Raw | str) -> T | None:
+    """What may be of another shape, or no JSON at all: None then."""
+    try:
+        return decoder.decode(body)
+    except UNREADABLE:
+        return None

@@ -223,7 +223,7 @@ def test_a_peek_at_what_has_no_usage_finds_none(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("id_", "shown"),
-    [("chatcmpl-1", "chatcmpl-1"), ("msg_1", "chatcmpl-1"), ("resp_1", "chatcmpl-1"), ("gen-1", "chatcmpl-gen-1")],
+    [("chatcmpl-1", "chatcmpl-1"), ("msg_1", "chatcmpl-1"), ("resp_1", "chatcmpl-1"), ("gen-1", "chatcmpl-1")],
 )
 def test_ids_have_the_prefix_of_the_dialect(id_: str, shown: str) -> None:
     assert written(Reply(id=id_, parts=(Text(text="hi"),)))[0]["id"] == shown

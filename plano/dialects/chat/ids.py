@@ -3,17 +3,6 @@
 from __future__ import annotations
 
 REPLY = "chatcmpl-"
-_OTHERS = ("msg_", "resp_")
-
-
-def reply_id(id_: str) -> str:
-    """The reply's id in this dialect, whatever dialect it came from."""
-    if id_.startswith(REPLY):
-        return id_
-    for prefix in _OTHERS:
-        if id_.startswith(prefix):
-            return REPLY + id_[len(prefix) :]
-    return REPLY + id_
 
 
 def call_id(reply: str, index: int) -> str:

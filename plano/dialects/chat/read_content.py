@@ -6,7 +6,6 @@ goes back out as it came.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import msgspec
@@ -25,13 +24,9 @@ from plano.conversation import (
     Text,
     ToolCall,
 )
+from plano.dialects import data_uris, reading
 from plano.dialects.chat.thinking import FROM_CHAT
-from plano.dialects.fields import STRING, Fields, Object
-from plano.errors import InvalidRequest
-
-CONTENT = msgspec.json.Decoder(str | list[Object])
-
-_DATA_URI = re.compile(r"data:([^;,]*)(?:;[^,]*?)?;base64,", re.IGNORECASE)
+from plano.dialects.fields import STRING, Fields, Object, raw_of
 
 
 def read_content(content: str | list[Object], path: str) -> tuple[Part, ...]:
@@ -46,7 +41,7 @@ def _read_part(part: Fields) -> Part:
     type_ = part.need("type", STRING)
     read = _READERS.get(type_)
     found = read(part) if read is not None else None
-    return found if found is not None else Opaque(dialect="chat", type=type_, raw=Raw(msgspec.json.encode(whole)))
+    return found if found is not None else Opaque(dialect="chat", type=type_, raw=raw_of(whole))
 
 
 def _marked(part: Fields, name: str = "", inner: Fields | None = None) -> tuple[Raw | None, Extras]:
@@ -64,7 +59,7 @@ def extras_within(whole: Fields, name: str, inner: Fields) -> Extras:
     """The unknown fields of an object and of the object in its field `name`."""
     rest = whole.rest()
     if within := inner.rest():
-        rest[name] = Raw(msgspec.json.encode(within))
+        rest[name] = raw_of(within)
     return {"chat": rest} if rest else NO_EXTRAS
 
 
@@ -79,7 +74,7 @@ def _refusal(part: Fields) -> Part:
 
 
 def _image(part: Fields) -> Part:
-    image = _nested(part, "image_url")
+    image = part.need_nested("image_url")
     url, detail = image.need("url", STRING), image.take("detail", STRING)
     cache, extras = _marked(part, "image_url", image)
     return replace_source(Image(detail=detail, cache=cache, extras=extras), url)
@@ -87,21 +82,21 @@ def _image(part: Fields) -> Part:
 
 def replace_source(image: Image, url: str) -> Image:
     """The image with its source: a link, or, for a data URI, what it holds."""
-    media_type, data = split_data_uri(url)
+    media_type, data = data_uris.split(url)
     if data is None:
         return msgspec.structs.replace(image, url=url)
     return msgspec.structs.replace(image, data=data, media_type=media_type)
 
 
 def _audio(part: Fields) -> Part:
-    audio = _nested(part, "input_audio")
+    audio = part.need_nested("input_audio")
     data, format_ = audio.need("data", STRING), audio.take("format", STRING)
     cache, extras = _marked(part, "input_audio", audio)
     return Audio(data=data, format=format_, cache=cache, extras=extras)
 
 
 def _file(part: Fields) -> Part | None:
-    file = _nested(part, "file")
+    file = part.need_nested("file")
     given, name = file.take("file_data", STRING), file.take("filename", STRING)
     file_id = file.take("file_id", STRING)
     if given is None and file_id is None:
@@ -109,25 +104,10 @@ def _file(part: Fields) -> Part | None:
     cache, extras = _marked(part, "file", file)
     if given is None:
         return Document(file_id=file_id, name=name, cache=cache, extras=extras)
-    media_type, data = split_data_uri(given)
+    media_type, data = data_uris.split(given)
     if data is None:
         media_type, data = None, given
     return Document(data=data, media_type=media_type, file_id=file_id, name=name, cache=cache, extras=extras)
-
-
-def _nested(part: Fields, name: str) -> Fields:
-    found = part.nested(name)
-    if found is None:
-        param = part.at(name)
-        raise InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
-    return found
-
-
-def split_data_uri(url: str) -> tuple[str | None, str | None]:
-    """Media type and base64 of a data URI (RFC 2397); (None, None) for any other URL. The base64 is not copied
-    more than once, nor looked at."""
-    found = _DATA_URI.match(url)
-    return (found.group(1) or None, url[found.end() :]) if found is not None else (None, None)
 
 
 _READERS: dict[str, Callable[[Fields], Part | None]] = {
@@ -144,11 +124,11 @@ def read_call(call: Fields) -> ToolCall:
     id_, type_ = call.need("id", STRING), call.take("type", STRING)
     call.raw("index")  # streamed calls that were put together by hand still have it
     if type_ == "custom" or (type_ is None and "custom" in call.found):
-        custom = _nested(call, "custom")
+        custom = call.need_nested("custom")
         name, text = custom.need("name", STRING), custom.take("input", STRING) or ""
         extras = extras_within(call, "custom", custom)
         return ToolCall(id=id_, name=name, arguments=text, kind="custom", extras=extras or FROM_CHAT)
-    function = _nested(call, "function")
+    function = call.need_nested("function")
     name, arguments = function.need("name", STRING), function.take("arguments", STRING) or ""
     return ToolCall(id=id_, name=name, arguments=arguments, extras=extras_within(call, "function", function))
 
@@ -169,8 +149,8 @@ _ANNOTATION = msgspec.json.Decoder(_Annotation)
 
 def read_annotation(raw: Raw) -> Citation:
     """Reads tolerantly: an annotation of another kind is kept as it is."""
-    try:
-        found = _ANNOTATION.decode(raw).url_citation
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    annotation = reading.maybe(_ANNOTATION, raw)
+    if annotation is None:
         return Citation(dialect="chat", raw=raw)
+    found = annotation.url_citation
     return Citation(url=found.url, title=found.title, start=found.start_index, end=found.end_index)

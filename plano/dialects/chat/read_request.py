@@ -29,11 +29,10 @@ from plano.conversation import (
 )
 from plano.dialects import reading
 from plano.dialects.chat.names import OF_MESSAGE
-from plano.dialects.chat.read_content import CONTENT, read_call, read_content
+from plano.dialects.chat.read_content import read_call, read_content
 from plano.dialects.chat.thinking import FROM_CHAT, read_thinking
 from plano.dialects.chat.tools import read_choice, read_tools
-from plano.dialects.fields import BOOLEAN, INTEGER, NULL, NUMBER, OBJECT, RAWS, STRING, Fields, Object
-from plano.errors import InvalidRequest
+from plano.dialects.fields import BOOLEAN, CONTENT, INTEGER, NULL, NUMBER, OBJECT, RAWS, STRING, Fields, Object, raw_of
 
 _ROLE: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "function"]
 _ROLES = msgspec.json.Decoder(_ROLE)
@@ -64,7 +63,7 @@ def read_request(body: bytes) -> Conversation:
     fields = Fields(reading.request(OBJECT, body))
     plain = {name: fields.take(name, decoder) for name, decoder in _PLAIN.items() if name in fields.found}
     if fields.found.get("messages", NULL) == NULL:
-        raise InvalidRequest("Missing `messages`: the field is required.", param="messages")
+        raise fields.missing("messages")
     messages = _Messages().read(fields.each("messages"))
     system, rest = _leading(messages)
     limit, older_limit = fields.take("max_completion_tokens", INTEGER), fields.take("max_tokens", INTEGER)
@@ -101,7 +100,7 @@ def _stream(fields: Fields) -> tuple[bool, bool]:
         return stream, False
     include_usage = options.take("include_usage", BOOLEAN) or False
     if rest := options.rest():
-        fields.found["stream_options"] = Raw(msgspec.json.encode(rest))
+        fields.found["stream_options"] = raw_of(rest)
     return stream, include_usage
 
 
@@ -131,14 +130,11 @@ def _response_format(fields: Fields) -> ResponseFormat | None:
         return ResponseFormat(type="text")
     if type_ == "json_object":
         return ResponseFormat(type="json_object")
-    schema = found.nested("json_schema") if type_ == "json_schema" else None
-    if schema is None:
-        if type_ == "json_schema":
-            param = found.at("json_schema")
-            raise InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
+    if type_ != "json_schema":
         assert raw is not None, "it was just read"
         fields.found["response_format"] = raw
         return None
+    schema = found.need_nested("json_schema")
     wanted = ResponseFormat(
         type="json_schema",
         name=schema.take("name", STRING),
@@ -147,7 +143,7 @@ def _response_format(fields: Fields) -> ResponseFormat | None:
         strict=schema.take("strict", BOOLEAN),
     )
     if rest := schema.rest():
-        fields.found["response_format"] = Raw(msgspec.json.encode(rest))
+        fields.found["response_format"] = raw_of(rest)
     return wanted
 
 
@@ -167,7 +163,7 @@ def _instructions(message: Message) -> Iterable[System]:
     role: Literal["system", "developer"] = "developer" if message.role == "developer" else "system"
     own: Object = {OF_MESSAGE + name: value for name, value in message.extras.get("chat", {}).items()}
     if message.name is not None:
-        own[OF_MESSAGE + "name"] = Raw(msgspec.json.encode(message.name))
+        own[OF_MESSAGE + "name"] = raw_of(message.name)
     for part in message.parts:
         assert isinstance(part, Text), "the caller looked"
         extras: Extras = {"chat": {**own, **part.extras.get("chat", {})}} if own else part.extras

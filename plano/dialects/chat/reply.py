@@ -26,7 +26,7 @@ from plano.conversation import (
 from plano.dialects import reading
 from plano.dialects.chat.errors import NOT_A_REPLY, in_band_error
 from plano.dialects.chat.finish import BROKEN, read_finish, write_finish
-from plano.dialects.chat.ids import call_id, reply_id
+from plano.dialects.chat.ids import REPLY, call_id
 from plano.dialects.chat.read_content import read_annotation
 from plano.dialects.chat.thinking import read_own, write_details
 from plano.dialects.chat.tools import asks_for_functions
@@ -34,6 +34,7 @@ from plano.dialects.chat.usage import read_usage, write_usage
 from plano.dialects.chat.write_content import call_object
 from plano.dialects.custom_tools import unwrap
 from plano.dialects.fields import ABSENT, Object, present
+from plano.dialects.reply_ids import reply_id
 from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamStatus
 
 # --- reading ---
@@ -248,7 +249,7 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         "finish_reason": write_finish(reply.finish, legacy=legacy),
     }
     fields: dict[str, Any] = {
-        "id": reply_id(reply.id),
+        "id": reply_id(reply.id, REPLY),
         "object": "chat.completion",
         "created": reply.created or 0,
         "model": reply.model,

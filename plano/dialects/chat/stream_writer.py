@@ -33,13 +33,14 @@ from plano.conversation import (
 )
 from plano.dialects.chat.errors import write_stream_error
 from plano.dialects.chat.finish import write_finish
-from plano.dialects.chat.ids import reply_id
+from plano.dialects.chat.ids import REPLY
 from plano.dialects.chat.reply import custom_names, write_annotation
 from plano.dialects.chat.thinking import write_details
 from plano.dialects.chat.tools import asks_for_functions
 from plano.dialects.chat.usage import write_usage
 from plano.dialects.chat.write_content import call_object
 from plano.dialects.custom_tools import Unwrapper
+from plano.dialects.reply_ids import reply_id
 
 _encode = msgspec.json.encode
 
@@ -119,7 +120,7 @@ class ChatStreamWriter:
 
     def _start(self, start: Start) -> bytes:
         fields = {
-            "id": reply_id(start.id),
+            "id": reply_id(start.id, REPLY),
             "object": "chat.completion.chunk",
             "created": start.created or 0,
             "model": start.model,

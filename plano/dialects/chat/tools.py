@@ -14,8 +14,7 @@ from plano.conversation import NO_EXTRAS, Conversation, Extras, Losses, Tool, To
 from plano.dialects import reading
 from plano.dialects.chat.write_content import add_extras
 from plano.dialects.custom_tools import SCHEMA
-from plano.dialects.fields import BOOLEAN, STRING, Fields, Object
-from plano.errors import InvalidRequest
+from plano.dialects.fields import BOOLEAN, STRING, Fields, Object, raw_of
 
 # --- reading ---
 
@@ -29,16 +28,13 @@ def _read_tool(tool: Fields) -> Tool:
     whole = dict(tool.found)
     type_ = tool.take("type", STRING) or "function"
     if type_ not in ("function", "custom"):
-        raw = Raw(msgspec.json.encode(whole))
+        raw = raw_of(whole)
         return Tool(name=type_, kind="native", dialect="chat", raw=raw)
-    inner = tool.nested(type_)
-    if inner is None:
-        param = tool.at(type_)
-        raise InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
+    inner = tool.need_nested(type_)
     read = _read_function(inner) if type_ == "function" else _read_custom(inner)
     cache, rest = tool.raw("cache_control"), tool.rest()
     if within := read.extras.get("chat"):
-        rest[type_] = Raw(msgspec.json.encode(within))
+        rest[type_] = raw_of(within)
     # an empty mark: what came in a chat body with a cache mark may go out with one
     extras: Extras = {"chat": rest} if rest or cache is not None else NO_EXTRAS
     return msgspec.structs.replace(read, cache=cache, extras=extras)

@@ -22,6 +22,7 @@ from plano.conversation import (
     ToolCall,
     refuse,
 )
+from plano.dialects import data_uris
 from plano.dialects.chat.thinking import write_details
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import Object
@@ -98,7 +99,7 @@ def _image(image: Image) -> dict[str, Any]:
     if image.url is not None:
         url = image.url
     elif image.data is not None:
-        url = f"data:{image.media_type or 'image/png'};base64,{image.data}"
+        url = data_uris.join(image.media_type or "image/png", image.data)
     else:
         raise refuse("messages.image", "the chat API takes no images by file id")
     return {"url": url} if image.detail is None else {"url": url, "detail": image.detail}
@@ -112,7 +113,7 @@ def _document(document: Document, losses: Losses) -> dict[str, Any]:
         # OpenAI refuses `file_data` without a name, though the reference does not ask for one
         file["filename"] = document.name or _name_for(document.media_type)
         media_type = document.media_type
-        file["file_data"] = document.data if media_type is None else f"data:{media_type};base64,{document.data}"
+        file["file_data"] = document.data if media_type is None else data_uris.join(media_type, document.data)
     elif document.file_id is None:
         raise refuse("messages.document", "the chat API takes no documents by URL")
     elif document.name is not None:

@@ -11,8 +11,7 @@ from msgspec import Raw, Struct
 from plano.conversation import Finish, Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.fields import NULL
-from plano.dialects.messages.fields import ABSENT
+from plano.dialects.fields import ABSENT, present
 from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.usage import Tally, read_usage
 from plano.sse import frames
@@ -54,7 +53,7 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
         _add(tally, event.usage)
         if event.delta is not None and event.delta.stop_reason is not None:
             finish = read_finish(event.delta.stop_reason, called=False)
-        failed = failed or event.type == "error" or event.error != NULL
+        failed = failed or event.type == "error" or present(event.error)
         complete = complete or failed or finish is not None or event.type == "message_stop"
     return StreamEnd(complete, failed, tally.usage(), finish)
 
@@ -91,11 +90,15 @@ def reply_texts(reply: dict[str, Any]) -> list[Slot]:
 
 def event_texts(event: dict[str, Any]) -> list[Slot]:
     match event:
-        case {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": str()} as delta}:
+        case {
+            "type": "content_block_delta",
+            "index": int(index),
+            "delta": {"type": "text_delta", "text": str()} as delta,
+        }:
             return [Slot(index, delta, "text", "delta")]
-        case {"type": "content_block_start", "index": index, "content_block": block} if _is_text(block):
+        case {"type": "content_block_start", "index": int(index), "content_block": block} if _is_text(block):
             return [Slot(index, block, "text", "delta")]
-        case {"type": "content_block_stop", "index": index}:
+        case {"type": "content_block_stop", "index": int(index)}:
             return [Slot(index, event, "", "end")]
     return []
 

@@ -25,9 +25,7 @@ from plano.conversation import (
     ToolResult,
 )
 from plano.dialects import reading, seals
-from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, Object
-from plano.dialects.messages.fields import CONTENT, as_json
-from plano.errors import InvalidRequest
+from plano.dialects.fields import BOOLEAN, CONTENT, NULL, RAWS, STRING, Fields, Object, raw_of
 
 OWN: Extras = {"messages": {}}
 """Marks what was read from this dialect where the neutral model has no room to say so, and says nothing else:
@@ -46,7 +44,7 @@ def _read_part(block: Fields) -> Part:
     type_ = block.need("type", STRING)
     read = _READERS.get(type_)
     part = read(block) if read is not None else None
-    return part if part is not None else Opaque(dialect="messages", type=type_, raw=as_json(whole))
+    return part if part is not None else Opaque(dialect="messages", type=type_, raw=raw_of(whole))
 
 
 def _text(block: Fields) -> Part:
@@ -84,9 +82,7 @@ def read_citation(raw: Raw) -> Citation:
 
 
 def _image(block: Fields) -> Part | None:
-    source = block.nested("source")
-    if source is None:
-        raise _missing(block, "source")
+    source = block.need_nested("source")
     kind = source.need("type", STRING)
     cache = block.raw("cache_control")
     if kind == "base64":
@@ -101,9 +97,7 @@ def _image(block: Fields) -> Part | None:
 
 def _document(block: Fields) -> Part | None:
     whole = block.found.get("source", NULL)
-    source = block.nested("source")
-    if source is None:
-        raise _missing(block, "source")
+    source = block.need_nested("source")
     kind = source.need("type", STRING)
     name, cache = block.take("title", STRING), block.raw("cache_control")
     if kind == "base64":
@@ -129,7 +123,7 @@ def _search_result(block: Fields) -> Part | None:
     if text is None:
         return None
     name, cache = block.need("title", STRING), block.raw("cache_control")
-    block.found["type"] = as_json("search_result")
+    block.found["type"] = raw_of("search_result")
     return Document(text=text, name=name, cache=cache, extras=block.extras("messages"))
 
 
@@ -204,11 +198,6 @@ def read_thinking(text: str, signature: str | None) -> Part:
 
 def _redacted_thinking(block: Fields) -> Part:
     return RedactedThinking(data=block.need("data", STRING))
-
-
-def _missing(block: Fields, name: str) -> InvalidRequest:
-    param = block.at(name)
-    return InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
 
 
 _READERS: dict[str, Callable[[Fields], Part | None]] = {

@@ -24,8 +24,7 @@ from plano.conversation import (
     ToolChoice,
 )
 from plano.dialects import reading
-from plano.dialects.fields import BOOLEAN, INTEGER, OBJECT, STRING, Fields, Object
-from plano.dialects.messages.fields import CONTENT, as_json
+from plano.dialects.fields import BOOLEAN, CONTENT, INTEGER, OBJECT, STRING, Fields, Object, raw_of
 from plano.dialects.messages.read_content import OWN, read_parts
 from plano.errors import InvalidRequest
 
@@ -69,7 +68,7 @@ def read_request(body: bytes) -> Conversation:
     metadata = Fields(found.metadata or {}, "metadata")
     user = metadata.take("user_id", STRING)
     if metadata.found:
-        extras["metadata"] = as_json(metadata.found)
+        extras["metadata"] = raw_of(metadata.found)
     choice = Fields(found.tool_choice or {}, "tool_choice")
     serial = choice.take("disable_parallel_tool_use", BOOLEAN)
     return Conversation(
@@ -144,9 +143,9 @@ def _read_tool(tool: Fields) -> Tool:
     type_ = tool.take("type", STRING)
     name = tool.take("name", STRING)
     if type_ is not None and type_ != "custom":
-        return Tool(name=name or type_, kind="native", dialect="messages", raw=as_json(whole))
+        return Tool(name=name or type_, kind="native", dialect="messages", raw=raw_of(whole))
     if name is None:
-        raise InvalidRequest(f"Missing `{tool.at('name')}`: the field is required.", param=tool.at("name"))
+        raise tool.missing("name")
     return Tool(
         name=name,
         description=tool.take("description", STRING),
@@ -158,7 +157,7 @@ def _read_tool(tool: Fields) -> Tool:
 
 
 def _read_choice(choice: Fields) -> ToolChoice:
-    whole = as_json(choice.found)
+    whole = raw_of(choice.found)
     type_ = choice.need("type", STRING)
     if type_ == "auto" or type_ == "none":
         return ToolChoice(mode="auto" if type_ == "auto" else "none")
@@ -176,13 +175,13 @@ def _read_output(found: _Request, extras: dict[str, Raw]) -> tuple[Reasoning | N
     form = config.nested("format") or Fields(found.output_format or {}, "output_format")
     response_format = None
     if form.found:
-        whole = as_json(form.found)
+        whole = raw_of(form.found)
         if form.need("type", STRING) == "json_schema":
             response_format = ResponseFormat(type="json_schema", schema=form.raw("schema"))
         else:
             config.found["format"] = whole
     if config.found:
-        extras["output_config"] = as_json(config.found)
+        extras["output_config"] = raw_of(config.found)
     return _read_reasoning(found.thinking, effort), response_format
 
 
@@ -194,6 +193,6 @@ def _read_reasoning(found: Object | None, effort: str | None) -> Reasoning | Non
     budget = thinking.take("budget_tokens", INTEGER)
     mode = _MODES.get(kind)
     if mode is None:
-        thinking.found["type"] = as_json(kind)  # `between_tools`, or what comes after it
+        thinking.found["type"] = raw_of(kind)  # `between_tools`, or what comes after it
     extras: Extras = {"messages": thinking.found}
     return Reasoning(effort=effort, budget=budget, mode=mode, extras=extras)

@@ -30,16 +30,17 @@ from plano.conversation import (
 )
 from plano.dialects import reading, seals
 from plano.dialects.custom_tools import wrap
-from plano.dialects.fields import NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object
+from plano.dialects.fields import NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object, own, raw_of
 from plano.dialects.messages.errors import misplaced_error
-from plano.dialects.messages.fields import as_json, own
 from plano.dialects.messages.finish import read_finish, refuses, write_finish
 from plano.dialects.messages.read_content import call_extras, read_citations, read_thinking
 from plano.dialects.messages.usage import read_usage, usage_object
 from plano.dialects.messages.write_content import input_of, tool_id
+from plano.dialects.reply_ids import reply_id
 from plano.errors import InvalidRequest, UpstreamProtocolError
 
-_FOREIGN_PREFIXES = ("chatcmpl-", "resp_")
+PREFIX = "msg_"
+"""Of a reply's id."""
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def read_block(block: Fields) -> Part:
         case "redacted_thinking":
             return RedactedThinking(data=block.take("data", STRING) or "")
         case type_:
-            return Opaque(dialect="messages", type=type_ or "", raw=as_json(whole))
+            return Opaque(dialect="messages", type=type_ or "", raw=raw_of(whole))
 
 
 def own_thinking(text: str, signature: str | None) -> Part:
@@ -119,7 +120,7 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         losses.drop("reply.logprobs", "the messages API has none")
     losses.drop_extras(reply.extras, "messages", "reply.")
     body: dict[str, Any] = {
-        "id": message_id(reply.id),
+        "id": reply_id(reply.id, PREFIX),
         "type": "message",
         "role": "assistant",
         "model": reply.model,
@@ -128,18 +129,9 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         "stop_sequence": reply.stop_sequence,
         "usage": usage_object(reply.usage),
     }
-    for name, value in own(reply.extras).items():
+    for name, value in own(reply.extras, "messages").items():
         body.setdefault(name, value)
     return msgspec.json.encode(body)
-
-
-def message_id(id_: str) -> str:
-    """The reply's id with this dialect's prefix in place of another's."""
-    if id_.startswith("msg_"):
-        return id_
-    for prefix in _FOREIGN_PREFIXES:
-        id_ = id_.removeprefix(prefix)
-    return "msg_" + id_
 
 
 def _write_blocks(parts: Iterable[Part], losses: Losses) -> list[Any]:
@@ -157,9 +149,14 @@ def _write_block(part: Part, losses: Losses) -> Any:
             arguments = wrap(part.arguments) if part.kind == "custom" else part.arguments
             return {**call_block(part), "input": input_of(arguments, losses, "reply.tool_calls.arguments")}
         case Thinking():
-            return {"type": "thinking", "thinking": part.text, "signature": signature(part), **own(part.extras)}
+            return {
+                "type": "thinking",
+                "thinking": part.text,
+                "signature": signature(part),
+                **own(part.extras, "messages"),
+            }
         case RedactedThinking():
-            return {"type": "redacted_thinking", "data": part.data, **own(part.extras)}
+            return {"type": "redacted_thinking", "data": part.data, **own(part.extras, "messages")}
         case Opaque(dialect="messages"):
             return part.raw
         case Opaque():
@@ -174,7 +171,7 @@ def _write_block(part: Part, losses: Losses) -> Any:
 
 def _write_text(part: Text, losses: Losses) -> dict[str, Any]:
     losses.drop_extras(part.extras, "messages", "reply.")
-    block = {"type": "text", "text": part.text, **own(part.extras)}
+    block = {"type": "text", "text": part.text, **own(part.extras, "messages")}
     if part.citations:
         found = [citation_object(citation) for citation in part.citations]
         block["citations"] = [citation for citation in found if citation is not None]
@@ -204,7 +201,7 @@ def call_block(part: ToolCall) -> dict[str, Any]:
     carried = part.extras.get("chat", {}).get("extra_content")
     if carried is not None:
         block["extra_content"] = carried
-    for name, value in own(part.extras).items():
+    for name, value in own(part.extras, "messages").items():
         block.setdefault(name, value)
     return block
 

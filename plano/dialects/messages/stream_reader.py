@@ -29,9 +29,8 @@ from plano.conversation import (
     Unknown,
 )
 from plano.dialects import reading
-from plano.dialects.fields import NULL, OBJECT, STRING, Fields, Object
+from plano.dialects.fields import ABSENT, NULL, OBJECT, STRING, Fields, Object, present, raw_of
 from plano.dialects.messages.errors import misplaced_error
-from plano.dialects.messages.fields import ABSENT, as_json
 from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.read_content import read_citation
 from plano.dialects.messages.reply import read_block, reply_extras
@@ -148,7 +147,7 @@ class MessagesReader:
         if type_ == "ping":
             return [Ping()]
         whole = reading.upstream(_WHOLE, frame.data)
-        if type_ == "error" or (event.type is None and whole.error != NULL):
+        if type_ == "error" or (event.type is None and present(whole.error)):
             return self._fail(frame.data)
         if type_ == "content_block_start":
             return self._block_start(event.index, whole)
@@ -262,7 +261,7 @@ class MessagesReader:
             return [TextDelta(block.index, delta.thinking)]
         if delta.signature is not None:
             return [SealDelta(block.index, delta.signature)] if delta.signature else []
-        if delta.citation != NULL:
+        if present(delta.citation):
             return [CitationDelta(block.index, read_citation(delta.citation))]
         return [Unknown("messages", frame.event or "content_block_delta", frame.data)]
 
@@ -301,10 +300,10 @@ class _OpaqueBlock:
     def whole(self) -> Opaque:
         written = "".join(self._input)
         if written:
-            self._fields["input"] = Raw(written.encode()) if _is_json(written) else as_json(written)
+            self._fields["input"] = Raw(written.encode()) if _is_json(written) else raw_of(written)
         for name, pieces in self._deltas.items():
-            self._fields[name] = as_json(_joined(self._fields.get(name), pieces))
-        return Opaque(dialect="messages", type=self._type, raw=as_json(self._fields))
+            self._fields[name] = raw_of(_joined(self._fields.get(name), pieces))
+        return Opaque(dialect="messages", type=self._type, raw=raw_of(self._fields))
 
 
 def _joined(start: Raw | None, pieces: list[object]) -> object:

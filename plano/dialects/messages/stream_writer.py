@@ -35,13 +35,13 @@ from plano.conversation import (
     ToolCall,
     Unknown,
 )
-from plano.dialects.fields import OBJECT
+from plano.dialects.fields import OBJECT, own
 from plano.dialects.messages.errors import write_stream_error
-from plano.dialects.messages.fields import own
 from plano.dialects.messages.finish import write_finish
-from plano.dialects.messages.reply import call_block, citation_object, message_id, signature
+from plano.dialects.messages.reply import PREFIX, call_block, citation_object, signature
 from plano.dialects.messages.usage import delta_usage_object, usage_object
 from plano.dialects.messages.write_content import is_object
+from plano.dialects.reply_ids import reply_id
 
 _PING = sse.frame(b'{"type": "ping"}', "ping")
 _STOP = sse.frame(b'{"type":"message_stop"}', "message_stop")
@@ -99,7 +99,7 @@ class MessagesWriter:
             return []
         self._started = True
         message: dict[str, Any] = {
-            "id": message_id(event.id),
+            "id": reply_id(event.id, PREFIX),
             "type": "message",
             "role": "assistant",
             "model": event.model,
@@ -108,7 +108,7 @@ class MessagesWriter:
             "stop_sequence": None,
             "usage": usage_object(event.usage),
         }
-        for name, value in own(event.extras).items():
+        for name, value in own(event.extras, "messages").items():
             message.setdefault(name, value)
         return [_frame("message_start", {"message": message})]
 
@@ -118,7 +118,7 @@ class MessagesWriter:
         delta = {
             "stop_reason": write_finish(event.finish, refused=self._refused),
             "stop_sequence": event.stop_sequence,
-            **own(event.extras),
+            **own(event.extras, "messages"),
         }
         return [*out, _frame("message_delta", {"delta": delta, "usage": delta_usage_object(event.usage)}), _STOP]
 
@@ -241,7 +241,7 @@ class _TextBlock(_Block):
     def start(self) -> list[bytes]:
         self._cited = False
         part = self._part
-        out = [self._begin({"type": "text", "text": "", **own(part.extras)})]
+        out = [self._begin({"type": "text", "text": "", **own(part.extras, "messages")})]
         out += self.text((part.transcript or "") if isinstance(part, Audio) else part.text)
         return out + (self._citations(part) if isinstance(part, Text) else [])
 
@@ -283,7 +283,7 @@ class _ThinkingBlock(_Block):
 
     def start(self) -> list[bytes]:
         self._seals = [self._part.seal] if self._part.seal else []
-        block = {"type": "thinking", "thinking": "", "signature": "", **own(self._part.extras)}
+        block = {"type": "thinking", "thinking": "", "signature": "", **own(self._part.extras, "messages")}
         return [self._begin(block), *self.text(self._part.text)]
 
     def more(self, event: Any) -> list[bytes]:
@@ -367,7 +367,7 @@ class _WholeBlock(_Block):
     def start(self) -> list[bytes]:
         part = self._part
         if isinstance(part, RedactedThinking):
-            return [self._begin({"type": "redacted_thinking", "data": part.data, **own(part.extras)})]
+            return [self._begin({"type": "redacted_thinking", "data": part.data, **own(part.extras, "messages")})]
         if not part.type.endswith("tool_use"):
             return [self._begin(part.raw)]
         fields = dict(OBJECT.decode(part.raw))

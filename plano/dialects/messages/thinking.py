@@ -23,7 +23,7 @@ from plano.conversation import (
     ToolResult,
 )
 from plano.dialects.effort import BUDGETS, budget_of, clamped
-from plano.dialects.messages.fields import own
+from plano.dialects.fields import own
 
 DEFAULT_MAX_TOKENS = 4096
 """Output tokens, where neither the client nor the catalogue says a number: this API insists on one."""
@@ -58,7 +58,7 @@ def plan(conversation: Conversation, losses: Losses) -> Plan:
 def _native(reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses) -> Plan:
     """As it was said; only tool calls that another vendor's model made may stand in the way."""
     said = replace(silent, effort=reasoning.effort)
-    thinking = dict[str, Any](own(reasoning.extras))
+    thinking = dict[str, Any](own(reasoning.extras, "messages"))
     if reasoning.mode is not None:
         thinking = {"type": reasoning.mode, **thinking}
     if reasoning.budget is not None:

@@ -11,8 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import NO_EXTRAS, Usage
-from plano.dialects.fields import NULL, OBJECT, Object
-from plano.dialects.messages.fields import own
+from plano.dialects.fields import NULL, OBJECT, Object, own, present
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _KNOWN = (*_COUNTS, "output_tokens_details")
@@ -51,7 +50,7 @@ class Tally:
         Raises:
             msgspec.ValidationError: a number is none.
         """
-        if raw is None or raw == NULL:
+        if raw is None or not present(raw):
             return
         counts = _DECODER.decode(raw)
         self.known = True
@@ -98,7 +97,7 @@ def usage_object(usage: Usage | None) -> dict[str, Any]:
     }
     if usage.reasoning_tokens:
         written["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
-    written.update(own(usage.extras))
+    written.update(own(usage.extras, "messages"))
     return written
 
 

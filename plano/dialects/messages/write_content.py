@@ -27,8 +27,7 @@ from plano.conversation import (
     refuse,
 )
 from plano.dialects.custom_tools import wrap
-from plano.dialects.fields import Object
-from plano.dialects.messages.fields import as_json, own
+from plano.dialects.fields import Object, own, raw_of
 from plano.dialects.messages.read_content import text_of
 
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -62,7 +61,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
         case Thinking():
             return _thinking(part, losses)
         case RedactedThinking():
-            return {"type": "redacted_thinking", "data": part.data, **own(part.extras)}
+            return {"type": "redacted_thinking", "data": part.data, **own(part.extras, "messages")}
         case Refusal():
             return {"type": "text", "text": part.text} if part.text else None
         case Opaque():
@@ -77,7 +76,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
 def _finished(block: dict[str, Any], part: Part) -> dict[str, Any]:
     if part.cache is not None:
         block["cache_control"] = part.cache
-    for name, value in own(part.extras).items():
+    for name, value in own(part.extras, "messages").items():
         block.setdefault(name, value)
     return block
 
@@ -113,7 +112,7 @@ def _own_file(part: Image | Document) -> str:
 
 
 def _document(part: Document) -> dict[str, Any]:
-    kept = own(part.extras)
+    kept = own(part.extras, "messages")
     if kept.get("type") is not None:
         return _search_result(part, kept)
     block: dict[str, Any] = {"type": "document", "source": _document_source(part, kept)}
@@ -181,7 +180,7 @@ def input_of(arguments: str, losses: Losses, field: str = "messages.tool_calls.a
     if is_object(arguments):
         return Raw(arguments.encode())
     losses.drop(field, "they are not a JSON object, which the messages API insists on; sent as `_raw`")
-    return as_json({"_raw": arguments})
+    return raw_of({"_raw": arguments})
 
 
 def is_object(arguments: str) -> bool:
@@ -214,4 +213,4 @@ def _thinking(part: Thinking, losses: Losses) -> dict[str, Any] | None:
     if part.origin != "messages" or part.seal is None:
         losses.drop("messages.thinking", "the messages API only takes thinking back that it signed itself")
         return None
-    return {"type": "thinking", "thinking": part.text, "signature": part.seal, **own(part.extras)}
+    return {"type": "thinking", "thinking": part.text, "signature": part.seal, **own(part.extras, "messages")}

@@ -18,8 +18,7 @@ from plano.conversation import (
     refuse,
 )
 from plano.dialects.custom_tools import SCHEMA
-from plano.dialects.fields import OBJECT
-from plano.dialects.messages.fields import own
+from plano.dialects.fields import OBJECT, own
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
 
@@ -46,7 +45,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     _report_dropped(conversation, losses)
     system, messages = _placed(conversation, losses)
     planned = plan(conversation, losses)
-    extras = own(conversation.extras)
+    extras = own(conversation.extras, "messages")
     body: dict[str, Any] = {}
     if conversation.model is not None:
         body["model"] = conversation.model
@@ -106,7 +105,7 @@ def _system_block(part: System, losses: Losses) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "text", "text": part.text}
     if part.cache is not None:
         block["cache_control"] = part.cache
-    return {**own(part.extras), **block}
+    return {**own(part.extras, "messages"), **block}
 
 
 def _write_messages(messages: tuple[Message, ...], losses: Losses) -> list[dict[str, Any]]:
@@ -118,10 +117,10 @@ def _write_messages(messages: tuple[Message, ...], losses: Losses) -> list[dict[
         if not blocks:
             continue
         if turns and turns[-1][0] == role:
-            turns[-1][1].update(own(message.extras))
+            turns[-1][1].update(own(message.extras, "messages"))
             turns[-1][2].extend(blocks)
         else:
-            turns.append((role, own(message.extras), blocks))
+            turns.append((role, own(message.extras, "messages"), blocks))
     return [{**kept, "role": role, "content": plain(_results_first(blocks))} for role, kept, blocks in turns]
 
 
@@ -176,7 +175,7 @@ def _write_tool(tool: Tool, losses: Losses) -> Any:
         written["strict"] = tool.strict
     if tool.cache is not None:
         written["cache_control"] = tool.cache
-    for name, value in own(tool.extras).items():
+    for name, value in own(tool.extras, "messages").items():
         written.setdefault(name, value)
     return written
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 
-from plano.dialects.responses.fields import one_line
-
 _encode = msgspec.json.Encoder().encode
 
 
@@ -25,6 +23,11 @@ class Template:
         return b'%b%d,"delta":%b%b' % (self._head, number, _encode(text), self._tail)
 
 
+def _one_line(data: bytes) -> bytes:
+    """JSON without line breaks, as an event's `data:` line must be; what clients and upstreams wrote may have some."""
+    return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
+
+
 class Frames:
     """Numbers the events of one stream, from 0."""
 
@@ -34,7 +37,7 @@ class Frames:
         self.number = 0
 
     def frame(self, type_: str, **fields: Any) -> bytes:
-        data = one_line(_encode({"type": type_, "sequence_number": self.number, **fields}))
+        data = _one_line(_encode({"type": type_, "sequence_number": self.number, **fields}))
         self.number += 1
         return b"event: " + type_.encode() + b"\ndata: " + data + b"\n\n"
 

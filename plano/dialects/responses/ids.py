@@ -19,22 +19,11 @@ MINTED = "_plano_"
 """Marks an item id of ours."""
 
 _MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|item)_plano_')
-_OTHERS = ("chatcmpl-", "msg_", "gen-")
 
 
 def any_minted(body: bytes) -> bool:
     """Whether a request's body holds an item id of ours, and so cannot be forwarded as it is."""
     return b"_plano_" in body and _MINTED.search(body) is not None
-
-
-def reply_id(id_: str) -> str:
-    """The reply's id in this dialect, whatever dialect it came from."""
-    if id_.startswith(REPLY):
-        return id_
-    for prefix in _OTHERS:
-        if id_.startswith(prefix):
-            return REPLY + id_[len(prefix) :]
-    return REPLY + id_
 
 
 def item_id(prefix: str, reply: str, index: int) -> str:

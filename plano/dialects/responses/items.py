@@ -30,9 +30,9 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import seals
+from plano.dialects import data_uris, reading, seals
+from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
 from plano.dialects.responses import ids
-from plano.dialects.responses.fields import LIST, OBJECT, TEXT, TEXT_OR_LIST, Fields, decode, object_at, raw_of
 
 CONTENT = "content."
 """Before the type of an Opaque that is a part of a message, not an item of its own."""
@@ -69,7 +69,7 @@ def read_output(raw: Raw, path: str) -> Item:
 
 
 def _read(raw: Raw, item: Fields, readers: dict[str, Callable[[Fields], Item | None]]) -> Item:
-    type_ = item.take("type", TEXT)
+    type_ = item.take("type", STRING)
     if type_ is None:
         type_ = _type_of_untyped(item)
     reader = readers.get(type_)
@@ -79,12 +79,12 @@ def _read(raw: Raw, item: Fields, readers: dict[str, Callable[[Fields], Item | N
 
 def _type_of_untyped(item: Fields) -> str:
     """`{"role", "content"}` is a message and `{"id"}` a reference; both may go without their type."""
-    left = item.left()
+    left = item.rest()
     if "role" in left:
         return "message"
     if "id" in left and len(left) == 1:
         return "item_reference"
-    raise item.wrong("type", "a required parameter is missing")
+    raise item.missing("type")
 
 
 def _opaque(raw: Raw, type_: str) -> Item:
@@ -97,10 +97,10 @@ def _opaque(raw: Raw, type_: str) -> Item:
 
 def _message(item: Fields) -> Item:
     role = item.need("role", _ROLE)
-    content = item.need("content", TEXT_OR_LIST)
-    item_id = item.take("id", TEXT)
-    item.take("status", TEXT)
-    extras = item.extras()
+    content = item.need("content", RAW_CONTENT)
+    item_id = item.take("id", STRING)
+    item.take("status", STRING)
+    extras = item.extras("responses")
     if role != "assistant":
         return Item("message", role, read_content(content, item.at("content")), extras)
     parts = read_content(content, item.at("content"), item_id)
@@ -130,11 +130,11 @@ def read_content(content: str | list[Raw], path: str, item_id: str | None = None
 def read_part(raw: Raw, path: str, item_id: str | None = None) -> Part:
     """One element of `content`."""
     part = object_at(raw, path)
-    type_ = part.need("type", TEXT)
+    type_ = part.need("type", STRING)
     if type_ in _TEXT_TYPES:
         return _text(part, item_id)
     if type_ == "refusal":
-        return Refusal(text=part.need("refusal", TEXT), item_id=item_id, extras=part.extras())
+        return Refusal(text=part.need("refusal", STRING), item_id=item_id, extras=part.extras("responses"))
     if type_ == "input_image":
         return _image(part)
     if type_ == "input_file":
@@ -148,14 +148,14 @@ _TEXT_TYPES = frozenset({"input_text", "output_text", "text"})
 
 
 def _text(part: Fields, item_id: str | None) -> Text:
-    text = part.need("text", TEXT)
-    annotations = part.take("annotations", LIST)
+    text = part.need("text", STRING)
+    annotations = part.take("annotations", RAWS)
     part.raw("logprobs")  # of what was said; the next turn does not depend on them
     return Text(
         text=text,
         citations=tuple(read_annotation(raw) for raw in annotations or ()),
         item_id=item_id,
-        extras=part.extras(),
+        extras=part.extras("responses"),
     )
 
 
@@ -170,56 +170,42 @@ _URL_CITATION = msgspec.json.Decoder(_UrlCitation)
 
 
 def read_annotation(raw: Raw) -> Citation:
-    try:
-        found = _URL_CITATION.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    found = reading.maybe(_URL_CITATION, raw)
+    if found is None:
         return Citation(dialect="responses", raw=raw)
     return Citation(url=found.url, title=found.title, start=found.start_index, end=found.end_index)
 
 
 def _image(part: Fields) -> Image:
-    url = part.take("image_url", TEXT)
-    media_type, data = _data_uri(url)
+    url = part.take("image_url", STRING)
+    media_type, data = data_uris.split(url or "")
     return Image(
         url=url if data is None else None,
         data=data,
         media_type=media_type,
-        file_id=part.take("file_id", TEXT),
-        detail=part.take("detail", TEXT),
-        extras=part.extras(),
+        file_id=part.take("file_id", STRING),
+        detail=part.take("detail", STRING),
+        extras=part.extras("responses"),
     )
 
 
 def _file(part: Fields) -> Document:
     """`file_data` is a data URI or, says the reference, base64 alone."""
-    found = part.take("file_data", TEXT)
-    media_type, data = _data_uri(found)
+    found = part.take("file_data", STRING)
+    media_type, data = data_uris.split(found or "")
     return Document(
-        url=part.take("file_url", TEXT),
+        url=part.take("file_url", STRING),
         data=data if data is not None else found,
         media_type=media_type,
-        file_id=part.take("file_id", TEXT),
-        name=part.take("filename", TEXT),
-        extras=part.extras(),
+        file_id=part.take("file_id", STRING),
+        name=part.take("filename", STRING),
+        extras=part.extras("responses"),
     )
 
 
 def _audio(part: Fields) -> Audio:
-    audio = part.nested("input_audio")
-    if audio is None:
-        raise part.wrong("input_audio", "a required parameter is missing")
-    return Audio(data=audio.need("data", TEXT), format=audio.take("format", TEXT), extras=part.extras())
-
-
-def _data_uri(url: str | None) -> tuple[str | None, str | None]:
-    """Media type and base64 data of a data URI (RFC 2397); None and None for anything else."""
-    if url is None or not url.startswith("data:"):
-        return None, None
-    comma = url.find(",", 0, 200)
-    head = url[5:comma]
-    if comma < 0 or not head.endswith(";base64"):
-        return None, None
-    return head[: -len(";base64")], url[comma + 1 :]
+    audio = part.need_nested("input_audio")
+    return Audio(data=audio.need("data", STRING), format=audio.take("format", STRING), extras=part.extras("responses"))
 
 
 # --- reasoning, calls and their results ------------------------------------------------------------
@@ -235,16 +221,16 @@ _REASONING_PARTS: msgspec.json.Decoder[list[_ReasoningPart]] = msgspec.json.Deco
 def _reasoning(item: Fields, *, upstreams: bool = False) -> Item | None:
     """None for an item with neither text nor seal: it is but a reference to what the upstream remembers (and
     nothing at all when we made its id up)."""
-    item_id = item.take("id", TEXT)
-    item.take("status", TEXT)
+    item_id = item.take("id", STRING)
+    item.take("status", STRING)
     summary_raw, content_raw = item.raw("summary"), item.raw("content")
     summary = _reasoning_text(summary_raw, item.at("summary"))
     content = _reasoning_text(content_raw, item.at("content"))
-    seal = item.take("encrypted_content", TEXT)
+    seal = item.take("encrypted_content", STRING)
     if not summary and not content and seal is None:
         return None if item_id is not None else Item("reasoning", "assistant", ())
     text = PARAGRAPH.join(content or summary)
-    fields = item.left()
+    fields = item.rest()
     if len(summary) > 1 or (summary and content):
         fields["summary"] = summary_raw or raw_of([])
     if len(content) > 1:
@@ -268,15 +254,15 @@ def _reasoning_text(raw: Raw | None, path: str) -> list[str]:
 
 
 def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item:
-    item_id = item.take("id", TEXT)
-    call_id = item.take("call_id", TEXT) or item_id
+    item_id = item.take("id", STRING)
+    call_id = item.take("call_id", STRING) or item_id
     if call_id is None:
-        raise item.wrong("call_id", "a required parameter is missing")
-    name = item.need("name", TEXT)
-    arguments = item.need(field, TEXT)
-    item.take("status", TEXT)
+        raise item.missing("call_id")
+    name = item.need("name", STRING)
+    arguments = item.need(field, STRING)
+    item.take("status", STRING)
     extra_content = item.raw("extra_content")  # a chat upstream's, on its way back (Gemini's thought signature)
-    extras = dict(item.extras())
+    extras = dict(item.extras("responses"))
     if extra_content is not None:
         extras["chat"] = {"extra_content": extra_content}
     part = ToolCall(id=call_id, name=name, arguments=arguments, kind=kind, item_id=item_id, extras=extras)
@@ -285,14 +271,16 @@ def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item
 
 def _result(item: Fields, kind: Literal["function", "custom"]) -> Item | None:
     """None for an output that answers no call of this conversation (it has no `call_id`)."""
-    call_id = item.take("call_id", TEXT)
+    call_id = item.take("call_id", STRING)
     if call_id is None:
         return None
-    output = item.need("output", TEXT_OR_LIST)
-    item.take("id", TEXT)
-    item.take("status", TEXT)
+    output = item.need("output", RAW_CONTENT)
+    item.take("id", STRING)
+    item.take("status", STRING)
     parts = read_content(output, item.at("output"))
-    return Item("result", "user", (ToolResult(call_id=call_id, parts=parts, kind=kind, extras=item.extras()),))
+    return Item(
+        "result", "user", (ToolResult(call_id=call_id, parts=parts, kind=kind, extras=item.extras("responses")),)
+    )
 
 
 _READERS: dict[str, Callable[[Fields], Item | None]] = {

@@ -22,6 +22,8 @@ from plano.conversation import (
     ToolCall,
 )
 from plano.dialects import reading
+from plano.dialects.fields import Object
+from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
 from plano.dialects.responses.calls import Calls
 from plano.dialects.responses.envelope import (
@@ -34,7 +36,6 @@ from plano.dialects.responses.envelope import (
     response,
 )
 from plano.dialects.responses.errors import failure
-from plano.dialects.responses.fields import Object, upstreams
 from plano.dialects.responses.items import Item, read_output
 from plano.dialects.responses.logprobs import from_chat, logprobs_of, to_chat
 from plano.dialects.responses.write_items import content_type
@@ -77,7 +78,7 @@ def read_reply(body: bytes) -> Reply:
     if found.status in ("in_progress", "queued", "cancelled"):
         raise UpstreamProtocolError(f"The upstream's reply is {found.status}; a complete one was expected.")
     raws = found.output or []
-    items = [upstreams(read_output, raw, f"output[{index}]") for index, raw in enumerate(raws)]
+    items = [reading.upstreams(read_output, raw, f"output[{index}]") for index, raw in enumerate(raws)]
     return Reply(
         id=found.id or "",
         model=found.model or "",
@@ -109,7 +110,7 @@ def own_extras(body: bytes | Raw) -> Extras:
 
 def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
     """`asked` is the client's request: its settings are echoed, and its custom tools are called as such."""
-    id_ = ids.reply_id(reply.id)
+    id_ = reply_id(reply.id, ids.REPLY)
     output = _Output(id_, Calls(asked), losses)
     for part in reply.parts:
         output.add(part)

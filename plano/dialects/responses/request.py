@@ -11,18 +11,7 @@ import msgspec
 
 from plano.conversation import NO_EXTRAS, Conversation, Extras, Message, Opaque, Part, Refusal, System, Text, ToolCall
 from plano.dialects import reading
-from plano.dialects.responses.fields import (
-    COUNT,
-    FLAG,
-    LIST,
-    NUMBER,
-    TEXT,
-    TEXT_OR_LIST,
-    TEXTS,
-    Fields,
-    Object,
-    raw_of,
-)
+from plano.dialects.fields import BOOLEAN, INTEGER, NUMBER, RAW_CONTENT, RAWS, STRING, STRINGS, Fields, Object, raw_of
 from plano.dialects.responses.items import Item, read_item
 from plano.dialects.responses.settings import read_reasoning, read_text
 from plano.dialects.responses.tools import read_choice, read_tools
@@ -43,32 +32,32 @@ _DEFAULTS = {"background": b"false", "truncation": b'"disabled"'}
 def read_request(body: bytes) -> Conversation:
     """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
     fields = Fields(_object(body), "")
-    include = fields.take("include", TEXTS) or []
+    include = fields.take("include", STRINGS) or []
     system, messages = _read_input(fields)
     response_format, verbosity, text_left = read_text(fields.nested("text"))
     choice = fields.raw("tool_choice")
     return Conversation(
-        model=fields.take("model", TEXT),
+        model=fields.take("model", STRING),
         system=system,
         messages=messages,
-        tools=read_tools(fields.take("tools", LIST) or [], "tools"),
+        tools=read_tools(fields.take("tools", RAWS) or [], "tools"),
         tool_choice=None if choice is None else read_choice(choice, "tool_choice"),
-        parallel_tool_calls=fields.take("parallel_tool_calls", FLAG),
-        max_tokens=fields.take("max_output_tokens", COUNT),
+        parallel_tool_calls=fields.take("parallel_tool_calls", BOOLEAN),
+        max_tokens=fields.take("max_output_tokens", INTEGER),
         temperature=fields.take("temperature", NUMBER),
         top_p=fields.take("top_p", NUMBER),
         logprobs=True if LOGPROBS in include else None,
-        top_logprobs=fields.take("top_logprobs", COUNT),
+        top_logprobs=fields.take("top_logprobs", INTEGER),
         reasoning=read_reasoning(fields.nested("reasoning")),
         response_format=response_format,
         verbosity=verbosity,
-        service_tier=fields.take("service_tier", TEXT),
-        user=fields.take("user", TEXT),
-        safety_identifier=fields.take("safety_identifier", TEXT),
+        service_tier=fields.take("service_tier", STRING),
+        user=fields.take("user", STRING),
+        safety_identifier=fields.take("safety_identifier", STRING),
         metadata=fields.raw_object("metadata"),
-        store=fields.take("store", FLAG),
-        prompt_cache_key=fields.take("prompt_cache_key", TEXT),
-        stream=fields.take("stream", FLAG) or False,
+        store=fields.take("store", BOOLEAN),
+        prompt_cache_key=fields.take("prompt_cache_key", STRING),
+        stream=fields.take("stream", BOOLEAN) or False,
         include_seals=SEALS in include,
         extras=_extras(fields, include, text_left),
     )
@@ -84,7 +73,7 @@ def _object(body: bytes) -> Object:
 
 
 def _extras(fields: Fields, include: list[str], text_left: Object) -> Extras:
-    left = {name: raw for name, raw in fields.left().items() if _DEFAULTS.get(name) != bytes(memoryview(raw)[:16])}
+    left = {name: raw for name, raw in fields.rest().items() if _DEFAULTS.get(name) != bytes(memoryview(raw)[:16])}
     others = [entry for entry in include if entry not in (LOGPROBS, SEALS)]
     if others:
         left["include"] = raw_of(others)
@@ -95,10 +84,10 @@ def _extras(fields: Fields, include: list[str], text_left: Object) -> Extras:
 
 def _read_input(fields: Fields) -> tuple[tuple[System, ...], tuple[Message, ...]]:
     system = []
-    instructions = fields.take("instructions", TEXT)
+    instructions = fields.take("instructions", STRING)
     if instructions is not None:
         system.append(System(text=instructions))
-    given = fields.take("input", TEXT_OR_LIST)
+    given = fields.take("input", RAW_CONTENT)
     if given is None:
         return tuple(system), ()
     if isinstance(given, str):

@@ -8,7 +8,7 @@ import msgspec
 
 from plano.conversation import Conversation, Reasoning, ResponseFormat
 from plano.dialects.effort import effort_of
-from plano.dialects.responses.fields import FLAG, OBJECT, TEXT, Fields, Object, decode, raw_of
+from plano.dialects.fields import BOOLEAN, OBJECT, STRING, Fields, Object, decode, raw_of
 
 
 def read_reasoning(reasoning: Fields | None) -> Reasoning | None:
@@ -16,7 +16,9 @@ def read_reasoning(reasoning: Fields | None) -> Reasoning | None:
     if reasoning is None:
         return None
     found = Reasoning(
-        effort=reasoning.take("effort", TEXT), summary=reasoning.take("summary", TEXT), extras=reasoning.extras()
+        effort=reasoning.take("effort", STRING),
+        summary=reasoning.take("summary", STRING),
+        extras=reasoning.extras("responses"),
     )
     return None if found == Reasoning() else found
 
@@ -45,12 +47,12 @@ def read_text(text: Fields | None) -> tuple[ResponseFormat | None, str | None, O
     if text is None:
         return None, None, {}
     raw = text.raw("format")
-    verbosity = text.take("verbosity", TEXT)
-    left = text.left()
+    verbosity = text.take("verbosity", STRING)
+    left = text.rest()
     if raw is None:
         return None, verbosity, left
     format_ = Fields(decode(OBJECT, raw, text.at("format")), text.at("format"))
-    type_ = format_.need("type", TEXT)
+    type_ = format_.need("type", STRING)
     if type_ == "json_schema":
         return _read_schema(format_), verbosity, left
     if type_ == "text":
@@ -63,13 +65,13 @@ def read_text(text: Fields | None) -> tuple[ResponseFormat | None, str | None, O
 def _read_schema(format_: Fields) -> ResponseFormat:
     schema = format_.raw("schema")
     if schema is None:
-        raise format_.wrong("schema", "a required parameter is missing")
+        raise format_.missing("schema")
     return ResponseFormat(
         type="json_schema",
-        name=format_.take("name", TEXT),
-        description=format_.take("description", TEXT),
+        name=format_.take("name", STRING),
+        description=format_.take("description", STRING),
         schema=schema,
-        strict=format_.take("strict", FLAG),
+        strict=format_.take("strict", BOOLEAN),
     )
 
 

@@ -34,9 +34,9 @@ from plano.conversation import (
     Unknown,
 )
 from plano.dialects import reading
+from plano.dialects.fields import ABSENT, Object, raw_of
 from plano.dialects.responses.envelope import finish_of, read_usage
 from plano.dialects.responses.errors import failure
-from plano.dialects.responses.fields import Object, raw_of, upstreams
 from plano.dialects.responses.items import (
     OF_MESSAGE,
     PARAGRAPH,
@@ -46,7 +46,7 @@ from plano.dialects.responses.items import (
 )
 from plano.dialects.responses.logprobs import entries_of, to_chat
 from plano.dialects.responses.reply import WireReply, own_extras
-from plano.dialects.responses.stream_state import NOTHING, TYPE, WIRE, ItemState, Open, Wire
+from plano.dialects.responses.stream_state import TYPE, WIRE, ItemState, Open, Wire
 from plano.errors import UpstreamProtocolError
 from plano.sse import Frame
 
@@ -175,7 +175,7 @@ class StreamReader:
             return []
         empty = Raw(b'""')  # some servers have the whole arguments here already, and then send them as deltas
         whole = raw_of(fields | {"arguments" if type_ == "function_call" else "input": empty})
-        (part,) = upstreams(read_output, whole, "item").parts
+        (part,) = reading.upstreams(read_output, whole, "item").parts
         item.open = self._open(part)
         self._called = True
         return [PartStart(item.open.index, part)]
@@ -188,7 +188,7 @@ class StreamReader:
         if item.done:
             return []
         item.done = True
-        found = upstreams(read_output, raw, f"output[{index}]")
+        found = reading.upstreams(read_output, raw, f"output[{index}]")
         if found.kind == "message":
             return [event for at, part in enumerate(found.parts) for event in self._finish_text(index, at, part)]
         self._called = self._called or found.kind == "call"
@@ -272,7 +272,7 @@ class StreamReader:
         return [*events, CitationDelta(found.index, read_annotation(wire.annotation))]
 
     def _part_done(self, wire: Wire) -> list[Event]:
-        part = upstreams(read_part, wire.part, "part", self._item(wire.output_index, wire.item_id).id)
+        part = reading.upstreams(read_part, wire.part, "part", self._item(wire.output_index, wire.item_id).id)
         if not isinstance(part, Text | Refusal):
             return []
         return self._finish_text(wire.output_index, wire.content_index, part)
@@ -377,7 +377,7 @@ _HANDLERS: dict[str, _Handler] = {
 
 
 def _chat_logprobs(logprobs: Raw) -> Raw | None:
-    if logprobs is NOTHING or memoryview(logprobs).nbytes <= 4:  # absent, `[]` or `null`
+    if logprobs is ABSENT or memoryview(logprobs).nbytes <= 4:  # absent, `[]` or `null`
         return None
     return to_chat(entries_of(logprobs))
 

@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Extras, Part
-
-NOTHING = Raw(b"")
+from plano.dialects.fields import ABSENT
 
 
 class Wire(msgspec.Struct, gc=False):
@@ -25,11 +24,11 @@ class Wire(msgspec.Struct, gc=False):
     refusal: Any = None
     arguments: Any = None
     input: Any = None
-    logprobs: Raw = NOTHING
-    item: Raw = NOTHING
-    part: Raw = NOTHING
-    annotation: Raw = NOTHING
-    response: Raw = NOTHING
+    logprobs: Raw = ABSENT
+    item: Raw = ABSENT
+    part: Raw = ABSENT
+    annotation: Raw = ABSENT
+    response: Raw = ABSENT
     error: Any = None
     code: Any = None
     message: Any = None

@@ -34,6 +34,7 @@ from plano.conversation import (
     ToolCall,
 )
 from plano.dialects.custom_tools import Unwrapper
+from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
 from plano.dialects.responses.calls import Calls
 from plano.dialects.responses.envelope import ResponseStatus, echoes, incomplete_reason, response
@@ -97,7 +98,7 @@ class StreamWriter:
 
     def _begin(self, start: Start) -> list[bytes]:
         self._start = start
-        self._id = ids.reply_id(start.id)
+        self._id = reply_id(start.id, ids.REPLY)
         self._echo = echoes(self._asked)
         found = self._response("in_progress")
         return [self._frames.frame(f"response.{name}", response=found) for name in ("created", "in_progress")]

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from plano.conversation import Conversation, Losses, Tool, ToolChoice, refuse
 from plano.dialects import reading
-from plano.dialects.responses.fields import FLAG, LIST, TEXT, Fields, decode, is_null, object_at
+from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, decode, object_at
 from plano.errors import InvalidRequest
 
 _MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
@@ -23,44 +23,44 @@ def read_tools(raws: list[Raw], path: str) -> tuple[Tool, ...]:
 def _read_tool(raw: Raw, path: str) -> Tool:
     """Hosted tools, MCP servers and namespaces are `native`: all of them is in `raw`."""
     tool = object_at(raw, path)
-    type_ = tool.need("type", TEXT)
+    type_ = tool.need("type", STRING)
     if type_ == "function":
         return _read_function(tool)
     if type_ == "custom":
         return Tool(
-            name=tool.need("name", TEXT),
+            name=tool.need("name", STRING),
             kind="custom",
-            description=tool.take("description", TEXT),
+            description=tool.take("description", STRING),
             format=tool.raw("format"),
-            extras=tool.extras(),
+            extras=tool.extras("responses"),
         )
-    label = tool.take("name", TEXT) or tool.take("server_label", TEXT)
+    label = tool.take("name", STRING) or tool.take("server_label", STRING)
     return Tool(name=label or type_, kind="native", dialect="responses", raw=raw)
 
 
 def _read_function(tool: Fields) -> Tool:
     return Tool(
-        name=tool.need("name", TEXT),
-        description=tool.take("description", TEXT),
+        name=tool.need("name", STRING),
+        description=tool.take("description", STRING),
         parameters=tool.raw_object("parameters"),
-        strict=tool.take("strict", FLAG),
-        extras=tool.extras(),
+        strict=tool.take("strict", BOOLEAN),
+        extras=tool.extras("responses"),
     )
 
 
 def read_choice(raw: Raw, path: str) -> ToolChoice | None:
-    if is_null(raw):
+    if raw == NULL:
         return None
     if bytes(memoryview(raw)[:1]) == b'"':
-        mode = _MODES.get(decode(TEXT, raw, path) or "")
+        mode = _MODES.get(decode(STRING, raw, path) or "")
         if mode is None:
             raise InvalidRequest(f"Invalid `{path}`: expected one of auto, none, required.", param=path)
         return ToolChoice(mode=mode)
     choice = object_at(raw, path)
-    type_ = choice.need("type", TEXT)
+    type_ = choice.need("type", STRING)
     if type_ in ("function", "custom"):
         return ToolChoice(
-            mode="named", name=choice.need("name", TEXT), kind="custom" if type_ == "custom" else "function"
+            mode="named", name=choice.need("name", STRING), kind="custom" if type_ == "custom" else "function"
         )
     if type_ == "allowed_tools":
         return _read_allowed(choice, raw)
@@ -70,12 +70,12 @@ def read_choice(raw: Raw, path: str) -> ToolChoice | None:
 def _read_allowed(choice: Fields, raw: Raw) -> ToolChoice:
     """Limits to functions and custom tools are everybody's; one that names hosted tools is this dialect's alone."""
     names = []
-    mode = choice.take("mode", TEXT)
-    tools = choice.need("tools", LIST)
+    mode = choice.take("mode", STRING)
+    tools = choice.need("tools", RAWS)
     for index, entry in enumerate(tools):
         tool = object_at(entry, f"{choice.at('tools')}[{index}]")
-        type_, name = tool.take("type", TEXT), tool.take("name", TEXT)
-        if type_ not in ("function", "custom") or name is None or tool.left():
+        type_, name = tool.take("type", STRING), tool.take("name", STRING)
+        if type_ not in ("function", "custom") or name is None or tool.rest():
             return _native(raw)
         names.append(name)
     return ToolChoice(mode="allowed", names=tuple(names), required=mode == "required")

@@ -25,6 +25,7 @@ from plano.conversation import (
     ToolResult,
     refuse,
 )
+from plano.dialects import data_uris
 from plano.dialects.responses import write_items
 from plano.dialects.responses.write_items import content_type, own_fields
 
@@ -182,7 +183,7 @@ class History:
     def _image(self, part: Image) -> dict[str, Any]:
         fields: dict[str, Any] = {"type": "input_image"}
         if part.data is not None:
-            fields["image_url"] = f"data:{part.media_type or 'image/png'};base64,{part.data}"
+            fields["image_url"] = data_uris.join(part.media_type or "image/png", part.data)
         elif part.url is not None:
             fields["image_url"] = part.url
         if part.file_id is not None:
@@ -201,7 +202,7 @@ class History:
         elif part.data is not None and part.media_type is not None:
             fields["filename"] = f"document.{part.media_type.rpartition('/')[2]}"  # data without a name is refused
         if part.data is not None:
-            fields["file_data"] = f"data:{part.media_type};base64,{part.data}" if part.media_type else part.data
+            fields["file_data"] = data_uris.join(part.media_type, part.data) if part.media_type else part.data
         if part.url is not None:
             fields["file_url"] = part.url
         if part.file_id is not None:

@@ -8,8 +8,8 @@ import msgspec
 
 from plano.conversation import Conversation, Losses, refuse
 from plano.dialects.effort import NOT_THINKING
+from plano.dialects.fields import STRINGS
 from plano.dialects.openai import SHARED_FIELDS
-from plano.dialects.responses.fields import TEXTS
 from plano.dialects.responses.request import LOGPROBS, SEALS
 from plano.dialects.responses.settings import write_reasoning, write_text
 from plano.dialects.responses.tools import write_choice, write_tools
@@ -98,7 +98,7 @@ def _include(conversation: Conversation) -> list[str]:
     """Seals are asked for where the client did, or speaks the messages API and asked for thinking, which
     comes with a signature there."""
     own = conversation.extras.get("responses", {}).get("include")
-    include = [] if own is None else TEXTS.decode(own)
+    include = [] if own is None else STRINGS.decode(own)
     reasoning = conversation.reasoning
     thinking = reasoning is not None and reasoning.mode in ("enabled", "adaptive")
     if conversation.include_seals or thinking:
