@@ -75,13 +75,16 @@ class Metrics:
         self._links: list[str] = []
         self._spent: list[float] = []
         self._told: list[float] = []
+        self._waited = 0.0
         instruments.before_scrape(self._flush)
 
-    def name_links(self, names: Sequence[str]) -> None:
-        """The links of the pipeline, outermost first, once it is complete; times are counted under these names."""
+    def time_links(self, names: Sequence[str]) -> list[float]:
+        """The links of the pipeline, outermost first, once it is complete. Gives what `plano.pipeline.fold` adds
+        their times up in; they are counted under these names."""
         self._links = [*names, "upstream"]
-        self._spent = [0.0] * (len(self._links) + 1)
+        self._spent = [0.0] * len(self._links)
         self._told = [0.0] * len(self._links)
+        return self._spent
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         self._in_flight[request.dialect] += 1
@@ -95,8 +98,11 @@ class Metrics:
         tally.requests()
         ended = journal.ended or journal.started
         tally.duration(ended - journal.started)
-        if journal.outcome != "aborted":
-            self._count_times(journal, tally, ended)
+        self._waited += journal.waited
+        received = journal.received
+        if received is not None and journal.outcome != "aborted":
+            waited = journal.waited + journal.waited_in_stream + journal.sending
+            tally.overhead(max(0.0, ended - received - waited))
         if journal.usage is not None:
             self._count_usage(journal, tally, journal.usage)
         if request.stream and journal.status < 400:
@@ -124,16 +130,6 @@ class Metrics:
         if tally is None:
             tally = self._tallies[key] = _Tally(self._on, request, journal, outcome, error)
         return tally
-
-    def _count_times(self, journal: Journal, tally: _Tally, ended: float) -> None:
-        """What was plano's own. Requests that were never read in full say nothing of it."""
-        if journal.received is not None:
-            waited = journal.waited + journal.waited_in_stream + journal.sending
-            tally.overhead(max(0.0, ended - journal.received - waited))
-        total = self._spent
-        for position, seconds in journal.spent.items():
-            total[position] += seconds
-        total[-1] += journal.waited
 
     def _count_usage(self, journal: Journal, tally: _Tally, usage: Usage) -> None:
         estimated, tokens, model = journal.estimated, self._on.tokens, tally.model
@@ -175,10 +171,10 @@ class Metrics:
         """Hand over what is added up here, because that costs a request less than a metric does."""
         for dialect, count in self._in_flight.items():
             self._on.in_flight[(dialect,)].set(count)
+        below = [*self._spent[1:], self._waited]
         for position, name in enumerate(self._links):
-            # What a link took with all below it, less what the next one took; below the upstream is the waiting.
-            own = self._spent[position] - self._spent[position + 1]
-            if own > self._told[position]:
+            own = self._spent[position] - below[position]
+            if own > self._told[position]:  # what is under way can make it smaller for a moment
                 self._on.filter_seconds[(name,)].inc(own - self._told[position])
                 self._told[position] = own
 

@@ -97,9 +97,9 @@ class Plano:
         self._tracing = build_tracing(self.config, tracer_provider)
         if self._tracing is not None:  # a request's span goes around everything, an attempt's around the upstream
             self.pipeline = [Link("tracing", self._tracing), *self.pipeline, Link("attempt", self._tracing.attempt)]
-        self._observing.name_links(self.pipeline)
+        spent = self._observing.time_links(self.pipeline)
         upstream = Upstream(self._connections.sender_for, self.config.timeouts)
-        run = guard(fold(self.pipeline, upstream))
+        run = guard(fold(self.pipeline, upstream, spent))
         shown = self._observing.endpoints(self._auth.caller)
         routes = [
             *self._asking(run, caller),

@@ -38,7 +38,6 @@ class Journal:
         waited: seconds in all that upstreams were waited for until there was a response.
         waited_in_stream: seconds in all between asking for a piece of a stream and having it.
         sending: seconds in all that handing bytes to the client's connection took, waiting for it included.
-        spent: seconds in each link of the pipeline with all that is below, by position; the upstream comes last.
         upstream_dialect: what the upstream was spoken to in.
         upstream_id: what the upstream calls the request, in its `x-request-id`.
         attempts: how often an upstream was asked.
@@ -77,7 +76,6 @@ class Journal:
         "releases",
         "sending",
         "sent",
-        "spent",
         "started",
         "status",
         "store_failed",
@@ -105,7 +103,6 @@ class Journal:
         self.waited = 0.0
         self.waited_in_stream = 0.0
         self.sending = 0.0
-        self.spent: dict[int, float] = {}
         self.upstream_dialect: Dialect | None = None
         self.upstream_id: str | None = None
         self.attempts = 0

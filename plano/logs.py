@@ -25,6 +25,9 @@ Format = Literal["auto", "json", "text"]
 FLUSH_SECONDS = 0.1
 """How long a line may wait for others, so that a busy gateway writes many at once."""
 
+TOGETHER = 32
+"""Lines that are made at once: one after the other they take half the time that they take in between requests."""
+
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
 _SHORTEST_SECRET = 6
@@ -131,11 +134,13 @@ class BatchHandler(LineHandler):
         self._line = formatter.line
         self._stream = stream
         self._delay = delay
-        self._lines: list[str | tuple[int, float, Callable[[], Line]]] = []
+        self._lines: list[str] = []
+        self._unmade: list[tuple[int, float, Callable[[], Line]]] = []
         self._waiting: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            self._make()
             self._lines.append(self.format(record))
             if record.levelno >= logging.WARNING:
                 self.flush()
@@ -145,23 +150,26 @@ class BatchHandler(LineHandler):
             self.handleError(record)
 
     def take(self, level: int, created: float, line: Callable[[], Line]) -> None:
-        self._lines.append((level, created, line))
+        self._unmade.append((level, created, line))
+        if len(self._unmade) >= TOGETHER:
+            self._make()
         self._flush_soon()
 
     def flush(self) -> None:
         """Write what waits."""
         self.acquire()
         try:
-            waiting, self._lines = self._lines, []
-            if waiting:
-                lines = [found if isinstance(found, str) else self._made(*found) for found in waiting]
+            self._make()
+            lines, self._lines = self._lines, []
+            if lines:
                 self._stream.write("\n".join([*lines, ""]))
                 self._stream.flush()
         finally:
             self.release()
 
-    def _made(self, level: int, created: float, line: Callable[[], Line]) -> str:
-        return self._line(level, created, line())
+    def _make(self) -> None:
+        unmade, self._unmade = self._unmade, []
+        self._lines += [self._line(level, created, line()) for level, created, line in unmade]
 
     def _flush_soon(self) -> None:
         try:

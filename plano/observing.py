@@ -82,11 +82,11 @@ class Observing:
             links.append(Link("bodies", Bodies(self._config.secrets())))
         return links
 
-    def name_links(self, links: Sequence[Link]) -> None:
-        """The whole pipeline, once it is known."""
+    def time_links(self, links: Sequence[Link]) -> list[float]:
+        """The whole pipeline, once it is known. Gives what its times are to be added up in."""
         names = [link.name for link in links]
-        self._metrics.name_links(names)
         self.instruments.allow("filter", names)
+        return self._metrics.time_links(names)
 
     def exposition(
         self, admit: Callable[[Headers], object] | None, *, alone: bool = False, directory: str | None = None

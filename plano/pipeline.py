@@ -30,21 +30,28 @@ class Link(NamedTuple):
     filter: Filter
 
 
-def fold(links: Sequence[Link], last: CallNext) -> CallNext:
+def fold(links: Sequence[Link], last: CallNext, spent: list[float] | None = None) -> CallNext:
     """One callable of a list of filters, outermost first, and the link that ends them.
+
+    Args:
+        spent: where the seconds in each link add up, over all requests, with all that is below it: one more
+            number than there are links, the last one for `last`.
 
     Raises:
         ConfigError: an entry is not callable.
     """
-    chain = _timed(len(links), last)
+    spent = [0.0] * (len(links) + 1) if spent is None else spent
+    chain = _timed(spent, last)
     for position, link in reversed(list(enumerate(links))):
         if not callable(link.filter):
             raise ConfigError(f"filter `{link.name}`: {link.filter!r} is not callable; pass a function or an instance")
-        chain = _link(position, link.name, link.filter, chain)
+        chain = _link(spent, position, link, chain)
     return chain
 
 
-def _link(position: int, name: str, call: Filter, call_next: CallNext) -> CallNext:
+def _link(spent: list[float], position: int, link: Link, call_next: CallNext) -> CallNext:
+    name, call = link
+
     async def linked(request: Request) -> Response:
         started = perf_counter()
         try:
@@ -54,8 +61,7 @@ def _link(position: int, name: str, call: Filter, call_next: CallNext) -> CallNe
         except Exception as error:
             raise FilterError(name) from error
         finally:
-            spent = request.journal.spent
-            spent[position] = spent.get(position, 0.0) + perf_counter() - started
+            spent[position] += perf_counter() - started
         if not isinstance(response, Response):
             raise FilterError(name) from TypeError(f"it returned {type(response).__name__}, not a Response")
         return response
@@ -63,7 +69,7 @@ def _link(position: int, name: str, call: Filter, call_next: CallNext) -> CallNe
     return linked
 
 
-def _timed(position: int, call: CallNext) -> CallNext:
+def _timed(spent: list[float], call: CallNext) -> CallNext:
     """The last link; its time is taken like the others', so that theirs is known without it."""
 
     async def timed(request: Request) -> Response:
@@ -71,8 +77,7 @@ def _timed(position: int, call: CallNext) -> CallNext:
         try:
             return await call(request)
         finally:
-            spent = request.journal.spent
-            spent[position] = spent.get(position, 0.0) + perf_counter() - started
+            spent[-1] += perf_counter() - started
 
     return timed
 
