@@ -331,10 +331,11 @@ def _continued_completion(request: Request, records: list[Record]) -> Request:
     metadata = _OBJECT.decode(fields["metadata"])
     del metadata["response_id"]
     changes: dict[str, Raw | None] = {"metadata": Raw(_encode(metadata)) if metadata else None}
-    if "chat" not in request.require_target().dialects:
+    target = request.require_target()
+    if "chat" not in target.dialects:
         return _neutral(_with_fields(request, changes), records)
     losses = Losses()
-    before = history.messages(records, losses)
+    before = history.messages(records, target.entry, losses)
     own = history.listed(fields.get("messages", b""))
     _note(request, losses)
     return _with_fields(request, changes | {"messages": _joined([*before, *history.unsaid(own, before)])})

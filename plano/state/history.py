@@ -10,19 +10,30 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from plano import sse
 from plano.assembly import ReplyBuilder
-from plano.conversation import Conversation, Losses, Message, Reply, System
+from plano.conversation import Conversation, Losses, Message, RedactedThinking, Reply, System, Thinking
 from plano.dialects import CODECS, reading
 from plano.errors import InvalidRequest, UpstreamError
 from plano.state.record import Origin, Record
 from plano.types import Dialect
 
+_THOUGHTS = (Thinking, RedactedThinking)
 FOREIGN = "another provider made it, and only that one could take it back"
 
+
+class _Choice(Struct):
+    message: Raw
+
+
+class _Completion(Struct):
+    choices: list[_Choice]
+
+
+_COMPLETION = msgspec.json.Decoder(_Completion)
 _LIST = msgspec.json.Decoder(list[Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
@@ -109,13 +120,14 @@ def _type(fields: dict[str, Raw]) -> bytes:
 # --- towards a chat client's request ---------------------------------------------------------------
 
 
-def messages(records: Iterable[Record], losses: Losses) -> list[Raw]:
-    """The turns' messages, each turn's answer last. A system message that is said again is not repeated."""
+def messages(records: Iterable[Record], entry: str, losses: Losses) -> list[Raw]:
+    """The turns' messages for the upstream behind `entry`, each turn's answer last. A system message that is
+    said again is not repeated; reasoning goes back to whoever made it."""
     found: list[Raw] = []
     for record in records:
         if record.kind == "chat":
             found += unsaid(_LIST.decode(_messages(record)), found)
-            found += _answer(record, losses)
+            found += _answer(record, entry, losses)
         else:
             found += unsaid(_rewritten(record, "chat", "messages", losses), found)
     return found
@@ -139,12 +151,39 @@ def _messages(record: Record) -> Raw:
     return _OBJECT.decode(record.asked).get("messages", Raw(b"[]"))
 
 
-def _answer(record: Record, losses: Losses) -> list[Raw]:
-    parts = completion(record).parts
-    if not parts:
+def _answer(record: Record, entry: str, losses: Losses) -> list[Raw]:
+    """The turn's answer, for a server that is asked for the next one."""
+    message = _message(record)
+    fields = {name: raw for name, raw in _OBJECT.decode(message).items() if bytes(memoryview(raw)[:5]) != b"null"}
+    if "function_call" in fields:  # deprecated; what follows refers to it by that name
+        return [Raw(_encode(fields))]
+    turn = CODECS["chat"].read_request(b'{"messages":[' + bytes(message) + b"]}")
+    if (record.origin.dialect, record.origin.entry) != ("chat", entry):
+        turn = _without_thinking(turn, losses)
+    if not any(said.parts for said in turn.messages):
         return []
-    said = Conversation(messages=(Message(role="assistant", parts=parts),))
-    return _field(CODECS["chat"].write_request(said, losses), "messages")
+    return _field(CODECS["chat"].write_request(turn, losses), "messages")
+
+
+def _without_thinking(turn: Conversation, losses: Losses) -> Conversation:
+    said = [
+        replace(message, parts=tuple(part for part in message.parts if not isinstance(part, _THOUGHTS)))
+        for message in turn.messages
+    ]
+    if said != list(turn.messages):
+        losses.drop("messages.thinking", FOREIGN)
+    return replace(turn, messages=tuple(said))
+
+
+def _message(record: Record) -> Raw:
+    """What a chat completion answered, as the message that its client would send back."""
+    body = record.reply
+    if record.head.streamed:
+        body = CODECS["chat"].write_reply(completion(record), Conversation(), Losses())
+    try:
+        return _COMPLETION.decode(body).choices[0].message
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise InvalidRequest(f"`{record.id}` cannot be continued: it has no answer.", code="not_continuable") from error
 
 
 # --- through the neutral model ---------------------------------------------------------------------
@@ -172,9 +211,9 @@ def neutral(record: Record) -> Conversation:
     if record.kind != "chat":
         body = b'{"input":[' + b",".join(own_items(record)) + b"]}"
         return CODECS["responses"].read_request(body)
-    asked = CODECS["chat"].read_request(b'{"messages":' + bytes(_messages(record)) + b"}")
-    parts = completion(record).parts
-    return replace(asked, messages=(*asked.messages, Message(role="assistant", parts=parts))) if parts else asked
+    messages = [*_LIST.decode(_messages(record)), _message(record)]
+    turn = CODECS["chat"].read_request(b'{"messages":[' + b",".join(messages) + b"]}")
+    return replace(turn, messages=tuple(message for message in turn.messages if message.parts))
 
 
 def _new(parts: Iterable[System], before: Sequence[System]) -> list[System]:
