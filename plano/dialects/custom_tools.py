@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
+from plano.dialects import reading
+
 SCHEMA = Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
 )
@@ -145,7 +147,5 @@ class Unwrapper:
 
 
 def _input_of(arguments: str) -> str:
-    try:
-        return _WRAPPED.decode(arguments).input
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return arguments
+    wrapped = reading.maybe(_WRAPPED, arguments)
+    return arguments if wrapped is None else wrapped.input

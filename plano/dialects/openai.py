@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from plano.dialects import reading
 from plano.errors import Kind, PlanoError, UpstreamStatus
 
 SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_retention"})
@@ -72,7 +73,7 @@ def read_error(status: int, body: bytes) -> UpstreamStatus:
     """An upstream's error body; anything that is not `{"error": ...}` becomes the message, shortened."""
     try:
         parsed = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except reading.UNREADABLE:
         return error_from(status, body.decode("utf-8", "replace").strip()[:500])
     if isinstance(parsed, list) and parsed:  # Gemini's compatible side wraps its error in a list
         parsed = parsed[0]

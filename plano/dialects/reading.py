@@ -13,8 +13,12 @@ from plano.errors import InvalidRequest, UpstreamProtocolError
 
 T = TypeVar("T")
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What decoding JSON raises: it is not JSON of the shape, or not UTF-8, or nested too deeply."""
+
+CUT_OFF = "The upstream's stream ended before the reply was complete."
+
+_ANY_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)
 
@@ -67,6 +71,11 @@ def upstreams(read: Callable[..., T], *args: Any) -> T:
     except (InvalidRequest, *UNREADABLE) as error:
         message = error.message if isinstance(error, InvalidRequest) else str(error)
         raise UpstreamProtocolError(f"The upstream's reply could not be read: {message}") from None
+
+
+def is_object(text: str) -> bool:
+    """Whether this is one whole JSON object, as a call's arguments should be."""
+    return maybe(_ANY_OBJECT, text) is not None
 
 
 def maybe(decoder: msgspec.json.Decoder[T], body: bytes | Raw | str) -> T | None:

@@ -7,14 +7,12 @@ id at all; whole calls in one delta; two calls growing in turns.
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import Event, Extras, PartStart, PartStop, TextDelta, ToolCall
+from plano.dialects import reading
 from plano.dialects.chat.ids import call_id
 from plano.dialects.chat.reply import Custom, Function, read_call_extras
-
-_ANY_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
 
 class CallDelta(Struct, gc=False):
@@ -47,11 +45,7 @@ class _Call:
 
     def complete(self) -> bool:
         """Its arguments are a whole JSON object, so nothing more can come. Asked when another call begins."""
-        try:
-            _ANY_OBJECT.decode("".join(self.pieces))
-        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-            return False
-        return True
+        return reading.is_object("".join(self.pieces))
 
 
 class Calls:

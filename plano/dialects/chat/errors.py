@@ -13,7 +13,6 @@ from plano.errors import PlanoError, UpstreamStatus
 
 _ANY = msgspec.json.Decoder()
 
-CUT_OFF = "The upstream's stream ended before the reply was complete."
 NOT_A_REPLY = "The upstream's reply is not a chat completion."
 
 _STATUS_OF_TYPE = {

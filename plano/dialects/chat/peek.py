@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from plano import sse
 from plano.conversation import Finish, Usage
+from plano.dialects import reading
 from plano.dialects.chat.finish import BROKEN, read_finish
 from plano.dialects.chat.usage import read_usage
 from plano.dialects.codec import Slot, StreamEnd
@@ -41,10 +42,8 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
 def peek_usage(body: bytes) -> Usage | None:
-    try:
-        return read_usage(_BODY.decode(body).usage)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    found = reading.maybe(_BODY, body)
+    return None if found is None else read_usage(found.usage)
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
@@ -57,7 +56,7 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
         if frame.data == b"[DONE]":
             complete = True
             continue
-        chunk = _parsed(frame.data)
+        chunk = reading.maybe(_CHUNK, frame.data)
         if chunk is None:
             continue
         if present(chunk.error) or frame.event == "error":
@@ -72,13 +71,6 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
         return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
     finish: Finish | None = read_finish(reason, called=called) if reason is not None else None
     return StreamEnd(complete=complete, failed=False, usage=usage, finish=finish)
-
-
-def _parsed(data: bytes) -> _Chunk | None:
-    try:
-        return _CHUNK.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def reply_texts(reply: dict[str, Any]) -> list[Slot]:

@@ -33,7 +33,7 @@ from plano.dialects.chat.tools import asks_for_functions
 from plano.dialects.chat.usage import read_usage, write_usage
 from plano.dialects.chat.write_content import call_object
 from plano.dialects.custom_tools import unwrap
-from plano.dialects.fields import ABSENT, Object, present
+from plano.dialects.fields import ABSENT, OBJECT, present
 from plano.dialects.reply_ids import reply_id
 from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamStatus
 
@@ -116,7 +116,6 @@ class _Wrong(Struct):
 _REPLY = msgspec.json.Decoder(_Reply)
 _WRONG = msgspec.json.Decoder(_Wrong)
 _CALL = msgspec.json.Decoder(_Call)
-_OBJECT = msgspec.json.Decoder(Object)
 
 KNOWN = frozenset({"id", "object", "model", "created", "choices", "usage", "obfuscation"})
 """Top-level fields of replies and chunks that are read, or say nothing. The others are kept as extras."""
@@ -167,7 +166,7 @@ def broken(reason: str | None, error: Raw) -> UpstreamError | None:
 def read_extras(body: bytes) -> Extras:
     """The top-level fields that only this dialect has."""
     found = {
-        name: value for name, value in reading.upstream(_OBJECT, body).items() if name not in KNOWN and present(value)
+        name: value for name, value in reading.upstream(OBJECT, body).items() if name not in KNOWN and present(value)
     }
     return {"chat": found} if found else NO_EXTRAS
 
@@ -220,7 +219,7 @@ def read_call_extras(raw: Raw | bytes) -> Extras:
     """A call's unknown fields (Gemini's `extra_content` holds a signature that must come back)."""
     found = {
         name: value
-        for name, value in reading.upstream(_OBJECT, bytes(raw)).items()
+        for name, value in reading.upstream(OBJECT, bytes(raw)).items()
         if name not in _CALL_FIELDS and present(value)
     }
     return {"chat": found} if found else NO_EXTRAS

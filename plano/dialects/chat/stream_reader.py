@@ -32,7 +32,7 @@ from plano.conversation import (
 )
 from plano.dialects import reading
 from plano.dialects.chat.calls import CallDelta, Calls
-from plano.dialects.chat.errors import CUT_OFF, in_band_error
+from plano.dialects.chat.errors import in_band_error
 from plano.dialects.chat.finish import read_finish
 from plano.dialects.chat.read_content import read_annotation
 from plano.dialects.chat.reply import ContentPart, Function, audio_extras, broken, read_extras, seconds
@@ -144,7 +144,7 @@ class ChatStreamReader:
     def finish(self) -> list[Event]:
         if self._over:
             return []
-        return self._done() if self._ended else self._fail(UpstreamProtocolError(CUT_OFF))
+        return self._done() if self._ended else self._fail(UpstreamProtocolError(reading.CUT_OFF))
 
     # --- the ends ---
 
@@ -169,7 +169,7 @@ class ChatStreamReader:
     def _done(self) -> list[Event]:
         """The end. Usage may come in a chunk after the finish reason, so `Finished` waits until here."""
         if not self._started:
-            return self._fail(UpstreamProtocolError(CUT_OFF))
+            return self._fail(UpstreamProtocolError(reading.CUT_OFF))
         self._over = True
         events: list[Event] = []
         self._close_all(events)

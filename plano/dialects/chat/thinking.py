@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import Extras, Part, RedactedThinking, Thinking
-from plano.dialects.fields import NULL, OBJECT
+from plano.dialects import reading
+from plano.dialects.fields import NULL, OBJECT, RAWS
 from plano.types import Dialect
 
 FORMATS: dict[str, Dialect] = {"anthropic-claude-v1": "messages", "openai-responses-v1": "responses"}
@@ -71,15 +72,11 @@ class Detail(Struct):
 _SPOKEN = ("reasoning.text", "reasoning.summary")
 
 _DETAIL = msgspec.json.Decoder(Detail)
-_RAWS = msgspec.json.Decoder(list[Raw])
 
 
 def read_detail(raw: Raw) -> Detail:
     """Reads tolerantly: what is not an entry of the known form is one without contents."""
-    try:
-        return _DETAIL.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return Detail()
+    return reading.maybe(_DETAIL, raw) or Detail()
 
 
 def read_thinking(text: str | None, details: Iterable[Raw] | None) -> list[Part]:
@@ -212,10 +209,7 @@ def write_details(part: Thinking | RedactedThinking, text: str | None = None) ->
         return [{"type": "reasoning.text", "text": words, "signature": part.seal, "format": _CLAUDE}]
     if part.origin == "responses":
         return _write_openai(part, words)
-    try:
-        return list(_RAWS.decode(part.seal))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return []
+    return reading.maybe(RAWS, part.seal) or []
 
 
 def _write_openai(part: Thinking, words: str) -> list[Any]:

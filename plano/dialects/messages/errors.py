@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from plano import sse
-from plano.dialects import openai
+from plano.dialects import openai, reading
 from plano.errors import Kind, PlanoError, UpstreamStatus
 
 _TYPES: dict[Kind, str] = {
@@ -52,7 +52,7 @@ def write_stream_error(error: PlanoError) -> bytes:
 def read_error(status: int, body: bytes) -> UpstreamStatus:
     try:
         parsed = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except reading.UNREADABLE:
         return openai.read_error(status, body)
     if isinstance(parsed, dict) and isinstance(parsed.get("error"), dict):
         return _error(status, parsed["error"])

@@ -40,7 +40,7 @@ _EVENT = msgspec.json.Decoder(_Event)
 def peek_usage(body: bytes) -> Usage | None:
     try:
         return read_usage(_REPLY.decode(body).usage)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except reading.UNREADABLE:
         return None
 
 
@@ -67,10 +67,9 @@ def _events(pieces: Sequence[bytes]) -> list[_Event]:
         for frame in frames(piece):
             if frame.event in ("content_block_delta", "content_block_start", "content_block_stop"):
                 continue
-            try:
-                found.append(_EVENT.decode(frame.data))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue  # not of the grammar, and forwarded all the same
+            event = reading.maybe(_EVENT, frame.data)
+            if event is not None:  # else not of the grammar, and forwarded all the same
+                found.append(event)
     return found
 
 

@@ -37,7 +37,7 @@ from plano.dialects.messages.read_content import call_extras, read_citations, re
 from plano.dialects.messages.usage import read_usage, usage_object
 from plano.dialects.messages.write_content import input_of, tool_id
 from plano.dialects.reply_ids import reply_id
-from plano.errors import InvalidRequest, UpstreamProtocolError
+from plano.errors import UpstreamProtocolError
 
 PREFIX = "msg_"
 """Of a reply's id."""
@@ -48,10 +48,7 @@ PREFIX = "msg_"
 
 def read_reply(body: bytes) -> Reply:
     fields = Fields(reading.upstream(OBJECT, body), "")
-    try:
-        return _read_reply(fields, body)
-    except (InvalidRequest, *reading.UNREADABLE) as error:
-        raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None
+    return reading.upstreams(_read_reply, fields, body)
 
 
 def _read_reply(fields: Fields, body: bytes) -> Reply:

@@ -29,19 +29,17 @@ from plano.conversation import (
     Unknown,
 )
 from plano.dialects import reading
-from plano.dialects.fields import ABSENT, NULL, OBJECT, STRING, Fields, Object, present, raw_of
+from plano.dialects.fields import ABSENT, NULL, STRING, Fields, Object, present, raw_of
 from plano.dialects.messages.errors import misplaced_error
 from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.read_content import read_citation
 from plano.dialects.messages.reply import read_block, reply_extras
 from plano.dialects.messages.usage import Tally
-from plano.errors import InvalidRequest, UpstreamProtocolError
+from plano.errors import UpstreamProtocolError
 from plano.sse import Frame
 
-_CUT_SHORT = "The upstream's stream ended before the reply was complete."
 
-
-class _Delta(Struct):
+class _Delta(Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
@@ -50,7 +48,7 @@ class _Delta(Struct):
     citation: Raw = ABSENT
 
 
-class _Event(Struct):
+class _Event(Struct, gc=False):
     """Any event of the grammar. What `message_delta` calls its delta is read on its own."""
 
     type: str | None = None
@@ -116,23 +114,19 @@ class MessagesReader:
     def feed(self, frame: Frame) -> list[Event]:
         if self._over or frame.data == b"[DONE]":  # some compatible servers close like OpenAI's
             return []
-        try:
-            event = _EVENT.decode(frame.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        event = reading.maybe(_EVENT, frame.data)
+        if event is None:
             return self._odd(frame)
         if event.type == "content_block_delta":
             return self._delta(event, frame)
-        try:
-            return self._other(event, frame)
-        except (InvalidRequest, *reading.UNREADABLE) as error:
-            raise UpstreamProtocolError(f"An event of the upstream's could not be read: {error}") from None
+        return reading.upstreams(self._other, event, frame)
 
     def finish(self) -> list[Event]:
         if self._over:
             return []
         if self._stop_reason is None:
             self._over = True
-            return [Failed(UpstreamProtocolError(_CUT_SHORT))]
+            return [Failed(UpstreamProtocolError(reading.CUT_OFF))]
         return self._end()
 
     def _odd(self, frame: Frame) -> list[Event]:
@@ -300,7 +294,7 @@ class _OpaqueBlock:
     def whole(self) -> Opaque:
         written = "".join(self._input)
         if written:
-            self._fields["input"] = Raw(written.encode()) if _is_json(written) else raw_of(written)
+            self._fields["input"] = Raw(written.encode()) if reading.is_object(written) else raw_of(written)
         for name, pieces in self._deltas.items():
             self._fields[name] = raw_of(_joined(self._fields.get(name), pieces))
         return Opaque(dialect="messages", type=self._type, raw=raw_of(self._fields))
@@ -313,11 +307,3 @@ def _joined(start: Raw | None, pieces: list[object]) -> object:
     if len(texts) == len(pieces) + isinstance(first, str):
         return "".join(texts)
     return [*first, *pieces] if isinstance(first, list) else pieces[-1]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        OBJECT.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return True

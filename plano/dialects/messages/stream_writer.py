@@ -35,12 +35,12 @@ from plano.conversation import (
     ToolCall,
     Unknown,
 )
+from plano.dialects import reading
 from plano.dialects.fields import OBJECT, own
 from plano.dialects.messages.errors import write_stream_error
 from plano.dialects.messages.finish import write_finish
 from plano.dialects.messages.reply import PREFIX, call_block, citation_object, signature
 from plano.dialects.messages.usage import delta_usage_object, usage_object
-from plano.dialects.messages.write_content import is_object
 from plano.dialects.reply_ids import reply_id
 
 _PING = sse.frame(b'{"type": "ping"}', "ping")
@@ -332,7 +332,7 @@ class _CallBlock(_Block):
         return out + super().stop(whole)
 
     def may_close(self) -> bool:
-        return is_object("".join(self._pieces))
+        return reading.is_object("".join(self._pieces))
 
 
 class _CustomCallBlock(_CallBlock):

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from plano.conversation import (
@@ -26,13 +25,13 @@ from plano.conversation import (
     ToolResult,
     refuse,
 )
+from plano.dialects import reading
 from plano.dialects.custom_tools import wrap
-from plano.dialects.fields import Object, own, raw_of
+from plano.dialects.fields import OBJECT, Object, own, raw_of
 from plano.dialects.messages.read_content import text_of
 
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _EMPTY_INPUT = Raw(b"{}")
-_INPUT = msgspec.json.Decoder(dict[str, Raw])
 
 
 def write_parts(parts: Iterable[Part], losses: Losses) -> list[Any]:
@@ -149,7 +148,7 @@ def _data_source(data: str, media_type: str) -> dict[str, Any]:
 def _kept_source(text: str, kept: Object) -> Raw | None:
     """The blocks the text was read from, unless somebody changed it since."""
     source = kept.get("source")
-    return source if source is not None and text_of(_INPUT.decode(source).get("content")) == text else None
+    return source if source is not None and text_of(OBJECT.decode(source).get("content")) == text else None
 
 
 def _search_result(part: Document, kept: Object) -> dict[str, Any]:
@@ -177,19 +176,10 @@ def input_of(arguments: str, losses: Losses, field: str = "messages.tool_calls.a
     """A call's arguments as the object that `input` has to be; the bytes stay as the model wrote them."""
     if not arguments.strip():
         return _EMPTY_INPUT
-    if is_object(arguments):
+    if reading.is_object(arguments):
         return Raw(arguments.encode())
     losses.drop(field, "they are not a JSON object, which the messages API insists on; sent as `_raw`")
     return raw_of({"_raw": arguments})
-
-
-def is_object(arguments: str) -> bool:
-    """Whether this is one whole JSON object."""
-    try:
-        msgspec.json.decode(arguments, type=dict)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
 
 
 def _tool_result(part: ToolResult, losses: Losses) -> dict[str, Any]:

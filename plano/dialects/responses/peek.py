@@ -9,6 +9,7 @@ import msgspec
 
 from plano import sse
 from plano.conversation import Usage
+from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
 
@@ -44,10 +45,8 @@ _OPEN = StreamEnd(complete=False, failed=False, usage=None, finish=None)
 
 def peek_usage(body: bytes) -> Usage | None:
     """A complete reply's usage; None if it has none or is not JSON."""
-    try:
-        return read_usage(_USED.decode(body).usage)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    found = reading.maybe(_USED, body)
+    return None if found is None else read_usage(found.usage)
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
@@ -65,9 +64,8 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
 def _end(frame: sse.Frame) -> StreamEnd | None:
     if frame.event is not None and frame.event not in _ENDS:
         return None
-    try:
-        event = _EVENT.decode(frame.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    event = reading.maybe(_EVENT, frame.data)
+    if event is None:
         return None
     type_ = event.type or frame.event
     if type_ not in _ENDS:

@@ -22,7 +22,7 @@ from plano.conversation import (
     ToolCall,
 )
 from plano.dialects import reading
-from plano.dialects.fields import Object
+from plano.dialects.fields import OBJECT
 from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
 from plano.dialects.responses.calls import Calls
@@ -64,7 +64,6 @@ class WireReply(msgspec.Struct):
 
 
 _REPLY = msgspec.json.Decoder(WireReply)
-_FIELDS = msgspec.json.Decoder(Object)
 
 
 def read_reply(body: bytes) -> Reply:
@@ -98,7 +97,7 @@ def _logprobs(raws: list[Raw], items: list[Item]) -> Raw | None:
 
 def own_extras(body: bytes | Raw) -> Extras:
     """What the upstream's Response says that no echo and no neutral field does."""
-    fields = _FIELDS.decode(body)
+    fields = OBJECT.decode(body)
     own = {
         name: fields[name] for name in OWN_FIELDS if name in fields and bytes(memoryview(fields[name])[:5]) != b"null"
     }

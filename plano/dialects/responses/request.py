@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
 from plano.conversation import NO_EXTRAS, Conversation, Extras, Message, Opaque, Part, Refusal, System, Text, ToolCall
 from plano.dialects import reading
-from plano.dialects.fields import BOOLEAN, INTEGER, NUMBER, RAW_CONTENT, RAWS, STRING, STRINGS, Fields, Object, raw_of
+from plano.dialects.fields import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    RAW_CONTENT,
+    RAWS,
+    STRING,
+    STRINGS,
+    Fields,
+    Object,
+    raw_of,
+)
 from plano.dialects.responses.items import Item, read_item
 from plano.dialects.responses.settings import read_reasoning, read_text
 from plano.dialects.responses.tools import read_choice, read_tools
@@ -22,8 +32,6 @@ SEALS = "reasoning.encrypted_content"
 
 FROM_INPUT: Extras = {"responses": {}}
 """Marks a System that was an item of `input`, not the `instructions`: it has no fields, so it is no loss."""
-
-_FIELDS = msgspec.json.Decoder(Object)
 
 _DEFAULTS = {"background": b"false", "truncation": b'"disabled"'}
 """What these say when they are left out: it need not be carried, nor reported as lost."""
@@ -64,7 +72,7 @@ def read_request(body: bytes) -> Conversation:
 
 
 def _object(body: bytes) -> Object:
-    found = reading.request(_FIELDS, body)
+    found = reading.request(OBJECT, body)
     try:
         body.decode()  # fields that are carried unread would carry broken text too
     except UnicodeDecodeError as error:

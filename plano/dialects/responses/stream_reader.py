@@ -34,7 +34,7 @@ from plano.conversation import (
     Unknown,
 )
 from plano.dialects import reading
-from plano.dialects.fields import ABSENT, Object, raw_of
+from plano.dialects.fields import ABSENT, OBJECT, raw_of
 from plano.dialects.responses.envelope import finish_of, read_usage
 from plano.dialects.responses.errors import failure
 from plano.dialects.responses.items import (
@@ -52,13 +52,11 @@ from plano.sse import Frame
 
 P = TypeVar("P", bound=Part)
 
-_FIELDS = msgspec.json.Decoder(Object)
 _REPLY = msgspec.json.Decoder(WireReply)
 
 _DONE = b"[DONE]"
 _PINGS = frozenset({"ping", "keepalive"})
 _MESSAGE_OWN = frozenset({"id", "type", "status", "role", "content"})
-_BROKEN = "The upstream's stream ended before the reply was complete."
 
 
 class StreamReader:
@@ -89,7 +87,7 @@ class StreamReader:
         if self._over:
             return []
         self._over = True
-        return [Failed(UpstreamProtocolError(_BROKEN))]
+        return [Failed(UpstreamProtocolError(reading.CUT_OFF))]
 
     def _dispatch(self, wire: Wire, frame: Frame) -> list[Event]:
         type_ = wire.type or frame.event
@@ -163,7 +161,7 @@ class StreamReader:
     def _item_added(self, wire: Wire) -> list[Event]:
         """A call can start: its name is known. A message waits for its parts, reasoning for its form, and
         all others for their `done`."""
-        fields = reading.upstream(_FIELDS, bytes(wire.item))
+        fields = reading.upstream(OBJECT, bytes(wire.item))
         type_ = reading.upstream(TYPE, bytes(wire.item)).type
         item = self._item(wire.output_index)
         item.id = _string(fields.get("id"))
