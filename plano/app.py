@@ -31,6 +31,8 @@ from plano.stored import ROUTES, Stored
 from plano.stores import Stores
 from plano.transport import AsyncBaseTransport, Sender
 from plano.types import Caller, Dialect, Headers, Receive, Scope, Send
+from plano.ui import Ui
+from plano.ui.record import Record
 from plano.upstream import Upstream
 
 logger = logging.getLogger("plano")
@@ -97,10 +99,11 @@ class Plano:
         self._tracing = build_tracing(self.config, tracer_provider)
         if self._tracing is not None:  # a request's span goes around everything, an attempt's around the upstream
             self.pipeline = [Link("tracing", self._tracing), *self.pipeline, Link("attempt", self._tracing.attempt)]
+        ui = self._ui()
         spent = self._observing.time_links(self.pipeline)
         upstream = Upstream(self._connections.sender_for, self.config.timeouts)
         run = guard(fold(self.pipeline, upstream, spent))
-        shown = self._observing.endpoints(self._auth.caller)
+        shown = {**self._observing.endpoints(self._auth.caller), **ui}
         routes = [
             *self._asking(run, caller),
             *self._stored(),
@@ -193,6 +196,20 @@ class Plano:
                 ),
             )
         ]
+
+    def _ui(self) -> dict[str, Any]:
+        """What the page has to say for itself, where there is one; a link of its own in the pipeline feeds it."""
+        if not self.config.ui:
+            return {}
+        record = Record(self._observing.prices)
+        self.pipeline = [Link("ui", record), *self.pipeline]
+        return Ui(record, self.models, self._viewer, shared=self._observing.shared).endpoints()
+
+    async def _viewer(self, scope: Scope, headers: Headers) -> Caller:
+        """Who looks at the page; where nobody is asked for a key, whoever does sees everything."""
+        if self._caller_of is None and not self.config.callers:
+            return Caller(operator=True)
+        return await self._caller(scope, headers)
 
     def _stored(self) -> list[Route]:
         limits = self.config.limits

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+import msgspec
 import uvicorn
 
 from plano import logs
@@ -29,6 +30,7 @@ GRACE_SECONDS = 30
 
 _CONFIG_VARIABLE = "PLANO_CONFIG"
 _LEVEL_VARIABLE = "PLANO_LOG_LEVEL"
+_HOST_VARIABLE = "PLANO_HOST"
 _OLLAMA = ("127.0.0.1", 11434)
 
 
@@ -59,6 +61,8 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
     try:
         loaded = load_config(path)
         check_workers(workers, loaded)
+        host = host or loaded.listener.address
+        loaded = with_ui(loaded, host)
         application = Plano(loaded)
     except ConfigError as error:
         fail(error)
@@ -66,7 +70,6 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
     set_up_logs(loaded, level)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    host = host or loaded.listener.address
     warn_if_open(host, loaded)
     serve(application, path, host, loaded.listener.port if port is None else port, workers, level)
 
@@ -137,11 +140,16 @@ def create() -> Plano:
     path = os.environ.get(_CONFIG_VARIABLE)
     config = load_config(Path(path) if path else None)
     set_up_logs(config, os.environ.get(_LEVEL_VARIABLE, config.log_level))
-    return Plano(config)
+    return Plano(with_ui(config, os.environ.get(_HOST_VARIABLE, "")))
 
 
 def set_up_logs(config: Config, level: str) -> None:
     logs.setup(level, config.log.format, secrets=config.secrets())
+
+
+def with_ui(config: Config, host: str) -> Config:
+    """The configuration with its mind made up about `/ui`: without a word on it, it is there on loopback only."""
+    return config if config.ui is not None else msgspec.structs.replace(config, ui=_is_loopback(host))
 
 
 def fail(error: ConfigError) -> NoReturn:
@@ -170,11 +178,14 @@ def welcome(application: Plano, host: str, port: int) -> str:
     at = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     url = f"http://{f'[{at}]' if ':' in at else at}:{port}"
     model = next((name for name in names if not name.endswith("*")), "openai/gpt-4o")
-    return (
-        f"plano {VERSION} listens on {url}\n"
-        f"models: {shown or 'none'}\n"
-        f"try:    curl {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
-        f'          -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\''
+    return "\n".join(
+        [
+            f"plano {VERSION} listens on {url}",
+            f"models: {shown or 'none'}",
+            *([f"look:   {url}/ui"] if application.config.ui else []),
+            f"try:    curl {url}/v1/chat/completions -H 'content-type: application/json' \\",
+            f'          -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\'',
+        ]
     )
 
 
@@ -222,7 +233,7 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
     if workers == 1:
         _Server(uvicorn.Config(application, **options), application, metrics_port(application)).run()
         return
-    os.environ[_LEVEL_VARIABLE] = level
+    os.environ |= {_LEVEL_VARIABLE: level, _HOST_VARIABLE: host}
     with shared_directory() as directory:
         metrics = metrics_port(application, directory)
         with metrics.in_thread() if metrics is not None else nullcontext():

@@ -83,11 +83,13 @@ class Caller(Struct, frozen=True, kw_only=True):
         name: what logs and metrics call this caller; never the key.
         tenant: scopes stored state, limits and caches. Callers of one tenant see each other's state.
         models: the names this caller may ask for, or None for all of them.
+        operator: sees everybody's requests at `/ui`; who is none sees those of the same tenant.
     """
 
     name: str = "anonymous"
     tenant: str = "default"
     models: frozenset[str] | None = None
+    operator: bool = False
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models

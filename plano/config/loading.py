@@ -69,6 +69,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         aliases=aliases,
         filters=tuple(filters),
         callers=tuple(callers),
+        ui=root.get("ui"),
         strict_translation=root.get("strict_translation", False),
         limits=Limits(**(root.get("limits") or {})),
         log_level=root.get("log_level", "info"),
@@ -180,7 +181,8 @@ def _callers(
             )
         keys[key] = name
         models = frozenset(section["models"]) if section.get("models") else None
-        callers[name] = (Caller(name=name, tenant=section.get("tenant") or name, models=models), key)
+        tenant, operator = section.get("tenant") or name, section.get("operator", False)
+        callers[name] = (Caller(name=name, tenant=tenant, models=models, operator=operator), key)
     return list(callers.values())
 
 

@@ -155,6 +155,7 @@ CALLER: Mapping[str, Key] = {
     "key": Key(kind="secret", required=True),
     "tenant": _text(),
     "models": _list(_text()),
+    "operator": _boolean(),
 }
 
 STATE_STORAGE: Mapping[str, Key] = {
@@ -211,6 +212,7 @@ ROOT: Mapping[str, Key] = {
     "model_aliases": _map(_object({"target": _text(required=True)})),
     "auth": _object({"keys": _list(_object(CALLER), required=True)}),
     "filters": _list(_object(FILTER)),
+    "ui": Key(kind="boolean"),
     "strict_translation": _boolean(),
     "limits": _object(
         {

@@ -119,6 +119,7 @@ class Config(Struct, frozen=True, kw_only=True):
         upstream_store: what providers are told in `store`; None is what the client says.
         callers: who may ask, and the key of each; empty when anybody may.
         prices: what models cost, by name; those in `prices_file` come after them.
+        ui: whether the page at `/ui` is there; None is where `plano up` listens on loopback.
         warnings: what was accepted and does nothing, or probably not what was meant.
     """
 
@@ -128,6 +129,7 @@ class Config(Struct, frozen=True, kw_only=True):
     aliases: Mapping[str, str] = {}
     filters: tuple[FilterEntry, ...] = ()
     callers: tuple[tuple[Caller, Secret], ...] = ()
+    ui: bool | None = None
     strict_translation: bool = False
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

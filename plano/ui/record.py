@@ -1,0 +1,226 @@
+"""What the page shows: the last requests, and a few minutes of counts by the second. All of it bounded.
+
+Nothing of a request's or a reply's contents is kept, only what is said about them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from math import log
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from plano.access import asked_model
+from plano.journal import Journal
+from plano.losses import LOSS_FIELDS
+from plano.pipeline import CallNext
+from plano.prices import Prices
+from plano.request import Request
+from plano.response import Response
+from plano.types import Caller
+
+REQUESTS = 200
+"""How many of the last requests are kept."""
+
+SECONDS = 600
+"""How far back the counts go."""
+
+PLACES = 32
+"""How many models of how many tenants are counted apart within one second; what is beyond is `other`."""
+
+SHORTEST = 0.001
+STEP = 1.25
+"""Times are counted in bins: up to a millisecond, and then each a quarter longer than the one before."""
+
+_PER_BIN = 1 / log(STEP)
+_ELSEWHERE = "other"
+
+Key: TypeAlias = tuple[str, str, str]
+"""Tenant, provider, and the configured entry."""
+
+
+class Row(Struct, frozen=True, gc=False):
+    """A request that is over. Times are in seconds, `at` since 1970; dollars are None without a price."""
+
+    number: int
+    at: float
+    id: str
+    caller: str
+    client: str
+    upstream: str | None
+    asked: str | None
+    served: str | None
+    stream: bool
+    status: int
+    outcome: str
+    error: str | None
+    seconds: float
+    first_token: float | None
+    input: int | None
+    output: int | None
+    estimated: bool
+    dollars: float | None
+    losses: list[str]
+
+
+class Count(Struct):
+    """One model in one second."""
+
+    requests: int = 0
+    errors: int = 0
+    input: int = 0
+    output: int = 0
+    dollars: float = 0.0
+    times: dict[int, int] = {}
+    first_tokens: dict[int, int] = {}
+
+
+class Record:
+    """Fed by a link of the pipeline, read by the page.
+
+    Args:
+        prices: what models cost.
+        clock: seconds since 1970.
+
+    Attributes:
+        running: how many requests are under way.
+    """
+
+    def __init__(self, prices: Prices, clock: Callable[[], float] = time.time) -> None:
+        self._prices = prices
+        self._clock = clock
+        self._number = 0
+        self._rows: deque[tuple[str, Row]] = deque(maxlen=REQUESTS)
+        self._seconds: deque[tuple[int, dict[Key, Count]]] = deque()
+        self.running = 0
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        # Who asks is only known further in, so what runs is counted for all, and shown to operators alone.
+        self.running += 1
+        request.journal.closers.append(partial(self._over, request))
+        return await call_next(request)
+
+    @property
+    def number(self) -> int:
+        """Of the latest request."""
+        return self._number
+
+    def rows(self, caller: Caller, after: int = 0) -> list[Row]:
+        """The requests that `caller` may see, the latest first."""
+        found: list[Row] = []
+        for tenant, row in reversed(self._rows):
+            if row.number <= after:
+                break
+            if _may_see(caller, tenant):
+                found.append(row)
+        return found
+
+    def counts(self, caller: Caller, since: int = 0) -> Iterable[list[object]]:
+        """A line for each second and model that `caller` may see: second, provider, entry, and a `Count`'s fields."""
+        oldest = max(since, int(self._clock()) - SECONDS)
+        for second, counts in self._seconds:
+            if second < oldest:
+                continue
+            for (tenant, provider, entry), count in counts.items():
+                if _may_see(caller, tenant):
+                    yield [
+                        second,
+                        provider,
+                        entry,
+                        count.requests,
+                        count.errors,
+                        count.input,
+                        count.output,
+                        count.dollars,
+                        count.times,
+                        count.first_tokens,
+                    ]
+
+    def _over(self, request: Request) -> None:
+        journal, now = request.journal, self._clock()
+        self.running -= 1
+        self._number += 1
+        row = _row(self._number, now, request, self._prices)
+        self._rows.append((journal.caller.tenant, row))
+        _add(self._count(int(now), journal), row)
+
+    def _count(self, second: int, journal: Journal) -> Count:
+        seconds = self._seconds
+        if not seconds or seconds[-1][0] < second:
+            seconds.append((second, {}))
+            while seconds[0][0] < second - SECONDS:
+                seconds.popleft()
+        counts, target = seconds[-1][1], journal.target
+        key: Key = (journal.caller.tenant, _ELSEWHERE, _ELSEWHERE)
+        if target is not None:
+            key = (journal.caller.tenant, target.provider.name, target.entry)
+        count = counts.get(key)
+        if count is None:
+            if len(counts) >= PLACES:
+                key = ("", _ELSEWHERE, _ELSEWHERE)
+            count = counts.setdefault(key, Count())
+        return count
+
+
+def _may_see(caller: Caller, tenant: str) -> bool:
+    return caller.operator or caller.tenant == tenant
+
+
+def _row(number: int, now: float, request: Request, prices: Prices) -> Row:
+    journal = request.journal
+    usage, target = journal.usage, journal.target
+    price = prices.of(target) if target is not None and usage is not None and prices else None
+    return Row(
+        number=number,
+        at=now,
+        id=request.id,
+        caller=journal.caller.name,
+        client=journal.dialect,
+        upstream=journal.upstream_dialect,
+        asked=asked_model(request),
+        served=None if target is None else target.name,
+        stream=request.stream,
+        status=journal.status,
+        outcome=journal.outcome or "failed",
+        error=_error(journal),
+        seconds=(journal.ended or journal.started) - journal.started,
+        first_token=None if journal.first_token is None else journal.first_token - journal.started,
+        input=None if usage is None else usage.input_tokens,
+        output=None if usage is None else usage.output_tokens,
+        estimated=bool(journal.estimated),
+        dollars=None if price is None or usage is None else price.of(usage),
+        losses=[loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in journal.losses],
+    )
+
+
+def _error(journal: Journal) -> str | None:
+    """The kind of error; never its message, which may quote the request."""
+    if journal.outcome == "aborted":
+        return "aborted"
+    if journal.error is not None:
+        return journal.error.kind
+    if journal.failures and (journal.status >= 400 or journal.outcome == "failed"):
+        return journal.failures[-1][1]
+    return None
+
+
+def _add(count: Count, row: Row) -> None:
+    count.requests += 1
+    if row.status >= 400 or row.outcome == "failed":
+        count.errors += 1
+    count.input += row.input or 0
+    count.output += row.output or 0
+    count.dollars += row.dollars or 0.0
+    at = bin_of(row.seconds)
+    count.times[at] = count.times.get(at, 0) + 1
+    if row.first_token is not None:
+        at = bin_of(row.first_token)
+        count.first_tokens[at] = count.first_tokens.get(at, 0) + 1
+
+
+def bin_of(seconds: float) -> int:
+    return 0 if seconds <= SHORTEST else 1 + int(log(seconds / SHORTEST) * _PER_BIN)

@@ -1,0 +1,315 @@
+// What /ui/data says, put together: over time, and over the processes that serve one port.
+
+import { Chart, count, dollars, element, seconds } from "./charts.js";
+
+const COLUMNS = 60;
+const COLOURS = 7; // and one more for all that are left
+const REST = "others";
+const KEPT = 200;
+const STALE = 15; // seconds after which a process that has not been heard of counts as gone
+
+const node = (id) => document.getElementById(id);
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+
+export class Live {
+  constructor() {
+    this.workers = new Map();
+    this.rows = [];
+    this.colours = new Map();
+    this.offset = 0;
+    this.bins = [0.001, 1.25];
+    this.told = null;
+    const bars = { kind: "bars" };
+    this.charts = {
+      rate: new Chart("Requests per second", { ...bars, format: count, id: "chart-rate" }),
+      latency: new Chart("Latency", { kind: "lines", format: seconds, id: "chart-latency" }),
+      errors: new Chart("Errors per second", { ...bars, format: count, id: "chart-errors", empty: "no errors" }),
+      tokens: new Chart("Tokens per second", { ...bars, format: count, id: "chart-tokens" }),
+      cost: new Chart("Cost per minute", { ...bars, format: dollars, id: "chart-cost", empty: "no price is known, or nothing was spent" }),
+      first: new Chart("Time to first token", { kind: "lines", format: seconds, id: "chart-first", empty: "no streams yet" }),
+    };
+    node("charts").append(...Object.values(this.charts).map((chart) => chart.node));
+    for (const name of ["span", "group", "quantile"]) node(name).addEventListener("change", () => this.draw());
+    node("filter").addEventListener("input", () => this.list());
+    node("only-errors").addEventListener("change", () => this.list());
+    window.addEventListener("resize", () => this.draw());
+  }
+
+  get seen() {
+    return [...this.workers.values()].map((worker) => worker.seen).join(",");
+  }
+
+  add(data) {
+    const fresh = !this.workers.has(data.worker);
+    if (fresh) this.workers.set(data.worker, { counts: new Map() });
+    const worker = this.workers.get(data.worker);
+    Object.assign(worker, { seen: data.seen, running: data.running, heard: data.now });
+    for (const line of data.counts) worker.counts.set(line.slice(0, 3).join("\n"), line);
+    for (const [key, line] of worker.counts) {
+      if (line[0] >= data.now - data.window) break; // they come in order
+      worker.counts.delete(key);
+    }
+    if (data.requests.length) {
+      const known = fresh ? new Set(this.rows.map((row) => row.id + row.at)) : new Set();
+      const added = data.requests.filter((row) => !known.has(row.id + row.at));
+      this.rows = [...added, ...this.rows].sort((one, other) => other.at - one.at).slice(0, KEPT);
+    }
+    this.offset = data.now - Date.now() / 1000;
+    this.bins = data.bins;
+    this.told = data;
+    if (data.models) showModels(data.models);
+    node("version").textContent = data.version;
+    node("whose").textContent = data.operator
+      ? ""
+      : `You see the requests of ${data.caller}'s tenant. A key that is marked as an operator's sees everybody's.`;
+  }
+
+  draw() {
+    if (!this.told) return;
+    const view = this.view();
+    this.tiles(view);
+    this.legend(view);
+    this.graphs(view);
+    this.totals(view);
+    this.list();
+  }
+
+  // The counts of the chosen time, in columns, by model or by provider.
+  view() {
+    const span = Number(chosen("span"));
+    const step = span / COLUMNS;
+    const now = Date.now() / 1000 + this.offset;
+    const end = (Math.floor(now / step) + 1) * step;
+    const byProvider = chosen("group") === "provider";
+    const all = blank();
+    const series = new Map();
+    const places = new Map();
+    for (const { counts } of this.workers.values()) {
+      for (const line of counts.values()) {
+        const column = Math.floor((line[0] - (end - span)) / step);
+        if (column < 0 || column >= COLUMNS) continue;
+        const [, provider, model] = line;
+        const name = byProvider ? provider : model;
+        for (const sum of [at(series, name, columns)[column], at(places, `${provider}\n${model}`, blank), all]) merge(sum, line);
+      }
+    }
+    const sums = new Map([...series].map(([name, list]) => [name, list.reduce((sum, one) => sum + one.requests, 0)]));
+    const names = [...sums.keys()].sort((one, other) => sums.get(other) - sums.get(one) || one.localeCompare(other));
+    for (const name of names) this.colour(name);
+    return { span, step, end, now, all, series: this.gathered(series, names), places };
+  }
+
+  // Each name keeps its colour; those that come when all are taken share one.
+  colour(name) {
+    if (!this.colours.has(name) && this.colours.size < COLOURS) this.colours.set(name, this.colours.size);
+    return this.colours.get(name) ?? COLOURS;
+  }
+
+  gathered(series, names) {
+    const found = [];
+    let rest = null;
+    for (const name of names) {
+      const colour = this.colour(name);
+      if (colour < COLOURS) found.push({ name, colour, columns: series.get(name) });
+      else if (rest) series.get(name).forEach((sum, column) => join(rest.columns[column], sum));
+      else found.push((rest = { name: REST, colour, columns: series.get(name) }));
+    }
+    return found;
+  }
+
+  tiles({ all, span }) {
+    const running = [...this.workers.values()].filter((worker) => worker.heard > this.told.now - STALE);
+    const known = running.every((worker) => worker.running !== null);
+    const share = all.requests ? (100 * all.errors) / all.requests : 0;
+    const tiles = [
+      ["Requests", count(all.requests / span), "/s"],
+      ["Under way", known ? count(running.reduce((sum, worker) => sum + worker.running, 0)) : "–", ""],
+      ["Errors", all.requests ? trimmed(share) : "–", all.requests ? "%" : ""],
+      ["Latency p50", ...unit(seconds(this.quantile(all.times, 0.5)))],
+      ["Latency p95", ...unit(seconds(this.quantile(all.times, 0.95)))],
+      ["First token", ...unit(seconds(this.quantile(all.firstTokens, 0.5)))],
+      ["Tokens", ...unit(count(all.input + all.output))],
+      ["Cost", dollars(all.dollars), ""],
+    ];
+    node("tiles").replaceChildren(
+      ...tiles.map(([name, value, unit]) =>
+        element("div", {}, element("dt", {}, name), element("dd", {}, value, " ", element("small", {}, unit ?? ""))),
+      ),
+    );
+  }
+
+  legend({ series }) {
+    node("legend").replaceChildren(
+      ...series.map(({ name, colour }) => element("li", {}, element("span", { class: `swatch s${colour}` }), name)),
+    );
+  }
+
+  graphs({ series, span, step, end, all }) {
+    const quantile = Number(chosen("quantile"));
+    const labels = [`−${span / 60} min`, `−${span / 120} min`.replace("0.5 min", "30 s"), "now"];
+    const times = Array.from({ length: COLUMNS }, (_, column) => clock(end - span + column * step));
+    const draw = (chart, now, value) => {
+      const drawn = series.map(({ name, colour, columns }) => ({ name, colour, values: columns.map(value) }));
+      chart.draw({ columns: COLUMNS, series: drawn, labels, times, now });
+    };
+    const word = quantile === 0.5 ? "p50" : "p95";
+    draw(this.charts.rate, `${count(all.requests)} in all`, (sum) => sum.requests / step);
+    draw(this.charts.errors, all.errors ? `${count(all.errors)} in all` : "none", (sum) => sum.errors / step);
+    draw(this.charts.tokens, `${count(all.input + all.output)} in all`, (sum) => (sum.input + sum.output) / step);
+    draw(this.charts.cost, all.dollars ? `${dollars(all.dollars)} in all` : "", (sum) => (sum.dollars * 60) / step);
+    draw(this.charts.latency, `${word} ${seconds(this.quantile(all.times, quantile))}`, (sum) => this.quantile(sum.times, quantile));
+    draw(this.charts.first, `${word} ${seconds(this.quantile(all.firstTokens, quantile))}`, (sum) => this.quantile(sum.firstTokens, quantile));
+  }
+
+  totals({ places }) {
+    const lines = [...places].sort(([, one], [, other]) => other.requests - one.requests);
+    const byProvider = chosen("group") === "provider";
+    node("totals").tBodies[0].replaceChildren(
+      ...lines.map(([place, sum]) => {
+        const [provider, model] = place.split("\n");
+        const swatch = element("span", { class: `swatch s${this.colour(byProvider ? provider : model)}` });
+        return row([
+          [element("span", { class: "model-cell" }, swatch, element("span", {}, model)), "Model", "wide"],
+          [provider, "Provider"],
+          [count(sum.requests), "Requests", "number"],
+          [sum.errors ? element("span", { class: "badge bad" }, count(sum.errors)) : "0", "Errors", "number"],
+          [seconds(this.quantile(sum.times, 0.5)), "p50", "number"],
+          [seconds(this.quantile(sum.times, 0.95)), "p95", "number"],
+          [seconds(this.quantile(sum.firstTokens, 0.5)), "First token", "number"],
+          [count(sum.input), "Tokens in", "number"],
+          [count(sum.output), "Tokens out", "number"],
+          [sum.dollars ? dollars(sum.dollars) : "–", "Cost", "number"],
+        ]);
+      }),
+    );
+    node("totals").hidden = !lines.length;
+    node("totals-empty").hidden = lines.length > 0;
+  }
+
+  list() {
+    if (node("requests").hidden) return;
+    const wanted = node("filter").value.trim().toLowerCase();
+    const onlyErrors = node("only-errors").checked;
+    const shown = this.rows.filter(
+      (one) => (!onlyErrors || failed(one)) && (!wanted || words(one).includes(wanted)),
+    );
+    node("rows").tBodies[0].replaceChildren(...shown.map(requestRow));
+    node("rows").hidden = !shown.length;
+    node("rows-empty").hidden = shown.length > 0;
+    node("rows-empty").textContent = this.rows.length
+      ? "None of the last requests is like that."
+      : "None yet. Ask something in the playground, and it shows up here.";
+  }
+
+  quantile(bins, share) {
+    const sorted = Object.entries(bins).map(([bin, many]) => [Number(bin), many]).sort((one, other) => one[0] - other[0]);
+    const total = sorted.reduce((sum, [, many]) => sum + many, 0);
+    if (!total) return null;
+    const [shortest, factor] = this.bins;
+    let passed = 0;
+    for (const [bin, many] of sorted) {
+      passed += many;
+      if (passed >= share * total) return bin === 0 ? shortest : shortest * factor ** (bin - 0.5);
+    }
+    return null;
+  }
+}
+
+function blank() {
+  return { requests: 0, errors: 0, input: 0, output: 0, dollars: 0, times: {}, firstTokens: {} };
+}
+
+function columns() {
+  return Array.from({ length: COLUMNS }, blank);
+}
+
+function at(map, key, make) {
+  if (!map.has(key)) map.set(key, make());
+  return map.get(key);
+}
+
+function merge(sum, [, , , requests, errors, input, output, dollars, times, firstTokens]) {
+  join(sum, { requests, errors, input, output, dollars, times, firstTokens });
+}
+
+function join(sum, more) {
+  for (const name of ["requests", "errors", "input", "output", "dollars"]) sum[name] += more[name];
+  for (const name of ["times", "firstTokens"]) {
+    for (const [bin, many] of Object.entries(more[name])) sum[name][bin] = (sum[name][bin] ?? 0) + many;
+  }
+}
+
+function trimmed(value) {
+  return value >= 10 ? value.toFixed(0) : String(Number(value.toFixed(1)));
+}
+
+// "123 ms" as two: the number large, the unit small.
+function unit(text) {
+  const [value, ...rest] = text.split(" ");
+  return [value, rest.join(" ")];
+}
+
+function clock(second) {
+  return new Date(second * 1000).toLocaleTimeString([], { hour12: false });
+}
+
+function failed(one) {
+  return one.status >= 400 || one.outcome === "failed";
+}
+
+function words(one) {
+  return [one.id, one.caller, one.asked, one.served, one.client, one.upstream, one.status, one.error, one.outcome]
+    .join(" ")
+    .toLowerCase();
+}
+
+function row(cells, attributes = {}) {
+  return element("tr", attributes, ...cells.map(([content, label, kind]) => element("td", { "data-label": label, class: kind ?? "" }, content)));
+}
+
+function requestRow(one) {
+  const asked = one.asked ?? "(no name)";
+  const model = element("span", {}, asked);
+  if (one.served && one.served !== asked) model.append(element("span", { class: "sub" }, `→ ${one.served}`));
+  const api = element("span", {}, one.client);
+  const more = [one.upstream && one.upstream !== one.client ? `→ ${one.upstream}` : "", one.stream ? "stream" : ""].filter(Boolean);
+  if (more.length) api.append(element("span", { class: "sub" }, more.join(", ")));
+  const kind = one.outcome === "aborted" ? "warn" : failed(one) ? "bad" : "good";
+  const status = element("span", {}, element("span", { class: `badge ${kind}` }, one.outcome === "aborted" ? "client left" : String(one.status)));
+  if (one.error && one.outcome !== "aborted") status.append(element("span", { class: "sub" }, one.error));
+  const about = (tokens) => (tokens === null ? "–" : `${one.estimated ? "≈ " : ""}${count(tokens)}`);
+  return row(
+    [
+      [element("span", { class: "nowrap" }, clock(one.at)), "Time"],
+      [one.caller, "Caller"],
+      [model, "Model", "wide"],
+      [api, "API"],
+      [status, "Status"],
+      [seconds(one.seconds), "Time taken", "number"],
+      [seconds(one.first_token), "First token", "number"],
+      [about(one.input), "Tokens in", "number"],
+      [about(one.output), "Tokens out", "number"],
+      [dollars(one.dollars), "Cost", "number"],
+      [one.losses.length ? one.losses.join(", ") : "–", "Lost"],
+    ],
+    { title: `request id ${one.id}` },
+  );
+}
+
+function showModels(models) {
+  node("names").tBodies[0].replaceChildren(
+    ...models.map((model) =>
+      row([
+        [element("span", {}, model.name), "Name", "wide"],
+        [model.alias ? element("span", {}, element("span", { class: "badge" }, "alias"), ` of ${model.target}`) : model.name.endsWith("*") ? "any model of the provider" : "model", "Is"],
+        [model.provider, "Provider"],
+        [model.apis.join(", ") || "–", "APIs"],
+      ]),
+    ),
+  );
+  node("model-names").replaceChildren(
+    ...models.filter((model) => !model.name.endsWith("*")).map((model) => element("option", { value: model.name })),
+  );
+  const first = models.find((model) => model.alias) ?? models.find((model) => !model.name.endsWith("*"));
+  if (first && !node("model").value) node("model").value = first.name;
+}
