@@ -103,7 +103,7 @@ class Plano:
         spent = self._observing.time_links(self.pipeline)
         upstream = Upstream(self._connections.sender_for, self.config.timeouts)
         run = guard(fold(self.pipeline, upstream, spent))
-        shown = {**self._observing.endpoints(self._auth.caller), **ui}
+        shown = {**self._observing.endpoints(self._caller), **ui}
         routes = [
             *self._asking(run, caller),
             *self._stored(),
@@ -135,7 +135,7 @@ class Plano:
         Args:
             directory: where worker processes count together, if they do.
         """
-        return self._observing.exposition(self._auth.caller, alone=True, directory=directory)
+        return self._observing.exposition(self._caller, alone=True, directory=directory)
 
     async def aclose(self) -> None:
         """Close the connections to upstreams and to the state store. A request after this opens new ones.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -22,6 +23,9 @@ from plano.types import Headers, Receive, Scope, Send
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which prometheus-client knows that several processes share what they count."""
+
+Admit: TypeAlias = Callable[[Scope, Headers], Awaitable[object]]
+"""Raises a PlanoError for who may not come in."""
 
 _SLICE = 200
 """Lines that are written in one go; between two slices requests have their turn."""
@@ -43,7 +47,7 @@ class Exposition:
         self,
         instruments: Instruments | None,
         *,
-        admit: Callable[[Headers], object] | None = None,
+        admit: Admit | None = None,
         directory: str | None = None,
         paths: tuple[str, ...] | None = None,
     ) -> None:
@@ -57,7 +61,9 @@ class Exposition:
             return
         headers = Headers(scope["headers"])
         try:
-            self._check(scope, headers)
+            self._check(scope)
+            if self._admit is not None:
+                await self._admit(scope, headers)
         except PlanoError as error:
             await send_error(scope, headers, error, send)
             return
@@ -81,13 +87,11 @@ class Exposition:
             await asyncio.sleep(0)
         return "".join(parts).encode()
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    def _check(self, scope: Scope) -> None:
         if self._paths is not None and scope["path"] not in self._paths:
             raise NotFound("There is only /metrics here.")
         if scope["method"] not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{scope['method'][:20]} is not possible here, only GET.", allow="GET, HEAD")
-        if self._admit is not None:
-            self._admit(headers)
 
 
 def lines(families: Iterable[Family]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from plano.config.assemble import entry_of
 from plano.connections import Connections
 from plano.endpoints import Ask, send_json
 from plano.errors import ConfigError, StoreUnavailable
-from plano.exposition import DIRECTORY, Exposition
+from plano.exposition import DIRECTORY, Admit, Exposition
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
@@ -28,7 +28,7 @@ from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
 from plano.prices import Prices
 from plano.stores import Stores
-from plano.types import Headers, Message, Receive, Scope, Send
+from plano.types import Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -88,13 +88,11 @@ class Observing:
         self.instruments.allow("filter", names)
         return self._metrics.time_links(names)
 
-    def exposition(
-        self, admit: Callable[[Headers], object] | None, *, alone: bool = False, directory: str | None = None
-    ) -> Exposition:
+    def exposition(self, admit: Admit | None, *, alone: bool = False, directory: str | None = None) -> Exposition:
         """`/metrics`.
 
         Args:
-            admit: raises for headers without a caller's key; asked only where the configuration says so.
+            admit: raises for who is no caller; asked only where the configuration says so.
             alone: for a port with nothing else on it.
             directory: where several processes count, if this one is not one of them.
         """
@@ -105,7 +103,7 @@ class Observing:
             paths=("/metrics", "/metrics/") if alone else None,
         )
 
-    def endpoints(self, admit: Callable[[Headers], object] | None) -> dict[str, Application]:
+    def endpoints(self, admit: Admit | None) -> dict[str, Application]:
         """Where metrics and readiness are asked for, and what answers there."""
         found: dict[str, Application] = {"/readyz": _Ready(self)}
         if self._config.metrics.enabled and self._config.metrics.port is None:

@@ -78,7 +78,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         state_storage=_state_storage(root.get("state_storage"), problems),
         chat_completions_continue=(root.get("state_storage") or {}).get("chat_completions", True),
         upstream_store=(root.get("state_storage") or {}).get("upstream_store"),
-        metrics=_metrics(root.get("metrics"), problems),
+        metrics=_metrics(root, problems),
         log=Log(**(root.get("log") or {})),
         prices=_prices(root.get("prices"), index, problems),
         prices_file=(root.get("prices") or {}).get("file"),
@@ -208,9 +208,14 @@ def _state_storage(section: Section | None, problems: Problems) -> StateSettings
     return StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
 
 
-def _metrics(section: Section | None, problems: Problems) -> Metrics:
+def _metrics(root: Section, problems: Problems) -> Metrics:
+    section: Section | None = root.get("metrics")
     if section is None:
         return Metrics()
+    if section.get("auth") and "auth" not in root.given:
+        problems.warn(
+            section.line_of("auth"), section.path_of("auth"), "asks for a caller's key, and `auth` has none configured"
+        )
     if section.get("address") is not None and section.get("port") is None:
         problems.error(section.line_of("address"), section.path_of("address"), "goes with a `port`, and there is none")
     return Metrics(**section)
