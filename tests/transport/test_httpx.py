@@ -150,6 +150,19 @@ async def test_httpxs_own_errors_are_raised(
         await client.get(server.url)
 
 
+async def test_a_reset_while_sending_is_a_write_error(server: Server) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.pause()
+        await asyncio.sleep(0.05)
+        peer.reset()
+
+    server.plays(script)
+    async with httpx.AsyncClient(transport=HTTP1Transport(), timeout=2) as client:
+        with pytest.raises(httpx.WriteError):
+            await client.post(server.url, content=bytes(64 << 20))
+
+
 async def test_httpxs_timeouts_are_kept(client: httpx.AsyncClient, server: Server) -> None:
     async def silent(peer: Peer) -> None:
         await peer.request()

@@ -351,6 +351,7 @@ async def test_a_connection_that_is_made_while_the_transport_closes_is_not_used(
         await found.wait()
         return await resolve(host, port)
 
+    server.plays(always(reply()))
     transport = HTTP1Transport(resolve=slowly)
     asked = asyncio.ensure_future(ask(transport, server))
     await asyncio.sleep(0)
