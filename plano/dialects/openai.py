@@ -6,12 +6,24 @@ from typing import Any
 
 import msgspec
 
+from plano.conversation import Conversation, refuse
 from plano.dialects import reading
 from plano.errors import Kind, PlanoError, UpstreamStatus
 
 SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_retention"})
 """Request fields that both dialects have, in the same form, and that the neutral model does not know.
 They are kept in `extras` of the dialect they came in, and written into either."""
+
+_STORED = ("previous_response_id", "conversation", "prompt")
+"""Request fields that stand for input which is stored with the vendor."""
+
+
+def refuse_stored(conversation: Conversation) -> None:
+    """Raise UnsupportedConversion for a request, on its way to another API, whose input is not all in it."""
+    for field in _STORED:
+        if field in conversation.extras.get("responses", {}):
+            raise refuse(field, "only the responses API knows what it stands for")
+
 
 _TYPES: dict[Kind, str] = {
     "invalid_request": "invalid_request_error",

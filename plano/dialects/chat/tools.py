@@ -136,6 +136,8 @@ def write_tools(conversation: Conversation, fields: dict[str, Any], losses: Loss
     if written:
         fields["tools"] = written
     choice = conversation.tool_choice
+    if choice is not None and choice.mode == "required" and conversation.tools and not written:
+        raise refuse("tool_choice", "it asks for a tool call, and there is no tool that the chat API can be given")
     if choice is not None and not (choice.mode in ("auto", "none") and not written):
         fields["tool_choice"] = _write_choice(choice, conversation)
     if conversation.parallel_tool_calls is not None and written:  # refused by the API without tools

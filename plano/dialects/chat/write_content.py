@@ -27,7 +27,7 @@ from plano.dialects.chat.thinking import write_details
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import Object
 
-_NO_CACHE = "the chat API has no cache marks"
+NO_CACHE = "the chat API has no cache marks"
 
 
 def content_of(written: list[Any]) -> Any:
@@ -82,7 +82,7 @@ def finished(written: dict[str, Any], part: Part, losses: Losses) -> dict[str, A
         if "chat" in part.extras:
             written["cache_control"] = part.cache
         else:
-            losses.drop("messages.cache_control", _NO_CACHE)
+            losses.drop("messages.cache_control", NO_CACHE)
     return written
 
 
@@ -134,7 +134,7 @@ def write_call(call: ToolCall, losses: Losses, *, customs: frozenset[str]) -> di
     """A tool call of an assistant message. `customs` are the tools with free text that may be called as such."""
     losses.drop_extras(call.extras, "chat", "messages.tool_calls.")
     if call.cache is not None:
-        losses.drop("messages.cache_control", _NO_CACHE)
+        losses.drop("messages.cache_control", NO_CACHE)
     native = call.kind == "custom" and (call.name in customs or "chat" in call.extras)
     return call_object(call, kind="custom" if native else "function")
 

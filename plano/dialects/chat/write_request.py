@@ -28,10 +28,18 @@ from plano.conversation import (
 )
 from plano.dialects.chat.names import OF_MESSAGE
 from plano.dialects.chat.tools import native_customs, write_tools
-from plano.dialects.chat.write_content import add_extras, content_of, finished, write_call, write_parts, write_thinking
+from plano.dialects.chat.write_content import (
+    NO_CACHE,
+    add_extras,
+    content_of,
+    finished,
+    write_call,
+    write_parts,
+    write_thinking,
+)
 from plano.dialects.effort import NOT_THINKING, effort_of
 from plano.dialects.fields import Object
-from plano.dialects.openai import SHARED_FIELDS
+from plano.dialects.openai import SHARED_FIELDS, refuse_stored
 
 _BEFORE_TOOLS = ("temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty")
 _AFTER_TOOLS = (
@@ -49,6 +57,7 @@ _AFTER_TOOLS = (
 
 
 def write_request(conversation: Conversation, losses: Losses) -> bytes:
+    refuse_stored(conversation)
     fields: dict[str, Any] = {}
     if conversation.model is not None:
         fields["model"] = conversation.model
@@ -84,7 +93,7 @@ def _write_reasoning(reasoning: Reasoning | None, fields: dict[str, Any], losses
     if reasoning is None:
         return
     losses.drop_extras(reasoning.extras, "chat", "reasoning.")
-    if reasoning.summary is not None:
+    if reasoning.summary not in (None, "auto"):
         losses.drop("reasoning.summary", "the chat API does not choose among summaries")
     if reasoning.mode == "disabled":
         if reasoning.effort is not None:
@@ -163,7 +172,11 @@ class _Messages:
                 own[name.removeprefix(OF_MESSAGE)] = value
             else:
                 of_text[name] = value
-        text = Text(text=system.text, cache=system.cache, extras={"chat": of_text} if "chat" in system.extras else {})
+        native = "chat" in system.extras
+        if system.cache is not None and not native:
+            self._losses.drop("system.cache_control", NO_CACHE)
+        cache = system.cache if native else None
+        text = Text(text=system.text, cache=cache, extras={"chat": of_text} if native else {})
         content = content_of(write_parts([text], self._losses))
         self._written.append({"role": system.role or "system", "content": content, **own})
 

@@ -21,6 +21,7 @@ from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import OBJECT, own
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
+from plano.dialects.openai import refuse_stored
 
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
 _ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')
@@ -70,6 +71,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
 
 
 def _refuse_what_has_no_substitute(conversation: Conversation) -> None:
+    refuse_stored(conversation)
     if conversation.n is not None and conversation.n > 1:
         raise refuse("n", "the messages API gives one choice")
     for fields in conversation.extras.values():

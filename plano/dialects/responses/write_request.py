@@ -35,10 +35,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     if instructions:
         fields["instructions"] = "\n\n".join(instructions)
     fields["input"] = _input(conversation, losses)
-    if conversation.tools:
-        fields["tools"] = write_tools(conversation, losses)
-    if conversation.tool_choice is not None:
-        fields["tool_choice"] = write_choice(conversation)
+    fields |= _tools(conversation, losses)
     fields |= {
         "parallel_tool_calls": conversation.parallel_tool_calls,
         "max_output_tokens": conversation.max_tokens,
@@ -58,6 +55,23 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     }
     written = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode(written | _extras(conversation, losses))
+
+
+def _tools(conversation: Conversation, losses: Losses) -> dict[str, Any]:
+    """`tools` and `tool_choice`. Where none of the tools can be carried, there is nothing left to choose among."""
+    fields: dict[str, Any] = {}
+    tools, choice = write_tools(conversation, losses), conversation.tool_choice
+    if tools:
+        fields["tools"] = tools
+    if conversation.tools and not tools and choice is not None:
+        if choice.mode == "required":
+            reason = "it asks for a tool call, and there is no tool that the responses API can be given"
+            raise refuse("tool_choice", reason)
+        if choice.mode in ("auto", "none"):
+            return fields
+    if choice is not None:
+        fields["tool_choice"] = write_choice(conversation)
+    return fields
 
 
 def _check(conversation: Conversation, losses: Losses) -> None:
