@@ -41,8 +41,11 @@ class Stores:
         return self._store
 
     async def aclose(self) -> None:
-        """Close the connections. What memory holds is gone then; a request after this opens the store anew."""
-        await self._store.aclose()
+        """Close the connections. What memory holds is gone then; a request after this opens the store anew.
+
+        Connections of a loop that is over are gone with it."""
+        if not self._bound or self._loop is asyncio.get_running_loop():
+            await self._store.aclose()
         self._store, self._loop = self._open(), None
 
     def _open(self) -> Store:

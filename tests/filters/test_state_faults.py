@@ -1,0 +1,183 @@
+"""When things break: the gateway is killed, a store is frozen, a store is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from plano import Plano
+from plano.testing import FakeProvider, serve
+from tests.asgi import Answer, ask
+from tests.filters.conftest import Storage
+from tests.filters.talk import complete, error, gateway, id_of, respond
+from tests.servers import Postgres, Redis, free_port
+from tests.test_cli import up
+
+
+@contextmanager
+def running(folder: Path, upstream: str, storage: Storage) -> Iterator[tuple[Any, OpenAI]]:
+    """A gateway of its own process, and a client to it."""
+    entry = {"model": "openai/m", "base_url": upstream, "access_key": "k", "apis": ["chat"], "default": True}
+    config = {"model_providers": [entry], "state_storage": storage}
+    (folder / "plano_config.yaml").write_text(json.dumps(config))
+    with (
+        up(cwd=folder) as (process, url, _),
+        OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=20) as client,
+    ):
+        yield process, client
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
+async def test_what_a_client_saw_the_end_of_survives_the_death_of_the_gateway(storage: Storage, tmp_path: Path) -> None:
+    provider = FakeProvider()
+    provider.reply("Seen.")
+    question: Any = [{"role": "user", "content": "First"}]
+    seen: list[str] = []
+    with serve(provider) as upstream:
+        with running(tmp_path, upstream, storage) as (process, client):
+            whole = client.responses.create(model="m", input="First")
+            seen += [whole.id, client.chat.completions.create(model="m", messages=question).id]
+            for chunk in client.chat.completions.create(model="m", messages=question, stream=True):
+                streamed = chunk.id
+            seen.append(streamed)
+            for event in client.responses.create(model="m", input="First", stream=True):
+                if event.type == "response.completed":
+                    process.kill()
+                    seen.append(event.response.id)
+                    break
+            process.wait(20)
+        with running(tmp_path, upstream, storage) as (process, client):
+            for id_ in seen:
+                client.responses.create(model="m", input="Second", previous_response_id=id_)
+                texts = [message["content"] for message in provider.last.json["messages"]]
+                assert texts == ["First", "Seen.", "Second"]
+    assert len(set(seen)) == 4
+
+
+Freeze = AbstractContextManager[None]
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def server(request: pytest.FixtureRequest) -> Iterator[Redis | Postgres]:
+    """A server of its own, for it is going to be stopped."""
+    server: Redis | Postgres = Redis() if request.param == "redis" else Postgres()
+    yield server
+    server.stop()
+
+
+@asynccontextmanager
+async def before(server: Redis | Postgres, provider: FakeProvider) -> AsyncIterator[Plano]:
+    where = {"url": server.url} if isinstance(server, Redis) else {"connection_string": server.url}
+    kind = "redis" if isinstance(server, Redis) else "postgres"
+    async with gateway(provider, {"type": kind, **where, "deadline_seconds": 0.3}) as app:
+        yield app
+
+
+async def continued(app: Plano, id_: str) -> Answer:
+    """Once the store is tried again, which is not with every request."""
+    for _ in range(200):
+        answer = await respond(app, "More", previous_response_id=id_)
+        if answer.status != 503:
+            break
+        await asyncio.sleep(0.1)
+    return answer
+
+
+async def test_a_frozen_store_fails_what_needs_it_and_nothing_else(server: Redis | Postgres) -> None:
+    provider = FakeProvider()
+    provider.reply("Hello")
+    async with before(server, provider) as app:
+        one = id_of(await respond(app, "Hi"))
+        with server.frozen():
+            provider.requests.clear()
+            needs = await asyncio.gather(
+                *(respond(app, "More", previous_response_id=one) for _ in range(5)),
+                *(complete(app, "More", metadata={"response_id": one}) for _ in range(5)),
+                respond(app, "More", conversation="conv_x"),
+                ask(app, "GET", f"/v1/responses/{one}"),
+                ask(app, "DELETE", f"/v1/responses/{one}"),
+                ask(app, "POST", "/v1/conversations"),
+            )
+            for answer in needs:
+                assert error(answer) == (503, "state_store_unavailable", None)
+                assert answer.json()["error"]["type"] == "overloaded_error"
+                assert "retry-after" in answer.headers
+            assert provider.requests == [], "nothing was sent upstream"
+            for asked in (respond, complete):
+                answer = await asked(app, "Anew")
+                assert (answer.status, answer.headers["x-plano-stored"]) == (200, "false")
+                answer = await asked(app, "Anew", stream=True)
+                assert answer.status == 200
+                last = b"event: response.completed\n" if asked is respond else b"data: [DONE]\n\n"
+                assert b"\n\n: plano-stored false\n\n" + last in answer.body
+                answer = await asked(app, "Anew", store=False)
+                assert (answer.status, "x-plano-stored" in answer.headers) == (200, False)
+            assert (await ask(app, "GET", "/healthz")).status == 200
+        assert (await continued(app, one)).status == 200
+        assert [said["content"] for said in provider.last.json["messages"]] == ["Hi", "Hello", "More"]
+        two = await respond(app, "Anew")
+        assert "x-plano-stored" not in two.headers
+        assert (await continued(app, id_of(two))).status == 200
+
+
+async def test_a_store_that_is_not_there_leaves_the_gateway_at_work() -> None:
+    storage = {"type": "redis", "url": f"redis://127.0.0.1:{free_port()}/0", "deadline_seconds": 0.5}
+    async with gateway(FakeProvider(), storage) as app:
+        answer = await respond(app, "Hi")
+        assert (answer.status, answer.headers["x-plano-stored"]) == (200, "false")
+        assert error(await respond(app, previous_response_id=id_of(answer)))[0] == 503
+
+
+async def test_a_store_that_fails_at_the_last_event_is_noted_for_metrics(server: Redis | Postgres) -> None:
+    provider = FakeProvider()
+    noted: list[bool] = []
+
+    async def notes(request: Any, call_next: Any) -> Any:
+        response = await call_next(request)
+        response.on_close(lambda: noted.append(request.journal.store_failed))
+        return response
+
+    where = {"url": server.url} if isinstance(server, Redis) else {"connection_string": server.url}
+    kind = "redis" if isinstance(server, Redis) else "postgres"
+    entry = {"model": "demo/echo", "default": True}
+    storage = {"type": kind, **where, "deadline_seconds": 0.3}
+    app = Plano({"model_providers": [entry], "state_storage": storage}, filters=[notes], transport=provider)
+    body = {"input": "Hi", "stream": True}
+    await ask(app, "POST", "/v1/responses", body)
+    with server.frozen():
+        await ask(app, "POST", "/v1/responses", body)
+    assert noted == [False, True]
+    await app.aclose()
+
+
+# A loop that ends takes its connections with it, unclosed, which Python remarks on.
+@pytest.mark.parametrize("kind", ["redis", "postgres", "memory", "sqlite"])
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_application_that_is_called_from_another_loop_finds_what_it_stored(storage: Storage) -> None:
+    provider = FakeProvider()
+    entry = {"model": "demo/echo", "default": True}
+    app = Plano({"model_providers": [entry], "state_storage": storage}, transport=provider)
+    one = asyncio.run(ask(app, "POST", "/v1/responses", {"input": "Hi"})).json()["id"]
+    body = {"input": "More", "previous_response_id": one}
+    assert asyncio.run(ask(app, "POST", "/v1/responses", body)).status == 200
+    asyncio.run(app.aclose())
+    del app
+    gc.collect()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
+async def test_what_one_process_stored_another_continues(storage: Storage) -> None:
+    provider = FakeProvider()
+    provider.reply("Hello")
+    async with gateway(provider, storage) as one, gateway(provider, storage) as other:
+        id_ = id_of(await respond(one, "Hi", stream=True))
+        await respond(other, "More", previous_response_id=id_)
+        assert [said["content"] for said in provider.last.json["messages"]] == ["Hi", "Hello", "More"]
