@@ -6,8 +6,6 @@ goes back out as it came.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 from msgspec import Raw
 
@@ -18,7 +16,6 @@ from plano.conversation import (
     Document,
     Extras,
     Image,
-    Opaque,
     Part,
     Refusal,
     Text,
@@ -26,22 +23,12 @@ from plano.conversation import (
 )
 from plano.dialects import data_uris, reading
 from plano.dialects.chat.thinking import FROM_CHAT
+from plano.dialects.content import Readers, read_parts
 from plano.dialects.fields import STRING, Fields, Object, raw_of
 
 
 def read_content(content: str | list[Object], path: str) -> tuple[Part, ...]:
-    """A string is short for one text part."""
-    if isinstance(content, str):
-        return (Text(text=content),)
-    return tuple(_read_part(Fields(part, f"{path}[{n}]")) for n, part in enumerate(content))
-
-
-def _read_part(part: Fields) -> Part:
-    whole = dict(part.found)
-    type_ = part.need("type", STRING)
-    read = _READERS.get(type_)
-    found = read(part) if read is not None else None
-    return found if found is not None else Opaque(dialect="chat", type=type_, raw=raw_of(whole))
+    return read_parts(content, path, _READERS, "chat")
 
 
 def _marked(part: Fields, name: str = "", inner: Fields | None = None) -> tuple[Raw | None, Extras]:
@@ -110,7 +97,7 @@ def _file(part: Fields) -> Part | None:
     return Document(data=data, media_type=media_type, file_id=file_id, name=name, cache=cache, extras=extras)
 
 
-_READERS: dict[str, Callable[[Fields], Part | None]] = {
+_READERS: Readers = {
     "text": _text,
     "refusal": _refusal,
     "image_url": _image,

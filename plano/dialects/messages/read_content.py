@@ -6,8 +6,6 @@ dialect has, becomes an `Opaque` part and goes back out as it came.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 from msgspec import Raw
 
@@ -16,7 +14,6 @@ from plano.conversation import (
     Document,
     Extras,
     Image,
-    Opaque,
     Part,
     RedactedThinking,
     Text,
@@ -25,6 +22,8 @@ from plano.conversation import (
     ToolResult,
 )
 from plano.dialects import reading, seals
+from plano.dialects.content import Readers
+from plano.dialects.content import read_parts as content_parts
 from plano.dialects.fields import BOOLEAN, CONTENT, NULL, RAWS, STRING, Fields, Object, raw_of
 
 OWN: Extras = {"messages": {}}
@@ -34,17 +33,7 @@ a file id is this vendor's, a system message stood among the others."""
 
 def read_parts(content: str | list[Object], path: str) -> tuple[Part, ...]:
     """A message's or a tool result's `content`; a string is short for one text block."""
-    if isinstance(content, str):
-        return (Text(text=content),)
-    return tuple(_read_part(Fields(block, f"{path}[{n}]")) for n, block in enumerate(content))
-
-
-def _read_part(block: Fields) -> Part:
-    whole = dict(block.found)
-    type_ = block.need("type", STRING)
-    read = _READERS.get(type_)
-    part = read(block) if read is not None else None
-    return part if part is not None else Opaque(dialect="messages", type=type_, raw=raw_of(whole))
+    return content_parts(content, path, _READERS, "messages")
 
 
 def _text(block: Fields) -> Part:
@@ -200,7 +189,7 @@ def _redacted_thinking(block: Fields) -> Part:
     return RedactedThinking(data=block.need("data", STRING))
 
 
-_READERS: dict[str, Callable[[Fields], Part | None]] = {
+_READERS: Readers = {
     "text": _text,
     "image": _image,
     "document": _document,
