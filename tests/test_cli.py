@@ -134,6 +134,15 @@ def test_up_with_workers_serves_from_several_processes(tmp_path: Path) -> None:
         process.communicate(timeout=20)
 
 
+def test_up_with_workers_wants_a_store_that_they_can_share(tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(DEMO)
+    done = plano("up", "--port", "0", "--workers", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    for word in ("--workers 2", "memory", "sqlite", "redis", "postgres", "none"):
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_up_warns_loudly_when_anybody_can_reach_it(tmp_path: Path) -> None:
     (tmp_path / "plano_config.yaml").write_text(DEMO)
     with up("--host", "0.0.0.0", cwd=tmp_path) as (_, _, said):

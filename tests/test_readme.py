@@ -81,6 +81,11 @@ def test_the_sdk_examples(number: int, gateway: str, tmp_path: Path) -> None:
     assert "You said: Tell me a joke" in run_python(code, tmp_path)
 
 
+def test_a_conversation_goes_on(gateway: str, tmp_path: Path) -> None:
+    code = examples(README, "python")[5].replace("http://127.0.0.1:12000", gateway)
+    assert run_python(code, tmp_path).strip() == "['message', 'message', 'message']"
+
+
 def test_the_config_with_real_providers_and_plano_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from plano import CallNext, Plano, Request, Response
 from plano.testing import FakeProvider, thinking, tool_call
 from tests.asgi import ask
 from tests.filters.talk import JSON, SSE, complete, error, frames, gateway, id_of, message, native, reply, respond
@@ -273,6 +274,42 @@ async def test_without_a_store_everything_goes_on_as_it_is() -> None:
         assert answer.status == 404
         assert "state_storage" in answer.json()["error"]["message"]
         assert (await ask(app, "GET", "/healthz")).status == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_above_the_filters_it_stores_what_they_let_through(stream: bool) -> None:
+    seen: list[int] = []
+
+    async def redacts(request: Request, call_next: CallNext) -> Response:
+        seen.append(len(request.conversation.messages))
+        response = await call_next(request)
+        return response.rewrite_text(lambda text: text.replace("secret", "******"), window=6)
+
+    provider = FakeProvider()
+    provider.reply("The secret is out.")
+    order = ("metrics", "intake", "auth", "alias", "state", "filters", "translation")
+    app = Plano(
+        {"model_providers": [{"model": "demo/echo", "default": True}]},
+        filters=[redacts],
+        order=order,
+        transport=provider,
+    )
+    one = id_of(await respond(app, "Hi", model="demo/echo", stream=stream))
+    assert b"secret" not in (await ask(app, "GET", f"/v1/responses/{one}")).body
+    await respond(app, "More", model="demo/echo", previous_response_id=one, stream=stream)
+    assert b"secret" not in provider.last.body
+    assert seen == [1, 3]
+    await app.aclose()
+
+
+async def test_reasoning_goes_back_to_the_chat_server_that_made_it() -> None:
+    provider = FakeProvider()
+    provider.reply(thinking("Hm."), "Hello")
+    async with gateway(provider) as app:
+        for stream in (False, True):
+            one = id_of(await complete(app, "Hi", stream=stream))
+            await complete(app, "More", metadata={"response_id": one})
+            assert provider.last.json["messages"][1]["reasoning_content"] == "Hm."
 
 
 # --- requests that cannot be right ------------------------------------------------------------------------
