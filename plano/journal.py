@@ -48,7 +48,7 @@ class Journal:
         releases: what lets go of each upstream connection the request had.
         store_failed: the reply should have been stored, and could not be.
         first, last: the first piece of the upstream's stream and its last few; frames are whole.
-        events: how many frames the upstream's stream had so far.
+        events, bytes_streamed: how many frames the upstream's stream had from its first token on, and bytes.
     """
 
     __slots__ = (
@@ -56,6 +56,7 @@ class Journal:
         "attempts",
         "bytes_in",
         "bytes_out",
+        "bytes_streamed",
         "caller",
         "closers",
         "dialect",
@@ -121,3 +122,4 @@ class Journal:
         self.first: bytes | None = None
         self.last: deque[bytes] = deque(maxlen=4)
         self.events = 0
+        self.bytes_streamed = 0

@@ -93,7 +93,7 @@ class Upstream:
         journal.first = None
         journal.last.clear()
         journal.sent = perf_counter()
-        journal.events = 0
+        journal.events = journal.bytes_streamed = 0
         failures = len(journal.failures)
         try:
             try:
@@ -343,9 +343,14 @@ async def _pieces(request: Request, exchange: Exchange) -> Pieces:
             if piece:
                 if journal.first is None:
                     journal.first, journal.first_piece = piece, now
-                if journal.first_token is None and token.search(piece) is not None:
+                if journal.first_token is not None:
+                    journal.events += piece.count(b"\n\n") or 1
+                    journal.bytes_streamed += len(piece)
+                elif (spoken := token.search(piece)) is not None:
                     journal.first_token = now
-                journal.events += piece.count(b"\n\n") or 1
+                    start = max(0, piece.rfind(b"\n\n", 0, spoken.start()))
+                    journal.events = piece.count(b"\n\n", start + 1) or 1
+                    journal.bytes_streamed = len(piece) - start
                 last.append(piece)
                 yield piece
             before = perf_counter()
@@ -362,12 +367,13 @@ async def _pieces(request: Request, exchange: Exchange) -> Pieces:
         journal.failures.append((request.require_target(), "broken_stream"))
         raise
     if end.failed:
+        journal.outcome = "failed"
         journal.failures.append((request.require_target(), "broken_stream"))
     journal.usage, journal.finish = end.usage, end.finish
 
 
 _TOKEN: dict[Dialect, re.Pattern[bytes]] = {
-    "chat": re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|name|arguments)"\s*:\s*"[^"]'),
+    "chat": re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]'),
     "messages": re.compile(rb"content_block_delta"),
     "responses": re.compile(rb'\.delta"'),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import dropwhile
 from typing import Any
 
 import msgspec
@@ -59,7 +60,12 @@ def settle(request: Request, response: Response | None) -> None:
     if not replied and journal.outcome != "aborted":
         return
     said = _said(request, response) if replied else None
-    if journal.events and journal.outcome != "completed" and said is not None and _is_first_word(request, said):
+    if (
+        journal.first is not None
+        and journal.outcome != "completed"
+        and said is not None
+        and _is_first_word(request, said)
+    ):
         # A stream in the messages dialect opens with its input and a first count of its output.
         output = max(said.output_tokens, _streamed(journal))
         journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
@@ -95,17 +101,17 @@ def _said(request: Request, response: Response | None) -> Usage | None:
     return usage if usage is not None and (usage.input_tokens or usage.output_tokens) else None
 
 
-def _is_first_word(request: Request, said: Usage) -> bool:
-    journal = request.journal
-    assert journal.upstream_dialect is not None, "a stream came from somewhere"
-    if journal.upstream_dialect != "messages":
+def _is_first_word(journal: Journal) -> bool:
+    """Whether what was said is only what a stream in the messages dialect opens with: all of its input, and a first
+    count of its output."""
+    if journal.outcome == "completed" or journal.first is None or journal.upstream_dialect != "messages":
         return False
-    latest = CODECS["messages"].peek_stream(b"", [piece for piece in journal.last if piece is not journal.first])
-    return latest.usage is None
+    latest = [piece for piece in journal.last if piece is not journal.first]
+    return CODECS["messages"].peek_stream(b"", latest).usage is None
 
 
 def _output(journal: Journal, response: Response | None) -> int:
-    if journal.events:
+    if journal.first is not None:
         return _streamed(journal)
     if response is None or response.body is None:
         return 0
@@ -113,24 +119,41 @@ def _output(journal: Journal, response: Response | None) -> int:
 
 
 def _streamed(journal: Journal) -> int:
-    """By the number of frames, and how much was said in those that were kept: reading all of them would cost
-    as much as translating the stream."""
+    """By what was said in the frames that were kept, at the stream's ends; reading all of them would cost as much
+    as translating the stream.
+
+    Where the rest of a frame is as long in all of them, as it mostly is, what was said in the others is their
+    length without it. Where it is not (some pad their frames), they are taken to say as much as those kept.
+    """
     kept = list(journal.last)
     if journal.first is not None and not any(piece is journal.first for piece in kept):
         kept.insert(0, journal.first)
-    lengths = [_length_of_frame(frame) for piece in kept for frame in sse.frames(piece)]
-    speaking = [length for length in lengths if length]
+    frames = [(len(block), _said_in(block)) for piece in kept for block in sse.cut(piece)]
+    frames = list(dropwhile(lambda frame: not frame[1], frames))  # what opens a stream was not counted
+    speaking = [(length, said) for length, said in frames if said]
     if not speaking:
         return 0
-    frames = max(journal.events - (len(lengths) - len(speaking)), len(speaking))
-    return max(1, round(frames * sum(speaking) / len(speaking) / BYTES_PER_TOKEN))
+    silent = [length for length, said in frames if not said]
+    count = max(journal.events - len(silent), len(speaking))
+    around = [length - said for length, said in speaking]
+    if max(around) - min(around) <= _ALIKE:
+        said = journal.bytes_streamed - sum(silent) - count * sum(around) / len(around)
+    else:
+        said = count * sum(said for _, said in speaking) / len(speaking)
+    return max(1, round(said / BYTES_PER_TOKEN))
 
 
-def _length_of_frame(frame: sse.Frame) -> int:
-    event = _parsed(frame.data)
-    if not isinstance(event, dict) or "response" in event or str(event.get("type")).endswith(".done"):
-        return 0  # these repeat what was said before
-    return _length(event)
+_ALIKE = 4
+"""Bytes by which frames differ that are alike: a digit more in a position, an escape in a text."""
+
+
+def _said_in(block: bytes) -> int:
+    """Bytes of what the model says in one frame."""
+    for frame in sse.frames(block):
+        event = _parsed(frame.data)
+        if isinstance(event, dict) and "response" not in event and not str(event.get("type")).endswith(".done"):
+            return _length(event)  # the others repeat what was said before
+    return 0
 
 
 def _length(value: Any, key: str = "") -> int:
