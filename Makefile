@@ -10,7 +10,8 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
 
-test: $(VENV)/.dev-ready   ## the whole suite; it starts its own Redis and PostgreSQL
+test: $(VENV)/.dev-ready   ## the whole suite; it starts its own Redis, PostgreSQL and Chromium
+	@scripts/install-chromium.sh
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev-ready

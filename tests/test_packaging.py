@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from plano.ui.pages import FILES, PAGE
 from tests.documents import ROOT
 
 PIP = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -48,6 +49,7 @@ def test_the_wheel_holds_everything_below_plano_and_nothing_beside_it(wheel: Pat
         "plano/filters/auth.py",
         "plano/providers/__init__.py",
         "plano/testing/__init__.py",
+        *(f"plano/ui/static/{name}" for name in (PAGE, *FILES)),
     ):
         assert wanted in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

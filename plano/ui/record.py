@@ -33,8 +33,8 @@ PLACES = 32
 """How many models of how many tenants are counted apart within one second; what is beyond is `other`."""
 
 SHORTEST = 0.001
-STEP = 1.25
-"""Times are counted in bins: up to a millisecond, and then each a quarter longer than the one before."""
+STEP = 1.1
+"""Times are counted in bins: up to a millisecond, and then each a tenth longer than the one before."""
 
 _PER_BIN = 1 / log(STEP)
 _ELSEWHERE = "other"

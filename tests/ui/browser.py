@@ -10,12 +10,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.sync.client import ClientConnection, connect
 
+INSTALL = Path(__file__).parents[2] / "scripts" / "install-chromium.sh"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new",
@@ -35,10 +37,17 @@ PATIENCE = 20.0
 
 
 def find_browser() -> str:
-    """The browser's executable; an AssertionError that says what to do where there is none."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    """The browser's executable, installed if that is possible; an AssertionError says what to do if it is not."""
+    found = _installed()
+    if found is None:
+        subprocess.run([INSTALL], check=False)
+        found = _installed()
     assert found, "The page at /ui is tested in a real browser: install Chromium (`apt-get install chromium`)."
     return found
+
+
+def _installed() -> str | None:
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
@@ -47,13 +56,12 @@ class Browser:
     def __init__(self) -> None:
         self._profile = tempfile.mkdtemp(prefix="plano-chromium-")
         self._log = Path(self._profile) / "log"
-        self._process = subprocess.Popen(
-            [find_browser(), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=self._log.open("wb"),
-        )
+        command = [find_browser(), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
         port, path = self._wait_for_port()
-        self.connection = Connection(connect(f"ws://127.0.0.1:{port}{path}", max_size=None))
+        self._open = ExitStack()
+        self.connection = Connection(self._open.enter_context(connect(f"ws://127.0.0.1:{port}{path}", max_size=None)))
 
     def _wait_for_port(self) -> tuple[str, str]:
         file = Path(self._profile) / "DevToolsActivePort"
@@ -69,7 +77,7 @@ class Browser:
         return Page(self.connection)
 
     def close(self) -> None:
-        self.connection.close()
+        self._open.close()
         self._process.terminate()
         try:
             self._process.wait(10)
@@ -99,9 +107,6 @@ class Connection:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
             self.events.append(answer)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class Page:

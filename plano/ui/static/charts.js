@@ -181,7 +181,7 @@ export class Chart {
 export function nice(value) {
   if (!value) return 0;
   const power = 10 ** Math.floor(Math.log10(value));
-  for (const factor of [1, 2, 5, 10]) if (value <= factor * power * 1.0001) return factor * power;
+  for (const factor of [1, 1.5, 2, 3, 4, 5, 6, 8, 10]) if (value <= factor * power * 1.0001) return factor * power;
   return 10 * power;
 }
 

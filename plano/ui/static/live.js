@@ -17,7 +17,7 @@ export class Live {
     this.rows = [];
     this.colours = new Map();
     this.offset = 0;
-    this.bins = [0.001, 1.25];
+    this.bins = [0.001, 1.1];
     this.told = null;
     const bars = { kind: "bars" };
     this.charts = {
