@@ -79,11 +79,11 @@ async def nothing_is_left() -> AsyncIterator[None]:
     assert not left, f"tasks that go on: {left}"
     for _ in range(40):
         gc.collect()
-        held = [found for found in gc.get_objects() if type(found) is Connection]
+        held = sum(type(found) is Connection for found in gc.get_objects())
         if not held:
             break
         await asyncio.sleep(0.05)  # a look-up's thread may take a moment to let go of its failure
-    assert not held, f"connections that something holds: {held}"
+    assert not held, f"{held} connections are held by something"
 
 
 @pytest.fixture(autouse=True, scope="session")
