@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -153,6 +154,7 @@ async def test_work_at_the_end(cell: Any, caplog: pytest.LogCaptureFixture) -> N
 
 def test_the_config_example(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     code = next(code for code in examples(GUIDE, "python") if "class OnlyModels" in code)
+    monkeypatch.delitem(sys.modules, "my_filters", raising=False)  # another document has one too
     (tmp_path / "my_filters.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "config.yaml"

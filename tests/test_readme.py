@@ -146,6 +146,7 @@ async def test_a_filter_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 async def test_a_filter_from_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = examples(README, "python")[4]
+    monkeypatch.delitem(sys.modules, "my_filters", raising=False)  # another document has one too
     (tmp_path / "my_filters.py").write_text(code[: code.index("app =")])
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "config.yaml"

@@ -59,9 +59,15 @@ def items(record: Record, entry: str | None, losses: Losses) -> list[Raw]:
 def own_items(record: Record) -> list[Raw]:
     """The items of a turn that was one of the responses API, verbatim."""
     asked = listed(record.asked)
+    if record.kind == "imported_items":  # the original keeps a message for an answer that had no text
+        return [raw for raw in asked if not _is_empty_message(_OBJECT.decode(raw))]
     if not record.reply:
         return asked
     return asked + _LIST.decode(_OBJECT.decode(record.reply).get("output", Raw(b"[]")))
+
+
+def _is_empty_message(fields: dict[str, Raw]) -> bool:
+    return "role" in fields and bytes(fields.get("content", b"null")) == b"null"
 
 
 def listed(given: bytes | Raw) -> list[Raw]:

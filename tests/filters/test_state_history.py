@@ -10,7 +10,9 @@ import pytest
 from plano import CallNext, Plano, Request, Response
 from plano.testing import FakeProvider, thinking, tool_call
 from tests.asgi import ask
+from tests.filters.conftest import Storage
 from tests.filters.talk import JSON, SSE, complete, error, frames, gateway, id_of, message, native, reply, respond
+from tests.state.test_postgres import fill_original_table
 
 REASONING = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "SEAL"}
 BARE_REASONING = {"id": "rs_2", "type": "reasoning", "summary": []}
@@ -228,6 +230,21 @@ async def test_with_its_own_key_a_caller_may_name_what_the_provider_keeps() -> N
         )
         assert answer.status == 200
         assert provider.last.json["previous_response_id"] == "r"
+
+
+@pytest.mark.parametrize("kind", ["postgres"])
+async def test_a_conversation_of_the_original_goes_on(storage: Storage, schema: str) -> None:
+    fill_original_table(schema)
+    provider = FakeProvider()
+    provider.reply("Four.")
+    async with gateway(provider, storage) as app:
+        for server in ("chat", "messages", "responses"):
+            one = await respond(app, "Well?", server=server, previous_response_id="resp_old")
+            said = [part for turn in provider.last.conversation.messages for part in turn.parts]
+            assert [part.text for part in said] == ["What is 2+2? \u00fc", "Well?"]  # type: ignore[union-attr]
+            two = await complete(app, "Sure?", server=server, metadata={"response_id": id_of(one)})
+            assert two.status == 200
+            assert sum(len(turn.parts) for turn in provider.last.conversation.messages) == 4
 
 
 # --- what the configuration says --------------------------------------------------------------------------
