@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable
+from random import getrandbits
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -93,14 +93,13 @@ class Ask:
         """The request; what is wrong with it is left in its journal, so that it is seen by metrics too."""
         headers = Headers(scope["headers"])
         journal = Journal(self._dialect)
-        given = headers.get("x-request-id")
-        strict = headers.get("x-plano-strict")
+        strict = headers.find(b"x-plano-strict")
         request = Request(
             dialect=self._dialect,
             operation=self._operation,
             headers=headers,
-            id=given if given is not None and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex(),
-            strict=self._strict if strict is None else strict.lower() == "true",
+            id=_request_id(headers),
+            strict=self._strict if strict is None else strict.lower() == b"true",
             journal=journal,
         )
         try:
@@ -116,6 +115,13 @@ class Ask:
         except PlanoError as error:
             journal.error = error
         return request
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{getrandbits(128):032x}"  # it tells requests apart; nothing rests on its being hard to guess
 
 
 async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
@@ -203,8 +209,10 @@ async def _close(request: Request, response: Response | None) -> None:
 def _name(request: Request, response: Response) -> None:
     """The request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
     headers = response.headers
-    upstreams = next((value for name, value in headers if name == b"x-request-id"), None)
-    if upstreams is None:
+    for name, upstreams in headers:
+        if name == b"x-request-id":
+            break
+    else:
         headers.append((b"x-request-id", request.id.encode()))
         return
     request.journal.upstream_id = upstreams.decode("latin-1")

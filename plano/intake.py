@@ -66,7 +66,7 @@ async def read_body(receive: Receive, headers: Headers, *, limit: int, deadline:
         BodyTimeout: it did not arrive in time.
         ClientLeft: the client left before it was complete.
     """
-    announced = headers.get("content-length")
+    announced = headers.find(b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
     task, late = asyncio.current_task(), False

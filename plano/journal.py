@@ -7,17 +7,23 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Literal, TypeAlias
 
+from msgspec import Struct, field
+
 from plano.conversation import Finish, Loss, Usage
 from plano.errors import PlanoError, UpstreamFailure
 from plano.provider import Target
-from plano.types import ANONYMOUS, Dialect
+from plano.types import ANONYMOUS, Caller, Dialect
 
 Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 """`completed`: the reply went out whole, error replies included. `failed`: a stream broke after it had
 begun. `aborted`: the client left first."""
 
 
-class Journal:
+def _last_pieces() -> deque[bytes]:
+    return deque(maxlen=4)
+
+
+class Journal(Struct):
     """One per request, shared by the request, its response and every copy of either.
 
     All times are `time.perf_counter()` seconds; None means that it did not happen.
@@ -51,75 +57,37 @@ class Journal:
         events, bytes_streamed: how many frames the upstream's stream had from its first token on, and bytes.
     """
 
-    __slots__ = (
-        "answered",
-        "attempts",
-        "bytes_in",
-        "bytes_out",
-        "bytes_streamed",
-        "caller",
-        "closers",
-        "dialect",
-        "ended",
-        "error",
-        "estimated",
-        "events",
-        "failures",
-        "finish",
-        "first",
-        "first_piece",
-        "first_token",
-        "last",
-        "last_piece",
-        "losses",
-        "outcome",
-        "received",
-        "releases",
-        "sending",
-        "sent",
-        "started",
-        "status",
-        "store_failed",
-        "target",
-        "upstream_dialect",
-        "upstream_id",
-        "usage",
-        "waited",
-        "waited_in_stream",
-    )
-
-    def __init__(self, dialect: Dialect = "chat") -> None:
-        self.dialect: Dialect = dialect
-        self.caller = ANONYMOUS
-        self.target: Target | None = None
-        self.closers: list[Callable[[], Awaitable[None] | None]] = []
-        self.started = perf_counter()
-        self.received: float | None = None
-        self.sent: float | None = None
-        self.answered: float | None = None
-        self.first_piece: float | None = None
-        self.first_token: float | None = None
-        self.last_piece: float | None = None
-        self.ended: float | None = None
-        self.waited = 0.0
-        self.waited_in_stream = 0.0
-        self.sending = 0.0
-        self.upstream_dialect: Dialect | None = None
-        self.upstream_id: str | None = None
-        self.attempts = 0
-        self.failures: list[tuple[Target, UpstreamFailure]] = []
-        self.status = 0
-        self.outcome: Outcome | None = None
-        self.error: PlanoError | None = None
-        self.finish: Finish | None = None
-        self.usage: Usage | None = None
-        self.estimated: frozenset[str] = frozenset()
-        self.losses: tuple[Loss, ...] = ()
-        self.store_failed = False
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.releases: list[Callable[[], Awaitable[None]]] = []
-        self.first: bytes | None = None
-        self.last: deque[bytes] = deque(maxlen=4)
-        self.events = 0
-        self.bytes_streamed = 0
+    dialect: Dialect = "chat"
+    caller: Caller = ANONYMOUS
+    target: Target | None = None
+    closers: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
+    started: float = field(default_factory=perf_counter)
+    received: float | None = None
+    sent: float | None = None
+    answered: float | None = None
+    first_piece: float | None = None
+    first_token: float | None = None
+    last_piece: float | None = None
+    ended: float | None = None
+    waited: float = 0.0
+    waited_in_stream: float = 0.0
+    sending: float = 0.0
+    upstream_dialect: Dialect | None = None
+    upstream_id: str | None = None
+    attempts: int = 0
+    failures: list[tuple[Target, UpstreamFailure]] = field(default_factory=list)
+    status: int = 0
+    outcome: Outcome | None = None
+    error: PlanoError | None = None
+    finish: Finish | None = None
+    usage: Usage | None = None
+    estimated: frozenset[str] = frozenset()
+    losses: tuple[Loss, ...] = ()
+    store_failed: bool = False
+    bytes_in: int = 0
+    bytes_out: int = 0
+    releases: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    first: bytes | None = None
+    last: deque[bytes] = field(default_factory=_last_pieces)
+    events: int = 0
+    bytes_streamed: int = 0

@@ -63,10 +63,14 @@ class Headers:
         self._by_name: dict[bytes, bytes] | None = None
 
     def get(self, name: str) -> str | None:
+        value = self.find(name.lower().encode("latin-1"))
+        return value.decode("latin-1") if value is not None else None
+
+    def find(self, name: bytes) -> bytes | None:
+        """The same for a name in lower case, without decoding."""
         if self._by_name is None:
             self._by_name = dict(self.raw)
-        value = self._by_name.get(name.lower().encode("latin-1"))
-        return value.decode("latin-1") if value is not None else None
+        return self._by_name.get(name)
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None

@@ -127,7 +127,7 @@ class Upstream:
         in_place = request.edited is None and request.raw_model == target.model
         if in_place and prepare is None:
             return request.raw
-        fields = _fields.decode(request.body)
+        fields = _fields.decode(request.raw if request.edited is None else request.body)
         if prepare is not None:
             before = fields.copy()
             self._prepare(prepare, request, target, fields)
@@ -251,9 +251,9 @@ def _forwarded(request: Request, target: Target) -> RawHeaders:
 
 def credential_of(headers: Headers) -> str | None:
     """The key a client sent, as `Authorization: Bearer`, or as `x-api-key` or `api-key`; None without one."""
-    bearer = headers.get("authorization")
-    if bearer is not None and bearer[:7].lower() == "bearer ":
-        return bearer[7:].strip()
+    bearer = headers.find(b"authorization")
+    if bearer is not None and bearer[:7].lower() == b"bearer ":
+        return bearer[7:].strip().decode("latin-1")
     return headers.get("x-api-key") or headers.get("api-key")
 
 
