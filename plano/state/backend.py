@@ -12,7 +12,7 @@ Backends know nothing of limits per item, deadlines, or what makes an id accepta
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -25,7 +25,7 @@ IMPORTED = "imported_items"
 whole history up to and including that response."""
 
 
-class Turn(Struct, frozen=True, kw_only=True):
+class Turn(Struct, frozen=True, kw_only=True, gc=False):
     """One request and its reply, as stored.
 
     Attributes:
@@ -45,7 +45,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     key: str = ""
 
 
-class Item(Struct, frozen=True):
+class Item(Struct, frozen=True, gc=False):
     """One item of a conversation; the payload is kept byte for byte."""
 
     id: str
@@ -59,7 +59,7 @@ class Page(Struct, frozen=True):
     more: bool
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True, gc=False):
     """What a turn's `key` holds: its tree, its row, and the payload bytes from the root down to it.
 
     Ids are not unique: an upstream may use one again (Ollama draws from 999). Rows are, so chains are linked by

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import count
 from math import inf
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from plano.errors import TooLarge
 from plano.state.backend import (
@@ -31,7 +31,7 @@ DROPS_AT_ONCE = 200
 """Expired entries dropped in one go, so that no request waits for long."""
 
 
-class _Row(NamedTuple):
+class _Row(Struct, frozen=True, gc=False):
     tenant: str
     turn: Turn
     parent: str | None
@@ -124,9 +124,8 @@ class MemoryBackend:
     async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> str:
         row, size = str(next(self._count)), len(turn.payload)
         parent = Place.parse(after.key) if after else None
-        place = Place(parent.tree, parent.row, parent.size + size) if parent else Place(row, row, size)
-        place = place._replace(row=row)
-        entry = self._entries.get(place.tree)
+        place = Place(parent.tree, row, parent.size + size) if parent else Place(row, row, size)
+        entry = self._entries.get(place.tree) if parent else None
         tree = entry if isinstance(entry, _Tree) else _Tree()
         self._make_room(place.tree, tree.size + size + OVERHEAD, now)
         turn = structs.replace(turn, key=str(place))

@@ -111,7 +111,8 @@ class Store:
         _require_storable(tenant, turn.id)
         self._check_size(len(turn.payload))
         now = self._clock()
-        turn = structs.replace(turn, parent=after.id if after else None)
+        if after is not None or turn.parent is not None:
+            turn = structs.replace(turn, parent=after.id if after else None)
         key = await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
         return structs.replace(turn, key=key)
 
