@@ -67,4 +67,7 @@ def _is_usage(block: bytes) -> bool:
         chunk = _FIELDS.decode(frames[0].data) if frames else {}
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
-    return bytes(chunk.get("choices", b"")).translate(None, b" \n") == b"[]" and bytes(chunk.get("usage", b"null")) != b"null"
+    return (
+        bytes(chunk.get("choices", b"")).translate(None, b" \n") == b"[]"
+        and bytes(chunk.get("usage", b"null")) != b"null"
+    )

@@ -226,6 +226,7 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
         "log_level": level,
         "log_config": None,
         "access_log": False,
+        "proxy_headers": False,
         "server_header": False,
         "timeout_keep_alive": 75,
         "timeout_graceful_shutdown": GRACE_SECONDS,

@@ -209,10 +209,8 @@ async def _close(request: Request, response: Response | None) -> None:
 def _name(request: Request, response: Response) -> None:
     """The request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
     headers = response.headers
-    for name, upstreams in headers:
-        if name == b"x-request-id":
-            break
-    else:
+    upstreams = dict(headers).get(b"x-request-id")
+    if upstreams is None:
         headers.append((b"x-request-id", request.id.encode()))
         return
     request.journal.upstream_id = upstreams.decode("latin-1")
