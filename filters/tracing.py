@@ -121,6 +121,9 @@ class Tracing:
 
     async def attempt(self, request: Request, call_next: CallNext) -> Response:
         """The link right above the upstream."""
+        around = trace.get_current_span()
+        if around.get_span_context().is_valid and not around.is_recording():  # nor would what is below it be
+            return await call_next(request.replace(headers=self._carrying(request.headers, around)))
         target = request.require_target()
         span = self._tracer.start_span(f"{OPERATIONS[request.operation]} {target.model}", kind=SpanKind.CLIENT)
         request = request.replace(headers=self._carrying(request.headers, span))
