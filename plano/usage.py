@@ -60,13 +60,7 @@ def settle(request: Request, response: Response | None) -> None:
     if not replied and journal.outcome != "aborted":
         return
     said = _said(request, response) if replied else None
-    if (
-        journal.first is not None
-        and journal.outcome != "completed"
-        and said is not None
-        and _is_first_word(request, said)
-    ):
-        # A stream in the messages dialect opens with its input and a first count of its output.
+    if said is not None and _is_first_word(journal):
         output = max(said.output_tokens, _streamed(journal))
         journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
     elif said is not None:

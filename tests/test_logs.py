@@ -1,0 +1,290 @@
+"""Lines of the log, as machines and people read them, and what must not be in them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plano import CallNext, Plano, Request, Response, logs
+from plano.access import Line
+from plano.config import load
+from plano.filters.bodies import LONGEST
+from plano.testing import FakeProvider, Usage
+from plano.types import DIALECTS, Secret
+from tests.asgi import Exchange, ask, scope
+
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+PLANTED = {
+    "caller": "sk-caller-XQ5d8fKm2ZpT7w",
+    "upstream": "sk-upstream-a8Hc5LqN3vYs",
+    "header": "hdr-R4tGz9WkPb6JxE",
+    "proxy": "proxy-Vn7MdS2uCf",
+    "stranger": "sk-stranger-yB3kL9eQzD",
+}
+
+
+@contextmanager
+def logged(level: str = "info", format: logs.Format = "json", **options: Any) -> Iterator[io.StringIO]:
+    """What `plano up` would write, and everything as it was before afterwards."""
+    root, access = logging.getLogger(), logging.getLogger("plano.access")
+    before = root.level, access.propagate
+    stream = io.StringIO()
+    handler = logs.setup(level, format, stream=stream, **options)
+    try:
+        yield stream
+        handler.flush()
+    finally:
+        root.removeHandler(handler)
+        access.removeHandler(handler)
+        root.setLevel(before[0])
+        access.propagate = before[1]
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def gateway(provider: FakeProvider, **config: Any) -> Plano:
+    entry = {"model": "openai/m", "access_key": PLANTED["upstream"]}
+    config = {"model_providers": [entry], "state_storage": {"type": "none"}} | config
+    return Plano(config, transport=provider)
+
+
+def body(client: str, **more: Any) -> dict[str, Any]:
+    asked = {"model": "openai/m", **more}
+    return asked | (
+        {"input": "Hello"} if client == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
+    )
+
+
+async def test_a_request_is_one_line_that_says_what_happened() -> None:
+    provider = FakeProvider()
+    provider.reply("Hi", usage=Usage(input_tokens=12, output_tokens=3, cached_tokens=4))
+    app = gateway(provider, auth={"keys": [{"name": "app", "key": PLANTED["caller"]}]})
+    headers = {"authorization": f"Bearer {PLANTED['caller']}", "x-request-id": "abc-1"}
+    with logged() as stream:
+        answer = await ask(app, "POST", "/v1/messages?beta=true", body("messages", max_tokens=5, top_k=3), headers)
+    (line,) = lines(stream)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert 0 < line.pop("upstream_seconds") < line.pop("seconds")
+    assert line == {
+        "level": "info",
+        "logger": "plano.access",
+        "method": "POST",
+        "path": "/v1/messages",
+        "status": 200,
+        "id": "abc-1",
+        "caller": "app",
+        "client_dialect": "messages",
+        "upstream_dialect": "chat",
+        "asked": "openai/m",
+        "served": "openai/m",
+        "stream": False,
+        "outcome": "completed",
+        "bytes_in": len(json.dumps(body("messages", max_tokens=5, top_k=3))),
+        "bytes_out": len(answer.body),
+        "losses": 1,
+        "input_tokens": 12,
+        "output_tokens": 3,
+        "cached_tokens": 4,
+        "upstream_id": answer.headers["x-plano-upstream-request-id"],
+    }
+    assert answer.headers["x-request-id"] == "abc-1"
+    assert provider.last.headers["x-request-id"] == "abc-1"
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_stream_that_nobody_waits_for_says_so(client: str) -> None:
+    app = gateway(FakeProvider(pause=0.05))
+    exchange = Exchange(json.dumps(body(client, stream=True, max_tokens=90)).encode())
+    with logged() as stream:
+        asyncio.get_running_loop().call_later(0.3, exchange.leave)
+        await app(scope("POST", PATHS[client]), exchange.receive, exchange.send)
+    (line,) = lines(stream)
+    assert (line["outcome"], line["stream"], line["estimated"]) == ("aborted", True, True)
+    assert line["first_token_seconds"] <= line["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "error"),
+    [(b"{", 400, "invalid_request"), ({"model": "nobody"}, 404, "model_not_found"), ({"model": "openai/m"}, 429, None)],
+)
+async def test_what_went_wrong_is_named(asked: Any, status: int, error: str | None) -> None:
+    provider = FakeProvider()
+    provider.fail(429)
+    with logged() as stream:
+        await ask(gateway(provider), "POST", PATHS["chat"], asked)
+    (line,) = lines(stream)
+    assert (line["status"], line["error"]) == (status, error or "rate_limit")
+
+
+async def test_what_asks_no_model_has_a_line_too_and_probes_are_for_debugging() -> None:
+    app = gateway(FakeProvider())
+    for level, expected in (("info", ["/v1/models", "/nowhere\\x1b[1m"]), ("debug", [*"12345"])):
+        with logged(level) as stream:
+            for path in ("/v1/models?limit=1", "/nowhere\x1b[1m", "/healthz", "/readyz", "/metrics"):
+                await ask(app, "GET", path)
+        found = [line for line in lines(stream) if line["logger"] == "plano.access"]
+        assert len(found) == len(expected)
+        assert level == "debug" or [line["path"] for line in found] == expected
+
+
+async def test_lines_for_people_are_lines() -> None:
+    with logged(format="text") as stream:
+        await ask(gateway(FakeProvider()), "POST", PATHS["chat"], body("chat"))
+        logging.getLogger("plano").warning("something %s", "odd")
+    first, second = stream.getvalue().splitlines()
+    assert re.match(r"\d\d:\d\d:\d\d INFO    plano\.access: POST /v1/chat/completions 200 seconds=", first)
+    assert re.match(r"\d\d:\d\d:\d\d WARNING plano: something odd", second)
+
+
+async def test_a_host_gets_records_of_the_usual_kind(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="plano.access"):
+        await ask(gateway(FakeProvider()), "POST", PATHS["chat"], body("chat"))
+    (record,) = caplog.records
+    assert isinstance(record.msg, Line)
+    assert record.msg.fields()["served"] == "openai/m"
+    assert record.getMessage().startswith("POST /v1/chat/completions 200 ")
+
+
+async def test_the_access_log_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> None:
+    app = gateway(FakeProvider(), log={"access": False})
+    with caplog.at_level(logging.DEBUG, logger="plano.access"):
+        await ask(app, "POST", PATHS["chat"], body("chat"))
+        await ask(app, "GET", "/v1/models")
+    assert caplog.records == []
+
+
+async def test_lines_wait_for_each_other_but_warnings_do_not() -> None:
+    with logged() as stream:
+        logger = logging.getLogger("plano")
+        logger.info("one")
+        logger.info("two")
+        assert stream.getvalue() == ""
+        await asyncio.sleep(2 * logs.FLUSH_SECONDS)
+        assert [line["message"] for line in lines(stream)] == ["one", "two"]
+        logger.info("three")
+        logger.error("four")
+        assert [line["message"] for line in lines(stream)] == ["one", "two", "three", "four"]
+
+
+def test_without_an_event_loop_lines_are_written_at_once() -> None:
+    with logged() as stream:
+        logging.getLogger("plano").info("one")
+        assert lines(stream)[0]["message"] == "one"
+
+
+def test_a_traceback_is_part_of_its_line() -> None:
+    with logged(secrets=[Secret("hunter2-hunter2")]) as stream:
+        try:
+            raise RuntimeError("the key hunter2-hunter2 is wrong")
+        except RuntimeError:
+            logging.getLogger("plano").exception("failed with %s", "hunter2-hunter2")
+    (line,) = lines(stream)
+    assert line["message"] == "failed with ***"
+    assert "RuntimeError: the key *** is wrong" in line["exception"]
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def planted(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "model_providers": [
+            {
+                "model": "openai/m",
+                "access_key": PLANTED["upstream"],
+                "headers": {"x-extra": PLANTED["header"]},
+            },
+            {
+                "model": "acme/gone",
+                "base_url": "http://127.0.0.1:9/v1",
+                "provider_interface": "openai",
+                "access_key": PLANTED["upstream"],
+                "proxy": f"http://user:{PLANTED['proxy']}@127.0.0.1:9",
+            },
+        ],
+        "auth": {"keys": [{"name": "app", "key": PLANTED["caller"]}]},
+        "state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite3")},
+        "prices": {"models": {"openai/m": {"input": 1}}},
+    }
+
+
+async def leaky(request: Request, call_next: CallNext) -> Response:
+    """A filter that says what it should not, when it breaks."""
+    if "x-leak" in request.headers:
+        raise RuntimeError(f"cannot go on with {PLANTED['upstream']}")
+    return await call_next(request)
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+@pytest.mark.parametrize("bodies", [False, True])
+async def test_planted_keys_are_found_nowhere(bodies: bool, format: logs.Format, tmp_path: Path) -> None:
+    config = load(planted(tmp_path) | {"log": {"bodies": bodies}})
+    provider = FakeProvider()
+    seen: list[str] = []
+    with logged("debug", format, secrets=config.secrets()) as stream:
+        connected, alone = Plano(config, transport=provider, filters=[leaky]), Plano(config, filters=[leaky])
+        for key in (PLANTED["caller"], PLANTED["stranger"]):
+            for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key, "x-leak": "1"}):
+                provider.fail(401, "Incorrect API key provided: sk-ups***")
+                provider.reply("Hi")
+                for client in DIALECTS:
+                    for app, model in ((connected, "openai/m"), (connected, "openai/m"), (alone, "acme/gone")):
+                        asked = body(client, max_tokens=9) | {"model": model}
+                        seen.append(await everything(app, "POST", PATHS[client], asked, headers))
+                    asked = body(client) | {"model": PLANTED["stranger"]}  # a key in the wrong place
+                    await ask(connected, "POST", PATHS[client], asked, headers)
+                for path in ("/metrics", "/readyz", "/v1/models", f"/v1/models?key={key}", f"/x?key={key}"):
+                    seen.append(await everything(connected, "GET", path, b"", headers))
+        seen += [f"{config!r} {app.models!r} {app.pipeline}" for app in (connected, alone)]
+        await connected.aclose()
+        await alone.aclose()
+    found = stream.getvalue()
+    assert "cannot go on with ***" in found
+    assert ("plano.bodies" in found) == bodies
+    for text in [found, *seen]:
+        for name, secret in PLANTED.items():
+            assert secret not in text, name
+
+
+async def everything(app: Plano, method: str, path: str, asked: Any, headers: dict[str, str]) -> str:
+    answer = await ask(app, method, path, asked, headers)
+    return f"{answer.headers} {answer.body.decode()}"
+
+
+async def test_a_body_log_leaves_out_what_is_secret_and_what_is_long() -> None:
+    provider = FakeProvider()
+    provider.reply("Hi there")
+    app = gateway(provider, log={"bodies": True})
+    asked = body("chat", metadata={"api_key": "plain-words", "password": 'with \\" quotes', "max_tokens": "9"})
+    asked["messages"][0]["content"] = f"Use {PLANTED['upstream']} or AIzaSyA1234567890 {'QUJD' * 100}"
+    with logged(format="text") as stream:
+        await ask(app, "POST", PATHS["chat"], asked)
+        await ask(app, "POST", PATHS["chat"], body("chat", stream=True))
+        await ask(app, "POST", PATHS["chat"], body("chat") | {"user": "n " * LONGEST})
+    logged_bodies = [line for line in stream.getvalue().splitlines() if "plano.bodies" in line]
+    first, reply = logged_bodies[:2]
+    assert '"api_key": "***", "password": "***", "max_tokens": "9"' in first
+    assert "Use *** or *** <400 characters of base64>" in first
+    assert "Hi there" in reply
+    text = stream.getvalue()
+    assert '"content":"Hi"' in text.replace(" ", "")
+    assert "[DONE]" in text
+    assert max(map(len, text.splitlines())) < LONGEST + 200
+
+
+async def test_bodies_are_not_logged_unless_the_configuration_says_so() -> None:
+    with logged("debug") as stream:
+        await ask(gateway(FakeProvider()), "POST", PATHS["chat"], body("chat") | {"user": "not-for-logs"})
+    assert "not-for-logs" not in stream.getvalue()
+    assert "Hello" not in stream.getvalue()
