@@ -51,6 +51,7 @@ _ID = msgspec.json.Decoder(_Id)
 _LIST = msgspec.json.Decoder(list[Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
+_NOTABLE = re.compile(rb"response\.(?:completed|incomplete|output_item\.done)").search
 _LEADING_ID = re.compile(rb'\s*(?:data:\s*)?\{\s*"id"\s*:\s*"([ -!#-\[\]-~]+)"')
 """Where nearly every reply, and every first chunk, has its id; no escapes, so the bytes are the text."""
 
@@ -102,9 +103,9 @@ class ResponseStream:
 
     def feed(self, piece: bytes) -> bytes | Ending:
         """The piece as it goes on, or, once per stream, an `Ending`. Constant work for each piece but a few."""
-        if (b"response.completed" in piece or b"response.incomplete" in piece) and not self._over:
-            return self._end(piece)
-        if b"response.output_item.done" in piece:
+        if _NOTABLE(piece) is not None:
+            if not self._over and (b"response.completed" in piece or b"response.incomplete" in piece):
+                return self._end(piece)
             self._items.append(piece)
         if self._echo and b'"response"' in piece:
             return b"".join(self._echoed(frame) for frame in sse.cut(piece))
