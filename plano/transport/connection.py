@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade
 
-from plano.transport.errors import Disconnected
+from plano.transport.errors import Disconnected, Stale
 from plano.transport.exchange import Incoming, Phase
 from plano.transport.sender import Timeouts
 from plano.transport.unacknowledged import unacknowledged
@@ -31,18 +31,6 @@ PIECE = 256 * 1024
 
 # Looking a member up on its class costs a few times what a global does.
 _REST, _WRITE, _HEAD, _BODY = Phase.REST, Phase.WRITE, Phase.HEAD, Phase.BODY
-
-
-class Stale(Disconnected):
-    """A connection that had served before ended before the first byte of a reply.
-
-    Attributes:
-        untouched: it is certain that nothing of the request reached the peer before it closed.
-    """
-
-    def __init__(self, *, untouched: bool) -> None:
-        super().__init__("the server closed a connection that was kept alive, without a reply")
-        self.untouched = untouched
 
 
 class Connection(asyncio.Protocol):

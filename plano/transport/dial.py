@@ -17,11 +17,40 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[list[Address]]]
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside one that has not answered (RFC 8305 section 5)."""
 
+REMEMBERED = 5.0
+"""Seconds for which addresses are used without asking again: enough for a burst of connections, too few to matter when
+a host moves."""
+
 
 async def resolve(host: str, port: int) -> list[Address]:
     """The addresses of a host, best first, as the system orders them. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [(family, address) for family, _, _, _, address in found]
+
+
+class Directory:
+    """One host's addresses, looked up once for all who ask at the same time and in the seconds after."""
+
+    def __init__(self, host: str, port: int, resolve: Resolve) -> None:
+        self._host = host
+        self._port = port
+        self._resolve = resolve
+        self._asking = asyncio.Lock()
+        self._found: list[Address] = []
+        self._until = 0.0
+
+    async def addresses(self) -> list[Address]:
+        """Best first. Raises OSError."""
+        async with self._asking:
+            now = asyncio.get_running_loop().time()
+            if now >= self._until:
+                self._found = await self._resolve(self._host, self._port)
+                self._until = now + REMEMBERED
+            return self._found
+
+    def forget(self) -> None:
+        """They were no good."""
+        self._until = 0.0
 
 
 async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DELAY) -> socket.socket:

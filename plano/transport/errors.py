@@ -16,6 +16,18 @@ class Disconnected(httpx.RemoteProtocolError):
     """The peer closed in the middle of an exchange. A protocol error to httpx, a broken connection to plano."""
 
 
+class Stale(Disconnected):
+    """A connection that had served before ended before the first byte of a reply.
+
+    Attributes:
+        untouched: it is certain that nothing of the request reached the peer before it closed.
+    """
+
+    def __init__(self, *, untouched: bool) -> None:
+        super().__init__("the server closed a connection that was kept alive, without a reply")
+        self.untouched = untouched
+
+
 FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 """What `to_plano` has an answer for."""
 

@@ -15,9 +15,8 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
-from plano.transport.connection import Stale
 from plano.transport.dial import Resolve, resolve
-from plano.transport.errors import FOREIGN, to_plano
+from plano.transport.errors import FOREIGN, Stale, to_plano
 from plano.transport.exchange import Incoming
 from plano.transport.fields import FieldWriter
 from plano.transport.framing import framed

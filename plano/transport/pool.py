@@ -13,7 +13,7 @@ import httpx
 from msgspec import Struct
 
 from plano.transport.connection import Connection
-from plano.transport.dial import Resolve, open_socket
+from plano.transport.dial import Directory, Resolve, open_socket
 from plano.transport.sender import Timeouts
 
 
@@ -47,7 +47,7 @@ class Pool:
     ) -> None:
         self._origin = origin
         self._limits = limits
-        self._resolve = resolve
+        self._directory = Directory(origin.host, origin.port, resolve)
         self._tls = tls
         self._idle: deque[Connection] = deque()
         self._connections: set[Connection] = set()
@@ -124,15 +124,17 @@ class Pool:
         connection = Connection(asyncio.get_running_loop(), self, self._limits.idle_expiry)
         try:
             async with asyncio.timeout(None if seconds == inf else seconds):
-                addresses = await self._resolve(self._origin.host, self._origin.port)
-                await self._attach(connection, await open_socket(addresses))
+                addresses = await self._directory.addresses()
+                await self._attach(connection, await open_socket(addresses), seconds)
         except TimeoutError as error:
+            self._directory.forget()
             raise httpx.ConnectTimeout("no connection in time") from error
         except (OSError, UnicodeError) as error:
+            self._directory.forget()
             raise httpx.ConnectError(str(error)) from error
         return connection
 
-    async def _attach(self, connection: Connection, sock: socket.socket) -> None:
+    async def _attach(self, connection: Connection, sock: socket.socket, seconds: float) -> None:
         """Puts `connection` on `sock`, through TLS where the origin has it."""
         loop = asyncio.get_running_loop()
         try:
@@ -149,6 +151,8 @@ class Pool:
                 sock=sock,
                 ssl=context,
                 server_hostname=self._origin.host,
+                # uvloop holds on to a handshake that was called off until this is over; our own deadline comes first.
+                ssl_handshake_timeout=min(seconds, 60.0) + 1.0,
                 ssl_shutdown_timeout=1.0,
             )
 

@@ -77,12 +77,12 @@ async def nothing_is_left() -> AsyncIterator[None]:
     await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left, f"tasks that go on: {left}"
-    for _ in range(40):
+    for _ in range(80):
         gc.collect()
         held = sum(type(found) is Connection for found in gc.get_objects())
         if not held:
             break
-        await asyncio.sleep(0.05)  # a look-up's thread may take a moment to let go of its failure
+        await asyncio.sleep(0.05)  # a look-up's thread, or uvloop's timer for a handshake, may take a moment to let go
     assert not held, f"{held} connections are held by something"
 
 

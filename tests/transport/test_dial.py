@@ -109,6 +109,55 @@ async def test_the_transport_tries_the_next_address(server: Server) -> None:
     await transport.aclose()
 
 
+async def test_a_burst_of_connections_asks_for_the_address_once(server: Server) -> None:
+    asked = 0
+
+    async def counting(host: str, port: int) -> list[Address]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.01)
+        return [(V4, ("127.0.0.1", port))]
+
+    server.plays(always(reply()))
+    transport = HTTP1Transport(resolve=counting)
+    await asyncio.gather(*(ask(transport, server) for _ in range(20)))
+    assert server.opened > 1
+    assert asked == 1
+    await transport.aclose()
+
+
+async def test_who_asks_for_an_address_and_leaves_does_not_take_the_others_along(server: Server) -> None:
+    found = asyncio.Event()
+
+    async def slowly(host: str, port: int) -> list[Address]:
+        await found.wait()
+        return [(V4, ("127.0.0.1", port))]
+
+    server.plays(always(reply()))
+    transport = HTTP1Transport(resolve=slowly)
+    first, second = (asyncio.ensure_future(ask(transport, server)) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    found.set()
+    assert await second == (200, b"hello")
+    assert first.cancelled()
+    await transport.aclose()
+
+
+async def test_an_address_that_was_no_good_is_asked_for_again(server: Server) -> None:
+    answers = iter([[refusing()], [(V4, ("127.0.0.1", server.port))]])
+
+    async def moving(host: str, port: int) -> list[Address]:
+        return next(answers)
+
+    server.plays(always(reply()))
+    transport = HTTP1Transport(resolve=moving)
+    with pytest.raises(UpstreamUnavailable):
+        await ask(transport, server)
+    assert await ask(transport, server) == (200, b"hello")
+    await transport.aclose()
+
+
 async def test_no_address_is_unavailable(server: Server) -> None:
     async def none(host: str, port: int) -> list[Address]:
         return []

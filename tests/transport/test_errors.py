@@ -10,8 +10,7 @@ import pytest
 
 from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
 from plano.transport import HTTPXSender, MockTransport, Outgoing, to_plano
-from plano.transport.connection import Stale
-from plano.transport.errors import FOREIGN, Disconnected
+from plano.transport.errors import FOREIGN, Disconnected, Stale
 
 TABLE: list[tuple[Exception, type[UpstreamError], int]] = [
     (httpx.ConnectTimeout(""), UpstreamTimeout, 504),

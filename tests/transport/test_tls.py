@@ -212,7 +212,7 @@ async def test_a_handshake_may_be_cancelled_at_any_step(server: Server, authorit
     steps = 0
     finished = False
     while not finished:
-        waiting = asyncio.ensure_future(ask(transport, server, path=f"/{steps}"))
+        waiting = asyncio.ensure_future(ask(transport, server, timeouts=Timeouts(connect=1.0)))
         for _ in range(steps):
             await asyncio.sleep(0)
         finished = waiting.done() and server.opened > 0
