@@ -21,13 +21,13 @@ async def app(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
     assert scope["type"] == "http"
-    body = b""
+    parts: list[bytes] = []
     more = True
     while more:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-    asked = _ASKED.search(body)
+    asked = _ASKED.search(b"".join(parts))
     if asked is None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await send({"type": "http.response.body", "body": _REPLY})

@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+from itertools import count
 from time import perf_counter
 from typing import cast
 
 import httptools
 import uvloop
 
-from benchmarks.wire import CLOSING, OPENING, REPLIES, delta
+from benchmarks.wire import CLOSING, ID, OPENING, REPLIES, delta
 
 _ASKED = re.compile(rb'"model"\s*:\s*"(?:[^"/]*/)*([a-z-]*?)(plain|([sw])-(\d+)(?:-(\d+))?)"')
 _STREAM = re.compile(rb'"stream"\s*:\s*true')
@@ -30,6 +31,13 @@ _STREAM_HEAD = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 _WHOLE = {dialect: b"%b%d\r\n\r\n%b" % (_HEAD, len(body), body) for dialect, body in REPLIES.items()}
+
+
+_replies = count()
+
+
+def _new_id() -> bytes:
+    return b"bench%010d" % next(_replies)
 
 
 def chunk(data: bytes) -> bytes:
@@ -45,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._body: list[bytes] = []
         self._url = b""
+        self._id = ID
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,11 +93,11 @@ class Connection(asyncio.Protocol):
             return
         amount, pause = int(asked[4] or 0), int(asked[5] or 0) / 1000
         if asked[3] == b"w":
-            self._timer = self._loop.call_later(amount / 1000, self._write, _WHOLE[dialect])
+            self._timer = self._loop.call_later(amount / 1000, self._write, self._whole(dialect))
         elif asked[3] == b"s" and _STREAM.search(body):
             self._open(dialect, amount, pause)
         else:
-            self._write(_WHOLE[dialect])
+            self._write(self._whole(dialect))
 
     # -- replies --
 
@@ -96,17 +105,21 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    def _whole(self, dialect: str) -> bytes:
+        return _WHOLE[dialect].replace(ID, _new_id())
+
     def _open(self, dialect: str, amount: int, pause: float) -> None:
-        self._write(_STREAM_HEAD + chunk(OPENING[dialect]))
+        self._id = _new_id()
+        self._write(_STREAM_HEAD + chunk(OPENING[dialect].replace(ID, self._id)))
         self._step(dialect, amount, pause, self._loop.time())
 
     def _step(self, dialect: str, left: int, pause: float, due: float) -> None:
         """A delta, each written by itself, so that it travels by itself."""
         if left == 0:
-            self._write(chunk(CLOSING[dialect]) + b"0\r\n\r\n")
+            self._write(chunk(CLOSING[dialect].replace(ID, self._id)) + b"0\r\n\r\n")
             return
         text = b"%.6f " % perf_counter() if pause else b"neutral words "
-        self._write(chunk(delta(dialect, text)))
+        self._write(chunk(delta(dialect, text, self._id)))
         due += pause
         if pause:
             self._timer = self._loop.call_at(due, self._step, dialect, left - 1, pause, due)

@@ -149,12 +149,14 @@ async def measured(
 async def in_turns(bench: Bench, cases: Sequence[Case], **options: object) -> dict[str, Outcome]:
     """Every case, as often as the effort says, taking turns."""
     outcomes = {case.label: Outcome([], []) for case in cases}
+    told: set[str] = set()
     for _ in range(bench.effort.repeats):
         for case in cases:
             found, cpu = await measured(bench, case, **options)  # type: ignore[arg-type]
             outcomes[case.label].rounds.append(found)
             outcomes[case.label].cpu.append(cpu)
-            if found.failures:
+            if found.failures and case.label not in told:
+                told.add(case.label)
                 bench.say(f"{case.label}: {found.failures} failures, such as {found.failure[:300]!r}")
     return outcomes
 
@@ -318,10 +320,10 @@ async def filters(bench: Bench) -> list[Table]:
 
 
 async def workers(bench: Bench) -> list[Table]:
-    """One worker and two."""
+    """One worker and two, without a store: processes cannot share the memory store."""
     table = Table("Workers, 64 requests at a time", ("", "CPU µs", "requests/s", "failures"))
     cores = bench.fleet.pinning.all
-    servers = [bench.fleet.plano(name=f"plano x{count}", workers=count, cores=cores) for count in (1, 2)]
+    servers = [bench.fleet.plano(name=f"plano x{count}", workers=count, store="none", cores=cores) for count in (1, 2)]
     await asyncio.sleep(1.0)
     cases = [
         Case(f"{count} worker{'s' * (count > 1)}", each, each.request("chat", "plain"))

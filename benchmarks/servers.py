@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / ".peers"
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 READY_SECONDS = 90.0
+STORE_BYTES = 64_000_000
 
 _COMMAND = "from plano.cli import main; main()"
 
@@ -50,9 +51,12 @@ class Server:
     def cpu(self) -> float:
         return cpu_seconds(tree(self.pid))
 
-    def request(self, dialect: str, model: str, *, stream: bool = False, size: int = 0) -> bytes:
+    def request(
+        self, dialect: str, model: str, *, stream: bool = False, size: int = 0, store: bool | None = None
+    ) -> bytes:
         """A request as it goes on the wire to this server."""
-        return http_request(wire.PATHS[dialect], wire.request(dialect, model, stream=stream, size=size), self._headers)
+        body = wire.request(dialect, model, stream=stream, size=size, store=store)
+        return http_request(wire.PATHS[dialect], body, self._headers)
 
     def start(self, command: Sequence[str], *, cores: Sequence[int] = (), env: dict[str, str] | None = None) -> None:
         """Starts it and waits until it answers; RuntimeError with its last words when it does not."""
@@ -141,17 +145,26 @@ class Fleet:
     # -- plano --
 
     def plano(
-        self, *, name: str = "plano", filters: int = 0, workers: int = 1, bare: bool = False, cores: Sequence[int] = ()
+        self,
+        *,
+        name: str = "plano",
+        filters: int = 0,
+        workers: int = 1,
+        bare: bool = False,
+        store: str = "memory",
+        cores: Sequence[int] = (),
     ) -> Server:
         """`plano up` with its full default pipeline: callers' keys, metrics, the memory store.
 
         Args:
             filters: how many filters that do nothing stand in it besides.
             bare: neither keys, metrics nor store.
+            store: the type of the state store; several workers cannot share `memory`. It keeps 64 MB, so that what is
+                kept on purpose is not taken for a leak.
         """
         server = Server(name, folder=self._folder, headers={} if bare else {"authorization": f"Bearer {KEY}"})
         config = self._folder / f"plano-{server.port}.json"  # JSON is YAML
-        config.write_text(json.dumps(plano_config(self.upstream.port, filters=filters, bare=bare), indent=1))
+        config.write_text(json.dumps(plano_config(self.upstream.port, filters=filters, bare=bare, store=store)))
         command = [PYTHON, "-c", _COMMAND, "up", str(config), "--host", "127.0.0.1", "--port", str(server.port)]
         command += ["--workers", str(workers), "--log-level", "warning"]
         return self._started(server, command, cores=cores or None)
@@ -223,7 +236,7 @@ def model_for(client: str, upstream: str, model: str, *, named: bool = False) ->
     return f"only-{upstream}/{'m-' if upstream == 'messages' else ''}{model}"
 
 
-def plano_config(upstream: int, *, filters: int = 0, bare: bool = False) -> dict[str, Any]:
+def plano_config(upstream: int, *, filters: int = 0, bare: bool = False, store: str = "memory") -> dict[str, Any]:
     place = {"base_url": f"http://127.0.0.1:{upstream}", "access_key": "sk-upstream"}
     providers: list[dict[str, Any]] = []
     for model in MODELS:
@@ -240,7 +253,8 @@ def plano_config(upstream: int, *, filters: int = 0, bare: bool = False) -> dict
     if bare:
         return config | {"metrics": {"enabled": False}}
     keys = [{"name": "bench", "key": KEY}, {"name": "other", "key": KEY[::-1]}]
-    return config | {"auth": {"keys": keys}, "state_storage": {"type": "memory"}}
+    storage = {"type": store, "max_bytes": STORE_BYTES} if store == "memory" else {"type": store}
+    return config | {"auth": {"keys": keys}, "state_storage": storage}
 
 
 _NGINX = """
@@ -257,7 +271,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
   client_max_body_size 64m;
-  client_body_buffer_size 1m;
+  client_body_buffer_size 32m;
   keepalive_requests 1000000000;
   upstream fake {{ server 127.0.0.1:{upstream}; keepalive 4096; keepalive_requests 1000000000; }}
   server {{

@@ -16,13 +16,15 @@ def compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def request(dialect: str, model: str, *, stream: bool = False, size: int = 0) -> bytes:
-    """A request's body of at least `size` bytes."""
+def request(dialect: str, model: str, *, stream: bool = False, size: int = 0, store: bool | None = None) -> bytes:
+    """A request's body of at least `size` bytes; `store` says whether the reply shall be kept."""
     text = TEXT if size < 300 else (TEXT + " ") * ((size - 150) // (len(TEXT) + 1) + 1)
     body: dict[str, Any] = {"model": model, "stream": stream}
+    if store is not None:
+        body["store"] = store
     message = {"role": "user", "content": text}
     if dialect == "responses":
-        return compact(body | {"input": [message], "store": False, "temperature": 0.5})
+        return compact({"store": False} | body | {"input": [message], "temperature": 0.5})
     extra: dict[str, Any] = {"max_tokens": 256} if dialect == "messages" else {"max_completion_tokens": 256}
     return compact(body | {"messages": [message], "temperature": 0.5} | extra)
 
@@ -154,6 +156,9 @@ CLOSING = {
     + _named({"type": "response.output_item.done", "output_index": 0, "item": _item(TEXT)})
     + _named({"type": "response.completed", "response": _response("completed", [_item(TEXT)], _RESPONSES_USAGE)}),
 }
+ID = b"bench0123456789"
+"""In every reply's id; the upstream puts another of the same length in its place, for ids do not repeat."""
+
 _MARK = "@here@"
 _DELTAS = {
     "chat": _chat({"content": _MARK}),
@@ -163,7 +168,9 @@ _DELTAS = {
 _CUT = {dialect: frame.split(_MARK.encode() + b'"') for dialect, frame in _DELTAS.items()}
 
 
-def delta(dialect: str, text: bytes) -> bytes:
+def delta(dialect: str, text: bytes, id_: bytes = ID) -> bytes:
     """A frame with this text, which needs no escaping."""
     before, after = _CUT[dialect]
+    if id_ is not ID and dialect == "chat":
+        before = before.replace(ID, id_)
     return b'%b%b"%b' % (before, text, after)
