@@ -24,7 +24,9 @@ class Connections:
 
     def __init__(self, config: Config, override: Sender | AsyncBaseTransport | None) -> None:
         self._tls = config.tls
-        self._override = HTTPXSender(override) if isinstance(override, AsyncBaseTransport) else override
+        if isinstance(override, AsyncBaseTransport) and not isinstance(override, HTTP1Transport):
+            override = HTTPXSender(override)  # plano's own transport is both, and faster as the sender that it is
+        self._override = override
         self._demo = FakeProvider(keep=0, name=f"demo_{os.urandom(4).hex()}")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transports = self._new()

@@ -166,7 +166,7 @@ STATE_STORAGE: Mapping[str, Key] = {
     "ttl_seconds": _number(least=1),
     "max_item_bytes": _integer(16 * 1024 * 1024, least=1),
     "max_chain_bytes": _integer(64 * 1024 * 1024, least=1),
-    "max_bytes": _integer(256 * 1024 * 1024, least=1),
+    "max_bytes": _integer(16 * 1024 * 1024, least=1),
     "deadline_seconds": _number(default=2.0, least=0.001),
     "import_tenant": _text("default"),
     "chat_completions": _boolean(True),

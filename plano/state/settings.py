@@ -45,7 +45,7 @@ class StateSettings(Struct, frozen=True, kw_only=True):
     ttl_seconds: float | None = None
     max_item_bytes: int = 16 * MEGABYTE
     max_chain_bytes: int = 64 * MEGABYTE
-    max_bytes: int = 256 * MEGABYTE
+    max_bytes: int = 16 * MEGABYTE
     deadline_seconds: float = 2.0
     import_tenant: str = "default"
 

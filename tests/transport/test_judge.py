@@ -23,7 +23,7 @@ Read: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 RUNNERS: dict[str, Callable[[Coroutine[Any, Any, Any]], Any]] = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
-LAWFUL = settings(derandomize=True, deadline=None, max_examples=150)
+LAWFUL = settings(max_examples=150)
 
 names = st.from_regex(r"x-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", fullmatch=True).map(str.encode)
 values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=30).map(
@@ -187,7 +187,7 @@ def test_every_request_is_read_by_the_judge_as_it_was_asked_for(loop: str) -> No
     requests = st.lists(
         st.tuples(
             st.sampled_from([b"POST", b"PUT", b"GET", b"DELETE"]),
-            st.from_regex(r"/[a-z0-9/%._~-]{0,20}(\?[a-z0-9=&]{0,10})?", fullmatch=True),
+            st.from_regex(r"(/[a-z0-9_~-][a-z0-9._~-]{0,6}){0,3}/(\?[a-z0-9=&]{0,10})?", fullmatch=True),
             st.lists(st.tuples(names.map(bytes.lower), values), max_size=8),
             st.binary(max_size=2000),
         ),
