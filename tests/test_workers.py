@@ -140,3 +140,26 @@ def hang(url: str) -> None:
     except OSError:
         return
     raise AssertionError("nobody can have answered this")
+
+
+def test_one_process_serves_metrics_on_a_port_of_their_own_as_well(tmp_path: Path) -> None:
+    port, metrics = free_port(), free_port()
+    (tmp_path / "plano_config.yaml").write_text(CONFIG.format(slow="http://127.0.0.1:9", metrics=f"port: {metrics}"))
+    command = [PLANO, "up", "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: f"http://127.0.0.1:{port}" in (tmp_path / "log").read_text())
+            ask(f"http://127.0.0.1:{port}")
+            assert scraped(f"http://127.0.0.1:{metrics}").of("plano_requests_total") == 1
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_check_says_how_many_series_there_can_be(tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(CONFIG.format(slow="http://127.0.0.1:9", metrics=""))
+    said = subprocess.run([PLANO, "check"], cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True).stdout
+    assert re.search(r"^metrics:\n  /metrics, for anybody who reaches it; at most \d{4,5} series$", said, re.MULTILINE)

@@ -15,7 +15,7 @@ from plano.config.problems import Problems, did_you_mean, shown
 from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
 from plano.config.schema import ROOT
-from plano.config.settings import Config, Limits, Log, Metrics, ProviderEntry, Tls, Tracing
+from plano.config.settings import Config, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
 from plano.errors import ConfigError, ModelNotFound
 from plano.models import ModelIndex
 from plano.prices import Price, read_prices
@@ -78,7 +78,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         state_storage=_state_storage(root.get("state_storage"), problems),
         chat_completions_continue=(root.get("state_storage") or {}).get("chat_completions", True),
         upstream_store=(root.get("state_storage") or {}).get("upstream_store"),
-        metrics=_metrics(root, problems),
+        metrics=_metrics(root, listener_of(listener), problems),
         log=Log(**(root.get("log") or {})),
         prices=_prices(root.get("prices"), index, problems),
         prices_file=(root.get("prices") or {}).get("file"),
@@ -208,7 +208,7 @@ def _state_storage(section: Section | None, problems: Problems) -> StateSettings
     return StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
 
 
-def _metrics(root: Section, problems: Problems) -> Metrics:
+def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
     section: Section | None = root.get("metrics")
     if section is None:
         return Metrics()
@@ -218,6 +218,12 @@ def _metrics(root: Section, problems: Problems) -> Metrics:
         )
     if section.get("address") is not None and section.get("port") is None:
         problems.error(section.line_of("address"), section.path_of("address"), "goes with a `port`, and there is none")
+    if section.get("port") and section["port"] == listener.port:
+        problems.error(
+            section.line_of("port"),
+            section.path_of("port"),
+            "is the port that everything else is on; without it, `/metrics` is there",
+        )
     return Metrics(**section)
 
 
