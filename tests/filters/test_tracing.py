@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from plano import CallNext, Plano, Request, Response
 from plano.otlp import OwnProvider, provider_for
 from plano.testing import FakeProvider, Reply, Usage
 from tests.asgi import Exchange, ask, scope
+from tests.documents import ROOT
 
 KEY = "sk-caller-0123456789abcdef"
 HELLO = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a very private prompt"}]}
@@ -564,3 +566,33 @@ def test_spans_are_sent_when_nobody_holds_the_provider_any_more() -> None:
 def test_without_tracing_there_is_no_link_for_it(said: dict[str, Any] | None) -> None:
     gateway = Plano(config(tracing=said) if said is not None else config())
     assert {"tracing", "attempt"} & {link.name for link in gateway.pipeline} == set()
+
+
+async def test_every_attribute_is_documented_and_no_other() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+    table = page.split("| Attribute | On | Meaning |")[1].split("\n\n")[0]
+    documented: dict[str, set[str]] = {"request": set(), "attempt": set()}
+    for names, place in re.findall(r"^\| (`[^|]+) \| (\w+) \|", table, re.MULTILINE):
+        for kind in documented:
+            if place in ("both", kind):
+                documented[kind] |= set(re.findall(r"`([^`]+)`", names))
+    traced = Traced()
+    everything = Usage(input_tokens=9, output_tokens=8, cached_tokens=3, cache_creation_tokens=2, reasoning_tokens=1)
+    for usage in (everything, None):
+        traced.upstream.reply("Hello", usage=usage)
+        await traced.ask(body("messages", stream=True), path=PATHS["messages"])
+        await traced.ask(body("responses"), path=PATHS["responses"])
+    traced.upstream.fail(500)
+    await traced.ask(HELLO)
+    requests, attempts = traced.spans()
+    seen = {
+        kind: {name for span in spans for name in said(span)}
+        for kind, spans in (("request", requests), ("attempt", attempts))
+    }
+    # An upstream of the messages dialect says what was written to a cache; of the chat dialect, what was reasoning.
+    traced = Traced(config("anthropic/gpt-4o"))
+    traced.upstream.reply("Hello", usage=everything)
+    await traced.ask(HELLO)
+    for kind, spans in zip(("request", "attempt"), traced.spans(), strict=True):
+        seen[kind] |= {name for span in spans for name in said(span)}
+    assert seen == documented

@@ -301,7 +301,7 @@ function showModels(models) {
     ...models.map((model) =>
       row([
         [element("span", {}, model.name), "Name", "wide"],
-        [model.alias ? element("span", {}, element("span", { class: "badge" }, "alias"), ` of ${model.target}`) : model.name.endsWith("*") ? "any model of the provider" : "model", "Is"],
+        [model.alias ? element("span", {}, element("span", { class: "badge" }, "alias"), ` of ${model.target}`) : model.name.endsWith("*") ? "any model of the provider" : "model", "Is", "full"],
         [model.provider, "Provider"],
         [model.apis.join(", ") || "–", "APIs"],
       ]),
