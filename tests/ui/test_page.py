@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -404,6 +405,27 @@ def test_tabs_can_be_reached_by_keys_and_kept_in_a_link(page: Page) -> None:
         assert page.js("location.hash") == "#playground"
         opened(page, url, "models")
         assert page.js("document.querySelector('#tab-models').getAttribute('aria-selected')") == "true"
+
+
+def test_what_several_processes_saw_is_put_together(page: Page) -> None:
+    """As with `plano up --workers 2`: each question reaches one of them, and none knows of the other."""
+    workers = [Plano(config(), transport=FakeProvider()) for _ in range(2)]
+    turns = itertools.cycle(workers)
+
+    async def either(scope: Any, receive: Any, send: Any) -> None:
+        await next(turns)(scope, receive, send)
+
+    with serve(either) as url:
+        opened(page, url)
+        for worker in workers:
+            with serve(worker) as own:
+                for _ in range(3):
+                    post(own)
+        page.wait("document.querySelector('#totals tbody td:nth-child(3)')?.innerText === '6'")
+        assert "6 in all" in page.text("#chart-rate")
+        page.click("#tab-requests")
+        page.wait("document.querySelectorAll('#rows tbody tr').length === 6")
+        assert page.complaints() == []
 
 
 @pytest.mark.parametrize("path", ["/deep/llm/ui", "/deep/llm/ui/"])
