@@ -177,6 +177,26 @@ async def test_lines_wait_for_each_other_but_warnings_do_not() -> None:
         assert [line["message"] for line in lines(stream)] == ["one", "two", "three", "four"]
 
 
+async def test_lines_are_written_whole_so_that_processes_can_share_a_pipe() -> None:
+    written: list[str] = []
+
+    class Pipe(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    handler = logs.BatchHandler(Pipe(), logs.JSONFormatter(), delay=60)
+    record = logging.makeLogRecord({"msg": "x" * 300, "levelno": logging.INFO})
+    for _ in range(50):
+        handler.emit(record)
+    handler.emit(logging.makeLogRecord({"msg": "y" * 9000, "levelno": logging.INFO}))
+    handler.flush()
+    assert all(text.endswith("}\n") for text in written)
+    assert all(len(text) <= 4096 for text in written[:-1])
+    assert sum(text.count("\n") for text in written) == 51
+    assert 2 < len(written) < 10
+
+
 def test_without_an_event_loop_lines_are_written_at_once() -> None:
     with logged() as stream:
         logging.getLogger("plano").info("one")
