@@ -53,8 +53,8 @@ class _Tally:
         self.requests = on.requests[(journal.dialect, request.operation, *place, upstream, stream, *result)].inc
         self.duration = on.duration[(*model, error)].observe
         self.overhead = on.overhead[(journal.dialect, upstream, stream)].observe
-        self.first_token: Count = lambda seconds: on.first_token[model].observe(seconds)
-        self.per_token: Count = lambda seconds: on.per_token[model].observe(seconds)
+        self.first_token = on.first_token[model].observe if request.stream else None
+        self.per_token = on.per_token[model].observe if request.stream else None
         self.input: Count | None = None
         self.output: Count | None = None
 
@@ -105,8 +105,8 @@ class Metrics:
             tally.overhead(max(0.0, ended - received - waited))
         if journal.usage is not None:
             self._count_usage(journal, tally, journal.usage)
-        if request.stream and journal.status < 400:
-            _count_tokens_times(journal, tally)
+        if tally.first_token is not None and journal.status < 400:
+            _count_tokens_times(journal, tally.first_token, tally.per_token)
         if journal.failures or journal.losses or journal.store_failed or journal.outcome == "aborted":
             self._count_mishaps(journal, tally.place)
 
@@ -151,7 +151,7 @@ class Metrics:
             tokens[(*model, "cache_creation", "false")].observe(usage.cache_creation_tokens)
         if usage.reasoning_tokens:
             tokens[(*model, "reasoning", "false")].observe(usage.reasoning_tokens)
-        if self._prices and journal.target is not None:
+        if self._prices.known and journal.target is not None:
             price = self._prices.of(journal.target)
             if price is not None:
                 self._on.cost[(*tally.place, _FLAG[bool(estimated)])].inc(price.of(usage))
@@ -179,16 +179,16 @@ class Metrics:
                 self._told[position] = own
 
 
-def _count_tokens_times(journal: Journal, tally: _Tally) -> None:
+def _count_tokens_times(journal: Journal, first_token: Count, per_token: Count | None) -> None:
     first = journal.first_token or journal.first_piece
     if first is None:
         return
-    tally.first_token(first - journal.started)
+    first_token(first - journal.started)
     usage = journal.usage
     if journal.outcome == "completed" and journal.last_piece is not None and usage is not None:
         following = usage.output_tokens - 1
-        if following > 0 and not journal.estimated:
-            tally.per_token((journal.last_piece - first) / following)
+        if following > 0 and not journal.estimated and per_token is not None:
+            per_token((journal.last_piece - first) / following)
 
 
 def _status_class(journal: Journal) -> str:

@@ -48,6 +48,7 @@ class Journal(Struct):
         upstream_id: what the upstream calls the request, in its `x-request-id`.
         attempts: how often an upstream was asked.
         failures: what went wrong with upstreams: whose, and how (see `plano.errors.UPSTREAM_FAILURES`).
+        usage_said: the `usage` of the upstream's reply as JSON, where it came in one piece.
         usage: tokens, once they are known; those in `estimated` (`input`, `output`) nobody said.
         losses: what could not be translated.
         bytes_in, bytes_out: of the bodies, on the client's side.
@@ -80,6 +81,7 @@ class Journal(Struct):
     outcome: Outcome | None = None
     error: PlanoError | None = None
     finish: Finish | None = None
+    usage_said: bytes | None = None
     usage: Usage | None = None
     estimated: frozenset[str] = frozenset()
     losses: tuple[Loss, ...] = ()

@@ -154,9 +154,11 @@ class BatchHandler(LineHandler):
 
     def take(self, level: int, created: float, line: Callable[[], Line]) -> None:
         self._unmade.append((level, created, line))
-        if len(self._unmade) >= TOGETHER:
+        count = len(self._unmade)
+        if count == 1:
+            self._flush_soon()
+        elif count >= TOGETHER:
             self._make()
-        self._flush_soon()
 
     def flush(self) -> None:
         """Write what waits."""
@@ -193,7 +195,8 @@ class BatchHandler(LineHandler):
 def _whole(lines: Iterable[str]) -> Iterator[str]:
     """The lines, several together, each piece short enough to be written in one go: what several processes write
     into one pipe or file is then not mixed within a line."""
-    piece, size = [], 0
+    piece: list[str] = []
+    size = 0
     for line in lines:
         if size + len(line) >= _AT_ONCE and piece:
             yield "\n".join([*piece, ""])

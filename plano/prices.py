@@ -53,6 +53,9 @@ class Prices:
         said: the configuration's own; they win over the file's.
         file: YAML or JSON of the same shape, or None.
 
+    Attributes:
+        known: every price there is now, by name.
+
     Raises:
         ConfigError: the file cannot be read, or has something else in it.
     """
@@ -61,16 +64,13 @@ class Prices:
         self._said = dict(said)
         self._file = file
         self._stamp: tuple[int, int] | None = None
-        self._prices = dict(said)
+        self.known = dict(said)
         if file is not None:
             self._stamp = _stamp(file)
-            self._prices = read_prices(file) | self._said
-
-    def __bool__(self) -> bool:
-        return bool(self._prices)
+            self.known = read_prices(file) | self._said
 
     def of(self, target: Target) -> Price | None:
-        return self._prices.get(target.name) or self._prices.get(target.entry)
+        return self.known.get(target.name) or self.known.get(target.entry)
 
     def refresh(self) -> None:
         """Read the file again if it has changed.
@@ -83,7 +83,7 @@ class Prices:
         stamp = _stamp(self._file)
         if stamp != self._stamp:
             self._stamp = stamp
-            self._prices = read_prices(self._file) | self._said
+            self.known = read_prices(self._file) | self._said
 
 
 def read_prices(file: str) -> dict[str, Price]:

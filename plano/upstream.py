@@ -285,6 +285,7 @@ class _Kinds(Struct):
     output: Raw = _ABSENT
     data: Raw = _ABSENT
     input_tokens: Raw = _ABSENT
+    usage: Raw = _ABSENT
 
 
 _kinds = msgspec.json.Decoder(_Kinds)
@@ -301,6 +302,7 @@ _ESSENTIAL: dict[tuple[Dialect, Operation], str] = {
 def _expect_reply(request: Request, body: bytes) -> None:
     """Raise for a 200 that is no reply: the upstream's error where it says one, UpstreamProtocolError else."""
     kinds = reading.upstream(_kinds, body)
+    request.journal.usage_said = bytes(kinds.usage)  # found on the way; whoever wants it need not search again
     if getattr(kinds, _ESSENTIAL[request.dialect, request.operation]) == _ABSENT:
         if b'"error"' in body:
             raise CODECS[request.dialect].read_error(502, body)

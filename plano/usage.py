@@ -59,7 +59,7 @@ def settle(request: Request, response: Response | None) -> None:
     replied = response is not None and response.status < 400
     if not replied and journal.outcome != "aborted":
         return
-    said = _said(request, response) if replied else None
+    said = _said(request.journal) if replied else None
     if said is not None and _is_first_word(journal):
         output = max(said.output_tokens, _streamed(journal))
         journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
@@ -83,15 +83,14 @@ def estimate_input(body: bytes) -> int:
     return max(1, len(text) // BYTES_PER_TOKEN + (len(body) - len(text)) // BASE64_BYTES_PER_TOKEN)
 
 
-def _said(request: Request, response: Response | None) -> Usage | None:
+def _said(journal: Journal) -> Usage | None:
     """What the upstream said. All zeros is what some write who do not know."""
-    journal = request.journal
     usage = journal.usage
-    if usage is None and response is not None and journal.upstream_dialect is not None:
+    if usage is None and journal.upstream_dialect is not None:
         if journal.first is not None:
             usage = CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last).usage
-        elif response.body is not None and response.dialect == journal.upstream_dialect:
-            usage = CODECS[response.dialect].peek_usage(response.body)
+        elif journal.usage_said is not None:
+            usage = CODECS[journal.upstream_dialect].peek_usage(b'{"usage":%b}' % journal.usage_said)
     return usage if usage is not None and (usage.input_tokens or usage.output_tokens) else None
 
 
