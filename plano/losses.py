@@ -15,7 +15,7 @@ REQUEST_FIELDS = _words("""
     previous_response_id prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning reasoning_effort
     reasoning_format repetition_penalty response_format safety_identifier safety_settings seed service_tier speed stop
     stop_sequences store stream_options system temperature text thinking thread tool_choice tools top_a top_k
-    top_logprobs top_p truncation user verbosity web_search_options
+    top_logprobs top_p truncation user user_profile_id verbosity web_search_options workspace_id
 """)
 """Fields of a request in any of the three APIs, and a few that servers with a compatible API add."""
 
