@@ -6,6 +6,7 @@ import asyncio
 import gc
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 from httpx import MockTransport, Request, Response
@@ -143,6 +144,16 @@ async def test_any_httpx_transport_can_send() -> None:
     gateway = Plano(config(), transport=MockTransport(answer))
     got = await ask(gateway, "POST", "/v1/chat/completions", HELLO)
     assert got.json()["choices"][0]["message"]["content"] == "From a mock"
+
+
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+async def test_the_sdks_stream_in_process_over_an_asgi_transport(dialect: str) -> None:
+    http_client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=Plano(config(), transport=FakeProvider())))
+    client = CLIENTS[dialect]("http://plano")
+    client.sdk = client.sdk.with_options(http_client=http_client)
+    got = await client.ask("gpt-4o", "Hello", stream=True)
+    assert "You said: Hello" in got.text
+    await client.aclose()
 
 
 async def test_a_websocket_is_turned_away() -> None:
