@@ -30,7 +30,7 @@ _QUIET = ("/healthz", "/readyz", "/metrics", "/ui/data")
 """Asked every few seconds, so they are logged on the level `debug`."""
 
 
-class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Line(msgspec.Struct, omit_defaults=True, gc=False):
     """What one line says. What does not apply is left out.
 
     Attributes:
@@ -115,27 +115,27 @@ def _line(method: str, path: str, asked: tuple[str, str | None, bool], journal: 
     started = journal.started
     first = journal.first_token
     id, model, stream = asked
-    line = Line(
-        method=method if method == "POST" else _safe(method),
-        path=path,
-        status=journal.status,
-        seconds=round((journal.ended or started) - started, 6),
-        id=id,
-        caller=journal.caller.name,
-        client_dialect=journal.dialect,
-        upstream_dialect=journal.upstream_dialect,
-        asked=model,
-        served=None if target is None else target.name,
-        stream=stream,
-        outcome=journal.outcome,
-        upstream_seconds=round(journal.waited + journal.waited_in_stream, 6),
-        first_token_seconds=None if first is None else round(first - started, 6),
-        bytes_in=journal.bytes_in,
-        bytes_out=journal.bytes_out,
-        losses=len(journal.losses),
-        attempts=journal.attempts,
-        upstream_id=journal.upstream_id,
+    line = Line(  # by position: by name it would take ten times as long
+        method if method == "POST" else _safe(method),
+        path,
+        journal.status,
+        round((journal.ended or started) - started, 6),
+        id,
+        journal.caller.name,
+        journal.dialect,
+        journal.upstream_dialect,
+        model,
+        None if target is None else target.name,
+        stream,
+        journal.outcome,
+        round(journal.waited + journal.waited_in_stream, 6),
+        None if first is None else round(first - started, 6),
+        journal.bytes_in,
+        journal.bytes_out,
+        len(journal.losses),
     )
+    line.attempts = journal.attempts
+    line.upstream_id = journal.upstream_id
     if usage is not None:
         line.input_tokens, line.output_tokens = usage.input_tokens, usage.output_tokens
         line.cached_tokens = usage.cached_tokens or None
