@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 
@@ -53,7 +54,7 @@ class OwnProvider(TracerProvider):
         self._patient = _Patient(exporter)
         processor = BatchSpanProcessor(self._patient)
         self.add_span_processor(processor)
-        weakref.finalize(self, _end, self._patient, processor)
+        weakref.finalize(self, _let_go, self._patient, processor)
 
     def deliver(self) -> None:
         """Send what waits. Blocks for as long as one batch may take if the collector does not answer."""
@@ -81,6 +82,15 @@ class _Patient(SpanExporter):
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
+
+
+def _let_go(exporter: _Patient, processor: BatchSpanProcessor) -> None:
+    """Nobody holds the provider any more, or the process ends. Only the latter can wait for the last spans: whoever
+    happens to collect garbage cannot."""
+    if threading.main_thread().is_alive():
+        threading.Thread(target=_end, args=(exporter, processor), name="plano-spans", daemon=True).start()
+    else:
+        _end(exporter, processor)
 
 
 def _end(exporter: _Patient, processor: BatchSpanProcessor) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -553,13 +555,59 @@ async def test_ending_does_not_try_every_batch_on_a_collector_that_is_away(monke
     assert exporter.batches == 1
 
 
+class Told(InMemorySpanExporter):
+    """Says when it was shut down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+
+    def shutdown(self) -> None:
+        self.over.set()
+
+
 def test_spans_are_sent_when_nobody_holds_the_provider_any_more() -> None:
-    exporter = InMemorySpanExporter()
+    exporter = Told()
     provider: OwnProvider | None = provider_for(100, exporter=exporter)
     assert provider is not None
     provider.get_tracer("x").start_span("last").end()
     del provider
+    assert exporter.over.wait(20)
     assert [span.name for span in exporter.get_finished_spans()] == ["last"]
+
+
+def test_letting_go_of_a_provider_waits_for_no_collector() -> None:
+    exporter = Stuck()
+    provider: OwnProvider | None = provider_for(100, exporter=exporter)
+    assert provider is not None
+    provider.get_tracer("x").start_span("last").end()
+    del provider
+    assert exporter.stuck.wait(20), "it is being sent from somewhere else"
+    assert exporter.count == 0
+    exporter.go_on.set()
+
+
+SCRIPT = """
+import asyncio, sys
+from plano import Plano
+from plano.testing import FakeProvider
+from tests.asgi import ask
+
+config = {"model_providers": [{"model": "openai/gpt-4o"}], "tracing": {"opentracing_grpc_endpoint": sys.argv[1]}}
+gateway = Plano(config, transport=FakeProvider())
+body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+print(asyncio.run(ask(gateway, "POST", "/v1/chat/completions", body)).status)
+"""
+
+
+def test_a_process_that_ends_sends_its_last_spans() -> None:
+    receiver = Receiver()
+    with collecting(receiver) as endpoint:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, endpoint], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+    assert (done.stdout, done.returncode) == ("200\n", 0), done.stderr
+    assert sorted(receiver.names) == ["POST /v1/chat/completions", "chat gpt-4o"]
 
 
 @pytest.mark.parametrize("said", [None, {"random_sampling": 0}])
