@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from time import time
@@ -81,12 +80,12 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
         return " ".join([*first, *(f"{name}={_shown(value)}" for name, value in fields.items())])
 
 
-class LineHandler(logging.Handler, ABC):
+class LineHandler(logging.Handler):
     """A handler that takes lines as they are. Where it is the only one, no log record is made for them."""
 
-    @abstractmethod
     def take(self, level: int, created: float, line: Callable[[], Line]) -> None:
         """Log what `line` gives, now or later; `created` is in Unix seconds."""
+        self.handle(_record(level, line()))
 
 
 def watch(request: Request, scope: Scope) -> None:
@@ -160,11 +159,17 @@ def _error(journal: Journal) -> str:
 
 def _write(level: int, line: Callable[[], Line]) -> None:
     handlers = logger.handlers
-    if len(handlers) == 1 and not logger.propagate and isinstance(handlers[0], LineHandler):
-        handlers[0].take(level, time(), line)
-        return
-    # What `logger.info` does, without walking the stack to find out who calls.
-    logger.handle(logger.makeRecord(logger.name, level, __file__, 0, line(), (), None, "access"))
+    if len(handlers) == 1 and not logger.propagate:
+        handler = handlers[0]
+        if isinstance(handler, LineHandler):
+            handler.take(level, time(), line)
+            return
+    logger.handle(_record(level, line()))
+
+
+def _record(level: int, line: Line) -> logging.LogRecord:
+    """What `logger.info` makes, without walking the stack to find out who calls."""
+    return logger.makeRecord(logger.name, level, __file__, 0, line, (), None, "access")
 
 
 def _safe(text: str) -> str:
