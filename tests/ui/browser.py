@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +48,10 @@ def find_browser() -> str:
 
 def _installed() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Navigated(Exception):
+    """The page went elsewhere while it was asked something."""
 
 
 class Browser:
@@ -104,6 +108,8 @@ class Connection:
         while True:
             answer = json.loads(self._socket.recv(PATIENCE))
             if answer.get("id") == number:
+                if "navigated" in str(answer.get("error")):
+                    raise Navigated(method)
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
             self.events.append(answer)
@@ -136,13 +142,21 @@ class Page:
 
     def wait(self, expression: str) -> Any:
         """Wait until an expression is true."""
-        return wait_until(lambda: self.js(expression), lambda: f"{expression}\n{self.js('document.body.innerText')}")
+
+        def happened() -> Any:
+            try:
+                return self.js(expression)
+            except Navigated:
+                return False
+
+        return wait_until(happened, lambda: f"{expression}\n{self.js('document.body.innerText')}")
 
     def text(self, selector: str) -> str:
         return str(self.js(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     def click(self, selector: str) -> None:
-        self.js(f"document.querySelector({json.dumps(selector)}).click()")
+        with suppress(Navigated):
+            self.js(f"document.querySelector({json.dumps(selector)}).click()")
 
     def fill(self, selector: str, value: str) -> None:
         self.js(
