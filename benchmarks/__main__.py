@@ -106,7 +106,7 @@ def _head(pinning: machine.Pinning) -> str:
     there = peers.versions()
     found = ", ".join(f"{name} ({version})" for name, version in there.items() if version)
     missing = ", ".join(name for name, version in there.items() if not version)
-    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    command = " ".join(["python -m benchmarks", *(given for given in sys.argv[1:] if not given.endswith(".md"))])
     lines = [
         f"plano {machine.commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`",
         *machine.describe(),
