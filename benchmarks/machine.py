@@ -130,4 +130,9 @@ def commit() -> str:
     return said.stdout.strip() or "unknown"
 
 
+def environment(**more: str) -> dict[str, str]:
+    """What processes are started with. Python keeps its bytecode there, as it does for installed programs."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | more
+
+
 PYTHON = sys.executable

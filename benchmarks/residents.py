@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 from benchmarks import wire
 from benchmarks.load import Load
-from benchmarks.machine import PYTHON, forget_peak, memory
+from benchmarks.machine import PYTHON, environment, forget_peak, memory
 from benchmarks.report import Figure, Table
 from benchmarks.scenarios import ALL, Bench
 from benchmarks.servers import PEERS, ROOT, Server
@@ -174,7 +173,7 @@ def _run(command: Sequence[str], repeats: int) -> tuple[Figure, Figure]:
     walls, cpus = [], []
     for _ in range(repeats + 1):
         before, began = getrusage(RUSAGE_CHILDREN), time.perf_counter()
-        with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}) as process:
+        with subprocess.Popen(command, cwd=ROOT, env=environment(LITELLM_LOCAL_MODEL_COST_MAP="True")) as process:
             process.wait()  # with a deadline it would look again each 50 ms, and that is what would be measured
         if process.returncode:
             raise RuntimeError(f"{command} ended with status {process.returncode}")
@@ -187,9 +186,9 @@ def _run(command: Sequence[str], repeats: int) -> tuple[Figure, Figure]:
 def _import_times(module: str) -> list[tuple[str, float]]:
     """The packages that an import pulls in, by what each adds itself, in ms (`python -X importtime`)."""
     command = [PYTHON, "-X", "importtime", "-c", f"import {module}"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stderr
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=True)
     own: dict[str, float] = {}
-    for line in said.splitlines()[1:]:
+    for line in done.stderr.splitlines()[1:]:
         parts = line.removeprefix("import time:").split("|")
         if len(parts) == 3 and parts[0].strip().isdigit():
             package = parts[2].strip().split(".")[0]

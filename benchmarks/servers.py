@@ -68,7 +68,7 @@ class Server:
                 cwd=ROOT,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env=machine.environment(**(env or {})),
                 preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
             )
         while not _answers(self.port):
