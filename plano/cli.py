@@ -129,8 +129,8 @@ def check_workers(workers: int, config: Config) -> None:
     if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
         raise ConfigError(
             f"--workers {workers}: the processes cannot share the state store `memory`, so whether a conversation "
-            "can be continued would be up to chance. Set `state_storage.type` to sqlite (for one machine), redis or postgres "
-            "(for many), or to none to keep nothing."
+            "can be continued would be up to chance. Set `state_storage.type` to sqlite (for one machine), redis or "
+            "postgres (for many), or to none to keep nothing."
         )
 
 
