@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -17,6 +19,7 @@ from plano import Plano
 from plano.testing import FakeProvider, Usage, redacted_thinking, serve, thinking, tool_call
 from plano.types import DIALECTS, Dialect
 from tests.clients import CLIENTS
+from tests.test_cli import up
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 FINISHES = {
@@ -197,3 +200,19 @@ async def test_a_foreign_seal_is_left_out_with_a_report(provider: FakeProvider, 
     assert "thinking" in answer.headers["x-plano-dropped"]
     assert "c2VhbA==" not in provider.last.body.decode()
     await client.aclose()
+
+
+async def test_plano_up_serves_every_pair(provider: FakeProvider, tmp_path: Path) -> None:
+    """The same from the command line: a process of its own, both SDKs, a recording upstream."""
+    with serve(provider) as url:
+        (tmp_path / "config.json").write_text(json.dumps(config(url)))
+        with up("config.json", cwd=tmp_path) as (_, gateway, _):
+            for dialect in DIALECTS:
+                client = CLIENTS[dialect](gateway)
+                for target, stream in product(DIALECTS, (False, True)):
+                    provider.reply("Look:", tool_call("get_weather", {"city": "Paris"}), usage=Usage(input_tokens=9))
+                    got = await client.ask(f"fake_{target}/m-1", "Hi", stream=stream, tools=True)
+                    assert (got.text, got.calls[0][1], got.input_tokens) == ("Look:", "get_weather", 9)
+                    assert provider.last.path == PATHS[target]
+                    assert bool(provider.last.json.get("stream")) is stream
+                await client.aclose()
