@@ -17,7 +17,7 @@ import click
 import msgspec
 import uvicorn
 
-from plano import logs
+from plano import logs, memory
 from plano.app import Plano
 from plano.config import Config, from_environment, load
 from plano.config.report import describe
@@ -142,7 +142,7 @@ def create() -> Plano:
     config = load_config(Path(path) if path else None)
     set_up_logs(config, os.environ.get(_LEVEL_VARIABLE, config.log_level))
     application = Plano(with_ui(config, os.environ.get(_HOST_VARIABLE, "")))
-    spare_the_collector()
+    settle()
     return application
 
 
@@ -235,7 +235,7 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
     if workers == 1:
-        spare_the_collector()
+        settle()
         _Server(uvicorn.Config(application, **options), application, metrics_port(application)).run()
         return
     os.environ |= {_LEVEL_VARIABLE: level, _HOST_VARIABLE: host}
@@ -254,9 +254,15 @@ def metrics_port(application: Plano, directory: str | None = None) -> MetricsPor
     return MetricsPort(application.exposition(directory), metrics.address or "127.0.0.1", metrics.port)
 
 
+def settle() -> None:
+    """What a process that is plano's own does with its memory; in another's process that is not plano's affair."""
+    spare_the_collector()
+    memory.give_back()
+
+
 def spare_the_collector() -> None:
     """Make the cycle collector run less often: requests leave no cycles behind, and most of what it would
-    look at is there for good. Only for processes that are plano's own."""
+    look at is there for good."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
