@@ -82,6 +82,8 @@ def _called(node: Any) -> Labels:
         assert labels is not None, "histogram_quantile of a number"
         assert "le" in labels, "histogram_quantile needs `le`"
         return labels - {"le"}
+    if name == "clamp_max":
+        return _labels(node.args[0])
     if name == "vector":
         return frozenset()
     raise AssertionError(f"{name} is not looked into; add it here")

@@ -87,6 +87,26 @@ def test_panels_lie_side_by_side_and_say_what_they_show() -> None:
             assert holder["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
 
 
+def test_charts_say_what_they_count_and_show_all_of_their_legends() -> None:
+    for panel, target in QUERIES:
+        defaults = panel["fieldConfig"]["defaults"]
+        if "rate(" in target["expr"]:
+            assert defaults["unit"] != "short", f"{panel['title']}: of what, a second?"
+        if panel["title"].startswith("Share of"):
+            assert (defaults["unit"], defaults["max"]) == ("percentunit", 1)
+        if panel["type"] == "timeseries":
+            assert panel["options"]["legend"]["displayMode"] == "list", "of a table three rows are seen"
+
+
+def test_models_without_traffic_are_no_lines_without_points() -> None:
+    """What divides by their count, or is a quantile of nothing, is NaN: in the legend, and nowhere in the chart."""
+    for panel, target in QUERIES:
+        expression = target["expr"]
+        divides = ") / sum by" in expression or expression.startswith("histogram_quantile")
+        if divides and LEGEND.search(target["legendFormat"]):
+            assert expression.endswith(" >= 0"), panel["title"]
+
+
 def test_the_dashboard_can_be_imported_anywhere() -> None:
     assert DASHBOARD["id"] is None, "Grafana gives it one"
     assert DASHBOARD["uid"] == "plano"
