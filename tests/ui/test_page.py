@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,12 +60,21 @@ def totals(page: Page) -> dict[str, list[str]]:
     return {line[0]: line[1:] for line in lines}
 
 
-def drawn(page: Page, chart: str) -> dict[str, int]:
-    """What each series of a chart draws, in characters of its path."""
-    paths = page.js(
-        f"[...document.querySelectorAll('#{chart} path')].map(p => [p.dataset.name, p.getAttribute('d').length])"
-    )
-    return {name: length for name, length in paths if length}
+def drawn(page: Page, chart: str) -> dict[str, float]:
+    """How much each series of a chart draws: pixels of its bars together, or points of its line.
+
+    Where they are says nothing: they move with the time, and bars that follow each other closely may stand apart.
+    """
+    paths = page.js(f"[...document.querySelectorAll('#{chart} path')].map(p => [p.dataset.name, p.getAttribute('d')])")
+    amounts = {
+        name: sum(map(float, re.findall(r"v([\d.]+)", path))) or len(re.findall("[ML]", path)) for name, path in paths
+    }
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def counted(page: Page, model: str, requests: int) -> None:
+    """Wait until the table has that many requests of a model; the charts are drawn with it."""
+    wait_until(lambda: totals(page).get(model, ["", ""])[1] == str(requests), lambda: str(totals(page)))
 
 
 def test_it_loads_without_a_complaint_and_from_nowhere_else(page: Page) -> None:
@@ -82,22 +92,21 @@ def test_it_draws_what_goes_through_as_it_goes_through(page: Page) -> None:
         opened(page, url)
         provider.script(Reply("Hello", usage=Usage(input_tokens=1000, output_tokens=100)))
         assert [post(url, dialect=dialect) for dialect in ("chat", "messages", "responses")] == [200, 200, 200]
-        page.wait("document.querySelector('#totals tbody td:nth-child(3)')?.innerText === '3'")
+        counted(page, "openai/gpt-4o", 3)
         assert totals(page)["openai/gpt-4o"][:3] == ["openai", "3", "0"]
         assert totals(page)["openai/gpt-4o"][-3:] == ["3,000", "300", "$0.0105"]
         for chart in ("chart-rate", "chart-latency", "chart-tokens", "chart-cost"):
             assert set(drawn(page, chart)) == {"openai/gpt-4o"}, chart
         assert drawn(page, "chart-errors") == {}
-        before = drawn(page, "chart-rate")["openai/gpt-4o"]
         provider.script(Failure(500))
         assert post(url, "claude", "messages", stream=True) == 500
         provider.script(Reply("Hello there"))
         assert post(url, "claude", "chat", stream=True) == 200
-        page.wait("document.querySelectorAll('#totals tbody tr').length === 2")
-        page.wait("document.querySelectorAll('#chart-first path').length === 2")
+        counted(page, "anthropic/claude", 2)
         assert totals(page)["anthropic/claude"][:3] == ["anthropic", "2", "1"]
         assert set(drawn(page, "chart-errors")) == set(drawn(page, "chart-first")) == {"anthropic/claude"}
-        assert drawn(page, "chart-rate")["openai/gpt-4o"] == before
+        rate = drawn(page, "chart-rate")
+        assert rate["openai/gpt-4o"] / rate["anthropic/claude"] == pytest.approx(3 / 2, rel=0.05)
         assert "5 in all" in page.text("#chart-rate")
         assert page.js("document.querySelector('#chart-rate svg').getAttribute('aria-label')").startswith(
             "Requests per second: 5"
@@ -110,6 +119,7 @@ def test_charts_can_be_looked_at_by_provider_and_more_closely(page: Page) -> Non
         for model in ("gpt-4o", "claude", LONG):
             post(url, model)
         page.wait("document.querySelectorAll('#totals tbody tr').length === 3")
+        page.click("#pause")  # or what the pointer looks for moves away from it
         page.js("document.querySelector('#group input[value=provider]').click()")
         assert set(drawn(page, "chart-rate")) == {"openai", "anthropic"}
         page.js("document.querySelector('#span input[value=\"60\"]').click()")
@@ -177,6 +187,12 @@ def ask_in(page: Page, api: str = "chat", model: str = "fast", *, stream: bool =
 
 
 BUSY = "document.querySelector('#answer').getAttribute('aria-busy')"
+WATCH = f"""
+  window.seen = [];
+  const answer = document.querySelector('#answer');
+  new MutationObserver(() => seen.push([answer.textContent, {BUSY}])).observe(answer, {{childList: true}});
+"""
+"""Keeps what the answer was at each change of it, and whether more was to come."""
 
 
 @pytest.mark.parametrize("model", ["fast", "claude"])
@@ -184,15 +200,14 @@ BUSY = "document.querySelector('#answer').getAttribute('aria-busy')"
 def test_the_playground_shows_a_stream_as_it_comes(page: Page, api: str, model: str) -> None:
     with gateway() as (url, provider):
         usage = Usage(input_tokens=12, output_tokens=34)
-        # Long enough between the words that the page is seen half-way; the test ends it by itself.
         words = [f"word{number} " for number in range(12)]
         provider.reply(thinking("Let me think."), text("".join(words)), usage=usage, pause=0.05)
         opened(page, url, "playground")
+        page.js(WATCH)  # from here it could come too late to see anything half-way
         ask_in(page, api, model)
-        page.wait("document.querySelector('#answer').innerText.includes('word1')")
-        assert page.js(BUSY) == "true"
-        assert "word11" not in page.text("#answer")
+        page.wait("document.querySelector('#answer').innerText.includes('word11')")
         page.wait(f"{BUSY} === 'false'")
+        assert any("word1" in shown and "word11" not in shown and busy == "true" for shown, busy in page.js("seen"))
         assert page.text("#answer").strip() == "".join(words).strip()
         facts = page.text("#facts")
         assert "200" in facts
