@@ -23,6 +23,7 @@ from plano.config import Config, from_environment, load
 from plano.config.report import describe
 from plano.errors import ConfigError
 from plano.metrics_port import MetricsPort, shared_directory
+from plano.server import Connection
 from plano.version import VERSION
 
 USUAL_NAMES = ("plano_config.yaml", "config.yaml")
@@ -224,7 +225,7 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
     options: dict[str, Any] = {
         "host": host,
         "port": port,
-        "http": "httptools",
+        "http": Connection,
         "ws": "none",
         "log_level": level,
         "log_config": None,

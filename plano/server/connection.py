@@ -1,0 +1,368 @@
+"""One client's connection, and the exchange that is on it, if any."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from enum import Enum
+from math import inf
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.flow_control import service_unavailable
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
+
+from plano.server.exchange import Exchange
+from plano.server.heads import Refusal, encoded, last_reply
+from plano.server.limits import LIMITS, Limits
+from plano.server.reader import Reader
+from plano.transport.unacknowledged import unacknowledged
+from plano.types import RawHeaders, Scope
+
+logger = logging.getLogger("uvicorn.error")
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    REST = "a request"
+    HEAD = "the rest of a head"
+    BUSY = "the application"
+    CLOSING = "the end"
+
+
+# Looking a member up on its class costs a few times what a global does.
+_REST, _HEAD, _BUSY, _CLOSING = Phase.REST, Phase.HEAD, Phase.BUSY, Phase.CLOSING
+
+
+class Connection(asyncio.Protocol):
+    """Serves one request after another and never two; what comes early waits as it came.
+
+    uvicorn makes one for each connection, and knows `transport`, `tasks` and `shutdown` of it. Of uvicorn's options,
+    those for WebSockets and for its access log mean nothing here.
+    """
+
+    __slots__ = (
+        "_app_state",
+        "_application",
+        "_backlog",
+        "_config",
+        "_deadline",
+        "_default_headers",
+        "_exchange",
+        "_limits",
+        "_phase",
+        "_reader",
+        "_server",
+        "_timer",
+        "_timer_at",
+        "_write_left",
+        "clogged",
+        "loop",
+        "reading_paused",
+        "tasks",
+        "transport",
+        "write",
+    )
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits = LIMITS,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.loop = _loop or asyncio.get_running_loop()
+        self.tasks = server_state.tasks
+        self.clogged = False  # the client takes less than it is sent
+        self.reading_paused = False
+        self._config = config
+        self._application = config.loaded_app
+        self._server = server_state
+        self._app_state = app_state
+        self._limits = limits
+        self._default_headers: tuple[RawHeaders, bytes] = ([], b"")
+        self._backlog = b""  # what came after the request that is being answered
+        self._exchange: Exchange | None = None
+        self._phase = _REST
+        self._deadline = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+        self._write_left = 0
+
+    # -- For uvicorn --
+
+    def shutdown(self) -> None:
+        """Close, after the response if one is under way."""
+        if self._exchange is not None:
+            self._exchange.keep_alive = False
+        else:
+            self._close()
+
+    # -- From the event loop --
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)
+        self.write = transport.write
+        self._server.connections.add(self)  # type: ignore[arg-type]
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "server": get_local_addr(transport),
+            "client": get_remote_addr(transport),
+            "scheme": "https" if is_ssl(transport) else "http",
+            "root_path": self._config.root_path,
+            "method": "",
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+            "headers": [],
+            "state": {},
+        }
+        self._reader = Reader(self, scope, self._app_state, self._limits)
+        self._watch(max(self._limits.head_seconds, self._config.timeout_keep_alive))
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is _CLOSING:
+            return
+        exchange = self._exchange
+        if exchange is None or not exchange.arrived:
+            self._read(data)
+        else:
+            self._backlog += data
+            self.balance()
+
+    def eof_received(self) -> None:
+        """The client has left. One that only stopped sending looks the same, and is not served further."""
+        self._lose()
+        self._close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._lose()
+        self._phase = _CLOSING
+        if self._timer is not None:
+            self._timer.cancel()
+        self._reader.close()
+
+    def pause_writing(self) -> None:
+        self.clogged = True
+
+    def resume_writing(self) -> None:
+        self.clogged = False
+        if self._exchange is not None:
+            self._deadline = inf
+            self._exchange.wake()
+
+    # -- For the exchange --
+
+    def default_headers(self) -> bytes:
+        """The header lines of every response. uvicorn makes a new list of them each second."""
+        headers, lines = self._default_headers
+        if headers is not self._server.default_headers:
+            headers = self._server.default_headers
+            lines = encoded(headers)
+            self._default_headers = headers, lines
+        return lines
+
+    def expect_room(self) -> None:
+        """Somebody waits until the client takes more; it does not have forever."""
+        self._write_left = _left(self.transport)
+        self._watch(self._limits.write_seconds)
+
+    def balance(self) -> None:
+        """Pauses reading while more than enough waits here, and no longer."""
+        exchange = self._exchange
+        waiting = len(self._backlog)
+        if exchange is not None and not exchange.arrived:
+            waiting += exchange.unread
+        if (waiting > self._limits.unread_bytes) is self.reading_paused:
+            return
+        if self.reading_paused:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+        self.reading_paused = not self.reading_paused
+
+    def finished(self, exchange: Exchange) -> None:
+        """The response is complete."""
+        self._exchange = self._reader.exchange = None
+        self._server.total_requests += 1
+        if not exchange.arrived or (self._backlog and not exchange.keep_alive):
+            self._linger()
+        elif not exchange.keep_alive:
+            self._close()
+        else:
+            self._phase = _REST
+            self._watch(self._config.timeout_keep_alive)
+            if self._backlog:
+                data, self._backlog = self._backlog, b""
+                self._read(data)
+            if self.reading_paused:
+                self.balance()
+
+    def failed(self, exchange: Exchange, error: BaseException) -> None:
+        """The application raised."""
+        if exchange.gone and isinstance(error, (OSError, asyncio.CancelledError)):
+            return  # how it was told that the client had left, or told itself
+        logger.error("Exception in ASGI application\n", exc_info=error)
+        self._give_up(exchange)
+
+    def unanswered(self, exchange: Exchange, result: object) -> None:
+        """The application returned too early, or something."""
+        if result is not None:
+            logger.error("ASGI callable should return None, but returned '%s'.", result)
+        elif not exchange.gone:
+            what = "completing" if exchange.started else "starting"
+            logger.error("ASGI callable returned without %s response.", what)
+        self._give_up(exchange)
+
+    def _give_up(self, exchange: Exchange) -> None:
+        if exchange.gone or exchange.answered:
+            return
+        if exchange.started:
+            self._break_off(exchange)
+            return
+        head = exchange.scope["method"] == "HEAD"
+        self.write(last_reply(500, "Internal Server Error", self.default_headers(), head=head))
+        exchange.started = exchange.answered = True
+        exchange.keep_alive = False
+        exchange.wake()
+        self.finished(exchange)
+
+    def _break_off(self, exchange: Exchange) -> None:
+        """Ends a response in the middle so that the client cannot take it for whole."""
+        self._lose()
+        if not exchange.framed:
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
+        self._close()
+
+    # -- Requests --
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        try:
+            rest = reader.read(data)
+        except Refusal as refusal:
+            self._exchange = reader.exchange
+            self._refuse(refusal)
+            return
+        exchange = self._exchange = reader.exchange
+        if exchange is None:
+            if self._phase is _REST:
+                self._phase = _HEAD
+                self._watch(self._limits.head_seconds)
+            return
+        if self._phase is not _BUSY:
+            self._start(exchange)
+        if rest:
+            self._backlog = rest
+        if rest or not exchange.arrived:
+            self.balance()
+
+    # -- The application --
+
+    def _start(self, exchange: Exchange) -> None:
+        self._phase = _BUSY
+        self._deadline = inf
+        application = self._application
+        most = self._config.limit_concurrency
+        if most is not None and (len(self._server.connections) >= most or len(self.tasks) >= most):
+            logger.warning("Exceeded concurrency limit.")
+            application = service_unavailable
+        # With a name: one that is made for it costs more than the rest of the call.
+        exchange.task = task = self.loop.create_task(exchange.run(application), name="request")
+        self.tasks.add(task)
+
+    # -- The end --
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers what is no request, or breaks off the response to what began as one."""
+        logger.warning("Invalid HTTP request received: %s", refusal)
+        exchange = self._exchange
+        if exchange is not None and exchange.started:
+            self._break_off(exchange)
+            return
+        self._lose()
+        self.write(last_reply(refusal.status, refusal.reason, self.default_headers()))
+        self._linger()
+
+    def _lose(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.leave()
+
+    def _linger(self) -> None:
+        """Closes once the client had a chance to see the response, although it may still be sending.
+
+        RFC 9112 section 9.6: what comes in after a close is answered with a reset, which may take the response away.
+        """
+        self._phase = _CLOSING
+        self._backlog = b""
+        self._write_left = 0
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self.reading_paused:
+            self.balance()
+        self._watch(self._limits.linger_seconds)
+
+    def _close(self) -> None:
+        self._phase = _CLOSING
+        self._backlog = b""
+        self._write_left = _left(self.transport)
+        self.transport.close()
+        self._watch(self._limits.write_seconds)
+
+    # -- Deadlines --
+
+    def _watch(self, seconds: float) -> None:
+        self._deadline = deadline = self.loop.time() + seconds
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(when, self._on_timer)
+        self._timer_at = when
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        if self._deadline == inf:
+            return
+        if self._deadline > self.loop.time():
+            self._set_timer(self._deadline)
+        elif self._phase is _REST:
+            self._close()
+        elif self._phase is _HEAD:
+            self._refuse(Refusal(408, "The request's head took too long."))
+        else:
+            self._judge_writing()
+
+    def _judge_writing(self) -> None:
+        """Slow is not stuck: only a client that took nothing since the last look has left."""
+        left = _left(self.transport)
+        if 0 < left < self._write_left:
+            self._write_left = left
+            self._watch(self._limits.write_seconds)
+        else:
+            self._lose()
+            self.transport.abort()
+
+
+def _left(transport: asyncio.Transport) -> int:
+    """What the client has still to take. The kernel takes a lot at once, then nothing for long, so it is asked too."""
+    left = unacknowledged(transport)
+    return transport.get_write_buffer_size() if left is None else left

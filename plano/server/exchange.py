@@ -1,0 +1,234 @@
+"""One request and its response, as the application sees them: the ASGI messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
+
+from plano.server.heads import (
+    CHUNK_SIZES,
+    CONNECTION,
+    CONTENT_LENGTH,
+    FRAMING,
+    LINE_STARTS,
+    STATUS_LINES,
+    check,
+    line_start,
+)
+from plano.types import Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from plano.server.connection import Connection
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+UNKNOWN = -1
+"""The length of a body, as long as nobody said it."""
+
+
+class Exchange:
+    """What is between one request's head and its response's end. The application's task runs `run`.
+
+    Attributes:
+        arrived: the request is complete.
+        answered: the response is complete.
+        started: some of the response was handed to the transport.
+        gone: the connection is.
+        keep_alive: the connection may go on after this.
+        unread: bytes of body that wait for the application.
+    """
+
+    __slots__ = (
+        "_bodiless",
+        "_chunked",
+        "_connection",
+        "_delivered",
+        "_expects",
+        "_head",
+        "_left",
+        "answered",
+        "arrived",
+        "framed",
+        "gone",
+        "keep_alive",
+        "parts",
+        "scope",
+        "started",
+        "task",
+        "unread",
+        "waiters",
+    )
+
+    def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects: bool) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.arrived = self.answered = self.started = self.gone = False
+        self.framed = True  # its end can be told from the connection's
+        self.unread = 0
+        self.task: asyncio.Task[None] | None = None
+        self._connection = connection
+        self._expects = expects
+        self.parts: list[bytes] = []
+        self._delivered = False
+        self.waiters: list[asyncio.Future[None]] | None = None
+        self._head: bytes | None = None  # of the response, held until there is body to send with it
+        self._bodiless = False
+        self._chunked = False
+        self._left = UNKNOWN  # bytes of the response's body
+
+    # -- For the connection --
+
+    async def run(self, application: Application) -> None:
+        """Answers, whatever the application does."""
+        connection = self._connection
+        try:
+            result = await application(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            if not self.answered or result is not None:
+                connection.unanswered(self, result)
+        except BaseException as error:
+            connection.failed(self, error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            connection.tasks.discard(self.task)
+            self.task = None
+
+    def leave(self) -> None:
+        """The client has."""
+        self.gone = True
+        self.parts.clear()
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets all who wait look again."""
+        waiters, self.waiters = self.waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _news(self) -> None:
+        waiter = self._connection.loop.create_future()
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(waiter)
+        await waiter
+
+    # -- For the application --
+
+    async def receive(self) -> Message:
+        """The next of the request's body; `http.disconnect` once the client has left or has its response."""
+        while not (self.gone or self.answered):
+            if self.parts or (self.arrived and not self._delivered):
+                return self._take()
+            if self._expects and not self.started:
+                self._expects = False
+                self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await self._news()
+        return {"type": "http.disconnect"}
+
+    def _take(self) -> Message:
+        parts, self.parts = self.parts, []
+        self.unread = 0
+        self._delivered = self.arrived
+        if self._connection.reading_paused:
+            self._connection.balance()
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return {"type": "http.request", "body": body, "more_body": not self.arrived}
+
+    async def send(self, message: Message) -> None:
+        """Raises ConnectionResetError when the client has left, RuntimeError for what makes no HTTP response.
+
+        The head waits for the first of the body, as ASGI asks, and goes out in one piece with it.
+        """
+        connection = self._connection
+        while connection.clogged and not self.gone:
+            connection.expect_room()
+            await self._news()
+        if self.gone:
+            raise ConnectionResetError("the client has left")
+        if message["type"] == "http.response.start":
+            self._start(message["status"], message.get("headers", ()))
+            return
+        head = self._head
+        if message["type"] != "http.response.body" or self.answered or not (self.started or head):
+            raise RuntimeError(f"{message['type']} is not what comes next in a response")
+        body = message.get("body", b"")
+        more = message.get("more_body", False)
+        if head is None:
+            data = self._piece(body, more)
+        else:
+            data = b"".join((head, self._framing(len(body), more), self._piece(body, more)))
+            self._head = None
+            self.started = True
+        if data:
+            connection.write(data)
+        if not more:
+            self.answered = True
+            if self.waiters is not None:
+                self.wake()
+            connection.finished(self)
+
+    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        if self.started or self._head is not None:
+            raise RuntimeError("a response starts once")
+        if status not in STATUS_LINES:
+            raise RuntimeError(f"{status!r} is not the status of a response")
+        lines: list[bytes] = []
+        for name, value in headers:
+            start = LINE_STARTS.get(name) or line_start(name)
+            if start in FRAMING:
+                self._frame(start, value)
+            else:
+                lines += (start, value, b"\r\n")
+        self._bodiless = status == 204 or status == 304 or self.scope["method"] == "HEAD"
+        if status == 204:
+            self._left = UNKNOWN  # RFC 9110 section 8.6: it says no length
+        check(b"".join(lines[1::3]))
+        self._head = b"".join((STATUS_LINES[status], self._connection.default_headers(), *lines))
+
+    def _frame(self, start: bytes, value: bytes) -> None:
+        """What the application says of the body and the connection is heeded, and said in the server's words."""
+        if start == CONTENT_LENGTH:
+            if not value.isdigit() or self._left not in (UNKNOWN, int(value)):
+                raise RuntimeError(f"a response has the content-length {value!r}")
+            self._left = int(value)
+        elif start == CONNECTION:
+            if b"close" in value.lower():
+                self.keep_alive = False
+        elif value.lower() != b"chunked":
+            raise RuntimeError(f"a response has the transfer-encoding {value!r}")
+
+    def _framing(self, size: int, more: bool) -> bytes:
+        """What ends a head: where the body ends, and whether the connection does with it."""
+        line = b""
+        if self._left == UNKNOWN and not self._bodiless:
+            if not more:
+                self._left = size
+            elif self.scope["http_version"] == "1.1":
+                self._chunked = True
+                line = b"transfer-encoding: chunked\r\n"
+            else:
+                self.framed = self.keep_alive = False
+        if self._left != UNKNOWN:
+            line = b"content-length: %d\r\n" % self._left
+        if self.keep_alive and (more or self.arrived):
+            return line + b"\r\n"
+        return line + b"connection: close\r\n\r\n"
+
+    def _piece(self, body: bytes, more: bool) -> bytes:
+        """A piece of the body as it goes on the wire."""
+        if self._chunked:
+            size = len(body)
+            if not size:
+                return b"" if more else b"0\r\n\r\n"
+            start = CHUNK_SIZES[size] if size < len(CHUNK_SIZES) else b"%x\r\n" % size
+            return b"".join((start, body, b"\r\n" if more else b"\r\n0\r\n\r\n"))
+        if self._bodiless:
+            return b""
+        if self._left != UNKNOWN:
+            left = self._left - len(body)
+            if left < 0 or (left and not more):
+                raise RuntimeError("the body of a response is not as long as its content-length says")
+            self._left = left
+        return body

@@ -1,0 +1,29 @@
+"""What one connection may cost."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Bounds of one connection. The head's are those of most servers (Apache: 100 fields, Node: 16 KB, h11: 16 KB).
+
+    Attributes:
+        fields: header fields of a request.
+        head_bytes: request line and header fields; also chunk extensions and trailers between two pieces of body.
+        head_seconds: from a head's first byte to its last.
+        unread_bytes: reading pauses when more than this waits for the application. One more read may be on top: 256 KiB
+            on either loop.
+        write_seconds: for which a client may take nothing of what waits for it.
+        linger_seconds: for which a client that is still sending is listened to, once it was answered for the last time.
+    """
+
+    fields: int = 100
+    head_bytes: int = 64 * 1024
+    head_seconds: float = 30.0
+    unread_bytes: int = 64 * 1024
+    write_seconds: float = 60.0
+    linger_seconds: float = 5.0
+
+
+LIMITS = Limits()

@@ -1,0 +1,229 @@
+"""From bytes to requests: httptools, stopped at the end of each request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from plano.server.exchange import Exchange
+from plano.server.heads import CHUNKED, LOWERED, METHODS, NOTED, Refusal, body_length, target_parts
+from plano.server.limits import Limits
+from plano.types import RawHeaders, Scope
+
+if TYPE_CHECKING:
+    from plano.server.connection import Connection
+
+_EMPTY_LINE = b"\r\n\r\n"
+
+
+class Reader:
+    """Reads one request at a time and no byte beyond it.
+
+    The parser cannot stop at the end of a request by itself, and would read on into the next. So it is fed up to where
+    the request must end; only what has just begun is fed whole first, for that is nearly always one request, and is
+    begun again if it was more.
+
+    Attributes:
+        exchange: the request that is being read, once its head is complete; the connection takes it away.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_feed",
+        "_headers",
+        "_left",
+        "_limits",
+        "_noted",
+        "_parser",
+        "_quiet",
+        "_scope",
+        "_skips_body",
+        "_state",
+        "_tail",
+        "_target",
+        "exchange",
+    )
+
+    def __init__(self, connection: Connection, scope: Scope, state: dict[str, Any], limits: Limits) -> None:
+        self._connection = connection
+        self._scope = scope
+        self._state = state
+        self._limits = limits
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = HttpRequestParser(self)
+        self._feed = self._parser.feed_data
+        self.exchange: Exchange | None = None
+        self._target = b""
+        self._headers: RawHeaders = []
+        self._noted: dict[bytes, bytes | None] = {}
+        self._left = 0  # bytes of the body that are to come, or CHUNKED
+        self._tail = b""  # the last bytes that were fed, where an empty line may have begun
+        self._quiet = 0  # bytes since the last that were body
+        self._skips_body = False
+
+    def close(self) -> None:
+        """Lets go of the parser, which holds what it calls."""
+        self._parser = self._feed = None  # type: ignore[assignment]
+
+    def read(self, data: bytes) -> bytes:
+        """Reads on, and gives back what comes after the request. Raises Refusal."""
+        if self._quiet == 0 and self.exchange is None and len(data) <= self._limits.head_bytes:
+            try:
+                self._feed(data)
+            except (HttpParserError, HttpParserUpgrade):
+                self.close()
+                self._begin()
+            else:
+                exchange: Exchange | None = self.exchange
+                if exchange is None or not exchange.arrived:
+                    self._note_progress(data)
+                return b""
+        return self._read_exactly(data)
+
+    def _note_progress(self, data: bytes) -> None:
+        """What a request that was fed from its beginning leaves to be read."""
+        if self.exchange is None:
+            self._quiet = len(data)
+        elif self._left > 0:
+            self._left -= self.exchange.unread
+            return
+        self._tail = data[-3:]
+
+    def _read_exactly(self, data: bytes) -> bytes:
+        start, size = 0, len(data)
+        while start < size and (self.exchange is None or not self.exchange.arrived):
+            end = self._end_of_part(data, start, size)
+            try:
+                self._feed(data[start:end])
+            except HttpParserUpgrade:
+                self._forget_upgrade()
+            except HttpParserError as error:
+                refusal = error.__context__
+                if isinstance(refusal, Refusal):
+                    raise refusal from None
+                raise Refusal(400, "Invalid HTTP request received.") from error
+            start = end
+        if self._quiet > self._limits.head_bytes:
+            raise Refusal(400, "There is too much between two pieces of the body.")
+        return data[start:]
+
+    def _end_of_part(self, data: bytes, start: int, size: int) -> int:
+        """Where to stop, so that no request begins in the middle of what is fed.
+
+        A body with a length ends there; heads, trailers and the last chunk end in an empty line.
+        """
+        left = self._left
+        if left > 0:
+            end = min(start + left, size)
+            self._left = left - (end - start)
+            return end
+        end = self._end_of_line(data, start, size)
+        self._quiet += end - start
+        if self._quiet > self._limits.head_bytes and self.exchange is None:
+            raise Refusal(431, "The request's head is too large.")
+        return end
+
+    def _end_of_line(self, data: bytes, start: int, size: int) -> int:
+        """After the first empty line, wherever it was cut; else everything."""
+        tail = self._tail
+        if tail:
+            at = (tail + data[start : start + 3]).find(_EMPTY_LINE)
+            if at >= 0:
+                self._tail = b""
+                return start + at + 4 - len(tail)
+        at = data.find(_EMPTY_LINE, start)
+        if at >= 0:
+            self._tail = b""
+            return at + 4
+        self._tail = (tail + data[max(start, size - 3) :])[-3:]
+        return size
+
+    def _forget_upgrade(self) -> None:
+        """The parser takes the body of a request for an upgrade for the other protocol's first words.
+
+        A server may ignore `upgrade` (RFC 9110 section 7.8), and then the body is one like any other: Java's client
+        asks for h2c with every POST. So a parser that saw no upgrade reads it.
+        """
+        if self._skips_body:
+            self._skips_body = False
+            framing = b"transfer-encoding: chunked" if self._left == CHUNKED else b"content-length: %d" % self._left
+            self._feed = HttpRequestParser(_BodyReader(self)).feed_data
+            self._feed(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+
+    # -- From the parser --
+
+    def on_message_begin(self) -> None:
+        if self.exchange is not None:
+            raise Refusal(400, "Another request begins within this one.")
+
+    def on_url(self, target: bytes) -> None:
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = LOWERED.get(name) or name.lower()
+        value = value.rstrip()
+        self._headers.append((name, value))
+        if name in NOTED:
+            noted = self._noted
+            noted[name] = None if name in noted else value
+
+    def on_headers_complete(self) -> None:
+        headers, noted, parser = self._headers, self._noted, self._parser
+        keep_alive = parser.should_keep_alive()
+        # Only HTTP/1.1 stays open without a word about it, and asking for the version costs a string made anew.
+        version = "1.1" if keep_alive and b"connection" not in noted else parser.get_http_version()
+        if len(headers) > self._limits.fields:
+            raise Refusal(431, "The request has too many header fields.")
+        self._left = left = body_length(noted, version)
+        if left and b"upgrade" in noted:
+            self._skips_body = parser.should_upgrade()
+        method = parser.get_method()
+        path, raw_path, query = target_parts(self._target)
+        scope = self._scope.copy()  # type: ignore[attr-defined]
+        scope["http_version"] = version
+        scope["method"] = METHODS.get(method) or method.decode()
+        scope["path"] = path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        scope["headers"] = headers
+        scope["state"] = self._state.copy()
+        if root_path := scope["root_path"]:
+            scope["path"] = root_path + path
+            scope["raw_path"] = root_path.encode() + raw_path
+        expect = noted.get(b"expect")
+        expects = expect is not None and expect.lower() == b"100-continue"
+        self.exchange = Exchange(self._connection, scope, keep_alive and version == "1.1", expects)
+
+    def on_body(self, part: bytes) -> None:
+        self._quiet = 0
+        exchange = self.exchange
+        assert exchange is not None, "a body has a head before it"
+        exchange.parts.append(part)
+        exchange.unread += len(part)
+        if exchange.waiters is not None:
+            exchange.wake()
+
+    def on_message_complete(self) -> None:
+        if self._skips_body:
+            return
+        exchange = self.exchange
+        assert exchange is not None, "a request has a head"
+        exchange.arrived = True
+        if exchange.waiters is not None:
+            exchange.wake()
+        self._target = b""
+        self._headers = []
+        self._noted = {}
+        self._left = self._quiet = 0
+        self._feed = self._parser.feed_data
+
+
+class _BodyReader:
+    """For the parser of a body whose head another one has read."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
