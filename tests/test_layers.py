@@ -29,6 +29,7 @@ RINGS = [
         "plano.cli",
         "plano.connections",
         "plano.endpoints",
+        "plano.server",
         "plano.memory",
         "plano.stores",
         "plano.stored",
