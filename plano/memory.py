@@ -2,7 +2,7 @@
 
 glibc takes memory back from its heap's upper end alone, and something small is always left up there: after 1 500 bodies
 of 150 KB at once, 220 MB of free memory stayed with the process for good. `malloc_trim` gives back every page that is
-free. It takes 1 ms for about 20 MB, and whoever needs memory meanwhile waits for it, so it is called rarely, from a
+free. It takes 1 ms for 10 to 30 MB, and whoever needs memory meanwhile waits for it, so it is called rarely, from a
 thread of its own, and for memory that nobody wanted for a while: what requests need again and again they keep.
 
 A lower M_MMAP_THRESHOLD would make each large body pay for fresh pages instead, and it misses what is served from the
