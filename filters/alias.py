@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
+from msgspec.structs import replace
+
 from plano.errors import ModelNotFound
 from plano.models import ModelIndex
 from plano.pipeline import CallNext
@@ -19,10 +23,10 @@ class Alias:
     def __init__(self, models: ModelIndex) -> None:
         self._models = models
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         target = self._models.resolve(request.model)
         caller = request.caller
         if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
             raise ModelNotFound(request.model or "")
         request.journal.target = target
-        return await call_next(request.replace(target=target))
+        return call_next(replace(request, target=target))

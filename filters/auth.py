@@ -1,10 +1,11 @@
-"""Who is asking: callers' keys, as digests, compared in constant time."""
+"""Who is asking: callers' keys, found by their digests."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
+
+from msgspec.structs import replace
 
 from plano.errors import Unauthenticated
 from plano.pipeline import CallNext
@@ -30,13 +31,13 @@ class Auth:
     """
 
     def __init__(self, keys: Iterable[tuple[Caller, Secret]] = ()) -> None:
-        self._callers = [(digest(secret.reveal()), caller) for caller, secret in keys]
+        self._callers = {digest(secret.reveal()): caller for caller, secret in keys}
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         if self._callers:
-            request = request.replace(caller=self.caller(request.headers))
+            request = replace(request, caller=self.caller(request.headers))
         request.journal.caller = request.caller
-        return await call_next(request)
+        return call_next(request)
 
     def caller(self, headers: Headers) -> Caller:
         """The caller these headers' key belongs to; the anonymous one when no keys are configured."""
@@ -45,11 +46,8 @@ class Auth:
         key = credential_of(headers)
         if key is None:
             raise Unauthenticated("No API key was given. Send `Authorization: Bearer <key>` or `x-api-key: <key>`.")
-        given = digest(key)
-        found: Caller | None = None
-        for known, caller in self._callers:  # all of them, so that the time taken says nothing
-            if hmac.compare_digest(known, given):
-                found = caller
+        # Found by its digest: how long that takes says nothing about a key, nor does it grow with their number.
+        found = self._callers.get(digest(key))
         if found is None:
             raise Unauthenticated("The API key is not valid.")
         return found

@@ -75,14 +75,13 @@ class Metrics:
         self._links: list[str] = []
         self._spent: list[float] = []
         self._told: list[float] = []
-        self._waited = 0.0
         instruments.before_scrape(self._flush)
 
     def time_links(self, names: Sequence[str]) -> list[float]:
         """The links of the pipeline, outermost first, once it is complete. Gives what `plano.pipeline.fold` adds
         their times up in; they are counted under these names."""
         self._links = [*names, "upstream"]
-        self._spent = [0.0] * len(self._links)
+        self._spent = [0.0] * (len(self._links) + 1)
         self._told = [0.0] * len(self._links)
         return self._spent
 
@@ -98,7 +97,6 @@ class Metrics:
         tally.requests()
         ended = journal.ended or journal.started
         tally.duration(ended - journal.started)
-        self._waited += journal.waited
         received = journal.received
         if received is not None and journal.outcome != "aborted":
             waited = journal.waited + journal.waited_in_stream + journal.sending
@@ -171,9 +169,8 @@ class Metrics:
         """Hand over what is added up here, because that costs a request less than a metric does."""
         for dialect, count in self._in_flight.items():
             self._on.in_flight[(dialect,)].set(count)
-        below = [*self._spent[1:], self._waited]
         for position, name in enumerate(self._links):
-            own = self._spent[position] - below[position]
+            own = self._spent[position] - self._spent[position + 1]
             if own > self._told[position]:  # what is under way can make it smaller for a moment
                 self._on.filter_seconds[(name,)].inc(own - self._told[position])
                 self._told[position] = own

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -16,11 +17,12 @@ from plano.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
-from plano.response import Pieces, Response
+from plano.response import Response
 from plano.state import Item, Store, Turn, asked, history, items, record, replies
 from plano.state.asked import AskedResponse
 from plano.state.record import NOBODY, Head, Origin, Record
-from plano.state.replies import NOT_STORED, CompletionStream, Ending, ResponseStream, StoredReply
+from plano.state.replies import CompletionStream, StoredReply
+from plano.state.stages import CompletionStage, ResponseStage
 from plano.translate import refuse_losses
 from plano.upstream import new_id
 
@@ -89,12 +91,12 @@ class State:
         self._upstream_store = upstream_store
         self._one_tenant = one_tenant
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         if request.dialect == "chat" and self._chat_completions and request.operation == "create":
-            return await self._completion(request, call_next)
+            return self._completion(request, call_next)
         if request.dialect == "responses":
-            return await self._response(request, call_next)
-        return await call_next(request)
+            return self._response(request, call_next)
+        return call_next(request)
 
     # --- chat completions ---
 
@@ -116,30 +118,14 @@ class State:
             return response
         turn = _Turn(request.caller.tenant, request.require_target().entry, body, after)
         if response.pieces is not None:
-            return response.with_pieces(self._completion_pieces(response, response.pieces, turn))
+            store = self._store()
+            put = partial(self._put_stream, response, turn)
+            return response.through(CompletionStage(put, limit=store.max_item_bytes, at_once=store.name == "memory"))
         assert response.body is not None, "a response has either a body or pieces"
         id_ = replies.completion_id(response.body)
         if id_ is not None and not await self._put_completion(response, turn, id_, [response.body]):
             response.headers.append(_NOT_STORED)
         return response
-
-    async def _completion_pieces(self, response: Response, pieces: Pieces, turn: _Turn) -> Pieces:
-        store = self._store()
-        stream = CompletionStream(store.max_item_bytes)
-        over = False
-        async for piece in pieces:
-            last = -1 if over else stream.feed(piece)
-            if last < 0:
-                yield piece
-                continue
-            over = True
-            if last and store.name != "memory":  # nobody has to wait for memory
-                yield piece[:last]
-                piece = piece[last:]
-            stored = await self._put_stream(response, turn, stream)
-            yield piece if stored else NOT_STORED + piece
-        if not over:  # an upstream that does not say [DONE]; one that broke does not get here
-            await self._put_stream(response, turn, stream)
 
     async def _put_stream(self, response: Response, turn: _Turn, stream: CompletionStream) -> bool:
         if stream.too_long:
@@ -174,31 +160,13 @@ class State:
             return response
         turn = _Turn(request.caller.tenant, target.entry, said.input, past.after, said.conversation)
         if response.pieces is not None:
-            pieces = self._response_pieces(response, response.pieces, turn if store else None, echo)
-            return response.with_pieces(pieces)
+            put = partial(self._put_response, response, turn) if store else None
+            return response.through(ResponseStage(put, echo, at_once=self._store().name == "memory"))
         assert response.body is not None, "a response has either a body or pieces"
         body = replies.with_fields(response.body, echo) if echo else response.body
         if store and not await self._put_response(response, turn, replies.response(body)):
             response.headers.append(_NOT_STORED)
         return response.with_body(body) if echo else response
-
-    async def _response_pieces(
-        self, response: Response, pieces: Pieces, turn: _Turn | None, echo: dict[str, Raw]
-    ) -> Pieces:
-        at_once = turn is None or self._store().name == "memory"
-        stream = ResponseStream(echo)
-        async for piece in pieces:
-            found = stream.feed(piece)
-            if not isinstance(found, Ending):
-                yield found
-                continue
-            before, last, reply = found
-            if before and not at_once:
-                yield before
-                before = b""
-            if turn is not None and not await self._put_response(response, turn, reply):
-                before += NOT_STORED
-            yield before + last
 
     async def _put_response(self, response: Response, turn: _Turn, reply: StoredReply | None) -> bool:
         """False if it could not be stored, which is noted. What has no id, or is not over, is not stored at all."""

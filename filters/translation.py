@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
+from collections.abc import Awaitable
 
 import msgspec
 from msgspec.structs import replace
@@ -22,9 +22,6 @@ from plano.types import Dialect
 from plano.upstream import new_id
 
 _MARK = MARK.encode()
-_DROPPED = b"x-plano-dropped"
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
-_LONGEST_HEADER = 2000
 
 
 class Translation:
@@ -38,15 +35,18 @@ class Translation:
         UnsupportedConversion: 400, before anything is sent.
     """
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         target = request.require_target()
-        dialect = target.dialect_for(request.dialect)
         if request.operation != "create":
-            return await _beside(request, target, call_next)
-        if dialect == request.dialect and not _holds_our_marks(request):
-            return _reported(await call_next(request))
-        response = await call_next(_outgoing(request, target, dialect))
-        return _reported(_incoming(request, response))
+            return _beside(request, target, call_next)
+        if request.dialect in target.dialects and not _holds_our_marks(request):
+            return call_next(request)
+        return _translated(request, target, call_next)
+
+
+async def _translated(request: Request, target: Target, call_next: CallNext) -> Response:
+    outgoing = _outgoing(request, target, target.dialect_for(request.dialect))
+    return _incoming(request, await call_next(outgoing))
 
 
 def _holds_our_marks(request: Request) -> bool:
@@ -87,7 +87,7 @@ def _incoming(request: Request, response: Response) -> Response:
         response.dialect, request.dialect, request.conversation, fallback_id=new_id(), now=int(time.time())
     )
     if response.pieces is not None:
-        pieces = _translated(response.pieces, translator.stream(), translator.losses, request)
+        pieces = _pieces(response.pieces, translator.stream(), translator.losses, request)
         return response.translated(request, pieces=pieces)
     body = response.body or b""
     if not response.ok:
@@ -100,7 +100,7 @@ def _incoming(request: Request, response: Response) -> Response:
     return response.translated(request, body=body)
 
 
-async def _translated(pieces: Pieces, stream: StreamTranslator, losses: Losses, request: Request) -> Pieces:
+async def _pieces(pieces: Pieces, stream: StreamTranslator, losses: Losses, request: Request) -> Pieces:
     """The stream in the client's dialect; one that breaks ends in that dialect's error event.
 
     Raises:
@@ -112,7 +112,7 @@ async def _translated(pieces: Pieces, stream: StreamTranslator, losses: Losses, 
         async for piece in pieces:
             translated = stream.feed(piece)
             if stream.error is not None:
-                journal.failures.append((request.require_target(), "broken_stream"))
+                journal.failures += ((request.require_target(), "broken_stream"),)
                 break
             if translated:
                 silent = False
@@ -127,12 +127,3 @@ async def _translated(pieces: Pieces, stream: StreamTranslator, losses: Losses, 
         raise stream.error
     if translated:
         yield translated
-
-
-def _reported(response: Response) -> Response:
-    """With the losses so far in a header; those of a stream come too late for it, and are only counted."""
-    losses = response.journal.losses
-    if losses:
-        fields = _UNPRINTABLE.sub("?", ", ".join(loss.field for loss in losses))  # some hold names a client chose
-        response.headers.append((_DROPPED, fields[:_LONGEST_HEADER].encode()))
-    return response

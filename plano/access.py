@@ -88,10 +88,12 @@ class LineHandler(logging.Handler):
         self.handle(_record(level, line()))
 
 
-def watch(request: Request, scope: Scope) -> None:
-    """Have a line written when the request is over, if anybody listens."""
+def write(request: Request, scope: Scope) -> None:
+    """A line for a request that asks a model and is over, if anybody listens."""
     if logger.isEnabledFor(logging.INFO):
-        request.journal.closers.append(partial(_write_request, request, scope))
+        # The request itself is not kept until the line is made: it may be large.
+        asked = (request.id, asked_model(request), request.stream)
+        _write(logging.INFO, partial(_line, scope["method"], scope["path"], asked, request.journal))
 
 
 def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
@@ -101,12 +103,6 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
         path = scope["path"] if route != "other" else _safe(scope["path"])
         method = _safe(scope["method"])
         _write(level, partial(Line, method=method, path=path, status=status, seconds=round(seconds, 6)))
-
-
-def _write_request(request: Request, scope: Scope) -> None:
-    # The request itself is not kept until the line is made: it may be large.
-    asked = (request.id, asked_model(request), request.stream)
-    _write(logging.INFO, partial(_line, scope["method"], scope["path"], asked, request.journal))
 
 
 def _line(method: str, path: str, asked: tuple[str, str | None, bool], journal: Journal) -> Line:

@@ -16,7 +16,7 @@ from plano import listing
 from plano.config import Config, load
 from plano.config.assemble import build_filters, build_models, build_tracing
 from plano.connections import Connections
-from plano.endpoints import Answer, Ask, CallerOf, caller_from, guard, intake, send_error
+from plano.endpoints import Answer, Ask, CallerOf, caller_from, intake, send_error
 from plano.errors import NotFound
 from plano.exposition import Exposition
 from plano.filters.alias import Alias
@@ -98,11 +98,12 @@ class Plano:
         self.pipeline = self._links(order, filters)
         self._tracing = build_tracing(self.config, tracer_provider)
         if self._tracing is not None:  # a request's span goes around everything, an attempt's around the upstream
-            self.pipeline = [Link("tracing", self._tracing), *self.pipeline, Link("attempt", self._tracing.attempt)]
+            around = Link("tracing", self._tracing, trusted=True)
+            self.pipeline = [around, *self.pipeline, Link("attempt", self._tracing.attempt, trusted=True)]
         ui = self._ui()
         spent = self._observing.time_links(self.pipeline)
         upstream = Upstream(self._connections.sender_for, self.config.timeouts)
-        run = guard(fold(self.pipeline, upstream, spent))
+        run = fold(self.pipeline, upstream, spent)
         shown = {**self._observing.endpoints(self._caller), **ui}
         routes = [
             *self._asking(run, caller),
@@ -164,12 +165,12 @@ class Plano:
     def _links(self, order: Sequence[str], filters: Sequence[Filter]) -> list[Link]:
         built_in = {
             "metrics": self._observing.links(),
-            "intake": [Link("intake", intake)],
-            "auth": [Link("auth", self._auth)],
+            "intake": [Link("intake", intake, trusted=True)],
+            "auth": [Link("auth", self._auth, trusted=True)],
             "filters": [*build_filters(self.config), *(Link(name_of(call), call) for call in filters)],
-            "alias": [Link("alias", Alias(self.models))],
-            "state": [] if self._stores is None else [Link("state", self._state(self._stores))],
-            "translation": [Link("translation", Translation())],
+            "alias": [Link("alias", Alias(self.models), trusted=True)],
+            "state": [] if self._stores is None else [Link("state", self._state(self._stores), trusted=True)],
+            "translation": [Link("translation", Translation(), trusted=True)],
         }
         assert set(order) == set(built_in), f"the order must name {', '.join(built_in)}, each once"
         return [link for name in order for link in built_in[name]]
@@ -208,7 +209,7 @@ class Plano:
         if not self.config.ui:
             return {}
         record = Record(self._observing.prices)
-        self.pipeline = [Link("ui", record), *self.pipeline]
+        self.pipeline = [Link("ui", record, trusted=True), *self.pipeline]
         return Ui(record, self.models, self._viewer, shared=self._observing.shared).endpoints()
 
     async def _viewer(self, scope: Scope, headers: Headers) -> Caller:

@@ -16,14 +16,14 @@ import msgspec
 from plano import access
 from plano.dialects import CODECS
 from plano.errors import FilterError, MethodNotAllowed, PlanoError, Unauthenticated
-from plano.intake import ClientLeft, Departure, peek, read_body
+from plano.intake import ClientLeft, Rounds, Watch, late_body, peek, read_body
 from plano.journal import Journal
 from plano.pipeline import CallNext
 from plano.provider import Operation
 from plano.request import Request
 from plano.response import Response, error_response
 from plano.sender import send_response
-from plano.types import Caller, Dialect, Headers, RawHeaders, Receive, Scope, Send
+from plano.types import ANONYMOUS, Caller, Dialect, Headers, RawHeaders, Receive, Scope, Send
 from plano.usage import settle
 
 logger = logging.getLogger("plano")
@@ -31,6 +31,9 @@ logger = logging.getLogger("plano")
 CallerOf: TypeAlias = Callable[[Scope], Caller | Awaitable[Caller | None] | None]
 """A host's own authentication: the caller of an ASGI scope, or None to turn the request away with a 401."""
 
+_DROPPED = b"x-plano-dropped"
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_LONGEST_HEADER = 2000
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -38,7 +41,7 @@ class Ask:
     """An endpoint that asks a model: body in, pipeline, reply out.
 
     Args:
-        run: the folded pipeline, with `guard` around it and `intake` in it.
+        run: the folded pipeline, with `intake` in it.
         body_limit: bytes.
         body_deadline: seconds for a body to arrive.
         strict: whether requests are strict that do not say.
@@ -66,61 +69,120 @@ class Ask:
         self._body_deadline = body_deadline
         self._strict = strict
         self._caller_of = caller_of
+        self._rounds: dict[asyncio.AbstractEventLoop, Rounds] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            request = await self._read(scope, receive)
-        except ClientLeft:
-            return
-        if self._log:
-            access.watch(request, scope)
-        departure = Departure(receive)
+        journal = Journal(self._dialect)
+        headers = Headers(scope["headers"])
+        watch = Watch(receive, journal.started + self._body_deadline)
+        rounds = self._rounds.get(watch.loop) or self._rounds_of(watch.loop)
+        rounds.add(watch)
+        request: Request | None = None
         response: Response | None = None
         try:
-            response = await self._run(request)
-            await _deliver(request, response, send)
+            # What is wrong with a request is left in its journal, so that metrics see it too.
+            body, caller = b"", ANONYMOUS
+            try:
+                if scope["method"] != "POST":
+                    raise MethodNotAllowed("Use POST here.", allow="POST")
+                body = await read_body(receive, headers, limit=self._body_limit)
+                if self._caller_of is not None:
+                    caller = await caller_from(self._caller_of, scope)
+            except PlanoError as error:
+                journal.error = error
+            except asyncio.CancelledError:
+                if not watch.late:
+                    raise
+                watch.forgive()
+                journal.error = late_body(self._body_deadline)
+            request = self._request(headers, body, caller, journal)
+            watch.arrived()
+            try:
+                response = await self._run(request)
+            except Exception as error:
+                response = _failed(request, error)
+            _name(request, response)
+            if journal.losses:
+                _report(response)
+            if response.body is not None:
+                await send_response(response, send)
+            else:
+                await _deliver(request, response, send)
+        except ClientLeft:
+            return
         except asyncio.CancelledError:
-            request.journal.outcome = "aborted"
-            if not departure.happened:
+            journal.outcome = "aborted"
+            if not watch.left:
                 raise
         except OSError:  # how a server says that the client has gone while something is sent
-            request.journal.outcome = "aborted"
+            journal.outcome = "aborted"
         finally:
-            departure.stop()
-            await _close(request, response)
+            rounds.remove(watch)
+            watch.stop()
+            if request is not None:
+                await self._close(scope, request, response)
 
-    async def _read(self, scope: Scope, receive: Receive) -> Request:
-        """The request; what is wrong with it is left in its journal, so that it is seen by metrics too."""
-        headers = Headers(scope["headers"])
-        journal = Journal(self._dialect)
+    def _request(self, headers: Headers, body: bytes, caller: Caller, journal: Journal) -> Request:
+        journal.received = perf_counter()
+        journal.bytes_in = len(body)
+        model, stream = None, False
+        if journal.error is None:
+            try:
+                asked = peek(body)
+                model, stream = asked.model, bool(asked.stream)
+            except PlanoError as error:
+                journal.error = error
         strict = headers.find(b"x-plano-strict")
-        request = Request(
+        return Request(
             dialect=self._dialect,
             operation=self._operation,
+            raw=body,
+            raw_model=model,
+            model=model,
+            stream=stream,
             headers=headers,
+            caller=caller,
             id=_request_id(headers),
             strict=self._strict if strict is None else strict.lower() == b"true",
             journal=journal,
         )
+
+    def _rounds_of(self, loop: asyncio.AbstractEventLoop) -> Rounds:
+        for old in [old for old in self._rounds if old.is_closed()]:
+            del self._rounds[old]
+        return self._rounds.setdefault(loop, Rounds(loop))
+
+    async def _close(self, scope: Scope, request: Request, response: Response | None) -> None:
+        """Let go of everything the request held, also what a filter dropped on its way."""
+        journal = request.journal
+        if journal.ended is None:
+            journal.ended = perf_counter()
         try:
-            if scope["method"] != "POST":
-                raise MethodNotAllowed("Use POST here.", allow="POST")
-            body = await read_body(receive, headers, limit=self._body_limit, deadline=self._body_deadline)
-            journal.received = perf_counter()
-            journal.bytes_in = len(body)
-            asked = peek(body)
-            request = request.replace(raw=body, raw_model=asked.model, model=asked.model, stream=bool(asked.stream))
-            if self._caller_of is not None:
-                request = request.replace(caller=await caller_from(self._caller_of, scope))
-        except PlanoError as error:
-            journal.error = error
-        return request
+            if response is not None and response.holds:
+                await response.aclose()
+        finally:
+            try:
+                for release in journal.releases:
+                    await release()
+            finally:
+                # Taken out, for they hold the request: what is not in a ring is freed at once, without the collector.
+                closers, journal.closers = journal.closers, []
+                if closers or self._log:
+                    settle(request, response)
+                if self._log:
+                    access.write(request, scope)
+                for closer in closers:
+                    awaitable = closer()
+                    if awaitable is not None:
+                        await awaitable
 
 
 def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
+    given = headers.find(b"x-request-id")
+    if given is not None:
+        said = given.decode("latin-1")
+        if _REQUEST_ID.fullmatch(said):
+            return said
     return f"{getrandbits(128):032x}"  # it tells requests apart; nothing rests on its being hard to guess
 
 
@@ -134,37 +196,28 @@ async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
     return caller
 
 
-async def intake(request: Request, call_next: CallNext) -> Response:
+def intake(request: Request, call_next: CallNext) -> Awaitable[Response]:
     """The link where what was wrong with a request's body is raised: below metrics, above all else."""
     if request.journal.error is not None:
         raise request.journal.error
-    return await call_next(request)
+    return call_next(request)
 
 
-def guard(run: CallNext) -> CallNext:
-    """`run` with every failure turned into the error response that the request's client expects."""
-
-    async def guarded(request: Request) -> Response:
-        journal = request.journal
-        try:
-            return await run(request)
-        except PlanoError as error:
-            journal.error = error
-            if isinstance(error, FilterError):
-                logger.error("%s", error, exc_info=error.__cause__)
-            return error_response(request, error)
-        except Exception as error:
-            logger.exception("a request failed inside plano")
-            journal.error = PlanoError("The gateway failed on this request.")
-            journal.error.__cause__ = error
-            return error_response(request, journal.error)
-
-    return guarded
+def _failed(request: Request, error: Exception) -> Response:
+    """A failure as the error response that the request's client expects."""
+    if isinstance(error, PlanoError):
+        if isinstance(error, FilterError):
+            logger.error("%s", error, exc_info=error.__cause__)
+    else:
+        logger.error("a request failed inside plano", exc_info=error)
+        cause, error = error, PlanoError("The gateway failed on this request.")
+        error.__cause__ = cause
+    request.journal.error = error
+    return error_response(request, error)
 
 
 async def _deliver(request: Request, response: Response, send: Send) -> None:
-    """Send the response, or the error that came up before its first byte."""
-    _name(request, response)
+    """Send a stream, or the error that came up before its first byte."""
     try:
         await send_response(response, send)
     except PlanoError as error:
@@ -183,33 +236,17 @@ async def _deliver_error(request: Request, error: PlanoError, send: Send) -> Non
     await send_response(answer, send)
 
 
-async def _close(request: Request, response: Response | None) -> None:
-    """Let go of everything the request held, also what a filter dropped on its way."""
-    journal = request.journal
-    if journal.ended is None:
-        journal.ended = perf_counter()
-    try:
-        if response is not None:
-            await response.aclose()
-    finally:
-        try:
-            for release in journal.releases:
-                await release()
-        finally:
-            if journal.closers:
-                settle(request, response)
-                # Taken out, for they hold the request: what is not in a ring is freed at once, without the collector.
-                closers, journal.closers = journal.closers, []
-                for closer in closers:
-                    awaitable = closer()
-                    if awaitable is not None:
-                        await awaitable
+def _report(response: Response) -> None:
+    """Name the losses so far in a header; those of a stream come too late for it, and are only counted."""
+    fields = ", ".join(loss.field for loss in response.journal.losses)
+    fields = _UNPRINTABLE.sub("?", fields)  # some hold names a client chose
+    response.headers.append((_DROPPED, fields[:_LONGEST_HEADER].encode()))
 
 
 def _name(request: Request, response: Response) -> None:
     """The request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
     headers = response.headers
-    upstreams = dict(headers).get(b"x-request-id")
+    upstreams = next((value for name, value in headers if name == b"x-request-id"), None)
     if upstreams is None:
         headers.append((b"x-request-id", request.id.encode()))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 
 import msgspec
 from msgspec import Struct
@@ -54,43 +55,19 @@ def _with_room(body: bytes, room: int) -> Peek:
     return _with_room(body, room - 1) if room else reading.request(_peek, body)
 
 
-async def read_body(receive: Receive, headers: Headers, *, limit: int, deadline: float) -> bytes:
-    """The whole body.
+async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
+    """The whole body. Whoever calls this sees to it that it does not take for ever.
 
     Args:
         limit: bytes.
-        deadline: seconds for all of it to arrive.
 
     Raises:
         TooLarge: it is longer than `limit`, or says that it will be.
-        BodyTimeout: it did not arrive in time.
         ClientLeft: the client left before it was complete.
     """
     announced = headers.find(b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    task, late = asyncio.current_task(), False
-
-    def expire() -> None:
-        nonlocal late
-        late = True
-        if task is not None:
-            task.cancel()
-
-    # asyncio.timeout() does the same for three times the price, on every request.
-    timer = asyncio.get_running_loop().call_later(deadline, expire)
-    try:
-        return await _read(receive, limit)
-    except asyncio.CancelledError:
-        if not late or task is None:
-            raise
-        task.uncancel()
-        raise BodyTimeout(f"The request body did not arrive within {deadline:g} seconds.") from None
-    finally:
-        timer.cancel()
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -106,42 +83,115 @@ async def _read(receive: Receive, limit: int) -> bytes:
         parts.append(part)
 
 
+def late_body(deadline: float) -> BodyTimeout:
+    """The error for a body that took longer than `deadline` seconds."""
+    return BodyTimeout(f"The request body did not arrive within {deadline:g} seconds.")
+
+
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"The request body is larger than the limit of {limit} bytes.")
 
 
-class Departure:
-    """Cancels the task that answers when its client leaves.
+class Watch:
+    """Looks after the task that made it: calls it off when a request's body is late, or when its client leaves.
 
-    Most replies are over before anybody could leave, so a timer comes first, and only then a task that
-    waits for the server to say `http.disconnect`.
+    Most requests are over before either could be, so nothing happens until the rounds find that it is time.
+
+    Args:
+        receive: where the server says `http.disconnect`.
+        due: when the body must have arrived, by `time.perf_counter()`.
+
+    Attributes:
+        due: when there is something to do.
+        loop: the event loop it is on.
+        late: the body was; the task is cancelled for that.
+        left: the client has; the task is cancelled for that.
     """
 
-    __slots__ = ("_receive", "_task", "_timer", "_waiter", "happened")
+    __slots__ = ("_arrived", "_receive", "_task", "_waiter", "due", "late", "left", "loop")
 
-    def __init__(self, receive: Receive, *, patience: float = 0.1) -> None:
-        self.happened = False
+    def __init__(self, receive: Receive, due: float) -> None:
+        self.due = due
+        self.late = False
+        self.left = False
+        self._arrived = False
         self._receive = receive
-        self._task = asyncio.current_task()
+        self.loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(self.loop)
         self._waiter: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(patience, self._start)
 
-    def stop(self) -> None:
-        """Watch no longer."""
-        self._timer.cancel()
-        if self._waiter is not None:
-            self._waiter.cancel()
-        if self.happened and self._task is not None:
+    def arrived(self, patience: float = 0.1) -> None:
+        """The body is there; from in `patience` seconds on, the client is watched."""
+        self._arrived = True
+        self.due = perf_counter() + patience
+
+    def forgive(self) -> None:
+        """The task goes on although it was called off, to say why."""
+        if self._task is not None:
             self._task.uncancel()
 
-    def _start(self) -> None:
-        self._waiter = asyncio.create_task(self._wait())
+    def stop(self) -> None:
+        """Nothing is called off any more; a task whose client left has ended by that, and was not cancelled."""
+        if self._waiter is not None:
+            self._waiter.cancel()
+            self._waiter = None  # its end would lead back here by way of the frames that it passed: a ring
+        if self.left:
+            self.forgive()
+
+    def overdue(self) -> None:
+        """It is time."""
+        if self._arrived:
+            self._waiter = asyncio.create_task(self._wait())
+        else:
+            self.late = True
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     async def _wait(self) -> None:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 break
-        self.happened = True
-        if self._task is not None:
-            self._task.cancel()
+        self.left = True
+        self._cancel()
+
+
+class Rounds:
+    """Goes round the watches of one event loop while there are any. A timer for each of them would cost a request as
+    much as finding out who is asking does.
+
+    Args:
+        loop: the event loop.
+        every: seconds between two rounds.
+
+    Attributes:
+        running: there will be another round.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, every: float = 0.1) -> None:
+        self._every = every
+        self._loop = loop
+        self._watches: set[Watch] = set()
+        self.running = False
+
+    def add(self, watch: Watch) -> None:
+        self._watches.add(watch)
+        if not self.running:
+            self.running = True
+            self._loop.call_later(self._every, self._go)
+
+    def remove(self, watch: Watch) -> None:
+        self._watches.discard(watch)
+
+    def _go(self) -> None:
+        self.running = bool(self._watches)
+        if not self.running:
+            return
+        self._loop.call_later(self._every, self._go)
+        now = perf_counter()
+        for watch in [watch for watch in self._watches if watch.due <= now]:
+            self._watches.discard(watch)
+            watch.overdue()

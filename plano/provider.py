@@ -61,6 +61,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".
         prepare: quirks of its request bodies, or None.
+        heeds: the words (fields, or values) of which at least one stands in a body that `prepare` changes, by dialect
+            and model; None if it has to look at all of them.
         max_tokens: model id prefix to the most output tokens it can give, for APIs that insist on a number.
         models: ids that are found by their bare name under a wildcard entry.
     """
@@ -81,6 +83,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     query: str = ""
     prepare: Prepare | None = None
+    heeds: Callable[[Dialect, str], tuple[str, ...]] | None = None
     max_tokens: Mapping[str, int] = {}
     models: tuple[str, ...] = ()
 

@@ -67,12 +67,15 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
             conversation = msgspec.structs.replace(conversation, model=self.model)
         return conversation
 
-    @cached_property
+    @property
     def body(self) -> bytes:
         """The body as it goes on: the client's bytes, or, after `replace(conversation=...)`, that
         conversation in the same dialect. The model's name in it is replaced on the way out."""
-        if self.edited is None:
-            return self.raw
+        return self.raw if self.edited is None else self._written
+
+    @cached_property
+    def _written(self) -> bytes:
+        assert self.edited is not None, "only an edited conversation has to be written"
         return CODECS[self.dialect].write_request(self.edited, Losses())
 
     def replace(self, *, conversation: Conversation | None = None, **changes: Any) -> Request:

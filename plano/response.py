@@ -13,13 +13,14 @@ from plano.dialects import CODECS
 from plano.dialects.codec import Codec
 from plano.errors import MethodNotAllowed, PlanoError, UpstreamError
 from plano.journal import Journal
+from plano.relay import Relay, Stage, staged
 from plano.request import Request
 from plano.rewrite import StreamRewriter, TextMap, rewrite_body
 from plano.types import Dialect, RawHeaders
 
 T = TypeVar("T")
 
-Pieces: TypeAlias = AsyncIterator[bytes]
+Pieces: TypeAlias = AsyncIterator[bytes] | Relay
 """A streamed body. Each piece holds whole SSE frames. A stream that breaks raises a PlanoError."""
 
 OnClose: TypeAlias = Callable[[], Awaitable[None] | None]
@@ -30,7 +31,7 @@ class _Life:
 
     __slots__ = ("closed", "closers", "release")
 
-    def __init__(self, release: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(self, release: Callable[[], Awaitable[None]] | None = None) -> None:
         self.release = release
         self.closers: list[OnClose] = []
         self.closed = False
@@ -47,7 +48,8 @@ class Response:
         pieces: the stream, or None.
     """
 
-    __slots__ = ("_life", "_reply", "body", "headers", "pieces", "request", "status")
+    _life: _Life | None = None  # a body that nobody waits for has none
+    _reply: Reply | None = None
 
     def __init__(
         self,
@@ -65,8 +67,8 @@ class Response:
         self.headers: RawHeaders = headers if headers is not None else []
         self.body = body
         self.pieces = pieces
-        self._life = _Life(release)
-        self._reply: Reply | None = None
+        if release is not None:
+            self._life = _Life(release)
 
     @property
     def dialect(self) -> Dialect:
@@ -174,20 +176,33 @@ class Response:
         """This response with another stream, most often one that reads from `response.pieces`."""
         return self._derive(body=None, pieces=pieces)
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to let go of: an upstream, a stream, or who asked to be told."""
+        return self.pieces is not None or self._life is not None
+
+    def through(self, stage: Stage) -> Response:
+        """With the stream going through a stage, which costs each piece less than `with_pieces` does."""
+        assert self.pieces is not None, "a body has no stages"
+        if isinstance(self.pieces, Relay):
+            self.pieces.add(stage)
+            return self
+        return self.with_pieces(staged(self.pieces, stage))
+
     def on_close(self, fn: OnClose) -> None:
         """Call `fn` once when this response is over: sent, broken, or the client gone. `response.usage` and
         `response.journal` are final by then. `fn` may be a coroutine function; it must not raise."""
-        self._life.closers.append(fn)
+        self._alive().closers.append(fn)
 
     async def aclose(self) -> None:
         """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try
         again say, calls this; for the response that is sent plano does."""
-        life = self._life
+        life = self._alive()
         if life.closed:
             return
         life.closed = True
         try:
-            if isinstance(self.pieces, AsyncGenerator):
+            if isinstance(self.pieces, AsyncGenerator | Relay):
                 await self.pieces.aclose()
             if life.release is not None:
                 await life.release()
@@ -211,8 +226,13 @@ class Response:
             body=body,
             pieces=pieces,
         )
-        other._life = self._life
+        other._life = self._alive()
         return other
+
+    def _alive(self) -> _Life:
+        if self._life is None:
+            self._life = _Life()
+        return self._life
 
     def translated(self, request: Request, *, body: bytes | None = None, pieces: Pieces | None = None) -> Response:
         """This response in the dialect of `request`: with other contents, but the same upstream behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -17,7 +18,7 @@ from plano.dialects import CODECS, reading
 from plano.dialects.responses.items import read_item
 from plano.endpoints import send_error, send_json
 from plano.errors import InvalidRequest, MethodNotAllowed, NotFound, PlanoError
-from plano.intake import ClientLeft, read_body
+from plano.intake import ClientLeft, late_body, read_body
 from plano.state import Item, Order, Store, Turn, history, items, record
 from plano.state.record import DELETED, NOBODY, Record
 from plano.stores import Stores
@@ -94,10 +95,17 @@ class Stored:
             raise NotFound("The gateway stores nothing: `state_storage.type` is `none`.")
         body = b""
         if method == "POST":
-            body = await read_body(receive, headers, limit=self._body_limit, deadline=self._body_deadline)
+            body = await self._read(receive, headers)
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
         ids = {name: str(value).rstrip("/") for name, value in scope["path_params"].items()}
         return await answer(Call(self._stores(), caller.tenant, ids, query, body))
+
+    async def _read(self, receive: Receive, headers: Headers) -> bytes:
+        try:
+            async with asyncio.timeout(self._body_deadline):
+                return await read_body(receive, headers, limit=self._body_limit)
+        except TimeoutError:
+            raise late_body(self._body_deadline) from None
 
 
 # --- responses -------------------------------------------------------------------------------------

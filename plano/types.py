@@ -72,6 +72,12 @@ class Headers:
             self._by_name = dict(self.raw)
         return self._by_name.get(name)
 
+    def has_none(self, names: frozenset[bytes]) -> bool:
+        """Whether none of these names, in lower case, is here."""
+        if self._by_name is None:
+            self._by_name = dict(self.raw)
+        return names.isdisjoint(self._by_name)
+
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from time import perf_counter
 
 import msgspec
@@ -21,10 +21,11 @@ from plano.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from plano.journal import Journal
 from plano.provider import Fields, Operation, Prepare, Target, credential
+from plano.relay import Relay
 from plano.request import Request
 from plano.response import Pieces, Response
-from plano.sse import Aligner
 from plano.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
 from plano.types import Dialect, Headers, RawHeaders, Secret
@@ -38,6 +39,9 @@ _FORWARDED = frozenset(
 """Request headers that go on to an upstream of the client's own dialect."""
 
 _FORWARDED_ANYWAY = frozenset({b"idempotency-key", b"traceparent", b"tracestate"})
+
+MOST_WAYS = 1000
+"""Endpoints of targets that are remembered. Targets come from the configuration, or under wildcards from callers."""
 
 _WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"chatgpt-account-id", b"originator"})
 """Headers that say on whose behalf; they go on only with the caller's own credential."""
@@ -61,6 +65,19 @@ _fields = msgspec.json.Decoder(Fields)
 _encode = msgspec.json.Encoder().encode
 
 
+class _Way(Struct, frozen=True):
+    """What is the same for all requests to one endpoint of a target.
+
+    Attributes:
+        headers: unless the client's own take their place.
+        heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
+    """
+
+    url: str
+    headers: RawHeaders
+    heeded: tuple[bytes, ...] | None
+
+
 class Upstream:
     """Sends to whatever target a request resolved to.
 
@@ -72,7 +89,7 @@ class Upstream:
     def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts) -> None:
         self._sender_for = sender_for
         self._timeouts = timeouts
-        self._own: dict[tuple[str, str, Dialect], RawHeaders] = {}
+        self._ways: dict[tuple[str, str, Dialect, Operation], _Way] = {}
 
     async def __call__(self, request: Request) -> Response:
         """Ask the target.
@@ -82,57 +99,64 @@ class Upstream:
                 as responses, except that its key was refused.
         """
         target, journal = request.require_target(), request.journal
+        way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
+        if way is None:
+            way = self._find_way(request, target)
+        constant, headers = _headers(request, target, way)
         outgoing = Outgoing(
-            url=target.urls[request.dialect, request.operation],
-            headers=self._headers(request, target),
-            body=self._body(request, target),
+            url=way.url,
+            headers=headers,
+            constant=constant,
+            body=self._body(request, target, way),
             timeouts=self._timeouts,
         )
         journal.attempts += 1
         journal.upstream_dialect = request.dialect
-        journal.first = None
-        journal.last.clear()
+        if journal.attempts > 1:
+            _forget_stream(journal)
         journal.sent = perf_counter()
-        journal.events = journal.bytes_streamed = 0
         failures = len(journal.failures)
         try:
             try:
                 exchange = await self._sender_for(target).send(outgoing)
             finally:
-                journal.answered = perf_counter()
-                journal.waited += journal.answered - journal.sent
-            journal.releases.append(exchange.aclose)
+                journal.answered = now = perf_counter()
+                journal.waited += now - journal.sent
+            if exchange.status == 200 and not request.stream:
+                for name, value in exchange.headers:
+                    if name == b"content-type" and value == b"application/json":  # as nearly all replies are
+                        return await self._reply(request, exchange)
             return await self._response(request, target, exchange)
         except UpstreamError as error:
             if len(journal.failures) == failures:  # a stream that was read here has said so itself
-                journal.failures.append((target, _failure(error)))
+                journal.failures += ((target, _failure(error)),)
             raise
 
-    def _headers(self, request: Request, target: Target) -> RawHeaders:
-        key = (target.entry, target.name, request.dialect)
-        headers = self._own.get(key)
-        if headers is None:
-            headers = self._own[key] = _own_headers(target, request.dialect)
-            if len(self._own) > 1000:  # models under a wildcard are as many as callers make up
-                del self._own[next(iter(self._own))]
-        forwarded = _forwarded(request, target)
-        if forwarded:  # what the client says takes the place of what would be said anyway
-            theirs = {name for name, _ in forwarded}
-            headers = [header for header in headers if header[0] not in theirs] + forwarded
-        return [*headers, (b"x-request-id", request.id.encode("latin-1"))]
+    def _find_way(self, request: Request, target: Target) -> _Way:
+        key = (target.entry, target.name, request.dialect, request.operation)
+        heeds = target.provider.heeds
+        heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
+        way = _Way(target.urls[key[2:]], _own_headers(target, request.dialect), heeded)
+        if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
+            del self._ways[next(iter(self._ways))]
+        self._ways[key] = way
+        return way
 
-    def _body(self, request: Request, target: Target) -> bytes:
+    def _body(self, request: Request, target: Target, way: _Way) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
         prepare = target.provider.prepare if request.operation == "create" else None
         in_place = request.edited is None and request.raw_model == target.model
+        raw = request.body
+        if prepare is not None and way.heeded is not None and not any(map(raw.__contains__, way.heeded)):
+            prepare = None
         if in_place and prepare is None:
-            return request.raw
-        fields = _fields.decode(request.raw if request.edited is None else request.body)
+            return raw
+        fields = _fields.decode(raw)
         if prepare is not None:
             before = fields.copy()
             self._prepare(prepare, request, target, fields)
             if in_place and fields == before:
-                return request.raw
+                return raw
         fields["model"] = Raw(_encode(target.model))
         return _encode(fields)
 
@@ -149,35 +173,47 @@ class Upstream:
             return await self._error(request, target, exchange)
         content_type = _content_type(exchange.headers)
         if exchange.status >= 300 or not _readable(content_type):
+            await exchange.aclose()
             raise UpstreamProtocolError(
                 f"The upstream answered {target.name} with status {exchange.status} and content type "
                 f"`{content_type or 'none'}`, which is not a reply."
             )
-        headers = _returned(exchange.headers)
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
-            pieces = _pieces(request, exchange)
-            if request.stream:
-                if "event-stream" not in content_type:
-                    headers = _as_type(headers, b"text/event-stream")
-                return Response(request, headers=headers, pieces=pieces, release=exchange.aclose)
-            body = _translator(request).reply_of(b"".join([piece async for piece in pieces]))
-            return Response(request, headers=_as_type(headers, b"application/json"), body=body, release=exchange.aclose)
+            return await self._stream(request, exchange, content_type)
+        response = await self._reply(request, exchange)
+        if not request.stream:
+            return response
+        assert response.body is not None, "it was read whole"
+        stream = _translator(request).stream_of(response.body)
+        return Response(request, headers=_as_type(response.headers, b"text/event-stream"), pieces=_one(stream))
+
+    async def _reply(self, request: Request, exchange: Exchange) -> Response:
         body = await self._read(request, exchange)
         _expect_reply(request, body)
-        if request.stream:
-            stream = _translator(request).stream_of(body)
+        return Response(request, headers=_returned(exchange.headers), body=body)
+
+    async def _stream(self, request: Request, exchange: Exchange, content_type: str) -> Response:
+        request.journal.releases += (exchange.aclose,)
+        headers = _returned(exchange.headers)
+        relay = Relay(request, aiter(exchange))
+        if not request.stream:
+            body = _translator(request).reply_of(b"".join([piece async for piece in relay]))
+            return Response(request, headers=_as_type(headers, b"application/json"), body=body)
+        if "event-stream" not in content_type:
             headers = _as_type(headers, b"text/event-stream")
-            return Response(request, headers=headers, pieces=_one(stream), release=exchange.aclose)
-        return Response(request, headers=headers, body=body, release=exchange.aclose)
+        return Response(request, headers=headers, pieces=relay, release=exchange.aclose)
 
     async def _read(self, request: Request, exchange: Exchange) -> bytes:
         journal = request.journal
         before = perf_counter()
         try:
             return await exchange.read(MAX_REPLY)
+        except BaseException:
+            await exchange.aclose()
+            raise
         finally:
-            journal.last_piece = perf_counter()
-            journal.waited += journal.last_piece - before
+            journal.last_piece = now = perf_counter()
+            journal.waited += now - before
 
     async def _error(self, request: Request, target: Target, exchange: Exchange) -> Response:
         body = await self._read(request, exchange)
@@ -187,10 +223,8 @@ class Upstream:
                 f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
                 f"(status {exchange.status}). The gateway's configuration must be mended, not your request."
             ) from said
-        request.journal.failures.append((target, _failure_of(exchange.status)))
-        return Response(
-            request, status=exchange.status, headers=_returned(exchange.headers), body=body, release=exchange.aclose
-        )
+        request.journal.failures += ((target, _failure_of(exchange.status)),)
+        return Response(request, status=exchange.status, headers=_returned(exchange.headers), body=body)
 
 
 def _failure(error: UpstreamError) -> UpstreamFailure:
@@ -235,18 +269,37 @@ def _credential(target: Target, dialect: Dialect, key: Secret) -> dict[str, str]
     return {} if header is None else dict((header,))
 
 
+def _headers(request: Request, target: Target, way: _Way) -> tuple[RawHeaders, RawHeaders]:
+    """The headers that all requests to a target have, and those of this one."""
+    own = [(b"x-request-id", request.id.encode("latin-1"))]
+    forwarded = _forwarded(request, target)
+    if not forwarded:
+        return way.headers, own
+    theirs = {name for name, _ in forwarded}  # what the client says takes the place of what would be said anyway
+    return [], [header for header in way.headers if header[0] not in theirs] + forwarded + own
+
+
 def _forwarded(request: Request, target: Target) -> RawHeaders:
     """What goes on of the client's headers, by allowlist; its key only where the entry says so."""
     native = request.journal.dialect == request.dialect
     allowed = _FORWARDED if native else _FORWARDED_ANYWAY
     if target.passthrough_auth:
         allowed |= _WITH_OWN_CREDENTIAL
+    elif request.headers.has_none(allowed):
+        return []
     headers = [header for header in request.headers.raw if header[0] in allowed]
     if target.passthrough_auth:
         key = credential_of(request.headers)
         if key is not None:
             headers += _encoded(_credential(target, request.dialect, Secret(key)))
     return headers
+
+
+def _forget_stream(journal: Journal) -> None:
+    """What an earlier attempt left behind of its reply."""
+    journal.first = None
+    journal.last = ()
+    journal.events = journal.bytes_streamed = 0
 
 
 def credential_of(headers: Headers) -> str | None:
@@ -277,7 +330,7 @@ def _returned(headers: RawHeaders) -> RawHeaders:
 _ABSENT = Raw(b"null")
 
 
-class _Kinds(Struct):
+class _Kinds(Struct, gc=False):
     """The keys that tell one kind of reply from another, and from an error in a 200."""
 
     choices: Raw = _ABSENT
@@ -289,21 +342,21 @@ class _Kinds(Struct):
 
 
 _kinds = msgspec.json.Decoder(_Kinds)
-_ESSENTIAL: dict[tuple[Dialect, Operation], str] = {
-    ("chat", "create"): "choices",
-    ("messages", "create"): "content",
-    ("responses", "create"): "output",
-    ("chat", "embeddings"): "data",
-    ("messages", "count_tokens"): "input_tokens",
-    ("responses", "count_tokens"): "input_tokens",
+_ESSENTIAL: dict[tuple[Dialect, Operation], Callable[[_Kinds], Raw]] = {
+    ("chat", "create"): attrgetter("choices"),
+    ("messages", "create"): attrgetter("content"),
+    ("responses", "create"): attrgetter("output"),
+    ("chat", "embeddings"): attrgetter("data"),
+    ("messages", "count_tokens"): attrgetter("input_tokens"),
+    ("responses", "count_tokens"): attrgetter("input_tokens"),
 }
 
 
 def _expect_reply(request: Request, body: bytes) -> None:
     """Raise for a 200 that is no reply: the upstream's error where it says one, UpstreamProtocolError else."""
     kinds = reading.upstream(_kinds, body)
-    request.journal.usage_said = bytes(kinds.usage)  # found on the way; whoever wants it need not search again
-    if getattr(kinds, _ESSENTIAL[request.dialect, request.operation]) == _ABSENT:
+    request.journal.usage_said = kinds.usage  # found on the way; whoever wants it need not search again
+    if _ESSENTIAL[request.dialect, request.operation](kinds) == _ABSENT:
         if b'"error"' in body:
             raise CODECS[request.dialect].read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
@@ -326,57 +379,3 @@ def _as_type(headers: RawHeaders, content_type: bytes) -> RawHeaders:
 
 async def _one(piece: bytes) -> Pieces:
     yield piece
-
-
-async def _pieces(request: Request, exchange: Exchange) -> Pieces:
-    """The stream in pieces of whole frames, watched for its end and for what it says of usage.
-
-    Raises:
-        UpstreamError: it broke, or ended before its dialect's end. The last piece may then be missing.
-    """
-    journal, aligner = request.journal, Aligner()
-    last, token = journal.last, _TOKEN[request.dialect]
-    before = perf_counter()
-    try:
-        async for chunk in exchange:
-            now = perf_counter()
-            journal.waited_in_stream += now - before
-            piece = aligner.feed(chunk)
-            if piece:
-                if journal.first is None:
-                    journal.first, journal.first_piece = piece, now
-                if journal.first_token is not None:
-                    journal.events += piece.count(b"\n\n") or 1
-                    journal.bytes_streamed += len(piece)
-                elif (spoken := token.search(piece)) is not None:
-                    journal.first_token = now
-                    start = max(0, piece.rfind(b"\n\n", 0, spoken.start()))
-                    journal.events = piece.count(b"\n\n", start + 1) or 1
-                    journal.bytes_streamed = len(piece) - start
-                last.append(piece)
-                yield piece
-            before = perf_counter()
-        rest = aligner.finish()
-        if rest:
-            journal.first = journal.first or rest
-            last.append(rest)
-            yield rest
-        journal.last_piece = perf_counter()
-        end = CODECS[request.dialect].peek_stream(journal.first or b"", last)
-        if not end.complete:
-            raise UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
-    except UpstreamError:
-        journal.failures.append((request.require_target(), "broken_stream"))
-        raise
-    if end.failed:
-        journal.outcome = "failed"
-        journal.failures.append((request.require_target(), "broken_stream"))
-    journal.usage, journal.finish = end.usage, end.finish
-
-
-_TOKEN: dict[Dialect, re.Pattern[bytes]] = {
-    "chat": re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]'),
-    "messages": re.compile(rb"content_block_delta"),
-    "responses": re.compile(rb'\.delta"'),
-}
-"""What is in the first frame that the model itself said something in, and not in those that open a stream."""

@@ -90,7 +90,7 @@ def _said(journal: Journal) -> Usage | None:
         if journal.first is not None:
             usage = CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last).usage
         elif journal.usage_said is not None:
-            usage = CODECS[journal.upstream_dialect].peek_usage(b'{"usage":%b}' % journal.usage_said)
+            usage = CODECS[journal.upstream_dialect].usage_of(journal.usage_said)
     return usage if usage is not None and (usage.input_tokens or usage.output_tokens) else None
 
 

@@ -29,6 +29,11 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip(fields, ("top_p",), losses, f"{model} takes temperature or top_p, not both")
 
 
+def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+    """What `prepare` looks for."""
+    return () if _generation(model) is None else ("thinking", "temperature", "top_p", "top_k")
+
+
 def _generation(model: str) -> tuple[str, tuple[int, int]] | None:
     """Family and version; None for models of before this naming, which take everything."""
     found = _FAMILY.match(model)
@@ -76,6 +81,7 @@ ANTHROPIC = Provider(
     auth="x-api-key",
     key_variable="ANTHROPIC_API_KEY",
     prepare=prepare,
+    heeds=heeds,
     max_tokens={
         "claude-3-": 4_096,
         "claude-3-5-": 8_192,

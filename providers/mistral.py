@@ -16,6 +16,11 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
     fields.pop("stream_options", None)
 
 
+def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+    """What `prepare` looks for."""
+    return ("developer", "max_completion_tokens", "seed", "stream_options")
+
+
 MISTRAL = Provider(
     name="mistral",
     base_url="https://api.mistral.ai",
@@ -23,6 +28,7 @@ MISTRAL = Provider(
     embeddings="/embeddings",
     key_variable="MISTRAL_API_KEY",
     prepare=prepare,
+    heeds=heeds,
     models=(
         "mistral-large-latest",
         "mistral-medium-latest",

@@ -16,11 +16,17 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip(fields, _SAMPLING, losses, f"{model} sets its sampling itself")
 
 
+def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+    """What `prepare` looks for."""
+    return ("developer", *_SAMPLING)
+
+
 MOONSHOTAI = Provider(
     name="moonshotai",
     base_url="https://api.moonshot.ai",
     paths={"chat": "/chat/completions"},
     key_variable="MOONSHOT_API_KEY",
     prepare=prepare,
+    heeds=heeds,
     models=("kimi-k3", "kimi-k2.5", "kimi-k2-thinking", "kimi-k2-0905-preview", "kimi-latest"),
 )

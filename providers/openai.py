@@ -52,6 +52,13 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip_unless(fields, _SAMPLING, losses, f"{model} does not take it while it reasons")
 
 
+def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+    """What `prepare` looks for."""
+    if _NOT_REASONING.match(model):
+        return ("reasoning_effort",) if dialect == "chat" else ("reasoning", "include")
+    return ("max_tokens", *_SAMPLING) if _REASONING.match(model) else ()
+
+
 def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
     reason = f"{model} does not reason"
     strip_effort(dialect, fields, losses, reason)
@@ -91,6 +98,7 @@ OPENAI = Provider(
     embeddings="/embeddings",
     key_variable="OPENAI_API_KEY",
     prepare=prepare,
+    heeds=heeds,
     models=(
         "gpt-6.2-sol",
         "gpt-6.2-astra",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from plano.conversation import Losses
 from plano.provider import Fields, Provider
-from plano.providers.quirks import compatible_chat, early_chat, strip_effort
+from plano.providers.quirks import compatible_chat, compatible_heeds, early_chat, strip_effort
 from plano.types import Dialect
 
 _CHAT: Mapping[Dialect, str] = {"chat": "/chat/completions"}
@@ -25,6 +25,11 @@ def groq(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
         strip_effort(dialect, fields, losses, f"{model} does not think")
 
 
+def groq_heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+    """What `groq` looks for."""
+    return (*compatible_heeds(dialect, model), "reasoning_effort", "reasoning")
+
+
 PLAIN: tuple[Provider, ...] = (
     Provider(
         name="gemini",
@@ -34,6 +39,7 @@ PLAIN: tuple[Provider, ...] = (
         embeddings="/embeddings",
         key_variable="GEMINI_API_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
         models=(
             "gemini-3-pro-preview",
             "gemini-3-flash-preview",
@@ -51,6 +57,7 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),  # its responses API is a beta without include, store and previous_response_id
         key_variable="GROQ_API_KEY",
         prepare=groq,
+        heeds=groq_heeds,
         models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
     ),
     Provider(
@@ -59,6 +66,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="DEEPSEEK_API_KEY",
         prepare=early_chat,
+        heeds=compatible_heeds,
         models=("deepseek-chat", "deepseek-reasoner"),
     ),
     Provider(
@@ -68,6 +76,7 @@ PLAIN: tuple[Provider, ...] = (
         embeddings="/embeddings",
         key_variable="TOGETHER_API_KEY",
         prepare=early_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="openrouter",
@@ -94,6 +103,7 @@ PLAIN: tuple[Provider, ...] = (
         embeddings="/embeddings",
         key_variable="ZHIPU_API_KEY",
         prepare=early_chat,
+        heeds=compatible_heeds,
         models=("glm-5", "glm-4.7", "glm-4.6", "glm-4.5", "glm-4.5-air"),
     ),
     Provider(
@@ -104,6 +114,7 @@ PLAIN: tuple[Provider, ...] = (
         embeddings="/embeddings",
         key_variable="DASHSCOPE_API_KEY",
         prepare=early_chat,
+        heeds=compatible_heeds,
         models=("qwen3-max", "qwen3-coder-plus", "qwen-max", "qwen-plus", "qwen-flash"),
     ),
     Provider(
@@ -112,6 +123,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="MIMO_API_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
         models=("mimo-v2-flash",),
     ),
     Provider(
@@ -120,6 +132,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="DIGITALOCEAN_INFERENCE_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="edenai",
@@ -128,6 +141,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="EDENAI_API_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="github",
@@ -144,6 +158,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="LLAMA_API_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="minimax",
@@ -151,6 +166,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="MINIMAX_API_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
         models=("MiniMax-M2.5", "MiniMax-M2.1", "MiniMax-M2"),
     ),
     Provider(
@@ -160,6 +176,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="PERPLEXITY_API_KEY",
         prepare=early_chat,
+        heeds=compatible_heeds,
         models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
     ),
     Provider(
@@ -171,6 +188,7 @@ PLAIN: tuple[Provider, ...] = (
         embeddings="/embeddings",
         key_variable="FIREWORKS_API_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="cerebras",
@@ -178,6 +196,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         key_variable="CEREBRAS_API_KEY",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="nvidia",
@@ -186,6 +205,7 @@ PLAIN: tuple[Provider, ...] = (
         embeddings="/embeddings",
         key_variable="NVIDIA_API_KEY",
         prepare=early_chat,
+        heeds=compatible_heeds,
     ),
     # Servers that people run themselves. Their newest versions have all three dialects, older ones chat.
     Provider(
@@ -196,6 +216,7 @@ PLAIN: tuple[Provider, ...] = (
         messages_auth="bearer",
         embeddings="/embeddings",
         prepare=early_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="vllm",
@@ -205,6 +226,7 @@ PLAIN: tuple[Provider, ...] = (
         messages_auth="bearer",
         embeddings="/embeddings",
         prepare=compatible_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="lmstudio",
@@ -214,11 +236,13 @@ PLAIN: tuple[Provider, ...] = (
         messages_auth="bearer",
         embeddings="/embeddings",
         prepare=early_chat,
+        heeds=compatible_heeds,
     ),
     Provider(
         name="plano",  # models that the original's project publishes, on whatever server they run
         paths=_CHAT,
         prepare=compatible_chat,
+        heeds=compatible_heeds,
     ),
     # Answered inside the process; the name is one that no resolver knows (RFC 6761).
     Provider(

@@ -33,6 +33,11 @@ def early_chat(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> 
         rename(fields, "max_completion_tokens", "max_tokens")
 
 
+def compatible_heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+    """What `compatible_chat` and `early_chat` look for."""
+    return ("developer", "max_completion_tokens") if dialect == "chat" else ()
+
+
 def developer_as_system(fields: Fields) -> None:
     """A developer message is a system message to a server that does not know the newer word.
 

@@ -22,12 +22,18 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip_effort(dialect, fields, losses, f"{model} is not told how hard to think", thinks=thinks)
 
 
+def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+    """What `prepare` looks for."""
+    return ("web_search_options", "reasoning_effort") if dialect == "chat" else ("reasoning",)
+
+
 XAI = Provider(
     name="xai",
     base_url="https://api.x.ai",
     paths={"chat": "/chat/completions", "responses": "/responses"},
     key_variable="XAI_API_KEY",
     prepare=prepare,
+    heeds=heeds,
     models=(
         "grok-4",
         "grok-4-0709",

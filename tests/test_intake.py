@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 
 import pytest
 
-from plano.errors import BodyTimeout, InvalidRequest, PlanoError, TooLarge
-from plano.intake import ClientLeft, Departure, peek, read_body
+from plano.errors import InvalidRequest, PlanoError, TooLarge
+from plano.intake import ClientLeft, Rounds, Watch, peek, read_body
 from plano.types import Headers
 from tests.asgi import Exchange
 
 
-async def read(exchange: Exchange, *, limit: int = 100, deadline: float = 5, headers: Headers | None = None) -> bytes:
-    return await read_body(exchange.receive, headers or Headers(), limit=limit, deadline=deadline)
+async def read(exchange: Exchange, *, limit: int = 100, headers: Headers | None = None) -> bytes:
+    return await read_body(exchange.receive, headers or Headers(), limit=limit)
 
 
 async def test_a_body_is_put_together_from_its_messages() -> None:
@@ -28,12 +29,6 @@ async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
     with pytest.raises(TooLarge):
         await read(exchange, headers=Headers([(b"content-length", b"101")]))
     assert (await exchange.receive())["body"] == b"x"
-
-
-async def test_a_body_that_never_ends_is_given_up() -> None:
-    with pytest.raises(BodyTimeout) as caught:
-        await read(Exchange(b"x", complete=False), deadline=0.01)
-    assert caught.value.status == 408
 
 
 async def test_a_client_that_leaves_before_its_body_is_complete_is_not_answered() -> None:
@@ -68,30 +63,56 @@ def test_what_is_not_a_request_is_the_callers_fault(body: bytes, param: str | No
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
+async def watched(exchange: Exchange, *, deadline: float, arrived: bool) -> str:
+    """What becomes of a task that waits for long."""
+    watch = Watch(exchange.receive, perf_counter() + deadline)
+    rounds = Rounds(watch.loop, every=0.001)
+    rounds.add(watch)
+    if arrived:
+        watch.arrived(patience=0)
+    try:
+        await asyncio.sleep(10)
+    except asyncio.CancelledError:
+        return "late" if watch.late else "left" if watch.left else "cancelled"
+    finally:
+        rounds.remove(watch)
+        watch.stop()
+    return "answered"
+
+
 async def test_a_client_that_leaves_cancels_the_task_that_answers() -> None:
     exchange = Exchange()
-
-    async def answer() -> str:
-        departure = Departure(exchange.receive, patience=0)
-        try:
-            await asyncio.sleep(10)
-        except asyncio.CancelledError:
-            return "left" if departure.happened else "cancelled"
-        finally:
-            departure.stop()
-        return "answered"
-
-    task = asyncio.create_task(answer())
+    task = asyncio.create_task(watched(exchange, deadline=10, arrived=True))
     await asyncio.sleep(0.01)
     exchange.leave()
     assert await asyncio.wait_for(task, 1) == "left"
+    assert task.cancelling() == 0
 
 
-async def test_a_watch_that_is_stopped_early_leaves_no_task_behind() -> None:
-    before = len(asyncio.all_tasks())
-    departure = Departure(Exchange().receive, patience=60)
-    departure.stop()
-    assert len(asyncio.all_tasks()) == before
+async def test_a_body_that_never_ends_is_given_up() -> None:
+    assert await asyncio.wait_for(watched(Exchange(), deadline=0.005, arrived=False), 1) == "late"
+
+
+async def test_who_else_cancels_a_task_cancels_it() -> None:
+    task = asyncio.create_task(watched(Exchange(), deadline=10, arrived=True))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    assert await task == "cancelled"
+    assert task.cancelling() == 1
+
+
+async def test_rounds_end_with_the_last_watch_and_begin_again() -> None:
+    loop = asyncio.get_running_loop()
+    rounds = Rounds(loop, every=0.001)
+    for _ in range(2):
+        watch = Watch(Exchange().receive, perf_counter() + 10)
+        before = len(asyncio.all_tasks())
+        rounds.add(watch)
+        rounds.remove(watch)
+        watch.stop()
+        await asyncio.sleep(0.01)
+        assert not rounds.running
+        assert len(asyncio.all_tasks()) == before
 
 
 def test_errors_have_a_status_and_a_kind() -> None:

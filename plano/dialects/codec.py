@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from msgspec import Raw
+
 from plano.conversation import Conversation, Event, Finish, Losses, Reply, Usage
 from plano.errors import PlanoError
 from plano.sse import Frame
@@ -104,6 +106,9 @@ class Codec(Protocol):
 
     def peek_usage(self, body: bytes) -> Usage | None:
         """A complete reply's usage without reading the rest; None if it has none or is not JSON."""
+
+    def usage_of(self, raw: Raw) -> Usage | None:
+        """The same from the reply's `usage` alone."""
 
     def peek_stream(self, first: bytes, last: Sequence[bytes]) -> StreamEnd:
         """From a stream's first piece and its last few pieces (whole frames, as the Aligner cuts them;

@@ -56,8 +56,10 @@ class Connection(asyncio.Protocol):
         "_default_headers",
         "_exchange",
         "_limits",
+        "_most",
         "_phase",
         "_reader",
+        "_rest_seconds",
         "_server",
         "_timer",
         "_timer_at",
@@ -87,6 +89,8 @@ class Connection(asyncio.Protocol):
         self.reading_paused = False
         self._config = config
         self._application = config.loaded_app
+        self._rest_seconds = config.timeout_keep_alive
+        self._most = config.limit_concurrency
         self._server = server_state
         self._app_state = app_state
         self._limits = limits
@@ -130,7 +134,7 @@ class Connection(asyncio.Protocol):
             "state": {},
         }
         self._reader = Reader(self, scope, self._app_state, self._limits)
-        self._watch(max(self._limits.head_seconds, self._config.timeout_keep_alive))
+        self._watch(max(self._limits.head_seconds, self._rest_seconds))
 
     def data_received(self, data: bytes) -> None:
         if self._phase is _CLOSING:
@@ -198,18 +202,18 @@ class Connection(asyncio.Protocol):
         """The response is complete."""
         self._exchange = self._reader.exchange = None
         self._server.total_requests += 1
-        if not exchange.arrived or (self._backlog and not exchange.keep_alive):
-            self._linger()
-        elif not exchange.keep_alive:
-            self._close()
-        else:
+        if exchange.keep_alive and exchange.arrived:
             self._phase = _REST
-            self._watch(self._config.timeout_keep_alive)
+            self._watch(self._rest_seconds)
             if self._backlog:
                 data, self._backlog = self._backlog, b""
                 self._read(data)
             if self.reading_paused:
                 self.balance()
+        elif exchange.arrived and not self._backlog:
+            self._close()
+        else:
+            self._linger()
 
     def failed(self, exchange: Exchange, error: BaseException) -> None:
         """The application raised."""
@@ -277,7 +281,7 @@ class Connection(asyncio.Protocol):
         self._phase = _BUSY
         self._deadline = inf
         application = self._application
-        most = self._config.limit_concurrency
+        most = self._most
         if most is not None and (len(self._server.connections) >= most or len(self.tasks) >= most):
             logger.warning("Exceeded concurrency limit.")
             application = service_unavailable

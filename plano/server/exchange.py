@@ -120,21 +120,18 @@ class Exchange:
         """The next of the request's body; `http.disconnect` once the client has left or has its response."""
         while not (self.gone or self.answered):
             if self.parts or (self.arrived and not self._delivered):
-                return self._take()
+                parts, self.parts = self.parts, []
+                self.unread = 0
+                self._delivered = arrived = self.arrived
+                if self._connection.reading_paused:
+                    self._connection.balance()
+                body = parts[0] if len(parts) == 1 else b"".join(parts)
+                return {"type": "http.request", "body": body, "more_body": not arrived}
             if self._expects and not self.started:
                 self._expects = False
                 self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._news()
         return {"type": "http.disconnect"}
-
-    def _take(self) -> Message:
-        parts, self.parts = self.parts, []
-        self.unread = 0
-        self._delivered = self.arrived
-        if self._connection.reading_paused:
-            self._connection.balance()
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return {"type": "http.request", "body": body, "more_body": not self.arrived}
 
     async def send(self, message: Message) -> None:
         """Raises ConnectionResetError when the client has left, RuntimeError for what makes no HTTP response.
@@ -142,26 +139,24 @@ class Exchange:
         The head waits for the first of the body, as ASGI asks, and goes out in one piece with it.
         """
         connection = self._connection
-        while connection.clogged and not self.gone:
-            connection.expect_room()
-            await self._news()
-        if self.gone:
-            raise ConnectionResetError("the client has left")
-        if message["type"] == "http.response.start":
+        if connection.clogged or self.gone:
+            await self._room()
+        kind = message["type"]
+        head = self._head
+        if kind != "http.response.body" or self.answered or (head is None and not self.started):
+            if kind != "http.response.start" or self.started or head is not None:
+                raise RuntimeError(f"{kind} is not what comes next in a response")
             self._start(message["status"], message.get("headers", ()))
             return
-        head = self._head
-        if message["type"] != "http.response.body" or self.answered or not (self.started or head):
-            raise RuntimeError(f"{message['type']} is not what comes next in a response")
         body = message.get("body", b"")
         more = message.get("more_body", False)
-        if head is None:
-            data = self._piece(body, more)
-        else:
-            data = b"".join((head, self._framing(len(body), more), self._piece(body, more)))
+        if head is not None:
+            framing = self._framing(len(body), more)
+            data = b"".join((head, framing, self._piece(body, more)))
             self._head = None
             self.started = True
-        if data:
+            connection.write(data)
+        elif data := self._piece(body, more):
             connection.write(data)
         if not more:
             self.answered = True
@@ -169,10 +164,17 @@ class Exchange:
                 self.wake()
             connection.finished(self)
 
+    async def _room(self) -> None:
+        """Waits until the client takes more."""
+        while self._connection.clogged and not self.gone:
+            self._connection.expect_room()
+            await self._news()
+        if self.gone:
+            raise ConnectionResetError("the client has left")
+
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        if self.started or self._head is not None:
-            raise RuntimeError("a response starts once")
-        if status not in STATUS_LINES:
+        status_line = STATUS_LINES.get(status)
+        if status_line is None:
             raise RuntimeError(f"{status!r} is not the status of a response")
         lines: list[bytes] = []
         for name, value in headers:
@@ -185,14 +187,15 @@ class Exchange:
         if status == 204:
             self._left = UNKNOWN  # RFC 9110 section 8.6: it says no length
         check(b"".join(lines[1::3]))
-        self._head = b"".join((STATUS_LINES[status], self._connection.default_headers(), *lines))
+        self._head = b"".join((status_line, self._connection.default_headers(), *lines))
 
     def _frame(self, start: bytes, value: bytes) -> None:
         """What the application says of the body and the connection is heeded, and said in the server's words."""
         if start == CONTENT_LENGTH:
-            if not value.isdigit() or self._left not in (UNKNOWN, int(value)):
+            length = int(value) if value.isdigit() else UNKNOWN
+            if length == UNKNOWN or self._left not in (UNKNOWN, length):
                 raise RuntimeError(f"a response has the content-length {value!r}")
-            self._left = int(value)
+            self._left = length
         elif start == CONNECTION:
             if b"close" in value.lower():
                 self.keep_alive = False
@@ -201,20 +204,18 @@ class Exchange:
 
     def _framing(self, size: int, more: bool) -> bytes:
         """What ends a head: where the body ends, and whether the connection does with it."""
+        left = self._left
         line = b""
-        if self._left == UNKNOWN and not self._bodiless:
+        if left == UNKNOWN and not self._bodiless:
             if not more:
-                self._left = size
+                self._left = left = size
             elif self.scope["http_version"] == "1.1":
                 self._chunked = True
                 line = b"transfer-encoding: chunked\r\n"
             else:
                 self.framed = self.keep_alive = False
-        if self._left != UNKNOWN:
-            line = b"content-length: %d\r\n" % self._left
-        if self.keep_alive and (more or self.arrived):
-            return line + b"\r\n"
-        return line + b"connection: close\r\n\r\n"
+        ending = b"\r\n" if self.keep_alive and (more or self.arrived) else b"connection: close\r\n\r\n"
+        return line + ending if left == UNKNOWN else b"content-length: %d\r\n%b" % (left, ending)
 
     def _piece(self, body: bytes, more: bool) -> bytes:
         """A piece of the body as it goes on the wire."""

@@ -32,18 +32,17 @@ NOTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connectio
 METHODS = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 
 _COMMON = """
-accept accept-encoding accept-language anthropic-beta anthropic-version authorization cache-control connection
-content-encoding content-length content-type cookie expect host idempotency-key openai-organization openai-project
-origin referer te traceparent transfer-encoding user-agent via x-api-key x-forwarded-for x-forwarded-host
-x-forwarded-proto x-real-ip x-request-id x-stainless-arch x-stainless-async x-stainless-lang x-stainless-os
-x-stainless-package-version x-stainless-retry-count x-stainless-runtime x-stainless-runtime-version
-x-stainless-timeout
+accept accept-encoding accept-language anthropic-beta anthropic-version authorization cache-control content-encoding
+content-type cookie idempotency-key openai-organization openai-project origin referer te traceparent user-agent via
+x-api-key x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip x-request-id x-stainless-arch x-stainless-async
+x-stainless-lang x-stainless-os x-stainless-package-version x-stainless-retry-count x-stainless-runtime
+x-stainless-runtime-version x-stainless-timeout
 """
 
-LOWERED: dict[bytes, bytes] = {
+PLAIN: dict[bytes, bytes] = {
     form.encode(): name.encode() for name in _COMMON.split() for form in (name, name.title(), name.capitalize())
 }
-"""Header names as clients write them, to one and the same object in lower case."""
+"""The names of usual fields that the server does not heed, as clients write them, in lower case."""
 
 
 def body_length(noted: dict[bytes, bytes | None], version: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from plano.server.exchange import Exchange
-from plano.server.heads import CHUNKED, LOWERED, METHODS, NOTED, Refusal, body_length, target_parts
+from plano.server.heads import CHUNKED, METHODS, NOTED, PLAIN, Refusal, body_length, target_parts
 from plano.server.limits import Limits
 from plano.types import RawHeaders, Scope
 
@@ -163,12 +163,13 @@ class Reader:
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = LOWERED.get(name) or name.lower()
-        value = value.rstrip()
-        self._headers.append((name, value))
-        if name in NOTED:
-            noted = self._noted
-            noted[name] = None if name in noted else value
+        lowered = PLAIN.get(name)
+        if lowered is None:
+            lowered = name.lower()
+            if lowered in NOTED:
+                noted = self._noted
+                noted[lowered] = None if lowered in noted else value.rstrip()
+        self._headers.append((lowered, value.rstrip()))
 
     def on_headers_complete(self) -> None:
         headers, noted, parser = self._headers, self._noted, self._parser

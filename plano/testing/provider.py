@@ -108,7 +108,7 @@ class FakeProvider:
         Raises:
             UpstreamTimeout: the script's delay is longer than `request.timeouts` allow.
         """
-        headers = request.headers
+        headers = request.all_headers
         if not any(name == b"host" for name, _ in headers):
             headers = [(b"host", urlsplit(request.url).netloc.encode()), *headers]
         recorded = self._record(request.method.decode(), request.url, headers, request.body)

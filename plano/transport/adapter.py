@@ -111,7 +111,7 @@ def _request(request: Outgoing, timeouts: dict[str, float | None]) -> httpx.Requ
     return httpx.Request(
         request.method.decode("ascii"),
         request.url,
-        headers=request.headers,
+        headers=request.all_headers,
         content=request.body,
         extensions={"timeout": timeouts},
     )

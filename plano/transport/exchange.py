@@ -86,12 +86,20 @@ class Incoming:
     async def read(self, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        async for piece in self:
-            size += len(piece)
-            if size > limit:
-                self.close()
-                raise UpstreamProtocolError(f"The upstream's reply is longer than {limit} bytes.")
-            pieces.append(piece)
+        if (
+            self.complete and self._decoder is None and self.error is None
+        ):  # all of it is here, as that of most replies is
+            pieces, self.chunks = self.chunks, []
+            size = sum(map(len, pieces))
+        else:
+            async for piece in self:
+                size += len(piece)
+                if size > limit:
+                    break
+                pieces.append(piece)
+        if size > limit:
+            self.close()
+            raise UpstreamProtocolError(f"The upstream's reply is longer than {limit} bytes.")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -99,7 +107,15 @@ class Incoming:
 
     async def __anext__(self) -> bytes:
         try:
-            data = await (self._piece_of_plain() if self._decoder else self.piece())
+            if self._decoder is not None:
+                data = await self._piece_of_plain()
+            else:
+                while (found := self.take()) is None:
+                    await self.news()
+                data = found
+        except asyncio.CancelledError:
+            self.close()  # who gives up waiting will hardly come back, and nobody else would close it
+            raise
         except FOREIGN as error:
             self.close()
             raise to_plano(error) from error
@@ -140,23 +156,34 @@ class Incoming:
 
     async def piece(self) -> bytes:
         """All of the body that has come since the last call, at least a byte; b"" at the end."""
+        try:
+            while (data := self.take()) is None:
+                await self.news()
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        return data
+
+    def take(self) -> bytes | None:
+        """What `piece` gives, if it is there; None where `news` have to be awaited."""
         chunks = self.chunks
-        while not chunks:
-            if self._connection is None:
-                if self.error is not None:
-                    raise self.error
-                return b""
-            try:
-                await self._connection.expect(_BODY, self._idle)
-            except asyncio.CancelledError:
-                # Who gives up waiting will hardly come back, and nobody else would close it.
-                self.close()
-                raise
+        connection = self._connection
+        if not chunks:
+            if connection is not None:
+                return None
+            if self.error is not None:
+                raise self.error
+            return b""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        if self._connection is not None:
-            self._connection.drained()
+        if connection is not None:
+            connection.drained()
         return data
+
+    def news(self) -> asyncio.Future[None]:
+        """What to await when there is nothing to take."""
+        assert self._connection is not None, "a reply that is over has no news"
+        return self._connection.expect(_BODY, self._idle)
 
     def detach(self) -> None:
         """The connection has no more to say about this exchange: it is complete, or `error` says why not."""

@@ -1,6 +1,6 @@
 """HTTP/1.1 over asyncio and httptools: plano's own transport, and the default.
 
-One verb does the work, `HTTP1Transport.exchange`. It has two faces: `send` for the upstream link, without httpx's
+It has two faces: `send` for the upstream link, without httpx's
 objects and with plano's errors; `handle_async_request` for whoever speaks httpx.
 """
 
@@ -23,6 +23,7 @@ from plano.transport.framing import framed
 from plano.transport.pool import Limits, Origin, Pool
 from plano.transport.sender import Outgoing, Timeouts
 from plano.transport.tls import tls_context
+from plano.types import RawHeaders
 
 MOST_ROUTES = 1024
 """URLs whose pool and request line are remembered. Targets come from the configuration and are far fewer."""
@@ -34,12 +35,15 @@ _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
 """Say how long the content is even when there is none (RFC 9110 section 8.6)."""
 
 
-class _Route(Struct, frozen=True):
-    """What is the same for every request with one method to one URL."""
+class _Route(Struct):
+    """What is the same for every request with one method to one URL, and the constant headers that were sent last."""
 
     pool: Pool
     request_line: bytes
     with_host: bytes
+    constant: RawHeaders = []
+    start: bytes = b""
+    names_a_host: bool = False
 
 
 class HTTP1Transport(httpx.AsyncBaseTransport):
@@ -78,17 +82,19 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
     async def send(self, request: Outgoing) -> Incoming:
         """See `plano.transport.Sender`."""
         try:
-            method = request.method
-            body = request.body
-            headers = request.headers
+            method, body, timeouts = request.method, request.body, request.timeouts
             route = self._routes.get((method, request.url)) or self._find_route(method, request.url)
-            block = self._fields.block(headers)
-            start = route.request_line if self._fields.names_a_host(headers) else route.with_host
+            head = self._head(route, request)
             if body or method in _WITH_CONTENT:
-                head = b"%b%bcontent-length: %d\r\n\r\n" % (start, block, len(body))
+                head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
             else:
-                head = b"%b%b\r\n" % (start, block)
-            exchange = await self._exchange(route.pool, method, head, body, request.timeouts)
+                head += b"\r\n"
+            without_body = method == b"HEAD"
+            connection = route.pool.take() or await route.pool.acquire(timeouts)
+            try:
+                exchange = await connection.perform(head, body, timeouts, without_body=without_body)
+            except Stale as stale:
+                exchange = await self._repeat(stale, route.pool, method, head, body, timeouts)
         except FOREIGN as error:
             raise to_plano(error) from error
         exchange.look_inside()
@@ -103,7 +109,12 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         pool, request_line = self._pool_for(request.url), _request_line(method, request.url)
         framing = framed(request)
         head = request_line + self._fields.block(framing.headers) + framing.block
-        exchange = await self._exchange(pool, method, head, framing.body, _timeouts(request), last=framing.last)
+        timeouts, body, last = _timeouts(request), framing.body, framing.last
+        connection = pool.take() or await pool.acquire(timeouts)
+        try:
+            exchange = await connection.perform(head, body, timeouts, without_body=method == b"HEAD", last=last)
+        except Stale as stale:
+            exchange = await self._repeat(stale, pool, method, head, body, timeouts, last=last)
         return httpx.Response(
             exchange.status,
             headers=exchange.headers,
@@ -122,8 +133,22 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         """Lets what is on its way come to an end, for `drain` seconds, and closes everything."""
         await asyncio.gather(*(pool.aclose(self._drain) for pool in self._pools.values()))
 
-    async def _exchange(
+    def _head(self, route: _Route, request: Outgoing) -> bytes:
+        """The head of a request, as far as it does not depend on the body."""
+        constant = request.constant
+        if constant is not route.constant or not route.start:
+            block = self._fields.block(constant)
+            route.names_a_host = self._fields.names_a_host(constant)
+            route.start = (route.request_line if route.names_a_host else route.with_host) + block
+            route.constant = constant
+        block = self._fields.block(request.headers)
+        if self._fields.names_a_host(request.headers) and not route.names_a_host:
+            return b"%b%b%b" % (route.request_line, self._fields.block(constant), block)
+        return route.start + block
+
+    async def _repeat(
         self,
+        stale: Stale,
         pool: Pool,
         method: bytes,
         head: bytes,
@@ -132,16 +157,12 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         *,
         last: bool = False,
     ) -> Incoming:
-        without_body = method == b"HEAD"
-        connection = pool.take() or await pool.acquire(timeouts)
-        try:
-            return await connection.perform(head, body, timeouts, without_body=without_body, last=last)
-        except Stale as stale:
-            may_repeat = stale.untouched or method in _IDEMPOTENT
-            if not (may_repeat and isinstance(body, bytes)):
-                raise
+        """Send a request again, on a new connection, if it may be."""
+        may_repeat = stale.untouched or method in _IDEMPOTENT
+        if not (may_repeat and isinstance(body, bytes)):
+            raise stale
         connection = await pool.acquire(timeouts)
-        return await connection.perform(head, body, timeouts, without_body=without_body, last=last)
+        return await connection.perform(head, body, timeouts, without_body=method == b"HEAD", last=last)
 
     def _find_route(self, method: bytes, url: str) -> _Route:
         if len(self._routes) >= MOST_ROUTES:

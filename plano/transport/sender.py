@@ -41,6 +41,8 @@ class Outgoing(Struct, kw_only=True):
             from a bounded set; a URL made up for one request works and costs a parse.
         headers: lower-case names, values without CR, LF or NUL. `content-length` and the other fields of
             the framing are the transport's and are refused here; `host` only to say something else than the URL does.
+        constant: headers that go before these. Whoever sends many requests to one URL gives the very same list with
+            each, and does not change it: it is then written out once.
         body: as it goes on the wire.
         timeouts: see there.
     """
@@ -48,8 +50,14 @@ class Outgoing(Struct, kw_only=True):
     method: bytes = b"POST"
     url: str
     headers: RawHeaders
+    constant: RawHeaders = []
     body: bytes = b""
     timeouts: Timeouts = Timeouts()
+
+    @property
+    def all_headers(self) -> RawHeaders:
+        """The constant ones, and the others."""
+        return [*self.constant, *self.headers]
 
 
 class Exchange(Protocol):

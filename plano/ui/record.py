@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from math import log
 from typing import TypeAlias
@@ -98,11 +98,11 @@ class Record:
         self._seconds: deque[tuple[int, dict[Key, Count]]] = deque()
         self.running = 0
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         # Who asks is only known further in, so what runs is counted for all, and shown to operators alone.
         self.running += 1
         request.journal.closers.append(partial(self._over, request))
-        return await call_next(request)
+        return call_next(request)
 
     @property
     def number(self) -> int:

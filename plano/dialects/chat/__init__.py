@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from plano.conversation import Conversation
 from plano.dialects.chat.errors import write_stream_error
-from plano.dialects.chat.peek import event_texts, peek_stream, peek_usage, reply_texts
+from plano.dialects.chat.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.chat.read_request import read_request
 from plano.dialects.chat.reply import read_reply, write_reply
 from plano.dialects.chat.stream_reader import ChatStreamReader
@@ -39,6 +39,7 @@ __all__ = [
     "reply_texts",
     "stream_reader",
     "stream_writer",
+    "usage_of",
     "write_error",
     "write_reply",
     "write_request",

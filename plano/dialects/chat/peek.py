@@ -46,6 +46,10 @@ def peek_usage(body: bytes) -> Usage | None:
     return None if found is None else read_usage(found.usage)
 
 
+def usage_of(raw: Raw) -> Usage | None:
+    return read_usage(raw)
+
+
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
     """The end of a stream is in its last pieces: the finish chunk, the usage chunk, `[DONE]`."""
     pieces = list(last) if first in last else [first, *last]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plano.conversation import Conversation
 from plano.dialects.messages.errors import read_error, write_error, write_stream_error
-from plano.dialects.messages.peek import event_texts, peek_stream, peek_usage, reply_texts
+from plano.dialects.messages.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.messages.read_request import read_request
 from plano.dialects.messages.reply import read_reply, write_reply
 from plano.dialects.messages.stream_reader import MessagesReader
@@ -34,6 +34,7 @@ __all__ = [
     "reply_texts",
     "stream_reader",
     "stream_writer",
+    "usage_of",
     "write_error",
     "write_reply",
     "write_request",

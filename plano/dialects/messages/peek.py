@@ -38,8 +38,13 @@ _EVENT = msgspec.json.Decoder(_Event)
 
 
 def peek_usage(body: bytes) -> Usage | None:
+    found = reading.maybe(_REPLY, body)
+    return None if found is None else usage_of(found.usage)
+
+
+def usage_of(raw: Raw) -> Usage | None:
     try:
-        return read_usage(_REPLY.decode(body).usage)
+        return read_usage(raw)
     except reading.UNREADABLE:
         return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from plano.conversation import Conversation
 from plano.dialects.openai import read_error, write_error
 from plano.dialects.responses.errors import write_stream_error
-from plano.dialects.responses.peek import event_texts, peek_stream, peek_usage, reply_texts
+from plano.dialects.responses.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.responses.reply import read_reply, write_reply
 from plano.dialects.responses.request import read_request
 from plano.dialects.responses.stream_reader import StreamReader
@@ -38,6 +38,7 @@ __all__ = [
     "reply_texts",
     "stream_reader",
     "stream_writer",
+    "usage_of",
     "write_error",
     "write_reply",
     "write_request",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from plano import sse
 from plano.conversation import Usage
@@ -36,6 +37,7 @@ class _Used(msgspec.Struct):
     usage: WireUsage | None = None
 
 
+_USAGE = msgspec.json.Decoder(WireUsage)
 _USED = msgspec.json.Decoder(_Used)
 _EVENT = msgspec.json.Decoder(_Event)
 
@@ -47,6 +49,10 @@ def peek_usage(body: bytes) -> Usage | None:
     """A complete reply's usage; None if it has none or is not JSON."""
     found = reading.maybe(_USED, body)
     return None if found is None else read_usage(found.usage)
+
+
+def usage_of(raw: Raw) -> Usage | None:
+    return read_usage(reading.maybe(_USAGE, raw))
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:

@@ -1,0 +1,180 @@
+"""A stream on its way from an upstream to a client, in pieces of whole frames."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from time import perf_counter
+from typing import Protocol
+
+from plano.dialects import CODECS
+from plano.errors import UpstreamError, UpstreamProtocolError
+from plano.request import Request
+from plano.sse import Aligner
+from plano.types import Dialect
+
+_TOKEN: dict[Dialect, re.Pattern[bytes]] = {
+    "chat": re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]'),
+    "messages": re.compile(rb"content_block_delta"),
+    "responses": re.compile(rb'\.delta"'),
+}
+"""What is in the first frame that the model itself said something in, and not in those that open a stream."""
+
+
+class Stage(Protocol):
+    """Looks at a stream as it passes, or changes it. Both verbs give what goes on, which may be nothing: as bytes, or,
+    where something has to be waited for, one piece after the other."""
+
+    def feed(self, piece: bytes) -> bytes | AsyncIterator[bytes]: ...
+
+    def finish(self) -> AsyncIterator[bytes]:
+        """The stream ended as it should."""
+
+
+class Relay:
+    """An upstream's stream, watched for its end and for what it says of usage.
+
+    Iterating gives its pieces. Whoever sends them on can do the same by hand, which saves each piece a coroutine: each
+    chunk of `source` through `feed`, and `finish` after the last one, or `broke` when there is an error instead.
+
+    Args:
+        request: as the upstream got it.
+        source: the reply's body.
+    """
+
+    def __init__(self, request: Request, source: AsyncIterator[bytes]) -> None:
+        self.source = source
+        self.journal = request.journal
+        self._request = request
+        self._aligner = Aligner()
+        self._align = self._aligner.feed
+        self._last: deque[bytes] = deque(maxlen=4)
+        self._keep = self._last.append
+        self._stages: list[Stage] = []
+        self._running: AsyncGenerator[bytes, None] | None = None
+        request.journal.last = self._last
+
+    def add(self, stage: Stage) -> None:
+        """Have the pieces go through `stage` too, after those that are there."""
+        self._stages.append(stage)
+
+    def feed(self, chunk: bytes) -> bytes | AsyncIterator[bytes]:
+        """What goes on of what has come."""
+        piece = self._align(chunk)
+        if not piece:
+            return piece
+        journal = self.journal
+        if journal.first_token is None:
+            self._before_first_token(piece)
+        else:
+            journal.events += piece.count(b"\n\n") or 1
+            journal.bytes_streamed += len(piece)
+        self._keep(piece)
+        for at, stage in enumerate(self._stages, 1):
+            passed = stage.feed(piece)
+            if not isinstance(passed, bytes):
+                return _through(passed, self._stages[at:])
+            piece = passed
+        return piece
+
+    async def finish(self) -> AsyncGenerator[bytes, None]:
+        """The stream is over: what is still to go on.
+
+        Raises:
+            UpstreamError: it ended before its dialect's end.
+        """
+        journal = self.journal
+        rest = self._aligner.finish()
+        if rest:
+            journal.first = journal.first or rest
+            self._keep(rest)
+            async for piece in _through(_one(rest), self._stages):
+                yield piece
+        journal.last_piece = perf_counter()
+        end = CODECS[self._request.dialect].peek_stream(journal.first or b"", self._last)
+        if not end.complete:
+            error = UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
+            self.broke()
+            raise error
+        if end.failed:
+            journal.outcome = "failed"
+            self.broke()
+        journal.usage, journal.finish = end.usage, end.finish
+        for at, stage in enumerate(self._stages, 1):
+            async for piece in _through(stage.finish(), self._stages[at:]):
+                yield piece
+
+    def broke(self) -> None:
+        """Note that the upstream failed in the middle."""
+        self.journal.failures += ((self._request.require_target(), "broken_stream"),)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._running = self._run()
+        return self._running
+
+    async def aclose(self) -> None:
+        """Stop, if it was begun."""
+        if self._running is not None:
+            await self._running.aclose()
+
+    async def _run(self) -> AsyncGenerator[bytes, None]:
+        journal = self.journal
+        before = perf_counter()
+        try:
+            async for chunk in self.source:
+                journal.waited_in_stream += perf_counter() - before
+                piece = self.feed(chunk)
+                if isinstance(piece, bytes):
+                    if piece:
+                        yield piece
+                else:
+                    async for part in piece:
+                        yield part
+                before = perf_counter()
+        except UpstreamError:
+            self.broke()
+            raise
+        async for part in self.finish():
+            yield part
+
+    def _before_first_token(self, piece: bytes) -> None:
+        journal, now = self.journal, perf_counter()
+        if journal.first is None:
+            journal.first, journal.first_piece = piece, now
+        spoken = _TOKEN[self._request.dialect].search(piece)
+        if spoken is not None:
+            journal.first_token = now
+            start = max(0, piece.rfind(b"\n\n", 0, spoken.start()))
+            journal.events = piece.count(b"\n\n", start + 1) or 1
+            journal.bytes_streamed = len(piece) - start
+
+
+async def staged(pieces: AsyncIterator[bytes] | Relay, stage: Stage) -> AsyncGenerator[bytes, None]:
+    """Any pieces of whole frames through a stage."""
+    async for piece in pieces:
+        passed = stage.feed(piece)
+        if isinstance(passed, bytes):
+            if passed:
+                yield passed
+        else:
+            async for part in passed:
+                yield part
+    async for part in stage.finish():
+        yield part
+
+
+async def _through(pieces: AsyncIterator[bytes], stages: list[Stage]) -> AsyncGenerator[bytes, None]:
+    """Pieces through several stages, none of which is at its end."""
+    async for piece in pieces:
+        if not stages:
+            yield piece
+            continue
+        passed = stages[0].feed(piece)
+        async for part in _through(_one(passed) if isinstance(passed, bytes) else passed, stages[1:]):
+            yield part
+
+
+async def _one(piece: bytes) -> AsyncGenerator[bytes, None]:
+    if piece:
+        yield piece
