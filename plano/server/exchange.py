@@ -142,6 +142,13 @@ class Exchange:
         if connection.clogged or self.gone:
             await self._room()
         kind = message["type"]
+        if self._chunked and kind == "http.response.body" and message.get("more_body"):  # most of what is ever sent
+            body = message.get("body", b"")
+            size = len(body)
+            if size and not self.answered:
+                start = CHUNK_SIZES[size] if size < 1024 else b"%x\r\n" % size
+                connection.write(b"".join((start, body, b"\r\n")))
+                return
         head = self._head
         if kind != "http.response.body" or self.answered or (head is None and not self.started):
             if kind != "http.response.start" or self.started or head is not None:
@@ -223,8 +230,7 @@ class Exchange:
             size = len(body)
             if not size:
                 return b"" if more else b"0\r\n\r\n"
-            start = CHUNK_SIZES[size] if size < len(CHUNK_SIZES) else b"%x\r\n" % size
-            return b"".join((start, body, b"\r\n" if more else b"\r\n0\r\n\r\n"))
+            return b"%x\r\n%b\r\n%b" % (size, body, b"" if more else b"0\r\n\r\n")
         if self._bodiless:
             return b""
         if self._left != UNKNOWN:
