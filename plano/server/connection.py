@@ -293,7 +293,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers what is no request, or breaks off the response to what began as one."""
-        logger.warning("Invalid HTTP request received: %s", refusal)
+        logger.warning("Invalid HTTP request received: %s", refusal.reason)
         exchange = self._exchange
         if exchange is not None and exchange.started:
             self._break_off(exchange)

@@ -104,7 +104,7 @@ class Reader:
                 refusal = error.__context__
                 if isinstance(refusal, Refusal):
                     raise refusal from None
-                raise Refusal(400, "Invalid HTTP request received.") from error
+                raise Refusal(400, "The request is not valid HTTP.") from error
             start = end
         if self._quiet > self._limits.head_bytes:
             raise Refusal(400, "There is too much between two pieces of the body.")
@@ -195,7 +195,7 @@ class Reader:
             scope["path"] = root_path + path
             scope["raw_path"] = root_path.encode() + raw_path
         expect = noted.get(b"expect")
-        expects = expect is not None and expect.lower() == b"100-continue"
+        expects = expect is not None and expect.lower() == b"100-continue" and version == "1.1"
         self.exchange = Exchange(self._connection, scope, keep_alive and version == "1.1", expects)
 
     def on_body(self, part: bytes) -> None:

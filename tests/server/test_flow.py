@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from typing import Any
 
 import pytest
 import trustme
 
-from plano.server import Limits
+from plano.server import Connection, Limits
+from plano.server.exchange import Exchange
+from plano.server.reader import Reader
 from plano.types import Receive, Scope, Send
 from tests.server.wire import answer, bodies, echo, piece, read_body, serving, settled, start, until
 
@@ -188,6 +191,23 @@ async def test_a_task_that_is_cancelled_ends_its_connection(caplog: pytest.LogCa
             task.cancel()
         assert (await client.rest()).startswith(b"HTTP/1.1 500 ")
         assert not server.tasks
+
+
+async def test_a_connection_leaves_nothing_behind() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            if not message["more_body"]:
+                await answer(send)
+
+    async with serving(application) as server:
+        for sent in (GET, b"nonsense", GET + b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc"):
+            async with server.client() as client:
+                await client.send(sent)
+                await client.until(b"\r\n\r\n")
+        await until(lambda: not server.tasks and not server.connections)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert not [found for found in gc.get_objects() if type(found) in (Connection, Reader, Exchange)]
 
 
 async def test_tls_is_served_too(tmp_path: Any) -> None:
