@@ -65,8 +65,7 @@ class Observing:
         self._metrics = Metrics(self.instruments, self.prices)
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)
-        if stores is not None and self.instruments.enabled:
-            stores.watch(self._count_operation)
+        self.instruments.before_scrape(self._count_operations)
 
     @property
     def shared(self) -> bool:
@@ -161,8 +160,10 @@ class Observing:
             return "unreachable"
         return "reachable"
 
-    def _count_operation(self, operation: str, answered: bool) -> None:
-        self.instruments.store_operations[(operation, "ok" if answered else "failed")].inc()
+    def _count_operations(self) -> None:
+        counts = self._stores.operations if self._stores is not None else {}
+        for (operation, answered), count in list(counts.items()):
+            self.instruments.store_operations[(operation, "ok" if answered else "failed")].set(count)
 
     def _count_connections(self) -> None:
         found = self._connections.counts()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
 
 from plano.state import StateSettings, Store, open_store
 
@@ -14,6 +14,9 @@ class Stores:
     Connections to a server belong to the event loop they were opened on. An application that is called from
     another loop than before (as test clients do) gets a new store there; what is in memory or in a file stays.
 
+    Attributes:
+        operations: `Store.operations` of all the stores that this gives.
+
     Raises:
         ConfigError: see `plano.state.open_store`.
     """
@@ -21,14 +24,9 @@ class Stores:
     def __init__(self, settings: StateSettings) -> None:
         self._settings = settings
         self._bound = settings.type in ("redis", "postgres")
-        self._watch: Callable[[str, bool], None] | None = None
+        self.operations: Counter[tuple[str, bool]] = Counter()
         self._store = self._open()
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    def watch(self, watch: Callable[[str, bool], None]) -> None:
-        """Have `watch` called after each operation of whatever store this gives."""
-        self._watch = watch
-        self._store.watch = watch
 
     def __call__(self) -> Store:
         """The store of the running loop."""
@@ -50,5 +48,5 @@ class Stores:
 
     def _open(self) -> Store:
         store = open_store(self._settings)
-        store.watch = self._watch
+        store.operations = self.operations
         return store

@@ -34,7 +34,8 @@ class Turn(Struct, frozen=True, kw_only=True, gc=False):
         created: Unix seconds.
         payload: kept byte for byte.
         parent: the id of the turn that this one continues, or None. Set by the store.
-        key: the store's own name for the row. Set by the store; only to be handed back in `put(after=...)`.
+        key: the store's own name for the row, if it needs one. Set by the store, which finds the turn by it in
+            `put(after=...)`.
     """
 
     id: str
@@ -99,8 +100,8 @@ class Backend(Protocol):
 
     async def get(self, tenant: str, id: str, *, now: float) -> Turn | None: ...
 
-    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> str:
-        """Stores the turn, makes its id lead to it, and keeps its tree until `expires`. Returns its key."""
+    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
+        """Stores the turn, makes its id lead to it, and keeps its tree until `expires`. Returns it as it is found."""
 
     async def delete(self, tenant: str, id: str, *, now: float) -> bool: ...
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
-from math import inf
 from typing import ClassVar
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from plano.errors import TooLarge
 from plano.state.backend import (
     Item,
     Order,
     Page,
-    Place,
     Turn,
     chain_too_large,
     conversation_too_large,
@@ -24,35 +22,48 @@ from plano.state.backend import (
     total,
 )
 
-OVERHEAD = 1024
-"""Bytes reckoned for an entry beside its payload: the objects and the places in the dictionaries."""
+OVERHEAD = 768
+"""Bytes reckoned for an entry beside its payload: the objects and the places in the dictionaries. A first turn takes
+630 to 710 (`tracemalloc`; how full the dictionaries are), one that continues another 400 to 500."""
 
 DROPS_AT_ONCE = 200
 """Expired entries dropped in one go, so that no request waits for long."""
 
 
-class _Row(Struct, frozen=True, gc=False):
-    tenant: str
-    turn: Turn
-    parent: str | None
+class _Row(Turn, frozen=True, gc=False):
+    """A turn, and the way from it to the others of its chain: by numbers, since rows that held one another would be
+    freed by recursion, which has a depth where the process ends.
+
+    Attributes:
+        name: tenant and id.
+        tree: the key of its tree.
+        place: its own in the tree.
+        before: the place of the turn that it continues, or None if there is none, or none any more.
+        chain: payload bytes from the root down to it.
+    """
+
+    name: tuple[str, str]
+    tree: int
+    place: int
+    before: int | None
+    chain: int
     expires: float
 
 
-class _Tree:
+class _Tree(Struct, gc=False):
     """The turns that share a root. Whole trees are kept or dropped: a chain without its beginning is of no use."""
 
-    __slots__ = ("expires", "rows", "size")
-
-    def __init__(self) -> None:
-        self.rows: dict[str, _Row] = {}
-        self.size = 0
-        self.expires = 0.0
+    key: int
+    rows: list[_Row | None]
+    size: int = 0
+    expires: float = 0.0
 
 
 class _Conversation:
-    __slots__ = ("expires", "head", "items", "last", "name", "numbers", "payload", "size")
+    __slots__ = ("expires", "head", "items", "key", "last", "name", "numbers", "payload", "size")
 
-    def __init__(self, name: tuple[str, str], head: bytes) -> None:
+    def __init__(self, key: int, name: tuple[str, str], head: bytes) -> None:
+        self.key = key
         self.name = name
         self.head = head
         self.items: dict[int, Item] = {}  # by number; numbers grow, so the order is that of the list
@@ -102,48 +113,59 @@ class MemoryBackend:
         self._size = 0
         self._count = count(1)
         # Least recently written first; with one ttl for all, that is also the order of expiry.
-        self._entries: OrderedDict[str, _Tree | _Conversation] = OrderedDict()
-        self._turns: dict[tuple[str, str], Place] = {}
-        self._conversations: dict[tuple[str, str], str] = {}
+        self._entries: OrderedDict[int, _Tree | _Conversation] = OrderedDict()
+        self._turns: dict[tuple[str, str], _Row] = {}
+        self._conversations: dict[tuple[str, str], _Conversation] = {}
 
     async def get_chain(self, tenant: str, id: str, *, now: float, limit: int) -> list[Turn]:
-        found = self._find(tenant, id, now)
-        if found is None:
+        row = self._find(tenant, id, now)
+        if row is None:
             return []
-        tree, place = found
-        if place.size > limit:
-            raise chain_too_large(place.size, limit)
-        chain = [row.turn for row in _upwards(tree, place.row)]
+        if row.chain > limit:
+            raise chain_too_large(row.chain, limit)
+        rows = self._tree(row).rows
+        chain: list[Turn] = []
+        while row is not None:
+            chain.append(row)
+            row = None if row.before is None else rows[row.before]
         chain.reverse()
         return chain
 
     async def get(self, tenant: str, id: str, *, now: float) -> Turn | None:
-        found = self._find(tenant, id, now)
-        return found[0].rows[found[1].row].turn if found else None
+        return self._find(tenant, id, now)
 
-    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> str:
-        row, size = str(next(self._count)), len(turn.payload)
-        parent = Place.parse(after.key) if after else None
-        place = Place(parent.tree, row, parent.size + size) if parent else Place(row, row, size)
-        entry = self._entries.get(place.tree) if parent else None
-        tree = entry if isinstance(entry, _Tree) else _Tree()
-        self._make_room(place.tree, tree.size + size + OVERHEAD, now)
-        turn = structs.replace(turn, key=str(place))
-        tree.rows[row] = _Row(tenant, turn, parent.row if parent else None, expires)
-        self._turns[tenant, turn.id] = place
-        self._keep(place.tree, tree, size + OVERHEAD, expires)
-        return turn.key
+    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
+        size = len(turn.payload)
+        before = None if after is None else self._kept(after)
+        tree = _Tree(next(self._count), []) if before is None else self._tree(before)
+        row = _Row(
+            (tenant, turn.id),
+            tree.key,
+            len(tree.rows),
+            None if before is None else before.place,
+            size if before is None else before.chain + size,
+            expires,
+            id=turn.id,
+            kind=turn.kind,
+            created=turn.created,
+            payload=turn.payload,
+            parent=turn.parent,
+        )
+        self._keep(tree, size + OVERHEAD, expires)
+        tree.rows.append(row)
+        self._turns[row.name] = row
+        return row
 
     async def delete(self, tenant: str, id: str, *, now: float) -> bool:
-        found = self._find(tenant, id, now)
-        if found is None:
+        row = self._find(tenant, id, now)
+        if row is None:
             return False
-        tree, place = found
-        row = tree.rows.pop(place.row)
-        del self._turns[tenant, id]
-        self._resize(tree, -len(row.turn.payload) - OVERHEAD)
-        if not tree.rows:
-            self._drop(place.tree)
+        tree = self._tree(row)
+        tree.rows[row.place] = None
+        del self._turns[row.name]
+        self._resize(tree, -len(row.payload) - OVERHEAD)
+        if not any(tree.rows):
+            self._forget(self._entries.pop(tree.key))
         return True
 
     async def create_conversation(
@@ -152,14 +174,11 @@ class MemoryBackend:
         if self._find_conversation(tenant, id, now) is not None:
             return False
         if (tenant, id) in self._conversations:  # it has expired
-            self._drop(self._conversations[tenant, id])
-        key = f"c{next(self._count)}"
-        conversation = _Conversation((tenant, id), head)
-        size = OVERHEAD + len(head) + _weight(items)
-        self._make_room(key, size, now)
+            self._forget(self._entries.pop(self._conversations[tenant, id].key))
+        conversation = _Conversation(next(self._count), (tenant, id), head)
+        self._keep(conversation, OVERHEAD + len(head) + _weight(items), expires)
         conversation.append(items)
-        self._conversations[tenant, id] = key
-        self._keep(key, conversation, size, expires)
+        self._conversations[tenant, id] = conversation
         return True
 
     async def get_conversation(self, tenant: str, id: str, *, now: float) -> bytes | None:
@@ -170,16 +189,15 @@ class MemoryBackend:
         conversation = self._find_conversation(tenant, id, now)
         if conversation is None:
             return False
-        key, growth = self._conversations[tenant, id], len(head) - len(conversation.head)
-        self._make_room(key, conversation.size + growth, now)
+        self._keep(conversation, len(head) - len(conversation.head), expires)
         conversation.head = head
-        self._keep(key, conversation, growth, expires)
         return True
 
     async def delete_conversation(self, tenant: str, id: str, *, now: float) -> bool:
-        if self._find_conversation(tenant, id, now) is None:
+        conversation = self._find_conversation(tenant, id, now)
+        if conversation is None:
             return False
-        self._drop(self._conversations[tenant, id])
+        self._forget(self._entries.pop(conversation.key))
         return True
 
     async def append_items(
@@ -191,10 +209,8 @@ class MemoryBackend:
         size = conversation.payload + total(items)
         if size > limit:
             raise conversation_too_large(size, limit)
-        key, weight = self._conversations[tenant, id], _weight(items)
-        self._make_room(key, conversation.size + weight, now)
+        self._keep(conversation, _weight(items), expires)
         conversation.append(items)
-        self._keep(key, conversation, weight, expires)
         return True
 
     async def list_items(
@@ -220,7 +236,11 @@ class MemoryBackend:
 
     async def prune(self, *, now: float) -> int:
         removed = 0
-        while removed < DROPS_AT_ONCE and self._drop_first("", now):
+        while removed < DROPS_AT_ONCE and self._entries:
+            oldest = next(iter(self._entries.values()))
+            if oldest.expires > now:
+                break
+            self._forget(self._entries.pop(oldest.key))
             removed += 1
         return removed
 
@@ -233,76 +253,57 @@ class MemoryBackend:
         self._conversations.clear()
         self._size = 0
 
-    def _find(self, tenant: str, id: str, now: float) -> tuple[_Tree, Place] | None:
-        place = self._turns.get((tenant, id))
-        if place is None:
-            return None
-        tree = self._entries[place.tree]
-        assert isinstance(tree, _Tree), "a turn's place names a tree"
-        return (tree, place) if tree.rows[place.row].expires > now else None
+    def _find(self, tenant: str, id: str, now: float) -> _Row | None:
+        row = self._turns.get((tenant, id))
+        return row if row is not None and row.expires > now else None
 
     def _find_conversation(self, tenant: str, id: str, now: float) -> _Conversation | None:
-        key = self._conversations.get((tenant, id))
-        if key is None:
-            return None
-        conversation = self._entries[key]
-        assert isinstance(conversation, _Conversation), "a conversation's key names a conversation"
-        return conversation if conversation.expires > now else None
+        conversation = self._conversations.get((tenant, id))
+        return conversation if conversation is not None and conversation.expires > now else None
 
-    def _make_room(self, key: str, size: int, now: float) -> None:
-        """Drops what has expired, then the least recently written, until entry `key` can be `size` bytes."""
+    def _tree(self, row: _Row) -> _Tree:
+        tree = self._entries[row.tree]
+        assert isinstance(tree, _Tree), "a row's key names a tree"
+        return tree
+
+    def _kept(self, turn: Turn) -> _Row | None:
+        """The turn if it is still here: it may have been deleted or dropped while its continuation was under way."""
+        assert isinstance(turn, _Row), "a turn continues one that this store gave"
+        tree = self._entries.get(turn.tree)
+        rows = tree.rows[turn.place : turn.place + 1] if isinstance(tree, _Tree) else ()
+        return turn if any(row is turn for row in rows) else None
+
+    def _keep(self, entry: _Tree | _Conversation, growth: int, expires: float) -> None:
+        """Makes an entry the last to go, and room for what it grows by.
+
+        What has expired needs no look: with one ttl for all, it was written to longest ago."""
+        size = entry.size + growth
         if size > self._max_bytes:
             raise TooLarge(
                 f"The conversation would take {size} bytes; the gateway's memory store holds {self._max_bytes} in all.",
                 code="conversation_too_large",
             )
-        mine = self._entries.get(key)
-        spare = self._max_bytes - size
-        if mine is not None:
-            self._entries.move_to_end(key)
-            spare += mine.size
-        dropped = 0
-        while dropped < DROPS_AT_ONCE and self._drop_first(key, now):
-            dropped += 1
-        while self._size > spare and self._drop_first(key):
-            continue
-
-    def _keep(self, key: str, entry: _Tree | _Conversation, growth: int, expires: float) -> None:
-        entry.expires = max(entry.expires, expires)
-        self._entries[key] = entry
-        self._entries.move_to_end(key)
-        self._resize(entry, growth)
+        entry.size = size
+        entry.expires = expires
+        self._size += growth
+        self._entries[entry.key] = entry
+        self._entries.move_to_end(entry.key)
+        while self._size > self._max_bytes:
+            self._forget(self._entries.popitem(last=False)[1])
 
     def _resize(self, entry: _Tree | _Conversation, growth: int) -> None:
         entry.size += growth
         self._size += growth
 
-    def _drop_first(self, keep: str, now: float = inf) -> bool:
-        """Drops the least recently written entry, if it expired before `now` and is not `keep`."""
-        name, entry = next(iter(self._entries.items()), (keep, None))
-        if entry is None or name == keep or entry.expires > now:
-            return False
-        self._drop(name)
-        return True
-
-    def _drop(self, key: str) -> None:
-        entry = self._entries.pop(key)
+    def _forget(self, entry: _Tree | _Conversation) -> None:
+        """The rest of what has to go with an entry."""
         self._size -= entry.size
         if isinstance(entry, _Conversation):
-            if self._conversations.get(entry.name) == key:
-                del self._conversations[entry.name]
+            del self._conversations[entry.name]
             return
-        for row in entry.rows.values():
-            name = (row.tenant, row.turn.id)
-            place = self._turns.get(name)
-            if place is not None and str(place) == row.turn.key:
-                del self._turns[name]
-
-
-def _upwards(tree: _Tree, name: str | None) -> Iterator[_Row]:
-    while name is not None and (row := tree.rows.get(name)) is not None:
-        yield row
-        name = row.parent
+        for row in entry.rows:
+            if row is not None and self._turns.get(row.name) is row:  # its id may lead to a later turn by now
+                del self._turns[row.name]
 
 
 def _weight(items: Sequence[Item]) -> int:

@@ -13,6 +13,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
+from msgspec import structs
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
@@ -114,14 +115,14 @@ class PostgresBackend:
         rows = await self._run(sql.GET, tenant=tenant, id=id, now=now)
         return _turn(rows[0]) if rows else await self._find_imported(tenant, id)
 
-    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> str:
+    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
         parent = None
         if after is not None and after.key == IMPORTED_KEY:
             # Once per imported history: from here on it is a chain of ours.
             parent = await self._put(tenant, after, None, expires)
         elif after is not None:
             parent = Place.parse(after.key)
-        return str(await self._put(tenant, turn, parent, expires))
+        return structs.replace(turn, key=str(await self._put(tenant, turn, parent, expires)))
 
     async def delete(self, tenant: str, id: str, *, now: float) -> bool:
         return bool(await self._run(sql.DELETE, tenant=tenant, id=id, now=now))

@@ -184,7 +184,7 @@ class RedisBackend:
         turns = await self._walk(tenant, id, now=now, limit=_NO_LIMIT, depth=1)
         return turns[0] if turns else None
 
-    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> str:
+    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
         parent = Place.parse(after.key) if after else None
         tree = parent.tree if parent else secrets.token_hex(16)
         place = Place(tree, secrets.token_hex(8), len(turn.payload) + (parent.size if parent else 0))
@@ -201,7 +201,7 @@ class RedisBackend:
             )
         else:
             await self._run(scripts.PUT, [tree_key, id_key], ttl, place.row, value, pointer)
-        return str(place)
+        return msgspec.structs.replace(turn, key=str(place))
 
     async def delete(self, tenant: str, id: str, *, now: float) -> bool:
         key = _id_key(tenant, id)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from msgspec import structs
+
 from plano.state.backend import (
     Item,
     Order,
@@ -115,7 +117,7 @@ class SqliteBackend:
         row = await self._read(lambda db: db.execute(GET, {"tenant": tenant, "id": id, "now": now}).fetchone())
         return _turn(row) if row else None
 
-    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> str:
+    async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
         parent = Place.parse(after.key) if after else None
         size = len(turn.payload) + (parent.size if parent else 0)
         values = {
@@ -136,7 +138,7 @@ class SqliteBackend:
             seq = db.execute(PUT_TURN, values | {"tree": tree}).lastrowid
             return str(Place(str(tree), str(seq), size))
 
-        return await self._write(work)
+        return structs.replace(turn, key=await self._write(work))
 
     async def delete(self, tenant: str, id: str, *, now: float) -> bool:
         return await self._write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -40,7 +41,7 @@ class Store:
         clock: Unix seconds.
 
     Attributes:
-        watch: called after each operation with its name (the method's) and whether the store answered, or None.
+        operations: how often each was asked for, by its name (the method's) and by whether the store answered.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Store:
         self._clock = clock
         self._guard = Guard(backend.name, backend.failures, deadline)
         self._pruner: asyncio.Task[None] | None = None
-        self.watch: Callable[[str, bool], None] | None = None
+        self.operations: Counter[tuple[str, bool]] = Counter()
 
     @property
     def name(self) -> str:
@@ -113,8 +114,7 @@ class Store:
         now = self._clock()
         if after is not None or turn.parent is not None:
             turn = structs.replace(turn, parent=after.id if after else None)
-        key = await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
-        return structs.replace(turn, key=key)
+        return await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
 
     async def delete(self, tenant: str, id: str) -> bool:
         """Removes a turn and its payload; False when there was none.
@@ -240,11 +240,17 @@ class Store:
             async with asyncio.timeout(self._deadline):
                 await self._backend.aclose()
 
-    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """What an operation's answer is to be awaited from."""
         if self._pruner is None or self._pruner.done():
             self._pruner = asyncio.create_task(self._prune_regularly(), name="plano-state-prune")
-        if self.watch is None:
-            return await self._guard.run(work)
+        if self._deadline is not None:
+            return self._guarded(work)
+        # In memory there is nothing to wait for, nor anything that fails.
+        self.operations[getattr(work, "__name__", ""), True] += 1
+        return work
+
+    async def _guarded(self, work: Coroutine[Any, Any, T]) -> T:
         answered = False
         try:
             result = await self._guard.run(work)
@@ -253,7 +259,7 @@ class Store:
             answered = True
             raise
         finally:
-            self.watch(getattr(work, "__name__", ""), answered)
+            self.operations[getattr(work, "__name__", ""), answered] += 1
         return result
 
     async def _prune_regularly(self) -> None:
@@ -280,14 +286,17 @@ _ALL = 2**31 - 1
 
 def _storable(*names: str) -> bool:
     """Whether every backend can keep these as keys. PostgreSQL's text has no NUL, UTF-8 no lone surrogates."""
-    for name in names:
-        if not 0 < len(name) <= LONGEST_ID or "\0" in name:
-            return False
-        if not name.isascii():
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                return False
+    if not all(names) or max(map(len, names)) > LONGEST_ID:
+        return False
+    text = "".join(names)
+    return "\0" not in text and (text.isascii() or _is_utf8(text))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
     return True
 
 

@@ -115,3 +115,49 @@ async def test_the_default_time_to_live_is_a_day(open_state: OpenState, clock: C
     assert await store.get("acme", "a") is not None
     clock.passes(1.0)
     assert await store.get("acme", "a") is None
+
+
+async def test_what_is_dropped_while_it_is_continued_is_not_continued(open_state: OpenState) -> None:
+    store = open_state(max_bytes=3 * (SIZE + OVERHEAD))
+    first = await store.put("acme", turn("a1"))
+    for number in range(3):
+        await store.put("acme", turn(f"b{number}"))
+
+    await store.put("acme", turn("a2"), after=first)
+    await store.put("acme", turn("a3"), after=first)
+
+    for id in ("a2", "a3"):
+        assert await store.get("acme", id) is not None
+        assert await store.get_chain("acme", id) == []
+
+
+async def test_a_turn_of_a_store_that_was_closed_is_not_continued(open_state: OpenState) -> None:
+    before, store = open_state(), open_state()
+    root = await before.put("acme", turn("a1"))
+    last = await before.put("acme", turn("a2"), after=root)
+    await store.put("acme", turn("b1"))
+
+    await store.put("acme", turn("a3"), after=last)
+
+    assert await store.get_chain("acme", "a3") == []
+    assert len(await store.get_chain("acme", "b1")) == 1
+
+
+async def test_dropping_leaves_a_later_turn_of_the_same_id(open_state: OpenState) -> None:
+    store = open_state(max_bytes=3 * (SIZE + OVERHEAD))
+    await store.put("acme", turn("same"))
+    await store.put("acme", turn("same"))
+    for number in range(2):
+        await store.put("acme", turn(f"b{number}"))
+
+    assert await store.get("acme", "same") is not None
+
+
+async def test_operations_are_counted(open_state: OpenState) -> None:
+    store = open_state(max_bytes=SIZE)
+    await store.put("acme", turn("a", 1))
+    await store.get_chain("acme", "a")
+    with pytest.raises(TooLarge):
+        await store.put("acme", turn("b"))
+
+    assert store.operations == {("put", True): 2, ("get_chain", True): 1}
