@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from plano.conversation import Losses
@@ -42,7 +42,7 @@ class _Past(NamedTuple):
         return bool(self.records or self.items)
 
 
-class _Turn(NamedTuple):
+class _Turn(Struct, frozen=True, gc=False):
     """What is stored once the reply is there."""
 
     tenant: str
@@ -134,13 +134,13 @@ class State:
         id_ = stream.id()
         return id_ is None or await self._put_completion(response, turn, id_, stream.pieces, streamed=True)
 
-    async def _put_completion(
+    def _put_completion(
         self, response: Response, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
-    ) -> bool:
+    ) -> Awaitable[bool]:
         """False if it could not be stored, which is noted."""
         origin = Origin(turn.entry, response.journal.upstream_dialect or "chat")
         payload = record.pack(Head(origin, len(turn.asked), streamed), turn.asked, *reply)
-        return await self._put(response, turn, id_, "chat", payload)
+        return self._put(response, turn, id_, "chat", payload)
 
     # --- responses ---
 
