@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 
 from plano.state import StateSettings, Store, open_store
 
@@ -24,7 +24,7 @@ class Stores:
     def __init__(self, settings: StateSettings) -> None:
         self._settings = settings
         self._bound = settings.type in ("redis", "postgres")
-        self.operations: Counter[tuple[str, bool]] = Counter()
+        self.operations: defaultdict[tuple[str, bool], int] = defaultdict(int)
         self._store = self._open()
         self._loop: asyncio.AbstractEventLoop | None = None
 

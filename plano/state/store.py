@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -62,7 +62,7 @@ class Store:
         self._clock = clock
         self._guard = Guard(backend.name, backend.failures, deadline)
         self._pruner: asyncio.Task[None] | None = None
-        self.operations: Counter[tuple[str, bool]] = Counter()
+        self.operations: defaultdict[tuple[str, bool], int] = defaultdict(int)
 
     @property
     def name(self) -> str:
