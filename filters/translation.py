@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 
 import msgspec
 from msgspec.structs import replace
 
-from plano.conversation import Losses
 from plano.dialects.responses.ids import any_minted
 from plano.dialects.seals import MARK
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.estimate import estimate_tokens
 from plano.pipeline import CallNext
 from plano.provider import Target
+from plano.relay import Ended
 from plano.request import Request
-from plano.response import Pieces, Response
-from plano.translate import StreamTranslator, Translator, translate_request
+from plano.response import Response
+from plano.translate import Translator, translate_request
 from plano.types import Dialect
 from plano.upstream import new_id
 
@@ -87,8 +87,7 @@ def _incoming(request: Request, response: Response) -> Response:
         response.dialect, request.dialect, request.conversation, fallback_id=new_id(), now=int(time.time())
     )
     if response.pieces is not None:
-        pieces = _pieces(response.pieces, translator.stream(), translator.losses, request)
-        return response.translated(request, pieces=pieces)
+        return response.translated(request).through(_Stage(translator, request))
     body = response.body or b""
     if not response.ok:
         failed = response.translated(request, body=translator.error(response.status, body))
@@ -100,30 +99,39 @@ def _incoming(request: Request, response: Response) -> Response:
     return response.translated(request, body=body)
 
 
-async def _pieces(pieces: Pieces, stream: StreamTranslator, losses: Losses, request: Request) -> Pieces:
-    """The stream in the client's dialect; one that breaks ends in that dialect's error event.
+class _Stage:
+    """A stream in the client's dialect; one that breaks ends in that dialect's error event.
 
-    Raises:
-        PlanoError: it broke before anything was said, so that the client can still be told with a status.
+    Both `feed` and `fail` raise the error if nothing was said before, so that the client can be told with a status.
     """
-    journal = request.journal
-    silent = True
-    try:
-        async for piece in pieces:
-            translated = stream.feed(piece)
-            if stream.error is not None:
-                journal.failures += ((request.require_target(), "broken_stream"),)
-                break
-            if translated:
-                silent = False
-                yield translated
-        else:
-            translated = stream.finish()
-    except UpstreamError as error:
-        translated = stream.fail(error)
-    journal.losses += tuple(losses)
-    journal.error = stream.error
-    if stream.error is not None and silent:
-        raise stream.error
-    if translated:
-        yield translated
+
+    def __init__(self, translator: Translator, request: Request) -> None:
+        self._stream = translator.stream()
+        self._losses = translator.losses
+        self._request = request
+        self._silent = True
+
+    def feed(self, piece: bytes) -> bytes:
+        translated = self._stream.feed(piece)
+        if self._stream.error is not None:
+            self._request.journal.failures += ((self._request.require_target(), "broken_stream"),)
+            raise Ended(self._over(translated))
+        if translated:
+            self._silent = False
+        return translated
+
+    async def finish(self) -> AsyncGenerator[bytes, None]:
+        last = self._over(self._stream.finish())
+        if last:
+            yield last
+
+    def fail(self, error: UpstreamError) -> bytes:
+        return self._over(self._stream.fail(error))
+
+    def _over(self, last: bytes) -> bytes:
+        journal, error = self._request.journal, self._stream.error
+        journal.losses += tuple(self._losses)
+        journal.error = error
+        if error is not None and self._silent:
+            raise error
+        return last

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Protocol
 
 from plano.dialects import CODECS
+from plano.dialects.reading import CUT_OFF
 from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.request import Request
 from plano.sse import Aligner
@@ -23,20 +24,32 @@ _TOKEN: dict[Dialect, re.Pattern[bytes]] = {
 
 
 class Stage(Protocol):
-    """Looks at a stream as it passes, or changes it. Both verbs give what goes on, which may be nothing: as bytes, or,
-    where something has to be waited for, one piece after the other."""
+    """Looks at a stream as it passes, or changes it. `feed` and `finish` give what goes on, which may be nothing: as
+    bytes, or, where something has to be waited for, one piece after the other."""
 
-    def feed(self, piece: bytes) -> bytes | AsyncIterator[bytes]: ...
+    def feed(self, piece: bytes) -> bytes | AsyncIterator[bytes]:
+        """Raises Ended where the stream is over before its source is, UpstreamError where it broke."""
 
     def finish(self) -> AsyncIterator[bytes]:
         """The stream ended as it should."""
 
+    def fail(self, error: UpstreamError) -> bytes | None:
+        """The stream broke: what ends it for the client; None if this stage does not know. May raise a PlanoError."""
+
+
+class Ended(Exception):
+    """A stage ends the stream; `pieces` are still to go out."""
+
+    def __init__(self, last: bytes) -> None:
+        super().__init__("the stream is over")
+        self.pieces: AsyncIterator[bytes] = _one(last)
+
 
 class Relay:
-    """An upstream's stream, watched for its end and for what it says of usage.
+    """An upstream's stream, watched for its end and for what it says of usage, and what it goes through.
 
     Iterating gives its pieces. Whoever sends them on can do the same by hand, which saves each piece a coroutine: each
-    chunk of `source` through `feed`, and `finish` after the last one, or `broke` when there is an error instead.
+    chunk of `source` through `feed`, and `finish` after the last one, or `fail` when there is an error instead.
 
     Args:
         request: as the upstream got it.
@@ -60,7 +73,7 @@ class Relay:
         self._stages.append(stage)
 
     def feed(self, chunk: bytes) -> bytes | AsyncIterator[bytes]:
-        """What goes on of what has come."""
+        """What goes on of what has come. Raises what stages raise."""
         piece = self._align(chunk)
         if not piece:
             return piece
@@ -72,14 +85,20 @@ class Relay:
             journal.bytes_streamed += len(piece)
         self._keep(piece)
         for at, stage in enumerate(self._stages, 1):
-            passed = stage.feed(piece)
+            try:
+                passed = stage.feed(piece)
+            except Ended as ended:
+                ended.pieces = _through(ended.pieces, self._stages[at:])
+                raise
             if not isinstance(passed, bytes):
                 return _through(passed, self._stages[at:])
+            if not passed:
+                return passed
             piece = passed
         return piece
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
-        """The stream is over: what is still to go on.
+        """The source is over: what is still to go on.
 
         Raises:
             UpstreamError: it ended before its dialect's end.
@@ -94,20 +113,23 @@ class Relay:
         journal.last_piece = perf_counter()
         end = CODECS[self._request.dialect].peek_stream(journal.first or b"", self._last)
         if not end.complete:
-            error = UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
-            self.broke()
-            raise error
+            raise UpstreamProtocolError(CUT_OFF)
         if end.failed:
             journal.outcome = "failed"
-            self.broke()
+            self._note_failure()
         journal.usage, journal.finish = end.usage, end.finish
         for at, stage in enumerate(self._stages, 1):
             async for piece in _through(stage.finish(), self._stages[at:]):
                 yield piece
 
-    def broke(self) -> None:
-        """Note that the upstream failed in the middle."""
-        self.journal.failures += ((self._request.require_target(), "broken_stream"),)
+    def fail(self, error: UpstreamError) -> AsyncIterator[bytes]:
+        """The stream broke: what ends it for the client. Raises the error where no stage can say it."""
+        self._note_failure()
+        for at, stage in enumerate(self._stages, 1):
+            last = stage.fail(error)
+            if last is not None:
+                return _through(_one(last), self._stages[at:])
+        raise error
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._running = self._run()
@@ -125,18 +147,25 @@ class Relay:
             async for chunk in self.source:
                 journal.waited_in_stream += perf_counter() - before
                 piece = self.feed(chunk)
-                if isinstance(piece, bytes):
-                    if piece:
-                        yield piece
-                else:
+                if not isinstance(piece, bytes):
                     async for part in piece:
                         yield part
+                elif piece:
+                    yield piece
                 before = perf_counter()
-        except UpstreamError:
-            self.broke()
-            raise
-        async for part in self.finish():
+            ending: AsyncIterator[bytes] = self.finish()
+            async for part in ending:
+                yield part
+            return
+        except Ended as ended:
+            ending = ended.pieces
+        except UpstreamError as error:
+            ending = self.fail(error)
+        async for part in ending:
             yield part
+
+    def _note_failure(self) -> None:
+        self.journal.failures += ((self._request.require_target(), "broken_stream"),)
 
     def _before_first_token(self, piece: bytes) -> None:
         journal, now = self.journal, perf_counter()
@@ -150,17 +179,25 @@ class Relay:
             journal.bytes_streamed = len(piece) - start
 
 
-async def staged(pieces: AsyncIterator[bytes] | Relay, stage: Stage) -> AsyncGenerator[bytes, None]:
+async def staged(pieces: AsyncIterator[bytes], stage: Stage) -> AsyncGenerator[bytes, None]:
     """Any pieces of whole frames through a stage."""
-    async for piece in pieces:
-        passed = stage.feed(piece)
-        if isinstance(passed, bytes):
-            if passed:
+    try:
+        async for piece in pieces:
+            passed = stage.feed(piece)
+            if not isinstance(passed, bytes):
+                async for part in passed:
+                    yield part
+            elif passed:
                 yield passed
-        else:
-            async for part in passed:
-                yield part
-    async for part in stage.finish():
+        ending = stage.finish()
+    except Ended as ended:
+        ending = ended.pieces
+    except UpstreamError as error:
+        last = stage.fail(error)
+        if last is None:
+            raise
+        ending = _one(last)
+    async for part in ending:
         yield part
 
 

@@ -187,7 +187,7 @@ class Response:
         if isinstance(self.pieces, Relay):
             self.pieces.add(stage)
             return self
-        return self.with_pieces(staged(self.pieces, stage))
+        return self.with_pieces(staged(aiter(self.pieces), stage))
 
     def on_close(self, fn: OnClose) -> None:
         """Call `fn` once when this response is over: sent, broken, or the client gone. `response.usage` and
@@ -234,9 +234,10 @@ class Response:
             self._life = _Life()
         return self._life
 
-    def translated(self, request: Request, *, body: bytes | None = None, pieces: Pieces | None = None) -> Response:
-        """This response in the dialect of `request`: with other contents, but the same upstream behind."""
-        return self._derive(body=body, pieces=pieces, request=request)
+    def translated(self, request: Request, *, body: bytes | None = None) -> Response:
+        """This response in the dialect of `request`: with another body, or a stream that something is put in front
+        of, but the same upstream behind."""
+        return self._derive(body=body, pieces=self.pieces, request=request)
 
 
 def error_response(request: Request, error: PlanoError, *, headers: RawHeaders | None = None) -> Response:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
+from typing import TypeAlias
 
 from plano.dialects import CODECS
 from plano.errors import FilterError, PlanoError, UpstreamError
-from plano.relay import Relay
+from plano.journal import Journal
+from plano.relay import Ended, Relay
 from plano.response import Response
 from plano.types import RawHeaders, Send
 
 logger = logging.getLogger("plano")
+
+Pour: TypeAlias = Callable[[Callable[[bytes], bool]], Awaitable[None]]
+"""See `plano.transport.exchange.Incoming.pour`."""
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
@@ -62,39 +67,94 @@ async def _send_pieces(response: Response, send: Send) -> None:
 
 async def _send_relay(relay: Relay, out: _Outlet) -> None:
     """What iterating over it and `out.send` would do, in one loop: nothing else is done as often as this."""
-    send, feed = out.message, relay.feed
-    waiting = sending = 0.0
-    size = 0
+    journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
+    pour: Pour | None = getattr(source, "pour", None)
+    pass_on = _direct(message)
+    spout = _Spout(feed, pass_on) if pour is not None and pass_on is not None else None
     asked = perf_counter()
+    ending: AsyncIterator[bytes]
     try:
-        async for chunk in relay.source:
+        async for chunk in source:
             now = perf_counter()
-            waiting += now - asked
+            journal.waited_in_stream += now - asked
             piece = feed(chunk)
             if not isinstance(piece, bytes) or not out.started:
                 await out.send_all(piece)
-                asked = perf_counter()
             elif piece:
-                size += len(piece)
+                journal.bytes_out += len(piece)
                 before = perf_counter()
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                asked = perf_counter()
-                sending += asked - before
-            else:
-                asked = now
-    except UpstreamError:
-        relay.broke()
-        raise
+                await message({"type": "http.response.body", "body": piece, "more_body": True})
+                journal.sending += perf_counter() - before
+            asked = perf_counter()
+            if spout is not None and pour is not None and out.started:
+                await pour(spout.take)
+                await spout.settle(out)
+                now = perf_counter()
+                journal.waited_in_stream += now - asked - spout.busy
+                asked, spout.busy = now, 0.0
+        ending = relay.finish()
+        async for part in ending:
+            await out.send(part)
+        return
+    except Ended as ended:
+        ending = ended.pieces
+    except UpstreamError as error:
+        ending = relay.fail(error)
     except OSError:
         out.closed = True
         raise
-    finally:
-        journal = relay.journal
-        journal.waited_in_stream += waiting
-        journal.sending += sending
-        journal.bytes_out += size
-    async for piece in relay.finish():
-        await out.send(piece)
+    async for part in ending:
+        await out.send(part)
+
+
+def _direct(send: Send) -> Callable[[bytes], bool] | None:
+    """plano's own server takes pieces of a stream without being awaited: its exchange has the verb for it."""
+    found: Callable[[bytes], bool] | None = getattr(getattr(send, "__self__", None), "pass_on", None)
+    return found
+
+
+class _Spout:
+    """Passes a stream on from where it comes in: no task is woken for a piece.
+
+    Attributes:
+        busy: seconds that this took.
+    """
+
+    __slots__ = ("_feed", "_held", "_pass_on", "_size", "busy")
+
+    def __init__(
+        self, feed: Callable[[bytes], bytes | AsyncIterator[bytes]], pass_on: Callable[[bytes], bool] | None
+    ) -> None:
+        assert pass_on is not None, "asked before"
+        self._feed = feed
+        self._pass_on = pass_on
+        self._held: bytes | AsyncIterator[bytes] | Exception | None = None
+        self._size = 0
+        self.busy = 0.0
+
+    def take(self, chunk: bytes) -> bool:
+        """False if the task has to go on: something has to be waited for, or raised."""
+        before = perf_counter()
+        try:
+            piece = self._feed(chunk)
+        except Exception as error:
+            self._held = error
+            return False
+        if not isinstance(piece, bytes) or not (not piece or self._pass_on(piece)):
+            self._held = piece
+            return False
+        self._size += len(piece)
+        self.busy += perf_counter() - before
+        return True
+
+    async def settle(self, out: _Outlet) -> None:
+        """Bring about what could not be done at once."""
+        out.journal.bytes_out += self._size
+        held, self._held, self._size = self._held, None, 0
+        if isinstance(held, Exception):
+            raise held
+        if held is not None:
+            await out.send_all(held)
 
 
 class _Outlet:
@@ -114,6 +174,10 @@ class _Outlet:
         self.closed = False
         self._response = response
 
+    @property
+    def journal(self) -> Journal:
+        return self._response.journal
+
     async def send_all(self, pieces: bytes | AsyncIterator[bytes]) -> None:
         if not isinstance(pieces, bytes):
             async for piece in pieces:
@@ -130,9 +194,8 @@ class _Outlet:
         except OSError:
             self.closed = True
             raise
-        journal = self._response.journal
-        journal.bytes_out += len(piece)
-        journal.sending += perf_counter() - before
+        self.journal.bytes_out += len(piece)
+        self.journal.sending += perf_counter() - before
 
     async def end(self) -> None:
         if not self.started:

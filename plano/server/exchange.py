@@ -171,6 +171,15 @@ class Exchange:
                 self.wake()
             connection.finished(self)
 
+    def pass_on(self, body: bytes) -> bool:
+        """Does what `send` does for a piece of a stream, if that needs no waiting; False if it was not done."""
+        connection = self._connection
+        if not self._chunked or not body or self.answered or connection.clogged or self.gone:
+            return False
+        size = len(body)
+        connection.write(b"".join((CHUNK_SIZES[size] if size < 1024 else b"%x\r\n" % size, body, b"\r\n")))
+        return True
+
     async def _room(self) -> None:
         """Waits until the client takes more."""
         while self._connection.clogged and not self.gone:

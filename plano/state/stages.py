@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 from msgspec import Raw
 
+from plano.errors import UpstreamError
 from plano.state.replies import NOT_STORED, CompletionStream, Ending, ResponseStream, StoredReply
 
 _NOTHING: tuple[bytes, ...] = ()
@@ -37,6 +38,9 @@ class CompletionStage:
             await self._put(self._stream)
         for piece in _NOTHING:
             yield piece
+
+    def fail(self, error: UpstreamError) -> None:
+        """What broke is not stored."""
 
     async def _end(self, piece: bytes, last: int) -> AsyncGenerator[bytes, None]:
         self._over = True
@@ -71,6 +75,9 @@ class ResponseStage:
     async def finish(self) -> AsyncGenerator[bytes, None]:
         for piece in _NOTHING:
             yield piece
+
+    def fail(self, error: UpstreamError) -> None:
+        """What broke is not stored."""
 
     async def _end(self, ending: Ending) -> AsyncGenerator[bytes, None]:
         before, last, reply = ending

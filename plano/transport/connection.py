@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -300,11 +300,25 @@ class Connection(asyncio.Protocol):
             self._finish(exchange)
         elif exchange.chunks:
             self._quiet = 0
+            if exchange.sink is not None and self._pours(exchange, exchange.sink):
+                return
             if self._unread > UNREAD_LIMIT and not self._read_paused:
                 self._pause_reading()
             self._wake()
         elif exchange.status and self._phase is not _BODY:
             self._wake()
+
+    def _pours(self, exchange: Incoming, sink: Callable[[bytes], bool]) -> bool:
+        """Passes on what has come; False if whoever waits has to look."""
+        chunks = exchange.chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._unread = 0
+        self._deadline = self._loop.time() + exchange.idle
+        if sink(data):
+            return True
+        exchange.sink = None
+        return False
 
     def eof_received(self) -> None:
         exchange = self._exchange

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -48,27 +48,29 @@ class Incoming:
         "_coded",
         "_connection",
         "_decoder",
-        "_idle",
         "_plain",
         "chunks",
         "complete",
         "error",
         "framed",
         "headers",
+        "idle",
         "keep_alive",
         "keep_alive_hint",
         "on_body",
         "parser",
+        "sink",
         "status",
         "without_body",
     )
 
     def __init__(self, connection: Connection, *, without_body: bool, idle: float) -> None:
         self._connection: Connection | None = connection
-        self._idle = idle
+        self.idle = idle
         self._coded = False
         self._decoder: Decoder | None = None
         self._plain: Iterator[bytes] = _NOTHING
+        self.sink: Callable[[bytes], bool] | None = None
         self.status = 0
         self.headers: RawHeaders = []
         self.chunks: list[bytes] = []
@@ -122,6 +124,24 @@ class Incoming:
         if not data:
             raise StopAsyncIteration
         return data
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hands each piece to `sink` the moment it comes, without waking the task that waits here. Returns when `sink`
+        says False, or when there is more to say than that a piece has come: then it is to be read on as usual.
+
+        Args:
+            sink: must not raise.
+        """
+        if self._connection is None or self.chunks or self._decoder is not None:
+            return
+        self.sink = sink
+        try:
+            await self._connection.expect(_BODY, self.idle)
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self.sink = None
 
     async def aclose(self) -> None:
         self.close()
@@ -183,7 +203,7 @@ class Incoming:
     def news(self) -> asyncio.Future[None]:
         """What to await when there is nothing to take."""
         assert self._connection is not None, "a reply that is over has no news"
-        return self._connection.expect(_BODY, self._idle)
+        return self._connection.expect(_BODY, self.idle)
 
     def detach(self) -> None:
         """The connection has no more to say about this exchange: it is complete, or `error` says why not."""
