@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric as Collected
 
 from plano.errors import UPSTREAM_FAILURES, Kind
 from plano.losses import LOSS_FIELDS
-from plano.series import Axis, Distribution, Family, Number
+from plano.series import Axis, Distribution, Family, Key, Number
 from plano.types import DIALECTS
 from plano.version import VERSION
 
@@ -296,6 +296,13 @@ class Instruments:
     def allow(self, axis: Literal["filter", "route"], values: Iterable[str]) -> None:
         """The names of the pipeline's links, or the paths of routes, once they are known."""
         self._axes[axis].values.update((value,) for value in values)
+
+    def begin(self, family: Literal["filter_seconds", "not_stored", "upstream_errors"], keys: Iterable[Key]) -> None:
+        """Show these series from the first scrape on."""
+        if self.enabled:
+            series: Family[Number] = getattr(self, family)
+            for key in keys:
+                series[key].inc(0.0)
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Call `refresh` before anything is read: for gauges that somebody else keeps the numbers of."""

@@ -18,7 +18,7 @@ from plano.config import Config
 from plano.config.assemble import entry_of
 from plano.connections import Connections
 from plano.endpoints import Ask, send_json
-from plano.errors import ConfigError, StoreUnavailable
+from plano.errors import UPSTREAM_FAILURES, ConfigError, StoreUnavailable
 from plano.exposition import DIRECTORY, Admit, Exposition
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
@@ -28,7 +28,7 @@ from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
 from plano.prices import Prices
 from plano.stores import Stores
-from plano.types import Message, Receive, Scope, Send
+from plano.types import DIALECTS, Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -61,6 +61,10 @@ class Observing:
             enabled=config.metrics.enabled,
             shared=self._directory is not None,
         )
+        # What is rare begins at nothing, for a counter that is new has not grown: its first event would not be seen.
+        self.instruments.begin("not_stored", [(dialect,) for dialect in DIALECTS])
+        places = [(entry.provider.name, entry.name) for entry in entries]
+        self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
         self.prices = Prices(config.prices, config.prices_file)
         self._metrics = Metrics(self.instruments, self.prices)
         self.instruments.before_scrape(self._count_connections)
@@ -87,6 +91,7 @@ class Observing:
             return None
         names = [link.name for link in links]
         self.instruments.allow("filter", names)
+        self.instruments.begin("filter_seconds", [(name,) for name in (*names, "upstream")])
         return self._metrics.time_links(names)
 
     def exposition(self, admit: Admit | None, *, alone: bool = False, directory: str | None = None) -> Exposition:

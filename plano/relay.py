@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from time import perf_counter
 from typing import Protocol
 
@@ -62,6 +62,7 @@ class Relay:
         self._request = request
         self._aligner = Aligner()
         self._align = self._aligner.feed
+        self._aligned = True
         self._last: deque[bytes] = deque(maxlen=4)
         self._keep = self._last.append
         self._stages: list[Stage] = []
@@ -74,9 +75,13 @@ class Relay:
 
     def feed(self, chunk: bytes) -> bytes | AsyncIterator[bytes]:
         """What goes on of what has come. Raises what stages raise."""
-        piece = self._align(chunk)
-        if not piece:
-            return piece
+        if chunk.endswith(b"\n\n") and self._aligned:  # as nearly all do
+            piece = chunk
+        else:
+            piece = self._align(chunk)
+            self._aligned = self._aligner.empty
+            if not piece:
+                return piece
         journal = self.journal
         if journal.first_token is None:
             self._before_first_token(piece)
@@ -84,18 +89,24 @@ class Relay:
             journal.events += piece.count(b"\n\n") or 1
             journal.bytes_streamed += len(piece)
         self._keep(piece)
+        if not self._stages:
+            return piece
         for at, stage in enumerate(self._stages, 1):
             try:
                 passed = stage.feed(piece)
             except Ended as ended:
                 ended.pieces = _through(ended.pieces, self._stages[at:])
                 raise
-            if not isinstance(passed, bytes):
-                return _through(passed, self._stages[at:])
+            if passed.__class__ is not bytes:
+                return _through(passed, self._stages[at:])  # type: ignore[arg-type]
             if not passed:
                 return passed
             piece = passed
         return piece
+
+    def spout(self, pass_on: Callable[[bytes], bool]) -> Spout:
+        """`feed` for whoever is called with a chunk and cannot wait; what it gives goes to `pass_on`."""
+        return Spout(self, pass_on)
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
         """The source is over: what is still to go on.
@@ -177,6 +188,45 @@ class Relay:
             start = max(0, piece.rfind(b"\n\n", 0, spoken.start()))
             journal.events = piece.count(b"\n\n", start + 1) or 1
             journal.bytes_streamed = len(piece) - start
+
+
+class Spout:
+    """Passes a stream on from where it comes in, so that no task has to be woken for a piece.
+
+    Args:
+        pass_on: takes a piece; False if it could not.
+
+    Attributes:
+        take: what to call with each chunk; False if what it gives has to be waited for. `held` is that then: something
+            to send, or to raise.
+        size: bytes that were passed on.
+        busy: seconds that this took.
+    """
+
+    def __init__(self, relay: Relay, pass_on: Callable[[bytes], bool]) -> None:
+        self.held: bytes | AsyncIterator[bytes] | Exception | None = None
+        self.size = 0
+        self.busy = 0.0
+        self.take = self._taking(relay, pass_on)
+
+    def _taking(self, relay: Relay, pass_on: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+        feed = relay.feed
+
+        def take(chunk: bytes) -> bool:
+            before = perf_counter()
+            try:
+                piece = feed(chunk)
+                if piece.__class__ is bytes and (not piece or pass_on(piece)):
+                    self.size += len(piece)
+                    self.busy += perf_counter() - before
+                    return True
+            except Exception as error:
+                self.held = error
+                return False
+            self.held = piece
+            return False
+
+        return take
 
 
 async def staged(pieces: AsyncIterator[bytes], stage: Stage) -> AsyncGenerator[bytes, None]:

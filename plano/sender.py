@@ -70,7 +70,7 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
     journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
     pour: Pour | None = getattr(source, "pour", None)
     pass_on = _direct(message)
-    spout = _Spout(feed, pass_on) if pour is not None and pass_on is not None else None
+    spout = relay.spout(pass_on) if pour is not None and pass_on is not None else None
     asked = perf_counter()
     ending: AsyncIterator[bytes]
     try:
@@ -88,10 +88,15 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
             asked = perf_counter()
             if spout is not None and pour is not None and out.started:
                 await pour(spout.take)
-                await spout.settle(out)
                 now = perf_counter()
                 journal.waited_in_stream += now - asked - spout.busy
-                asked, spout.busy = now, 0.0
+                journal.bytes_out += spout.size
+                held, spout.held, spout.size, spout.busy = spout.held, None, 0, 0.0
+                if isinstance(held, Exception):
+                    raise held
+                if held is not None:
+                    await out.send_all(held)
+                asked = perf_counter()
         ending = relay.finish()
         async for part in ending:
             await out.send(part)
@@ -111,50 +116,6 @@ def _direct(send: Send) -> Callable[[bytes], bool] | None:
     """plano's own server takes pieces of a stream without being awaited: its exchange has the verb for it."""
     found: Callable[[bytes], bool] | None = getattr(getattr(send, "__self__", None), "pass_on", None)
     return found
-
-
-class _Spout:
-    """Passes a stream on from where it comes in: no task is woken for a piece.
-
-    Attributes:
-        busy: seconds that this took.
-    """
-
-    __slots__ = ("_feed", "_held", "_pass_on", "_size", "busy")
-
-    def __init__(
-        self, feed: Callable[[bytes], bytes | AsyncIterator[bytes]], pass_on: Callable[[bytes], bool] | None
-    ) -> None:
-        assert pass_on is not None, "asked before"
-        self._feed = feed
-        self._pass_on = pass_on
-        self._held: bytes | AsyncIterator[bytes] | Exception | None = None
-        self._size = 0
-        self.busy = 0.0
-
-    def take(self, chunk: bytes) -> bool:
-        """False if the task has to go on: something has to be waited for, or raised."""
-        before = perf_counter()
-        try:
-            piece = self._feed(chunk)
-        except Exception as error:
-            self._held = error
-            return False
-        if not isinstance(piece, bytes) or not (not piece or self._pass_on(piece)):
-            self._held = piece
-            return False
-        self._size += len(piece)
-        self.busy += perf_counter() - before
-        return True
-
-    async def settle(self, out: _Outlet) -> None:
-        """Bring about what could not be done at once."""
-        out.journal.bytes_out += self._size
-        held, self._held, self._size = self._held, None, 0
-        if isinstance(held, Exception):
-            raise held
-        if held is not None:
-            await out.send_all(held)
 
 
 class _Outlet:

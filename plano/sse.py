@@ -44,6 +44,11 @@ class Aligner:
         self._rest = bytearray()
         self._scanned = 0  # no frame ends before this position: a long frame is searched once, not once a chunk
 
+    @property
+    def empty(self) -> bool:
+        """Whether no frame is begun."""
+        return not self._rest
+
     def feed(self, chunk: bytes) -> bytes:
         """Everything up to the last complete frame's end; b"" while none is complete.
 

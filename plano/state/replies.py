@@ -204,7 +204,7 @@ class CompletionStream:
             self.too_long = True
             self.pieces.clear()
         self.pieces.append(piece)
-        if b"[DONE]" in piece and piece.rstrip().endswith(b"[DONE]"):
+        if piece.find(b"[DONE]", -16) >= 0 and piece.rstrip().endswith(b"[DONE]"):
             self._done = True
             return max(piece.rfind(b"data:"), 0)
         return -1

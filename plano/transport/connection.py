@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -284,9 +284,6 @@ class Connection(asyncio.Protocol):
             # Nothing was asked, so nothing that comes can be trusted to answer what will be.
             self._pool.discard(self)
             return
-        size = len(data)
-        self._quiet += size
-        self._unread += size
         try:
             exchange.parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -294,31 +291,30 @@ class Connection(asyncio.Protocol):
                 self.fail(httpx.RemoteProtocolError(f"not a valid reply: {error.__context__ or error}"))
                 return
             exchange.keep_alive = False  # what came after the reply
+        chunks, sink = exchange.chunks, exchange.sink
+        if sink is not None and chunks and not exchange.complete:
+            self._quiet = 0
+            self._deadline = self._loop.time() + exchange.idle
+            piece = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+            if not sink(piece):
+                exchange.sink = None
+                self._wake()
+            return
+        size = len(data)
+        self._quiet += size
+        self._unread += size
         if self._quiet > HEAD_LIMIT and self._head_too_large(exchange):
             self.fail(httpx.RemoteProtocolError(f"more than {HEAD_LIMIT} bytes of header or trailer"))
         elif exchange.complete:
             self._finish(exchange)
-        elif exchange.chunks:
+        elif chunks:
             self._quiet = 0
-            if exchange.sink is not None and self._pours(exchange, exchange.sink):
-                return
             if self._unread > UNREAD_LIMIT and not self._read_paused:
                 self._pause_reading()
             self._wake()
         elif exchange.status and self._phase is not _BODY:
             self._wake()
-
-    def _pours(self, exchange: Incoming, sink: Callable[[bytes], bool]) -> bool:
-        """Passes on what has come; False if whoever waits has to look."""
-        chunks = exchange.chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self._unread = 0
-        self._deadline = self._loop.time() + exchange.idle
-        if sink(data):
-            return True
-        exchange.sink = None
-        return False
 
     def eof_received(self) -> None:
         exchange = self._exchange
