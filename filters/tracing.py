@@ -273,7 +273,7 @@ def _outcome(request: Request, last: _Attempt | None) -> Attributes:
     journal = request.journal
     attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": len(journal.losses)}
     attributes["plano.caller"] = journal.caller.name
-    asked = asked_model(request)
+    asked = asked_model(request.model, request.journal.target)
     if asked:
         attributes["gen_ai.request.model"] = asked
     attributes |= _used(journal)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from plano.journal import Journal
+from plano.provider import Target
 from plano.request import Request
 from plano.types import Scope
 
@@ -92,7 +93,7 @@ def write(request: Request, scope: Scope) -> None:
     """A line for a request that asks a model and is over, if anybody listens."""
     if logger.isEnabledFor(logging.INFO):
         # The request itself is not kept until the line is made: it may be large.
-        asked = (request.id, asked_model(request), request.stream)
+        asked = (request.id, asked_model(request.model, request.journal.target), request.stream)
         _write(logging.INFO, partial(_line, scope["method"], scope["path"], asked, request.journal))
 
 
@@ -140,11 +141,9 @@ def _line(method: str, path: str, asked: tuple[str, str | None, bool], journal: 
     return line
 
 
-def asked_model(request: Request) -> str | None:
+def asked_model(model: str | None, target: Target | None) -> str | None:
     """The model's name as it was asked for. One that nobody has may be anything, a key in the wrong place too."""
-    if request.model is None or request.journal.target is not None:
-        return request.model
-    return _safe(request.model)
+    return model if model is None or target is not None else _safe(model)
 
 
 def _error(journal: Journal) -> str:

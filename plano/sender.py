@@ -1,4 +1,9 @@
-"""From a Response to ASGI messages."""
+"""From a Response to ASGI messages.
+
+`send` of plano's own server (`plano.server.exchange.Exchange`) has two verbs beside it that need not be awaited:
+`reply` for a whole response, `pass_on` for a piece of a stream. Under another server, or with anything around `send`,
+the messages of ASGI say the same.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +43,13 @@ async def send_response(response: Response, send: Send) -> None:
         await _send_pieces(response, send)
         journal.ended = perf_counter()
     else:
-        headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
         journal.bytes_out = len(body)
         before = perf_counter()
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        reply = getattr(getattr(send, "__self__", None), "reply", None)
+        if reply is None or not reply(status, response.headers, body):
+            headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         journal.ended = now = perf_counter()
         journal.sending += now - before
     if journal.outcome is None:
@@ -69,7 +76,7 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
     """What iterating over it and `out.send` would do, in one loop: nothing else is done as often as this."""
     journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
     pour: Pour | None = getattr(source, "pour", None)
-    pass_on = _direct(message)
+    pass_on: Callable[[bytes], bool] | None = getattr(getattr(message, "__self__", None), "pass_on", None)
     spout = relay.spout(pass_on) if pour is not None and pass_on is not None else None
     asked = perf_counter()
     ending: AsyncIterator[bytes]
@@ -110,12 +117,6 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
         raise
     async for part in ending:
         await out.send(part)
-
-
-def _direct(send: Send) -> Callable[[bytes], bool] | None:
-    """plano's own server takes pieces of a stream without being awaited: its exchange has the verb for it."""
-    found: Callable[[bytes], bool] | None = getattr(getattr(send, "__self__", None), "pass_on", None)
-    return found
 
 
 class _Outlet:

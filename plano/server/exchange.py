@@ -153,7 +153,7 @@ class Exchange:
         if kind != "http.response.body" or self.answered or (head is None and not self.started):
             if kind != "http.response.start" or self.started or head is not None:
                 raise RuntimeError(f"{kind} is not what comes next in a response")
-            self._start(message["status"], message.get("headers", ()))
+            self._head = self._start(message["status"], message.get("headers", ()))
             return
         body = message.get("body", b"")
         more = message.get("more_body", False)
@@ -170,6 +170,20 @@ class Exchange:
             if self.waiters is not None:
                 self.wake()
             connection.finished(self)
+
+    def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Does what `send` does for a whole response, if that needs no waiting; False if it was not done."""
+        connection = self._connection
+        if self.started or self._head is not None or connection.clogged or self.gone:
+            return False
+        head = self._start(status, headers)
+        framing = self._framing(len(body), False)
+        connection.write(b"".join((head, framing, self._piece(body, False))))
+        self.started = self.answered = True
+        if self.waiters is not None:
+            self.wake()
+        connection.finished(self)
+        return True
 
     def pass_on(self, body: bytes) -> bool:
         """Does what `send` does for a piece of a stream, if that needs no waiting; False if it was not done."""
@@ -188,7 +202,8 @@ class Exchange:
         if self.gone:
             raise ConnectionResetError("the client has left")
 
-    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """The head, but for what depends on the body."""
         status_line = STATUS_LINES.get(status)
         if status_line is None:
             raise RuntimeError(f"{status!r} is not the status of a response")
@@ -203,7 +218,7 @@ class Exchange:
         if status == 204:
             self._left = UNKNOWN  # RFC 9110 section 8.6: it says no length
         check(b"".join(lines[1::3]))
-        self._head = b"".join((status_line, self._connection.default_headers(), *lines))
+        return b"".join((status_line, self._connection.default_headers(), *lines))
 
     def _frame(self, start: bytes, value: bytes) -> None:
         """What the application says of the body and the connection is heeded, and said in the server's words."""

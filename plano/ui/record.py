@@ -15,13 +15,15 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from plano.access import asked_model
+from plano.conversation import Loss, Usage
 from plano.journal import Journal
 from plano.losses import LOSS_FIELDS
 from plano.pipeline import CallNext
 from plano.prices import Prices
+from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
-from plano.types import Caller
+from plano.types import Caller, Dialect
 
 REQUESTS = 200
 """How many of the last requests are kept."""
@@ -38,6 +40,28 @@ STEP = 1.1
 
 _PER_BIN = 1 / log(STEP)
 _ELSEWHERE = "other"
+
+_Seen: TypeAlias = tuple[
+    int,
+    float,
+    str,
+    Caller,
+    Dialect,
+    Dialect | None,
+    str | None,
+    Target | None,
+    bool,
+    int,
+    str,
+    str | None,
+    float,
+    float | None,
+    Usage | None,
+    bool,
+    float | None,
+    tuple[Loss, ...],
+]
+"""What is kept of a request, in the order that `_row` takes it in."""
 
 Key: TypeAlias = tuple[str, str, str]
 """Tenant, provider, and the configured entry."""
@@ -94,7 +118,7 @@ class Record:
         self._prices = prices
         self._clock = clock
         self._number = 0
-        self._rows: deque[tuple[str, Row]] = deque(maxlen=REQUESTS)
+        self._seen: deque[_Seen] = deque(maxlen=REQUESTS)
         self._seconds: deque[tuple[int, dict[Key, Count]]] = deque()
         self.running = 0
 
@@ -112,11 +136,11 @@ class Record:
     def rows(self, caller: Caller, after: int = 0) -> list[Row]:
         """The requests that `caller` may see, the latest first."""
         found: list[Row] = []
-        for tenant, row in reversed(self._rows):
-            if row.number <= after:
+        for seen in reversed(self._seen):
+            if seen[0] <= after:
                 break
-            if _may_see(caller, tenant):
-                found.append(row)
+            if _may_see(caller, seen[3].tenant):
+                found.append(_row(*seen))
         return found
 
     def counts(self, caller: Caller, since: int = 0) -> Iterable[list[object]]:
@@ -144,9 +168,48 @@ class Record:
         journal, now = request.journal, self._clock()
         self.running -= 1
         self._number += 1
-        row = _row(self._number, now, request, self._prices)
-        self._rows.append((journal.caller.tenant, row))
-        _add(self._count(int(now), journal), row)
+        target, usage, first = journal.target, journal.usage, journal.first_token
+        seconds = (journal.ended or journal.started) - journal.started
+        first_seconds = None if first is None else first - journal.started
+        price = self._prices.of(target) if self._prices.known and target is not None and usage is not None else None
+        dollars = None if price is None or usage is None else price.of(usage)
+        status, outcome = journal.status, journal.outcome or "failed"
+        # Rows are made of these when somebody looks. The journal itself is not kept: an error in it may hold a lot.
+        self._seen.append(
+            (
+                self._number,
+                now,
+                request.id,
+                journal.caller,
+                journal.dialect,
+                journal.upstream_dialect,
+                request.model,
+                target,
+                request.stream,
+                status,
+                outcome,
+                _error(journal) if journal.error is not None or journal.failures or outcome != "completed" else None,
+                seconds,
+                first_seconds,
+                usage,
+                bool(journal.estimated),
+                dollars,
+                journal.losses,
+            )
+        )
+        count = self._count(int(now), journal)
+        count.requests += 1
+        if status >= 400 or outcome == "failed":
+            count.errors += 1
+        if usage is not None:
+            count.input += usage.input_tokens
+            count.output += usage.output_tokens
+            count.dollars += dollars or 0.0
+        at = bin_of(seconds)
+        count.times[at] = count.times.get(at, 0) + 1
+        if first_seconds is not None:
+            at = bin_of(first_seconds)
+            count.first_tokens[at] = count.first_tokens.get(at, 0) + 1
 
     def _count(self, second: int, journal: Journal) -> Count:
         seconds = self._seconds
@@ -170,30 +233,46 @@ def _may_see(caller: Caller, tenant: str) -> bool:
     return caller.operator or caller.tenant == tenant
 
 
-def _row(number: int, now: float, request: Request, prices: Prices) -> Row:
-    journal = request.journal
-    usage, target = journal.usage, journal.target
-    price = prices.of(target) if target is not None and usage is not None and prices else None
+def _row(
+    number: int,
+    at: float,
+    id: str,
+    caller: Caller,
+    client: Dialect,
+    upstream: Dialect | None,
+    model: str | None,
+    target: Target | None,
+    stream: bool,
+    status: int,
+    outcome: str,
+    error: str | None,
+    seconds: float,
+    first_token: float | None,
+    usage: Usage | None,
+    estimated: bool,
+    dollars: float | None,
+    losses: tuple[Loss, ...],
+) -> Row:
     return Row(
         number=number,
-        at=now,
-        id=request.id,
-        caller=journal.caller.name,
-        client=journal.dialect,
-        upstream=journal.upstream_dialect,
-        asked=asked_model(request),
+        at=at,
+        id=id,
+        caller=caller.name,
+        client=client,
+        upstream=upstream,
+        asked=asked_model(model, target),
         served=None if target is None else target.name,
-        stream=request.stream,
-        status=journal.status,
-        outcome=journal.outcome or "failed",
-        error=_error(journal),
-        seconds=(journal.ended or journal.started) - journal.started,
-        first_token=None if journal.first_token is None else journal.first_token - journal.started,
+        stream=stream,
+        status=status,
+        outcome=outcome,
+        error=error,
+        seconds=seconds,
+        first_token=first_token,
         input=None if usage is None else usage.input_tokens,
         output=None if usage is None else usage.output_tokens,
-        estimated=bool(journal.estimated),
-        dollars=None if price is None or usage is None else price.of(usage),
-        losses=[loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in journal.losses],
+        estimated=estimated,
+        dollars=dollars,
+        losses=[loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in losses],
     )
 
 
@@ -206,20 +285,6 @@ def _error(journal: Journal) -> str | None:
     if journal.failures and (journal.status >= 400 or journal.outcome == "failed"):
         return journal.failures[-1][1]
     return None
-
-
-def _add(count: Count, row: Row) -> None:
-    count.requests += 1
-    if row.status >= 400 or row.outcome == "failed":
-        count.errors += 1
-    count.input += row.input or 0
-    count.output += row.output or 0
-    count.dollars += row.dollars or 0.0
-    at = bin_of(row.seconds)
-    count.times[at] = count.times.get(at, 0) + 1
-    if row.first_token is not None:
-        at = bin_of(row.first_token)
-        count.first_tokens[at] = count.first_tokens.get(at, 0) + 1
 
 
 def bin_of(seconds: float) -> int:
