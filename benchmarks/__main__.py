@@ -42,6 +42,7 @@ OFFLINE: dict[str, Callable[[], list[Table]]] = {
 MODULES = {
     "state": ["benchmarks.state", "--stores", "memory,sqlite", "--chains", "1000", "--repeat", "50"],
     "transport": ["benchmarks.micro_transport"],
+    "served": ["benchmarks.served"],
 }
 """Programs of their own; left out where they are not there."""
 

@@ -20,7 +20,7 @@ from benchmarks.machine import PYTHON, cpu_seconds, tree
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / ".peers"
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
-READY_SECONDS = 90.0
+READY_SECONDS = 120.0
 STORE_BYTES = 64_000_000
 
 _COMMAND = "from plano.cli import main; main()"
@@ -108,10 +108,15 @@ def _answers(port: int) -> bool:
 
 
 class Fleet:
-    """The servers of one run: they share an upstream, a folder for their files, and how cores are given out."""
+    """The servers of one run: they share an upstream, a folder for their files, and how cores are given out.
+
+    Attributes:
+        under: what comes before the command of each server that is started from now on.
+    """
 
     def __init__(self, *, pinning: machine.Pinning) -> None:
         self.pinning = pinning
+        self.under: list[str] = []
         self._running: list[Server] = []
         self._folder = Path(tempfile.mkdtemp(prefix="plano-bench-"))
         self.upstream = self._start_upstream()
@@ -139,7 +144,7 @@ class Fleet:
         env: dict[str, str] | None = None,
     ) -> Server:
         self._running.append(server)
-        server.start(command, cores=self.pinning.tested if cores is None else cores, env=env)
+        server.start([*self.under, *command], cores=self.pinning.tested if cores is None else cores, env=env)
         return server
 
     # -- plano --

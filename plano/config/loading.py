@@ -239,7 +239,7 @@ def _prices(section: Section | None, index: ModelIndex | None, problems: Problem
     prices = {}
     models: Section = section.get("models") or Section("", None)
     for name, said in models.items():
-        if index is not None and not _resolves(name, index):
+        if index is not None and not _resolves(re.sub(r"/\*$", "/any", name), index):
             hint = did_you_mean(name, [info.id for info in index.listing()])
             problems.warn(models.line_of(name), models.path_of(name), f"is the price of no configured model.{hint}")
         if "input" in said:
