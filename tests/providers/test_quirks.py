@@ -266,3 +266,47 @@ def test_a_body_of_any_shape_is_no_reason_to_fail(provider: str, dialect: Dialec
     for model in ("gpt-5", "gpt-4o", "grok-4", "claude-opus-5-5", "kimi-k3", "any"):
         made, _ = prepared(provider, dialect, model, body)
         assert made["unknown"] == {"a": 1}
+
+
+def heeded(provider: str, dialect: Dialect, model: str, fields: Fields) -> bool:
+    """Whether a body of these fields is shown to the provider's quirks."""
+    heeds = CATALOGUE[provider].heeds
+    assert heeds is not None
+    body = msgspec.json.encode(fields)
+    return any(b'"%b"' % word.encode() in body for word in heeds(dialect, model))
+
+
+HEEDING = [name for name, row in CATALOGUE.items() if row.heeds is not None]
+BODIES = [case[3] for case in CASES] + [
+    {"messages": [{"role": "developer", "content": "x"}], "input": [{"role": "developer", "content": "x"}]},
+    {"max_completion_tokens": 5, "max_tokens": 9},
+    {"reasoning": None, "reasoning_effort": None},
+    {"logprobs": True, "top_logprobs": 2},
+    {"presence_penalty": 1, "frequency_penalty": 1, "logit_bias": {"1": 1}, "stop": ["x"]},
+    {"stream": True, "stream_options": {"include_usage": True}, "store": True, "seed": 1, "n": 2},
+    {"include": ["reasoning.encrypted_content"], "thinking": {"type": "disabled"}},
+]
+MODELS = sorted({case[2] for case in CASES} | {"o1-mini", "deepseek-reasoner", "magistral-medium", "kimi-k2.5", "any"})
+
+
+@pytest.mark.parametrize("provider", HEEDING)
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+def test_a_body_that_would_be_changed_has_a_word_in_it_that_is_heeded(provider: str, dialect: Dialect) -> None:
+    prepare = CATALOGUE[provider].prepare
+    assert prepare is not None
+    for model in {*MODELS, *CATALOGUE[provider].models}:
+        for body in BODIES:
+            sent = msgspec.json.encode({"model": model, "messages": MESSAGES} | body)
+            fields, losses = msgspec.json.decode(sent, type=Fields), Losses()
+            before = fields.copy()
+            prepare(dialect, model, fields, losses)
+            if fields != before or len(losses):
+                assert heeded(provider, dialect, model, before), f"{model}: {sent!r}"
+
+
+def test_what_is_not_heeded_is_worth_the_look() -> None:
+    """A plain request names nothing that any provider looks for, so none of them decodes it."""
+    plain = msgspec.json.decode(msgspec.json.encode({"model": "m", "messages": MESSAGES, "stream": True}), type=Fields)
+    for provider in HEEDING:
+        for model in CATALOGUE[provider].models:
+            assert not heeded(provider, "chat", model, plain)
