@@ -15,7 +15,7 @@ import msgspec
 
 from plano import access
 from plano.dialects import CODECS
-from plano.errors import FilterError, MethodNotAllowed, PlanoError, Unauthenticated
+from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated
 from plano.intake import ClientLeft, Rounds, Watch, late_body, peek, read_body
 from plano.journal import Journal
 from plano.pipeline import CallNext
@@ -86,6 +86,7 @@ class Ask:
                 if scope["method"] != "POST":
                     raise MethodNotAllowed("Use POST here.", allow="POST")
                 body = await read_body(receive, headers, limit=self._body_limit)
+                watch.arrived()
                 if self._caller_of is not None:
                     caller = await caller_from(self._caller_of, scope)
             except PlanoError as error:
@@ -96,7 +97,8 @@ class Ask:
                 watch.forgive()
                 journal.error = late_body(self._body_deadline)
             request = self._request(headers, body, caller, journal)
-            watch.arrived()
+            if journal.error is not None:
+                watch.arrived()
             try:
                 response = await self._run(request)
             except Exception as error:
@@ -167,14 +169,24 @@ class Ask:
             finally:
                 # Taken out, for they hold the request: what is not in a ring is freed at once, without the collector.
                 closers, journal.closers = journal.closers, []
-                if closers or self._log:
-                    settle(request, response)
-                if self._log:
-                    access.write(request, scope)
-                for closer in closers:
-                    awaitable = closer()
-                    if awaitable is not None:
-                        await awaitable
+                try:
+                    if closers or self._log:
+                        settle(request, response)
+                    if self._log:
+                        access.write(request, scope)
+                finally:
+                    for closer in closers:
+                        await _call(closer)
+
+
+async def _call(closer: Callable[[], Awaitable[None] | None]) -> None:
+    """One that fails does not keep the others from being called."""
+    try:
+        awaitable = closer()
+        if awaitable is not None:
+            await awaitable
+    except Exception:
+        logger.exception("what should have been done at a request's end failed")
 
 
 def _request_id(headers: Headers) -> str:
@@ -206,11 +218,11 @@ def intake(request: Request, call_next: CallNext) -> Awaitable[Response]:
 def _failed(request: Request, error: Exception) -> Response:
     """A failure as the error response that the request's client expects."""
     if isinstance(error, PlanoError):
-        if isinstance(error, FilterError):
+        if isinstance(error, FilterError | GatewayFailed):
             logger.error("%s", error, exc_info=error.__cause__)
     else:
         logger.error("a request failed inside plano", exc_info=error)
-        cause, error = error, PlanoError("The gateway failed on this request.")
+        cause, error = error, GatewayFailed()
         error.__cause__ = cause
     request.journal.error = error
     return error_response(request, error)

@@ -199,6 +199,13 @@ class StoreUnavailable(PlanoError):
     default_code = "state_store_unavailable"
 
 
+class GatewayFailed(PlanoError):
+    """plano itself failed; the cause says how."""
+
+    def __init__(self) -> None:
+        super().__init__("The gateway failed on this request.")
+
+
 class FilterError(PlanoError):
     """A filter raised something that is not a PlanoError; `filter_name` says which."""
 

@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Protocol
 
 INTERVAL = 1.0
@@ -120,7 +121,8 @@ def glibc() -> Glibc | None:
 def _watch(surplus: Surplus) -> None:
     while True:
         time.sleep(INTERVAL)
-        surplus.look()
+        with suppress(OSError):  # there may be no file descriptor left, for now
+            surplus.look()
 
 
 def _resident() -> int:

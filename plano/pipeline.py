@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol, TypeAlias
 
-from plano.errors import ConfigError, FilterError, PlanoError
+from plano.errors import ConfigError, FilterError, GatewayFailed, PlanoError
 from plano.request import Request
 from plano.response import Response
 
@@ -93,7 +93,7 @@ def _trusted(link: Link, call_next: CallNext) -> CallNext:
 
 
 def _checked(link: Link, call_next: CallNext) -> CallNext:
-    name, call = link.name, link.filter
+    name, call, call_next = link.name, link.filter, _awaited(call_next)
 
     async def linked(request: Request) -> Response:
         try:
@@ -107,6 +107,21 @@ def _checked(link: Link, call_next: CallNext) -> CallNext:
         return response
 
     return linked
+
+
+def _awaited(call_next: CallNext) -> CallNext:
+    """What a filter of somebody else's calls: everything happens when it is awaited, and what fails in plano below is
+    not put down to that filter."""
+
+    async def onward(request: Request) -> Response:
+        try:
+            return await call_next(request)
+        except PlanoError:
+            raise
+        except Exception as error:
+            raise GatewayFailed from error
+
+    return onward
 
 
 def _timed(spent: list[float], position: int, call: Filter) -> Filter:

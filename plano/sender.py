@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from plano.dialects import CODECS
 from plano.errors import FilterError, PlanoError, UpstreamError
@@ -45,8 +45,8 @@ async def send_response(response: Response, send: Send) -> None:
     else:
         journal.bytes_out = len(body)
         before = perf_counter()
-        reply = getattr(getattr(send, "__self__", None), "reply", None)
-        if reply is None or not reply(status, response.headers, body):
+        server = _own_server(send)
+        if server is None or not server.reply(status, response.headers, body):
             headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
@@ -54,6 +54,11 @@ async def send_response(response: Response, send: Send) -> None:
         journal.sending += now - before
     if journal.outcome is None:
         journal.outcome = "completed" if journal.error is None or status >= 400 else "failed"
+
+
+def _own_server(send: Send) -> Any:
+    """The exchange that `send` is of, if it is of plano's own server and nothing else stands between."""
+    return send.__self__ if getattr(send, "of_planos_server", False) else None  # type: ignore[attr-defined]
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
@@ -76,8 +81,8 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
     """What iterating over it and `out.send` would do, in one loop: nothing else is done as often as this."""
     journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
     pour: Pour | None = getattr(source, "pour", None)
-    pass_on: Callable[[bytes], bool] | None = getattr(getattr(message, "__self__", None), "pass_on", None)
-    spout = relay.spout(pass_on) if pour is not None and pass_on is not None else None
+    server = _own_server(message)
+    spout = relay.spout(server.pass_on) if pour is not None and server is not None else None
     asked = perf_counter()
     ending: AsyncIterator[bytes]
     try:
@@ -90,7 +95,11 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
             elif piece:
                 journal.bytes_out += len(piece)
                 before = perf_counter()
-                await message({"type": "http.response.body", "body": piece, "more_body": True})
+                try:
+                    await message({"type": "http.response.body", "body": piece, "more_body": True})
+                except OSError:
+                    out.closed = True
+                    raise
                 journal.sending += perf_counter() - before
             asked = perf_counter()
             if spout is not None and pour is not None and out.started:
@@ -112,9 +121,6 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
         ending = ended.pieces
     except UpstreamError as error:
         ending = relay.fail(error)
-    except OSError:
-        out.closed = True
-        raise
     async for part in ending:
         await out.send(part)
 

@@ -69,10 +69,12 @@ class _Way(Struct, frozen=True):
     """What is the same for all requests to one endpoint of a target.
 
     Attributes:
+        target: the target itself.
         headers: unless the client's own take their place.
         heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
     """
 
+    target: Target
     url: str
     headers: RawHeaders
     heeded: tuple[bytes, ...] | None
@@ -100,7 +102,7 @@ class Upstream:
         """
         target, journal = request.require_target(), request.journal
         way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
-        if way is None:
+        if way is None or way.target is not target:  # a filter may have made a target of its own
             way = self._find_way(request, target)
         constant, headers = _headers(request, target, way)
         outgoing = Outgoing(
@@ -136,7 +138,7 @@ class Upstream:
         key = (target.entry, target.name, request.dialect, request.operation)
         heeds = target.provider.heeds
         heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
-        way = _Way(target.urls[key[2:]], _own_headers(target, request.dialect), heeded)
+        way = _Way(target, target.urls[key[2:]], _own_headers(target, request.dialect), heeded)
         if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
             del self._ways[next(iter(self._ways))]
         self._ways[key] = way
@@ -297,8 +299,9 @@ def _forwarded(request: Request, target: Target) -> RawHeaders:
 
 def _forget_stream(journal: Journal) -> None:
     """What an earlier attempt left behind of its reply."""
-    journal.first = None
+    journal.first = journal.first_piece = journal.first_token = journal.last_piece = None
     journal.last = ()
+    journal.usage = journal.usage_said = journal.finish = None
     journal.events = journal.bytes_streamed = 0
 
 

@@ -16,7 +16,6 @@ from plano.journal import Journal
 from plano.request import Request
 from plano.response import Response
 
-NOTHING: frozenset[str] = frozenset()
 OUTPUT = frozenset({"output"})
 BOTH = frozenset({"input", "output"})
 
@@ -59,12 +58,12 @@ def settle(request: Request, response: Response | None) -> None:
     replied = response is not None and response.status < 400
     if not replied and journal.outcome != "aborted":
         return
-    said = _said(request.journal) if replied else None
-    if said is not None and _is_first_word(journal):
-        output = max(said.output_tokens, _streamed(journal))
-        journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
-    elif said is not None:
-        journal.usage, journal.estimated = said, NOTHING
+    said = _said(journal) if replied else None
+    if said is not None:
+        journal.usage = said
+        if journal.outcome != "completed" and _is_first_word(journal):
+            output = max(said.output_tokens, _streamed(journal))
+            journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
     else:
         output = 0 if request.operation == "embeddings" else _output(journal, response)
         journal.usage = Usage(input_tokens=estimate_input(request.raw), output_tokens=output)
@@ -77,7 +76,7 @@ def estimate_input(body: bytes) -> int:
         asked = _parsed(body)
         if isinstance(asked, dict):
             turns = asked.get("messages") or asked.get("input")
-            size = _length(asked) + len(msgspec.json.encode(asked.get("tools") or ()))
+            size = _length(asked) + _encoded(asked.get("tools") or ())
             return max(1, size // BYTES_PER_TOKEN + PER_MESSAGE * (len(turns) if isinstance(turns, list) else 1))
     text = _BASE64.sub(b"", body[:_LOOKED_AT])
     return max(1, len(text) // BYTES_PER_TOKEN + (len(body) - len(text)) // BASE64_BYTES_PER_TOKEN)
@@ -97,7 +96,7 @@ def _said(journal: Journal) -> Usage | None:
 def _is_first_word(journal: Journal) -> bool:
     """Whether what was said is only what a stream in the messages dialect opens with: all of its input, and a first
     count of its output."""
-    if journal.outcome == "completed" or journal.first is None or journal.upstream_dialect != "messages":
+    if journal.first is None or journal.upstream_dialect != "messages":
         return False
     latest = [piece for piece in journal.last if piece is not journal.first]
     return CODECS["messages"].peek_stream(b"", latest).usage is None
@@ -149,17 +148,26 @@ def _said_in(block: bytes) -> int:
     return 0
 
 
-def _length(value: Any, key: str = "") -> int:
-    """Bytes of what is said in a request, a reply or an event."""
+def _length(value: Any, key: str = "", depth: int = 64) -> int:
+    """Bytes of what is said in a request, a reply or an event; what is nested deeper than anybody speaks is not."""
+    if depth == 0:
+        return 0
     if isinstance(value, str):
         return len(value.encode()) if key in _TEXTS else 0
     if isinstance(value, list):
-        return sum(_length(item, key) for item in value)
+        return sum(_length(item, key, depth - 1) for item in value)
     if isinstance(value, dict):
         if key == "input":  # a tool's arguments, where the dialect has them as an object
-            return len(msgspec.json.encode(value))
-        return sum(_length(child, name) for name, child in value.items() if name != "tools")
+            return _encoded(value)
+        return sum(_length(child, name, depth - 1) for name, child in value.items() if name != "tools")
     return 0
+
+
+def _encoded(value: Any) -> int:
+    try:
+        return len(msgspec.json.encode(value))
+    except RecursionError:
+        return 0
 
 
 def _parsed(data: bytes) -> Any:

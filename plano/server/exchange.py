@@ -263,3 +263,7 @@ class Exchange:
                 raise RuntimeError("the body of a response is not as long as its content-length says")
             self._left = left
         return body
+
+
+# Whoever is given `send` may look for it, and then use `reply` and `pass_on` as well.
+vars(Exchange)["send"].of_planos_server = True

@@ -163,6 +163,8 @@ class Reader:
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.exchange is not None:
+            return  # A trailer. It must not be taken for a header, which could turn the request into another one.
         lowered = PLAIN.get(name)
         if lowered is None:
             lowered = name.lower()

@@ -307,4 +307,4 @@ class MemoryBackend:
 
 
 def _weight(items: Sequence[Item]) -> int:
-    return total(items) + OVERHEAD * len(items)
+    return total(items) + sum(OVERHEAD + len(item.id.encode()) for item in items)

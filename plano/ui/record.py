@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from math import log
 from typing import TypeAlias
@@ -15,7 +15,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from plano.access import asked_model
-from plano.conversation import Loss, Usage
+from plano.conversation import Usage
 from plano.journal import Journal
 from plano.losses import LOSS_FIELDS
 from plano.pipeline import CallNext
@@ -59,7 +59,7 @@ _Seen: TypeAlias = tuple[
     Usage | None,
     bool,
     float | None,
-    tuple[Loss, ...],
+    Sequence[str],
 ]
 """What is kept of a request, in the order that `_row` takes it in."""
 
@@ -183,7 +183,7 @@ class Record:
                 journal.caller,
                 journal.dialect,
                 journal.upstream_dialect,
-                request.model,
+                asked_model(request.model, target),
                 target,
                 request.stream,
                 status,
@@ -194,7 +194,9 @@ class Record:
                 usage,
                 bool(journal.estimated),
                 dollars,
-                journal.losses,
+                [loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in journal.losses]
+                if journal.losses
+                else (),
             )
         )
         count = self._count(int(now), journal)
@@ -240,7 +242,7 @@ def _row(
     caller: Caller,
     client: Dialect,
     upstream: Dialect | None,
-    model: str | None,
+    asked: str | None,
     target: Target | None,
     stream: bool,
     status: int,
@@ -251,7 +253,7 @@ def _row(
     usage: Usage | None,
     estimated: bool,
     dollars: float | None,
-    losses: tuple[Loss, ...],
+    losses: Sequence[str],
 ) -> Row:
     return Row(
         number=number,
@@ -260,7 +262,7 @@ def _row(
         caller=caller.name,
         client=client,
         upstream=upstream,
-        asked=asked_model(model, target),
+        asked=asked,
         served=None if target is None else target.name,
         stream=stream,
         status=status,
@@ -272,7 +274,7 @@ def _row(
         output=None if usage is None else usage.output_tokens,
         estimated=estimated,
         dollars=dollars,
-        losses=[loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in losses],
+        losses=list(losses),
     )
 
 
