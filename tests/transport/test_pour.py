@@ -327,3 +327,24 @@ async def test_what_comes_after_the_sink_gave_up_waits_its_turn(transport: HTTP1
     assert len(got) == 2
     rest = b"".join([piece async for piece in exchange])
     assert b"".join(got) + rest == b"onetwothreefour"
+
+
+async def test_the_sink_that_gave_up_is_not_called_before_its_task_wakes(
+    transport: HTTP1Transport, server: Server
+) -> None:
+    """A loop may have more to hand over in the same turn."""
+    script = Stepwise(b"one")
+    server.plays(script)
+    exchange = await begun(transport, server)
+    assert await anext(exchange) == b"one"
+    got: list[bytes] = []
+    pouring = asyncio.create_task(exchange.pour(lambda piece: got.append(piece) is not None))
+    await asyncio.sleep(0)
+    connection = exchange._connection
+    assert connection is not None
+    for piece in (b"two", b"three", b"four"):
+        connection.data_received(chunk(piece))
+    await pouring
+    assert got == [b"two"]
+    script.next.set()
+    assert b"".join([piece async for piece in exchange]) == b"threefour"
