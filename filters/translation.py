@@ -114,6 +114,8 @@ class _Stage:
     def feed(self, piece: bytes) -> bytes:
         translated = self._stream.feed(piece)
         if self._stream.error is not None:
+            if self._silent and isinstance(self._stream.error, UpstreamError):
+                raise self._stream.error  # which comes back to `fail`
             self._request.journal.failures += ((self._request.require_target(), "broken_stream"),)
             raise Ended(self._over(translated))
         if translated:

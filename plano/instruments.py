@@ -164,7 +164,8 @@ METRICS: tuple[Metric, ...] = (
         name="plano_filter_seconds_total",
         kind="counter",
         unit="seconds",
-        meaning="Time in each filter until it returned its response, without the filters below it.",
+        meaning="Time in each filter until it returned its response, without the filters below it. Of at most a "
+        "hundred requests a second, each of which counts for those before it that were not timed.",
         axes=("filter",),
     ),
     Metric(

@@ -46,7 +46,8 @@ async def send_response(response: Response, send: Send) -> None:
         journal.bytes_out = len(body)
         before = perf_counter()
         server = _own_server(send)
-        if server is None or not server.reply(status, response.headers, body):
+        # To HEAD only the messages say how long the body would be.
+        if server is None or server.scope["method"] == "HEAD" or not server.reply(status, response.headers, body):
             headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
