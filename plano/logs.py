@@ -83,6 +83,7 @@ class JSONFormatter(_Formatter):
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         super().__init__(secrets)
         self._second = (0, "")
+        self._head = (0, 0, "")
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Line):
@@ -98,7 +99,11 @@ class JSONFormatter(_Formatter):
         return _encode(found).decode()
 
     def line(self, level: int, created: float, line: Line) -> str:
-        head = f'{{"time":"{self._time(created)}","level":"{_LEVELS[level]}","logger":"plano.access",'
+        now = int(created * 1000)
+        moment, of, head = self._head
+        if moment != now or of != level:  # many lines are of one millisecond
+            head = f'{{"time":"{self._time(created)}","level":"{_LEVELS[level]}","logger":"plano.access",'
+            self._head = now, level, head
         return head + _encode(line)[1:].decode()
 
     def _time(self, created: float) -> str:
