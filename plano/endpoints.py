@@ -87,6 +87,8 @@ class Ask:
                     raise MethodNotAllowed("Use POST here.", allow="POST")
                 body = await read_body(receive, headers, limit=self._body_limit)
                 watch.arrived()
+                journal.received = perf_counter()
+                journal.bytes_in = len(body)
                 if self._caller_of is not None:
                     caller = await caller_from(self._caller_of, scope)
             except PlanoError as error:
@@ -125,8 +127,6 @@ class Ask:
                 await self._close(scope, request, response)
 
     def _request(self, headers: Headers, body: bytes, caller: Caller, journal: Journal) -> Request:
-        journal.received = perf_counter()
-        journal.bytes_in = len(body)
         model, stream = None, False
         if journal.error is None:
             try:
