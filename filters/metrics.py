@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import TypeAlias
 
 from plano.conversation import Usage
@@ -14,12 +13,16 @@ from plano.pipeline import CallNext
 from plano.prices import Prices
 from plano.request import Request
 from plano.response import Response
+from plano.series import Number
 from plano.types import DIALECTS
 
 Count: TypeAlias = Callable[[float], None]
 
 Place: TypeAlias = tuple[str, str]
 """Provider and entry."""
+
+_FOLD = 256
+"""Requests after which what they were observed to take is put in its bins."""
 
 _UNRESOLVED: Place = (OTHER, OTHER)
 _FLAG = {True: "true", False: "false"}
@@ -50,7 +53,7 @@ class _Tally:
         place = self.place = _UNRESOLVED if target is None else (target.provider.name, target.entry)
         model = self.model = (OPERATIONS[request.operation], *place)
         result = (_status_class(journal), outcome)
-        self.requests = on.requests[(journal.dialect, request.operation, *place, upstream, stream, *result)].inc
+        self.requests: Number = on.requests[(journal.dialect, request.operation, *place, upstream, stream, *result)]
         self.duration = on.duration[(*model, error)].observe
         self.overhead = on.overhead[(journal.dialect, upstream, stream)].observe
         self.first_token = on.first_token[model].observe if request.stream else None
@@ -75,6 +78,8 @@ class Metrics:
         self._links: list[str] = []
         self._spent: list[float] = []
         self._told: list[float] = []
+        self._unfolded = 0
+        self._closers = (self._over,)
         instruments.before_scrape(self._flush)
 
     def time_links(self, names: Sequence[str]) -> list[float]:
@@ -87,72 +92,76 @@ class Metrics:
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         self._in_flight[request.dialect] += 1
-        request.journal.closers.append(partial(self._over, request))
+        request.journal.closers += self._closers
         return call_next(request)
 
     def _over(self, request: Request) -> None:
         journal = request.journal
         self._in_flight[journal.dialect] -= 1
-        tally = self._tally(request, journal)
-        tally.requests()
-        ended = journal.ended or journal.started
-        tally.duration(ended - journal.started)
-        received = journal.received
-        if received is not None and journal.outcome != "aborted":
-            waited = journal.waited + journal.waited_in_stream + journal.sending
-            tally.overhead(max(0.0, ended - received - waited))
-        if journal.usage is not None:
-            self._count_usage(journal, tally, journal.usage)
-        if tally.first_token is not None and journal.status < 400:
-            _count_tokens_times(journal, tally.first_token, tally.per_token)
-        if journal.failures or journal.losses or journal.store_failed or journal.outcome == "aborted":
-            self._count_mishaps(journal, tally.place)
-
-    def _tally(self, request: Request, journal: Journal) -> _Tally:
-        """All of the key is from a bounded set: entries from the configuration, the rest from plano's own words."""
-        outcome = journal.outcome or "failed"
-        error = "" if outcome == "completed" and journal.status < 400 and journal.error is None else _error(journal)
-        entry = None if journal.target is None else journal.target.entry
-        status = 0 if outcome == "aborted" and not journal.bytes_out else journal.status // 100
+        target, outcome, status, started = journal.target, journal.outcome or "failed", journal.status, journal.started
+        # All of the key is from a bounded set: entries from the configuration, the rest from plano's own words.
+        error = "" if outcome == "completed" and status < 400 and journal.error is None else _error(journal)
         key = (
-            entry,
+            None if target is None else target.entry,
             journal.dialect,
             journal.upstream_dialect,
             request.operation,
             request.stream,
-            status,
+            0 if outcome == "aborted" and not journal.bytes_out else status // 100,
             outcome,
             error,
         )
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = _Tally(self._on, request, journal, outcome, error)
-        return tally
-
-    def _count_usage(self, journal: Journal, tally: _Tally, usage: Usage) -> None:
-        estimated, tokens, model = journal.estimated, self._on.tokens, tally.model
-        if not estimated and tally.input is not None and tally.output is not None:
-            tally.input(usage.input_tokens)
-            tally.output(usage.output_tokens)
-        else:
-            count_input: Count = tokens[(*model, "input", _FLAG["input" in estimated])].observe
-            count_output: Count = tokens[(*model, "output", _FLAG["output" in estimated])].observe
-            count_input(usage.input_tokens)
-            count_output(usage.output_tokens)
-            if estimated:
-                self._on.usage_missing[tally.place].inc()
+        tally.requests.value += 1.0
+        ended = journal.ended or started
+        tally.duration(ended - started)
+        received = journal.received
+        if received is not None and outcome != "aborted":
+            overhead = ended - received - journal.waited - journal.waited_in_stream - journal.sending
+            tally.overhead(overhead if overhead > 0.0 else 0.0)
+        usage = journal.usage
+        if usage is not None:
+            if tally.input is not None and tally.output is not None and not journal.estimated:
+                tally.input(usage.input_tokens)
+                tally.output(usage.output_tokens)
             else:
-                tally.input, tally.output = count_input, count_output
+                self._count_tokens(journal, tally, usage)
+            if usage.cached_tokens or usage.cache_creation_tokens or usage.reasoning_tokens:
+                self._count_details(tally, usage)
+            if self._prices.known and target is not None:
+                price = self._prices.of(target)
+                if price is not None:
+                    self._on.cost[(*tally.place, _FLAG[bool(journal.estimated)])].inc(price.of(usage))
+        if tally.first_token is not None and status < 400:
+            _count_tokens_times(journal, tally.first_token, tally.per_token)
+        if journal.failures or journal.losses or journal.store_failed or outcome == "aborted":
+            self._count_mishaps(journal, tally.place)
+        self._unfolded += 1
+        if self._unfolded >= _FOLD:
+            self._unfolded = 0
+            self._on.fold()
+
+    def _count_tokens(self, journal: Journal, tally: _Tally, usage: Usage) -> None:
+        estimated, tokens, model = journal.estimated, self._on.tokens, tally.model
+        count_input: Count = tokens[(*model, "input", _FLAG["input" in estimated])].observe
+        count_output: Count = tokens[(*model, "output", _FLAG["output" in estimated])].observe
+        count_input(usage.input_tokens)
+        count_output(usage.output_tokens)
+        if estimated:
+            self._on.usage_missing[tally.place].inc()
+        else:
+            tally.input, tally.output = count_input, count_output
+
+    def _count_details(self, tally: _Tally, usage: Usage) -> None:
+        tokens, model = self._on.tokens, tally.model
         if usage.cached_tokens:
             tokens[(*model, "cached_input", "false")].observe(usage.cached_tokens)
         if usage.cache_creation_tokens:
             tokens[(*model, "cache_creation", "false")].observe(usage.cache_creation_tokens)
         if usage.reasoning_tokens:
             tokens[(*model, "reasoning", "false")].observe(usage.reasoning_tokens)
-        if self._prices.known and journal.target is not None:
-            price = self._prices.of(journal.target)
-            if price is not None:
-                self._on.cost[(*tally.place, _FLAG[bool(estimated)])].inc(price.of(usage))
 
     def _count_mishaps(self, journal: Journal, place: Place) -> None:
         on = self._on

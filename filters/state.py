@@ -19,7 +19,7 @@ from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.state import Item, Store, Turn, asked, history, items, record, replies
-from plano.state.asked import AskedResponse
+from plano.state.asked import AskedCompletion, AskedResponse
 from plano.state.record import NOBODY, Head, Origin, Record
 from plano.state.replies import CompletionStream, StoredReply
 from plano.state.stages import CompletionStage, ResponseStage
@@ -93,16 +93,17 @@ class State:
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         if request.dialect == "chat" and self._chat_completions and request.operation == "create":
-            return self._completion(request, call_next)
+            said = asked.of_completion(request.body)
+            if said.store is False and said.previous is None:
+                return call_next(request)
+            return self._completion(request, said, call_next)
         if request.dialect == "responses":
             return self._response(request, call_next)
         return call_next(request)
 
     # --- chat completions ---
 
-    async def _completion(self, request: Request, call_next: CallNext) -> Response:
-        body = request.body
-        said = asked.of_completion(body)
+    async def _completion(self, request: Request, said: AskedCompletion, call_next: CallNext) -> Response:
         after: Turn | None = None
         onward = request
         if said.previous is not None:
@@ -116,15 +117,17 @@ class State:
         response = await call_next(onward)
         if said.store is False or not response.ok:
             return response
-        turn = _Turn(request.caller.tenant, request.require_target().entry, body, after)
+        turn = _Turn(request.caller.tenant, request.require_target().entry, request.body, after)
         if response.pieces is not None:
             store = self._store()
             put = partial(self._put_stream, response, turn)
-            return response.through(CompletionStage(put, limit=store.max_item_bytes, at_once=store.name == "memory"))
+            return response.through(CompletionStage(put, limit=store.max_item_bytes, at_once=store.at_once))
         assert response.body is not None, "a response has either a body or pieces"
         id_ = replies.completion_id(response.body)
-        if id_ is not None and not await self._put_completion(response, turn, id_, [response.body]):
-            response.headers.append(_NOT_STORED)
+        if id_ is not None:
+            stored = self._put_completion(response, turn, id_, [response.body])
+            if not (stored if stored.__class__ is bool else await stored):  # type: ignore[misc]
+                response.headers.append(_NOT_STORED)
         return response
 
     async def _put_stream(self, response: Response, turn: _Turn, stream: CompletionStream) -> bool:
@@ -132,11 +135,14 @@ class State:
             response.journal.store_failed = True
             return False
         id_ = stream.id()
-        return id_ is None or await self._put_completion(response, turn, id_, stream.pieces, streamed=True)
+        if id_ is None:
+            return True
+        stored = self._put_completion(response, turn, id_, stream.pieces, streamed=True)
+        return stored if isinstance(stored, bool) else await stored
 
     def _put_completion(
         self, response: Response, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
-    ) -> Awaitable[bool]:
+    ) -> bool | Awaitable[bool]:
         """False if it could not be stored, which is noted."""
         origin = Origin(turn.entry, response.journal.upstream_dialect or "chat")
         payload = record.pack(Head(origin, len(turn.asked), streamed), turn.asked, *reply)
@@ -161,7 +167,7 @@ class State:
         turn = _Turn(request.caller.tenant, target.entry, said.input, past.after, said.conversation)
         if response.pieces is not None:
             put = partial(self._put_response, response, turn) if store else None
-            return response.through(ResponseStage(put, echo, at_once=self._store().name == "memory"))
+            return response.through(ResponseStage(put, echo, at_once=self._store().at_once))
         assert response.body is not None, "a response has either a body or pieces"
         body = replies.with_fields(response.body, echo) if echo else response.body
         if store and not await self._put_response(response, turn, replies.response(body)):
@@ -178,7 +184,8 @@ class State:
         if turn.conversation is not None and not await self._append(response, turn, origin, reply):
             return False
         head = Head(origin, len(turn.asked), False, turn.conversation)
-        return await self._put(response, turn, reply.id, "responses", record.pack(head, turn.asked, reply.body))
+        stored = self._put(response, turn, reply.id, "responses", record.pack(head, turn.asked, reply.body))
+        return stored if isinstance(stored, bool) else await stored
 
     async def _append(self, response: Response, turn: _Turn, origin: Origin, reply: StoredReply) -> bool:
         """Add input and output to the conversation."""
@@ -279,10 +286,21 @@ class State:
             raise InvalidRequest(f"'{id_[:200]}' is part of `conversation` '{known}': continue that.", param=param)
         return chain
 
-    async def _put(self, response: Response, turn: _Turn, id_: str, kind: str, payload: bytes) -> bool:
-        made = Turn(id=id_, kind=kind, created=time.time(), payload=payload)
+    def _put(self, response: Response, turn: _Turn, id_: str, kind: str, payload: bytes) -> bool | Awaitable[bool]:
+        """Whether it is stored, at once where nothing has to be waited for."""
+        made, store = Turn(id=id_, kind=kind, created=time.time(), payload=payload), self._store()
+        if not store.at_once:
+            return self._put_there(store, response, turn, made)
         try:
-            await self._store().put(turn.tenant, made, after=turn.after)
+            store.put_at_once(turn.tenant, made, after=turn.after)
+        except _NOT_KEPT:
+            response.journal.store_failed = True
+            return False
+        return True
+
+    async def _put_there(self, store: Store, response: Response, turn: _Turn, made: Turn) -> bool:
+        try:
+            await store.put(turn.tenant, made, after=turn.after)
         except _NOT_KEPT:
             response.journal.store_failed = True
             return False

@@ -115,7 +115,7 @@ class Tracing:
         )
         if span.is_recording():
             span.set_attributes(self._chosen(request.headers) | _asked(request, path))
-        journal.closers.append(partial(_over, request, span))
+        journal.closers += (partial(_over, span),)
         with trace.use_span(span, record_exception=False, set_status_on_exception=False):
             return await call_next(request)
 
@@ -234,7 +234,7 @@ def _finish_stream(attempt: _Attempt, journal: Journal) -> None:
     attempt.finish = journal.finish
 
 
-def _over(request: Request, span: Span) -> None:
+def _over(span: Span, request: Request) -> None:
     """The request is over, and its journal final."""
     if not span.is_recording():
         span.end()

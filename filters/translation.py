@@ -52,7 +52,8 @@ async def _translated(request: Request, target: Target, call_next: CallNext) -> 
 def _holds_our_marks(request: Request) -> bool:
     """Whether a client hands back what plano made for it (another vendor's seal, an item's id), which no
     upstream knows. Such a body is written anew although both sides speak one dialect."""
-    return _MARK in request.raw or (request.dialect == "responses" and any_minted(request.raw))
+    # `find`, for `in` first tries whether what it was given is a number, which takes ten times as long.
+    return request.raw.find(_MARK) >= 0 or (request.dialect == "responses" and any_minted(request.raw))
 
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
@@ -96,7 +97,9 @@ def _incoming(request: Request, response: Response) -> Response:
     body = translator.reply(body)
     request.journal.losses += tuple(translator.losses)
     request.journal.usage = translator.usage
-    return response.translated(request, body=body)
+    translated = response.translated(request, body=body)
+    translated.set_header(b"content-type", b"application/json")  # whatever the upstream called what it sent
+    return translated
 
 
 class _Stage:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from time import time
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -81,20 +80,37 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
         return " ".join([*first, *(f"{name}={_shown(value)}" for name, value in fields.items())])
 
 
+Lines: TypeAlias = Sequence[tuple[float, Line]]
+"""Each with its time, in Unix seconds."""
+
+
 class LineHandler(logging.Handler):
-    """A handler that takes lines as they are. Where it is the only one, no log record is made for them."""
+    """A handler that takes lines as they are. Where it is the only one, no log record is made for them.
 
-    def take(self, level: int, created: float, line: Callable[[], Line]) -> None:
-        """Log what `line` gives, now or later; `created` is in Unix seconds."""
-        self.handle(_record(level, line()))
+    Attributes:
+        batching: lines may come to it late, several at once.
+    """
+
+    batching = False
+
+    def take(self, level: int, lines: Lines) -> None:
+        """Log lines, all of one level."""
+        for created, line in lines:
+            self.handle(_record(level, created, line))
 
 
-def write(request: Request, scope: Scope) -> None:
-    """A line for a request that asks a model and is over, if anybody listens."""
-    if logger.isEnabledFor(logging.INFO):
-        # The request itself is not kept until the line is made: it may be large.
-        asked = (request.id, asked_model(request.model, request.journal.target), request.stream)
-        _write(logging.INFO, partial(_line, scope["method"], scope["path"], asked, request.journal))
+def at_once() -> bool:
+    """Whether lines must be written while their request is at hand: a host's own handlers may look around them, at
+    its context say."""
+    return logger.isEnabledFor(logging.INFO) and not getattr(_only_handler(), "batching", False)
+
+
+def taker() -> Callable[[int, Lines], None] | None:
+    """What takes the lines of requests that ask a model, with their level; None if nobody listens."""
+    if not logger.isEnabledFor(logging.INFO):
+        return None
+    handler = _only_handler()
+    return _handle if handler is None else handler.take
 
 
 def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
@@ -103,39 +119,46 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
     if logger.isEnabledFor(level):
         path = scope["path"] if route != "other" else _safe(scope["path"])
         method = _safe(scope["method"])
-        _write(level, partial(Line, method=method, path=path, status=status, seconds=round(seconds, 6)))
+        take = taker() or _handle
+        take(level, [(time(), Line(method=method, path=path, status=status, seconds=round(seconds, 6)))])
 
 
-def _line(method: str, path: str, asked: tuple[str, str | None, bool], journal: Journal) -> Line:
+def line_of(request: Request, method: str, path: str) -> Line:
+    """What there is to say of a request that is over."""
+    journal = request.journal
     target, usage = journal.target, journal.usage
     started = journal.started
-    first = journal.first_token
-    id, model, stream = asked
+    first, model = journal.first_token, request.model
     line = Line(  # by position: by name it would take ten times as long
         method if method == "POST" else _safe(method),
         path,
         journal.status,
-        int(((journal.ended or started) - started) * 1e6) / 1e6,  # as `round` has it, for a tenth of what that takes
-        id,
+        ((journal.ended or started) - started) * 1e6 // 1.0 / 1e6,  # for a tenth of what `round` takes
+        request.id,
         journal.caller.name,
         journal.dialect,
         journal.upstream_dialect,
-        model,
+        model if target is not None else asked_model(model, None),
         None if target is None else target.name,
-        stream,
+        request.stream,
         journal.outcome,
-        int((journal.waited + journal.waited_in_stream) * 1e6) / 1e6,
-        None if first is None else int((first - started) * 1e6) / 1e6,
+        (journal.waited + journal.waited_in_stream) * 1e6 // 1.0 / 1e6,
+        None if first is None else (first - started) * 1e6 // 1.0 / 1e6,
         journal.bytes_in,
         journal.bytes_out,
         len(journal.losses),
+        None if usage is None else usage.input_tokens,
+        None if usage is None else usage.output_tokens,
     )
-    line.attempts = journal.attempts
-    line.upstream_id = journal.upstream_id
-    if usage is not None:
-        line.input_tokens, line.output_tokens = usage.input_tokens, usage.output_tokens
-        line.cached_tokens = usage.cached_tokens or None
-        line.estimated = bool(journal.estimated)
+    # What most do not have would cost each of them something if it were set for all.
+    if usage is not None and usage.cached_tokens:
+        line.cached_tokens = usage.cached_tokens
+    if journal.estimated:
+        line.estimated = True
+    if journal.attempts != 1:
+        line.attempts = journal.attempts
+    if journal.upstream_id is not None:
+        line.upstream_id = journal.upstream_id
     if journal.error is not None or journal.failures:
         line.error = _error(journal)
     return line
@@ -152,19 +175,25 @@ def _error(journal: Journal) -> str:
     return journal.failures[-1][1]
 
 
-def _write(level: int, line: Callable[[], Line]) -> None:
+def _handle(level: int, lines: Lines) -> None:
+    for created, line in lines:
+        logger.handle(_record(level, created, line))
+
+
+def _only_handler() -> LineHandler | None:
     handlers = logger.handlers
     if len(handlers) == 1 and not logger.propagate:
         handler = handlers[0]
         if isinstance(handler, LineHandler):
-            handler.take(level, time(), line)
-            return
-    logger.handle(_record(level, line()))
+            return handler
+    return None
 
 
-def _record(level: int, line: Line) -> logging.LogRecord:
+def _record(level: int, created: float, line: Line) -> logging.LogRecord:
     """What `logger.info` makes, without walking the stack to find out who calls."""
-    return logger.makeRecord(logger.name, level, __file__, 0, line, (), None, "access")
+    record = logger.makeRecord(logger.name, level, __file__, 0, line, (), None, "access")
+    record.created, record.msecs = created, created % 1 * 1000
+    return record
 
 
 def _safe(text: str) -> str:

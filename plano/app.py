@@ -98,6 +98,7 @@ class Plano:
         self.pipeline = self._links(order, filters)
         self._tracing = build_tracing(self.config, tracer_provider)
         if self._tracing is not None:  # a request's span goes around everything, an attempt's around the upstream
+            self._observing.finished.at_once = True
             around = Link("tracing", self._tracing, trusted=True)
             self.pipeline = [around, *self.pipeline, Link("attempt", self._tracing.attempt, trusted=True)]
         ui = self._ui()
@@ -106,7 +107,7 @@ class Plano:
         run = fold(self.pipeline, upstream, spent)
         shown = {**self._observing.endpoints(self._caller), **ui}
         routes = [
-            *self._asking(run, caller),
+            *self._asking(run, caller, order),
             *self._stored(),
             *_both("/v1/models", Answer(self._list_models, "GET", "HEAD")),
             Route("/v1/models/{id:path}", Answer(self._show_model, "GET", "HEAD")),
@@ -148,7 +149,10 @@ class Plano:
         """Close the connections to upstreams and to the state store. A request after this opens new ones.
 
         What a store in memory holds is gone."""
-        await self._connections.aclose()
+        try:
+            await self._connections.aclose()
+        finally:
+            self._observing.finished.flush()
         if self._stores is not None:
             await self._stores.aclose()
         if self._tracing is not None:
@@ -184,8 +188,10 @@ class Plano:
             one_tenant=self._caller_of is None and len(tenants) <= 1,
         )
 
-    def _asking(self, run: Any, caller: CallerOf | None) -> list[Route]:
+    def _asking(self, run: Any, caller: CallerOf | None, order: Sequence[str]) -> list[Route]:
         limits = self.config.limits
+        before_auth = order[: order.index("auth")] if "auth" in order else order
+        keyed = bool(self.config.callers) and caller is None and "auth" in order and "filters" not in before_auth
         return [
             route
             for path, (dialect, operation) in ASKED_AT.items()
@@ -199,7 +205,8 @@ class Plano:
                     body_deadline=limits.body_seconds,
                     strict=self.config.strict_translation,
                     caller_of=caller,
-                    log=self.config.log.access,
+                    admit=self._auth.caller if keyed else None,
+                    finished=self._observing.finished,
                 ),
             )
         ]
@@ -210,7 +217,8 @@ class Plano:
             return {}
         record = Record(self._observing.prices)
         self.pipeline = [Link("ui", record, trusted=True), *self.pipeline]
-        return Ui(record, self.models, self._viewer, shared=self._observing.shared).endpoints()
+        finished, shared = self._observing.finished, self._observing.shared
+        return Ui(record, self.models, self._viewer, finished.refresh, shared=shared).endpoints()
 
     async def _viewer(self, scope: Scope, headers: Headers) -> Caller:
         """Who looks at the page; where nobody is asked for a key, whoever does sees everything."""

@@ -237,7 +237,10 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
     }
     if workers == 1:
         settle()
-        _Server(uvicorn.Config(application, **options), application, metrics_port(application)).run()
+        server = _Server(uvicorn.Config(application, **options), application, metrics_port(application))
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, server.handle_exit)
+        server.run()
         return
     os.environ |= {_LEVEL_VARIABLE: level, _HOST_VARIABLE: host}
     with shared_directory() as directory:
@@ -252,7 +255,10 @@ def metrics_port(application: Plano, directory: str | None = None) -> MetricsPor
     metrics = application.config.metrics
     if not metrics.enabled or metrics.port is None:
         return None
-    return MetricsPort(application.exposition(directory), metrics.address or "127.0.0.1", metrics.port)
+    try:
+        return MetricsPort(application.exposition(directory), metrics.address or "127.0.0.1", metrics.port)
+    except ConfigError as error:
+        fail(error)
 
 
 def settle() -> None:

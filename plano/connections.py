@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 
 from plano.config import Config
+from plano.config.assemble import entry_of
 from plano.config.settings import Tls
+from plano.errors import ConfigError
+from plano.models import ModelIndex
 from plano.provider import Target
 from plano.testing import FakeProvider
 from plano.transport import AsyncBaseTransport, HTTP1Transport, HTTPXSender, Sender, Transports, tls_context
@@ -31,6 +35,8 @@ class Connections:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transports = self._new()
         self._by_entry: dict[str, Sender] = {}
+        if override is None:
+            self._try(config)
 
     def sender_for(self, target: Target) -> Sender:
         """The way to a target. All URLs of an entry are on one host, so an entry's way is looked for once."""
@@ -38,7 +44,9 @@ class Connections:
             return self._override
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop, self._transports, self._by_entry = loop, self._new(), {}
+            if self._loop is not None:
+                self._transports, self._by_entry = self._new(), {}
+            self._loop = loop
         sender = self._by_entry.get(target.entry)
         if sender is None:
             sender = self._by_entry[target.entry] = self._find(target)
@@ -59,8 +67,26 @@ class Connections:
             return self._demo
         return self._transports.sender(next(iter(target.urls.values())), proxy=target.proxy, http2=target.http2)
 
+    def _try(self, config: Config) -> None:
+        """Raise now what the first request would fail on: TLS files, a proxy's URL, a package that is missing."""
+        if self._tls != Tls():
+            _context(self._tls)
+        for said in config.providers:
+            entry = entry_of(said)
+            if entry.provider.name == "demo":
+                continue
+            any_model = "any" if entry.model == "*" else entry.model
+            try:
+                self._find(ModelIndex([entry]).resolve(f"{entry.provider.name}/{any_model}"))
+            except ConfigError as error:
+                raise ConfigError(f"model_providers: {entry.name}: {error}") from error
+
     def _new(self) -> Transports:
         tls = self._tls
         if tls == Tls():
             return Transports()
-        return Transports(tls=lambda: tls_context(ca_path=tls.ca_path, certificate=tls.certificate, key=tls.key))
+        return Transports(tls=lambda: _context(tls))
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    return tls_context(ca_path=tls.ca_path, certificate=tls.certificate, key=tls.key)

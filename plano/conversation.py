@@ -256,6 +256,8 @@ class Conversation(Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: the name as asked, or None.
+        dialect: what it was asked in, None if in none. What another dialect means by a field that is absent, a writer
+            may have to say.
         max_tokens: upper bound of output tokens, thinking included.
         user: the end user's id (chat and responses `user`, messages `metadata.user_id`).
         safety_identifier: OpenAI's successor of `user`; messages' `user_id` takes it when `user` is None.
@@ -266,6 +268,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
     """
 
     model: str | None = None
+    dialect: Dialect | None = None
     system: tuple[System, ...] = ()
     messages: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
@@ -295,6 +298,10 @@ class Conversation(Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     include_seals: bool = False
     extras: Extras = NO_EXTRAS
+
+    def is_foreign_to(self, dialect: Dialect) -> bool:
+        """Whether it was asked in another."""
+        return self.dialect not in (None, dialect)
 
 
 # --- what comes back -----------------------------------------------------------------------------

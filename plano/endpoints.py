@@ -7,24 +7,24 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from random import getrandbits
+from random import randbytes
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import msgspec
 
-from plano import access
 from plano.dialects import CODECS
+from plano.direct import Direct, direct
 from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated
-from plano.intake import ClientLeft, Rounds, Watch, late_body, peek, read_body
+from plano.finished import Finished
+from plano.intake import ClientLeft, Watch, late_body, peek, read_body, too_large
 from plano.journal import Journal
 from plano.pipeline import CallNext
 from plano.provider import Operation
 from plano.request import Request
 from plano.response import Response, error_response
-from plano.sender import send_response
+from plano.sender import send_response, sent_at_once
 from plano.types import ANONYMOUS, Caller, Dialect, Headers, RawHeaders, Receive, Scope, Send
-from plano.usage import settle
 
 logger = logging.getLogger("plano")
 
@@ -46,7 +46,8 @@ class Ask:
         body_deadline: seconds for a body to arrive.
         strict: whether requests are strict that do not say.
         caller_of: the host's own authentication, if it has one.
-        log: whether each request has a line in the access log.
+        admit: raises for headers that no caller sends, where nothing but a caller's key can let a request in.
+        finished: takes each request when it is over.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Ask:
         body_deadline: float,
         strict: bool,
         caller_of: CallerOf | None,
-        log: bool = True,
+        admit: Callable[[Headers], Caller] | None,
+        finished: Finished,
     ) -> None:
-        self._log = log
+        self._finished = finished
         self._dialect = dialect
         self._operation = operation
         self._run = run
@@ -69,14 +71,20 @@ class Ask:
         self._body_deadline = body_deadline
         self._strict = strict
         self._caller_of = caller_of
-        self._rounds: dict[asyncio.AbstractEventLoop, Rounds] = {}
+        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         journal = Journal(self._dialect)
         headers = Headers(scope["headers"])
-        watch = Watch(receive, journal.started + self._body_deadline)
-        rounds = self._rounds.get(watch.loop) or self._rounds_of(watch.loop)
-        rounds.add(watch)
+        server = direct(send, receive)
+        whole = None if server is None else server.whole()
+        slow: Watch | None = None
+        watch: Watch | Direct
+        if server is None or whole is None:
+            watch = slow = Watch(receive, journal.started + self._body_deadline)
+        else:  # there is nothing to wait for but the client's leaving, which the server knows first
+            watch = server
+            server.watch()
         request: Request | None = None
         response: Response | None = None
         try:
@@ -85,8 +93,15 @@ class Ask:
             try:
                 if scope["method"] != "POST":
                     raise MethodNotAllowed("Use POST here.", allow="POST")
-                body = await read_body(receive, headers, limit=self._body_limit)
-                watch.arrived()
+                if whole is None:
+                    if self._admit is not None:
+                        self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
+                    whole = await read_body(receive, headers, limit=self._body_limit)
+                body = whole
+                if len(body) > self._body_limit:
+                    raise too_large(self._body_limit)
+                if slow is not None:
+                    slow.arrived()
                 journal.received = perf_counter()
                 journal.bytes_in = len(body)
                 if self._caller_of is not None:
@@ -94,13 +109,13 @@ class Ask:
             except PlanoError as error:
                 journal.error = error
             except asyncio.CancelledError:
-                if not watch.late:
+                if slow is None or not slow.late:
                     raise
-                watch.forgive()
+                slow.forgive()
                 journal.error = late_body(self._body_deadline)
             request = self._request(headers, body, caller, journal)
-            if journal.error is not None:
-                watch.arrived()
+            if slow is not None and journal.error is not None:
+                slow.arrived()
             try:
                 response = await self._run(request)
             except Exception as error:
@@ -108,23 +123,28 @@ class Ask:
             _name(request, response)
             if journal.losses:
                 _report(response)
-            if response.body is not None:
-                await send_response(response, send)
-            else:
+            if response.body is None:
                 await _deliver(request, response, send)
+            elif server is None or not sent_at_once(response, response.body, journal, server):
+                await send_response(response, send)
         except ClientLeft:
             return
         except asyncio.CancelledError:
             journal.outcome = "aborted"
-            if not watch.left:
+            if not watch.gone:
                 raise
         except OSError:  # how a server says that the client has gone while something is sent
             journal.outcome = "aborted"
         finally:
-            rounds.remove(watch)
-            watch.stop()
+            watch.unwatch()
             if request is not None:
-                await self._close(scope, request, response)
+                if journal.ended is None:
+                    journal.ended = perf_counter()
+                try:
+                    if journal.releases or (response is not None and response.holds):
+                        await _let_go(journal, response)
+                finally:
+                    self._finished.add(request, response, scope, watch.loop)
 
     def _request(self, headers: Headers, body: bytes, caller: Caller, journal: Journal) -> Request:
         model, stream = None, False
@@ -149,44 +169,15 @@ class Ask:
             journal=journal,
         )
 
-    def _rounds_of(self, loop: asyncio.AbstractEventLoop) -> Rounds:
-        for old in [old for old in self._rounds if old.is_closed()]:
-            del self._rounds[old]
-        return self._rounds.setdefault(loop, Rounds(loop))
 
-    async def _close(self, scope: Scope, request: Request, response: Response | None) -> None:
-        """Let go of everything the request held, also what a filter dropped on its way."""
-        journal = request.journal
-        if journal.ended is None:
-            journal.ended = perf_counter()
-        try:
-            if response is not None and response.holds:
-                await response.aclose()
-        finally:
-            try:
-                for release in journal.releases:
-                    await release()
-            finally:
-                # Taken out, for they hold the request: what is not in a ring is freed at once, without the collector.
-                closers, journal.closers = journal.closers, []
-                try:
-                    if closers or self._log:
-                        settle(request, response)
-                    if self._log:
-                        access.write(request, scope)
-                finally:
-                    for closer in closers:
-                        await _call(closer)
-
-
-async def _call(closer: Callable[[], Awaitable[None] | None]) -> None:
-    """One that fails does not keep the others from being called."""
+async def _let_go(journal: Journal, response: Response | None) -> None:
+    """Of everything the request held, also of what a filter dropped on its way."""
     try:
-        awaitable = closer()
-        if awaitable is not None:
-            await awaitable
-    except Exception:
-        logger.exception("what should have been done at a request's end failed")
+        if response is not None and response.holds:
+            await response.aclose()
+    finally:
+        for release in journal.releases:
+            await release()
 
 
 def _request_id(headers: Headers) -> str:
@@ -195,14 +186,25 @@ def _request_id(headers: Headers) -> str:
         said = given.decode("latin-1")
         if _REQUEST_ID.fullmatch(said):
             return said
-    return f"{getrandbits(128):032x}"  # it tells requests apart; nothing rests on its being hard to guess
+    return randbytes(16).hex()  # it tells requests apart; nothing rests on its being hard to guess
 
 
 async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
-    """The caller that the host says it is; raises Unauthenticated if it says nobody."""
-    caller = caller_of(scope)
-    if inspect.isawaitable(caller):
-        caller = await caller
+    """The caller that the host says it is.
+
+    Raises:
+        Unauthenticated: it says nobody.
+        GatewayFailed: it raised what is no PlanoError, or gave what is no Caller.
+    """
+    try:
+        caller = caller_of(scope)
+        if inspect.isawaitable(caller):
+            caller = await caller
+        assert caller is None or isinstance(caller, Caller), f"`caller` gave a {type(caller).__name__}, not a Caller"
+    except PlanoError:
+        raise
+    except Exception as error:
+        raise GatewayFailed() from error
     if caller is None:
         raise Unauthenticated("You are not signed in.")
     return caller
@@ -218,14 +220,19 @@ def intake(request: Request, call_next: CallNext) -> Awaitable[Response]:
 def _failed(request: Request, error: Exception) -> Response:
     """A failure as the error response that the request's client expects."""
     if isinstance(error, PlanoError):
-        if isinstance(error, FilterError | GatewayFailed):
-            logger.error("%s", error, exc_info=error.__cause__)
+        _log_fault(error)
     else:
         logger.error("a request failed inside plano", exc_info=error)
         cause, error = error, GatewayFailed()
         error.__cause__ = cause
     request.journal.error = error
     return error_response(request, error)
+
+
+def _log_fault(error: PlanoError) -> None:
+    """Log what is neither the client's fault nor the upstream's, with the traceback of its cause."""
+    if isinstance(error, FilterError | GatewayFailed):
+        logger.error("%s", error, exc_info=error.__cause__)
 
 
 async def _deliver(request: Request, response: Response, send: Send) -> None:
@@ -258,14 +265,14 @@ def _report(response: Response) -> None:
 def _name(request: Request, response: Response) -> None:
     """The request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
     headers = response.headers
-    upstreams = next((value for name, value in headers if name == b"x-request-id"), None)
-    if upstreams is None:
-        headers.append((b"x-request-id", request.id.encode()))
-        return
-    request.journal.upstream_id = upstreams.decode("latin-1")
-    if "x-request-id" in request.headers:
-        response.set_header(b"x-request-id", request.id.encode())
-        response.set_header(b"x-plano-upstream-request-id", upstreams)
+    for name, upstreams in headers:
+        if name == b"x-request-id":
+            request.journal.upstream_id = upstreams.decode("latin-1")
+            if request.headers.find(b"x-request-id") is not None:
+                response.set_header(b"x-request-id", request.id.encode())
+                response.set_header(b"x-plano-upstream-request-id", upstreams)
+            return
+    headers.append((b"x-request-id", request.id.encode()))
 
 
 class Answer:
@@ -305,6 +312,7 @@ async def send_json(
 
 async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Send) -> None:
     """An error where no dialect is settled: in Anthropic's form for its paths and headers, else in OpenAI's."""
+    _log_fault(error)
     messages = "/v1/messages" in scope["path"] or "anthropic-version" in headers
     body = CODECS["messages" if messages else "chat"].write_error(error)
     extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []

@@ -28,7 +28,7 @@ NONE = "none"
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-TOKENS = tuple(4.0**power for power in range(14))
+TOKENS = tuple(4**power for power in range(14))
 """Bounds of the `gen_ai` histograms, as OpenTelemetry's semantic conventions for generative AI advise them."""
 
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -308,6 +308,12 @@ class Instruments:
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Call `refresh` before anything is read: for gauges that somebody else keeps the numbers of."""
         self._refreshers.append(refresh)
+
+    def fold(self) -> None:
+        """Put what was observed since the last time in its bins; what was not takes memory."""
+        for family in (self.duration, self.first_token, self.per_token, self.tokens, self.overhead):
+            for series in list(family.values()):
+                series.fold()
 
     def refresh(self) -> None:
         """Bring everything up to date that is read elsewhere or by others."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from plano.dialects import reading
 from plano.errors import BodyTimeout, InvalidRequest, TooLarge
+from plano.rounds import rounds_of
 from plano.types import Headers, Receive
 
 
@@ -27,8 +28,8 @@ class Peek(Struct, frozen=True, gc=False):
 _peek = msgspec.json.Decoder(Peek)
 
 _ROOM = 64
-"""Stack frames. What is nested so deeply that it can be read here, can be read this much further down too: the
-depth that Python's recursion limit leaves is shared between calls and JSON."""
+"""Stack frames. What is nested so deeply that it can be read here, can be read this much further down too: up to
+Python 3.11, the depth that the recursion limit leaves is shared between calls and JSON."""
 
 _SHALLOW = 1000
 """Bytes. A shorter body is not nested deeply enough to matter."""
@@ -40,7 +41,7 @@ def peek(body: bytes) -> Peek:
     Raises:
         InvalidRequest: it is not a JSON object in UTF-8, or one of the two is of the wrong type.
     """
-    found = _with_room(body, _ROOM if len(body) > _SHALLOW else 0)
+    found = _with_room(body, _ROOM) if len(body) > _SHALLOW else reading.request(_peek, body)
     if not body.isascii():  # what the decoder skips it does not check
         try:
             body.decode()
@@ -67,7 +68,7 @@ async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
     """
     announced = headers.find(b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -77,7 +78,7 @@ async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body"):
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
@@ -88,7 +89,8 @@ def late_body(deadline: float) -> BodyTimeout:
     return BodyTimeout(f"The request body did not arrive within {deadline:g} seconds.")
 
 
-def _too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> TooLarge:
+    """The error for a body that is longer than `limit` bytes."""
     return TooLarge(f"The request body is larger than the limit of {limit} bytes.")
 
 
@@ -105,20 +107,22 @@ class Watch:
         due: when there is something to do.
         loop: the event loop it is on.
         late: the body was; the task is cancelled for that.
-        left: the client has; the task is cancelled for that.
+        gone: the client has left; the task is cancelled for that.
     """
 
-    __slots__ = ("_arrived", "_receive", "_task", "_waiter", "due", "late", "left", "loop")
+    __slots__ = ("_arrived", "_receive", "_rounds", "_task", "_waiter", "due", "gone", "late", "loop")
 
     def __init__(self, receive: Receive, due: float) -> None:
         self.due = due
         self.late = False
-        self.left = False
+        self.gone = False
         self._arrived = False
         self._receive = receive
         self.loop = asyncio.get_running_loop()
         self._task = asyncio.current_task(self.loop)
         self._waiter: asyncio.Task[None] | None = None
+        self._rounds = rounds_of(self.loop)
+        self._rounds.add(self)
 
     def arrived(self, patience: float = 0.1) -> None:
         """The body is there; from in `patience` seconds on, the client is watched."""
@@ -130,16 +134,17 @@ class Watch:
         if self._task is not None:
             self._task.uncancel()
 
-    def stop(self) -> None:
+    def unwatch(self) -> None:
         """Nothing is called off any more; a task whose client left has ended by that, and was not cancelled."""
+        self._rounds.watched.discard(self)
         if self._waiter is not None:
             self._waiter.cancel()
             self._waiter = None  # its end would lead back here by way of the frames that it passed: a ring
-        if self.left:
+        if self.gone:
             self.forgive()
 
     def overdue(self) -> None:
-        """It is time."""
+        """It is time: see `plano.rounds`."""
         if self._arrived:
             self._waiter = asyncio.create_task(self._wait())
         else:
@@ -155,43 +160,5 @@ class Watch:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 break
-        self.left = True
+        self.gone = True
         self._cancel()
-
-
-class Rounds:
-    """Goes round the watches of one event loop while there are any. A timer for each of them would cost a request as
-    much as finding out who is asking does.
-
-    Args:
-        loop: the event loop.
-        every: seconds between two rounds.
-
-    Attributes:
-        running: there will be another round.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, every: float = 0.1) -> None:
-        self._every = every
-        self._loop = loop
-        self._watches: set[Watch] = set()
-        self.running = False
-
-    def add(self, watch: Watch) -> None:
-        self._watches.add(watch)
-        if not self.running:
-            self.running = True
-            self._loop.call_later(self._every, self._go)
-
-    def remove(self, watch: Watch) -> None:
-        self._watches.discard(watch)
-
-    def _go(self) -> None:
-        self.running = bool(self._watches)
-        if not self.running:
-            return
-        self._loop.call_later(self._every, self._go)
-        now = perf_counter()
-        for watch in [watch for watch in self._watches if watch.due <= now]:
-            self._watches.discard(watch)
-            watch.overdue()

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, TextIO
 
 import msgspec
 
-from plano.access import Line, LineHandler
+from plano.access import Line, LineHandler, Lines
 from plano.access import logger as access_logger
 from plano.types import Secret
 
@@ -25,15 +26,21 @@ Format = Literal["auto", "json", "text"]
 FLUSH_SECONDS = 0.1
 """How long a line may wait for others, so that a busy gateway writes many at once."""
 
-TOGETHER = 32
-"""Lines that are made at once: one after the other they take half the time that they take in between requests."""
-
 _AT_ONCE = 4096
-"""Characters. POSIX write(): so many bytes go into a pipe undivided (PIPE_BUF); lines are ASCII but for names."""
+"""Bytes. POSIX write(): so many go into a pipe undivided (PIPE_BUF)."""
 
-_encode = msgspec.json.Encoder(enc_hook=str).encode
+_COMMA = ord(",")
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_encode, _encode_into = _encoder.encode, _encoder.encode_into
 _LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
 _SHORTEST_SECRET = 6
+
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""Of Unicode: C0 and C1, the separators of lines and paragraphs, and what turns the direction of text around. Tab and
+line feed are missing; a traceback has them."""
+
+_IN_TRACEBACK = re.compile(f"[{_CONTROLS}]")
+_IN_LINE = re.compile(f"[{_CONTROLS}\t\n]")
 
 
 def setup(
@@ -66,8 +73,8 @@ class _Formatter(logging.Formatter):
         revealed = {secret.reveal() for secret in secrets}
         self._secrets = sorted((text for text in revealed if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
 
-    def line(self, level: int, created: float, line: Line) -> str:
-        """A line of the access log."""
+    def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
+        """Add a line of the access log to others."""
         raise AssertionError("each formatter has its own")
 
     def _without_secrets(self, text: str) -> str:
@@ -83,11 +90,13 @@ class JSONFormatter(_Formatter):
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         super().__init__(secrets)
         self._second = (0, "")
-        self._head = (0, 0, "")
+        self._head = (0, 0, b"")
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Line):
-            return self.line(record.levelno, record.created, record.msg)
+            lines = bytearray()
+            self.add(lines, record.levelno, record.created, record.msg)
+            return lines[:-1].decode()
         found = {
             "time": self._time(record.created),
             "level": record.levelname.lower(),
@@ -98,13 +107,17 @@ class JSONFormatter(_Formatter):
             found["exception"] = self._without_secrets(self.formatException(record.exc_info))
         return _encode(found).decode()
 
-    def line(self, level: int, created: float, line: Line) -> str:
+    def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
         now = int(created * 1000)
         moment, of, head = self._head
         if moment != now or of != level:  # many lines are of one millisecond
-            head = f'{{"time":"{self._time(created)}","level":"{_LEVELS[level]}","logger":"plano.access",'
+            head = f'{{"time":"{self._time(created)}","level":"{_LEVELS[level]}","logger":"plano.access"'.encode()
             self._head = now, level, head
-        return head + _encode(line)[1:].decode()
+        lines += head
+        place = len(lines)
+        _encode_into(line, lines, place)
+        lines[place] = _COMMA  # in place of the brace that begins the object
+        lines += b"\n"
 
     def _time(self, created: float) -> str:
         """UTC, to the millisecond. The second is the same for many lines."""
@@ -115,19 +128,33 @@ class JSONFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """A line for people; below it a traceback, if there is one."""
+    """A line for people; below it a traceback, if there is one.
+
+    Control characters are escaped, for a message may quote anybody: it can neither look like two lines nor steer a
+    terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        text = self._head(record.created, record.levelname, record.name) + record.getMessage()
+        message = _escaped(_IN_LINE, self._without_secrets(record.getMessage()))
+        text = self._head(record.created, record.levelname, record.name) + message
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        return self._without_secrets(text)
+            traceback = self._without_secrets(self.formatException(record.exc_info))
+            text += "\n" + _escaped(_IN_TRACEBACK, traceback)
+        return text
 
-    def line(self, level: int, created: float, line: Line) -> str:
-        return self._head(created, logging.getLevelName(level), "plano.access") + str(line)
+    def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
+        text = self._head(created, logging.getLevelName(level), "plano.access") + _escaped(_IN_LINE, str(line))
+        lines += text.encode(errors="backslashreplace") + b"\n"
 
     def _head(self, created: float, level: str, name: str) -> str:
         return f"{time.strftime('%H:%M:%S', time.localtime(created))} {level:<7} {name}: "
+
+
+def _escaped(controls: re.Pattern[str], text: str) -> str:
+    """The text with its control characters as in a Python string: `\\n`, `\\x1b`."""
+    if text.isprintable():
+        return text
+    return controls.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class BatchHandler(LineHandler):
@@ -139,17 +166,16 @@ class BatchHandler(LineHandler):
     def __init__(self, stream: TextIO, formatter: _Formatter, delay: float) -> None:
         super().__init__()
         self.setFormatter(formatter)
-        self._line = formatter.line
+        self._add = formatter.add
         self._stream = stream
         self._delay = delay
-        self._lines: list[str] = []
-        self._unmade: list[tuple[int, float, Callable[[], Line]]] = []
+        self.batching = delay > 0
+        self._lines = bytearray()
         self._waiting: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._make()
-            self._lines.append(self.format(record))
+            self._lines += self.format(record).encode(errors="backslashreplace") + b"\n"
             if record.levelno >= logging.WARNING:
                 self.flush()
             else:
@@ -157,29 +183,33 @@ class BatchHandler(LineHandler):
         except Exception:
             self.handleError(record)
 
-    def take(self, level: int, created: float, line: Callable[[], Line]) -> None:
-        self._unmade.append((level, created, line))
-        count = len(self._unmade)
-        if count == 1:
-            self._flush_soon()
-        elif count >= TOGETHER:
-            self._make()
+    def take(self, level: int, lines: Lines) -> None:
+        """See `LineHandler`. A line that cannot be written raises, once the others are."""
+        add, failed = self._add, None
+        assert self.lock is not None, "made by logging.Handler"
+        with self.lock:  # a warning of another thread may flush meanwhile
+            written = self._lines
+            for created, line in lines:
+                size = len(written)
+                try:
+                    add(written, level, created, line)
+                except Exception as error:
+                    failed = error
+                    del written[size:]  # half a line would spoil the next one
+        self._flush_soon()
+        if failed is not None:
+            raise failed
 
     def flush(self) -> None:
         """Write what waits."""
         self.acquire()
         try:
-            self._make()
-            lines, self._lines = self._lines, []
+            lines, self._lines = self._lines, bytearray()
             for text in _whole(lines):
                 self._stream.write(text)
                 self._stream.flush()
         finally:
             self.release()
-
-    def _make(self) -> None:
-        unmade, self._unmade = self._unmade, []
-        self._lines += [self._line(level, created, line()) for level, created, line in unmade]
 
     def _flush_soon(self) -> None:
         try:
@@ -197,16 +227,13 @@ class BatchHandler(LineHandler):
         self.flush()
 
 
-def _whole(lines: Iterable[str]) -> Iterator[str]:
+def _whole(lines: bytearray) -> Iterator[str]:
     """The lines, several together, each piece short enough to be written in one go: what several processes write
     into one pipe or file is then not mixed within a line."""
-    piece: list[str] = []
-    size = 0
-    for line in lines:
-        if size + len(line) >= _AT_ONCE and piece:
-            yield "\n".join([*piece, ""])
-            piece, size = [], 0
-        piece.append(line)
-        size += len(line) + 1
-    if piece:
-        yield "\n".join([*piece, ""])
+    start, size = 0, len(lines)
+    while start < size:
+        end = size
+        if size - start > _AT_ONCE:
+            end = lines.rfind(b"\n", start, start + _AT_ONCE) + 1 or lines.find(b"\n", start) + 1
+        yield lines[start:end].decode()
+        start = end

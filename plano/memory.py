@@ -22,7 +22,7 @@ from typing import Protocol
 INTERVAL = 1.0
 """Seconds between two looks."""
 
-ROOM = 8_000_000
+ROOM = 4_000_000
 """Bytes that may lie about unused."""
 
 

@@ -23,6 +23,7 @@ from plano.exposition import DIRECTORY, Admit, Exposition
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
+from plano.finished import Finished
 from plano.instruments import NONE, OTHER, Instruments, Served
 from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
@@ -66,6 +67,8 @@ class Observing:
         places = [(entry.provider.name, entry.name) for entry in entries]
         self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
         self.prices = Prices(config.prices, config.prices_file)
+        self.finished = Finished(log=config.log.access)
+        self.instruments.before_scrape(self.finished.refresh)
         self._metrics = Metrics(self.instruments, self.prices)
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)

@@ -49,9 +49,11 @@ def fold(links: Sequence[Link], last: CallNext, spent: list[float] | None = None
             were not. None times nothing.
 
     Raises:
-        ConfigError: an entry is not callable.
+        ConfigError: an entry is not callable, or a class.
     """
     for link in links:
+        if isinstance(link.filter, type):  # calling it would make one, in the middle of a request
+            raise ConfigError(f"filter `{link.name}`: a class; pass an instance, `{link.filter.__name__}(...)`")
         if not callable(link.filter):
             raise ConfigError(f"filter `{link.name}`: {link.filter!r} is not callable; pass a function or an instance")
     plain = _folded(links, last)

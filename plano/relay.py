@@ -66,12 +66,14 @@ class Relay:
         self._last: deque[bytes] = deque(maxlen=4)
         self._keep = self._last.append
         self._stages: list[Stage] = []
+        self._feeds: list[Callable[[bytes], bytes | AsyncIterator[bytes]]] = []
         self._running: AsyncGenerator[bytes, None] | None = None
         request.journal.last = self._last
 
     def add(self, stage: Stage) -> None:
         """Have the pieces go through `stage` too, after those that are there."""
         self._stages.append(stage)
+        self._feeds.append(stage.feed)
 
     def feed(self, chunk: bytes) -> bytes | AsyncIterator[bytes]:
         """What goes on of what has come. Raises what stages raise."""
@@ -89,19 +91,19 @@ class Relay:
             journal.events += piece.count(b"\n\n") or 1
             journal.bytes_streamed += len(piece)
         self._keep(piece)
-        if not self._stages:
-            return piece
-        for at, stage in enumerate(self._stages, 1):
-            try:
-                passed = stage.feed(piece)
-            except Ended as ended:
-                ended.pieces = _through(ended.pieces, self._stages[at:])
-                raise
-            if passed.__class__ is not bytes:
-                return _through(passed, self._stages[at:])  # type: ignore[arg-type]
-            if not passed:
-                return passed
-            piece = passed
+        passed_by = 0
+        try:
+            for feed in self._feeds:
+                passed_by += 1
+                passed = feed(piece)
+                if passed.__class__ is not bytes:
+                    return _through(passed, self._stages[passed_by:])  # type: ignore[arg-type]
+                if not passed:
+                    return passed
+                piece = passed
+        except Ended as ended:
+            ended.pieces = _through(ended.pieces, self._stages[passed_by:])
+            raise
         return piece
 
     def spout(self, pass_on: Callable[[bytes], bool]) -> Spout:

@@ -1,8 +1,8 @@
 """From a Response to ASGI messages.
 
 `send` of plano's own server (`plano.server.exchange.Exchange`) has two verbs beside it that need not be awaited:
-`reply` for a whole response, `pass_on` for a piece of a stream. Under another server, or with anything around `send`,
-the messages of ASGI say the same.
+`reply` for a whole response, `pass_on` for a piece of a stream; `receive` has `whole` for a body that is there. Under
+another server, or with anything around them, the messages of ASGI say the same.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from plano.dialects import CODECS
+from plano.direct import Direct, direct
 from plano.errors import FilterError, PlanoError, UpstreamError
 from plano.journal import Journal
 from plano.relay import Ended, Relay
@@ -37,29 +38,39 @@ async def send_response(response: Response, send: Send) -> None:
         PlanoError: the stream broke before its first piece; an error can still be answered.
     """
     journal = response.journal
-    journal.status = status = response.status
+    journal.status = response.status
     body = response.body
     if body is None:
         await _send_pieces(response, send)
         journal.ended = perf_counter()
     else:
-        journal.bytes_out = len(body)
         before = perf_counter()
-        server = _own_server(send)
-        # To HEAD only the messages say how long the body would be.
-        if server is None or server.scope["method"] == "HEAD" or not server.reply(status, response.headers, body):
-            headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+        journal.bytes_out = len(body)
+        headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
         journal.ended = now = perf_counter()
         journal.sending += now - before
+    _settle(journal)
+
+
+def sent_at_once(response: Response, body: bytes, journal: Journal, server: Direct) -> bool:
+    """Do what `send_response` does, for a whole body that need not wait; False if it was not done."""
+    before = perf_counter()
+    journal.status = 500  # what the server says where a filter put something into the headers that cannot be sent
+    if not server.reply(response.status, response.headers, body):
+        return False
+    journal.status = response.status
+    journal.bytes_out = len(body)
+    journal.ended = now = perf_counter()
+    journal.sending += now - before
+    _settle(journal)
+    return True
+
+
+def _settle(journal: Journal) -> None:
     if journal.outcome is None:
-        journal.outcome = "completed" if journal.error is None or status >= 400 else "failed"
-
-
-def _own_server(send: Send) -> Any:
-    """The exchange that `send` is of, if it is of plano's own server and nothing else stands between."""
-    return send.__self__ if getattr(send, "of_planos_server", False) else None  # type: ignore[attr-defined]
+        journal.outcome = "completed" if journal.error is None or journal.status >= 400 else "failed"
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
@@ -82,7 +93,7 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
     """What iterating over it and `out.send` would do, in one loop: nothing else is done as often as this."""
     journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
     pour: Pour | None = getattr(source, "pour", None)
-    server = _own_server(message)
+    server = direct(message)
     spout = relay.spout(server.pass_on) if pour is not None and server is not None else None
     asked = perf_counter()
     ending: AsyncIterator[bytes]

@@ -82,7 +82,7 @@ class Aligner:
 
 def blocks(piece: bytes) -> list[bytes]:
     """The frames in a piece of whole frames, unparsed, each without the blank line that ends it."""
-    if b"\r" in piece:
+    if piece.find(b"\r") >= 0:
         piece = _CR.sub(b"\n", piece)
     if piece.startswith(_BOM):
         piece = piece[3:]
@@ -125,6 +125,18 @@ def _parse(block: bytes) -> Frame | None:
 
 def frames(piece: bytes) -> list[Frame]:
     """The events in a piece of whole frames."""
+    name, start = None, 0
+    if piece.startswith(b"event: "):
+        start = piece.find(b"\n") + 1
+        name = piece[7 : start - 1].decode("utf-8", "replace")
+    # One frame as all known servers write it, which nearly every piece is.
+    if (
+        piece.startswith(b"data: ", start)
+        and piece.find(b"\n", start) == len(piece) - 2
+        and piece.endswith(b"\n")
+        and piece.find(b"\r") < 0
+    ):
+        return [Frame(name, piece[start + 6 : -2])]
     found = []
     for block in blocks(piece):
         frame = parse(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -29,6 +30,14 @@ from plano.response import Pieces, Response
 from plano.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
 from plano.types import Dialect, Headers, RawHeaders, Secret
+
+logger = logging.getLogger("plano")
+
+LOG_EVERY = 10.0
+"""Seconds between two lines of the log about what is wrong with one entry."""
+
+_SHORTEST_SECRET = 6
+"""Characters. What is shorter may stand in any text."""
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
@@ -71,12 +80,14 @@ class _Way(Struct, frozen=True):
     Attributes:
         target: the target itself.
         headers: unless the client's own take their place.
+        prepare: the provider's quirks, if there can be any.
         heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
     """
 
     target: Target
     url: str
     headers: RawHeaders
+    prepare: Prepare | None
     heeded: tuple[bytes, ...] | None
 
 
@@ -92,6 +103,7 @@ class Upstream:
         self._sender_for = sender_for
         self._timeouts = timeouts
         self._ways: dict[tuple[str, str, Dialect, Operation], _Way] = {}
+        self._quiet_until: dict[str, float] = {}
 
     async def __call__(self, request: Request) -> Response:
         """Ask the target.
@@ -100,18 +112,20 @@ class Upstream:
             UpstreamError: no answer was had, or none that can be used. The upstream's own errors come back
                 as responses, except that its key was refused.
         """
-        target, journal = request.require_target(), request.journal
+        target, journal = request.target or request.require_target(), request.journal
         way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
         if way is None or way.target is not target:  # a filter may have made a target of its own
             way = self._find_way(request, target)
-        constant, headers = _headers(request, target, way)
-        outgoing = Outgoing(
-            url=way.url,
-            headers=headers,
-            constant=constant,
-            body=self._body(request, target, way),
-            timeouts=self._timeouts,
-        )
+        constant, headers = way.headers, [(b"x-request-id", request.id.encode("latin-1"))]
+        forwarded = _forwarded(request, target)
+        if forwarded:  # what the client says takes the place of what would be said anyway
+            theirs = {name for name, _ in forwarded}
+            constant, headers = [], [*(each for each in constant if each[0] not in theirs), *forwarded, *headers]
+        if way.prepare is None and request.edited is None and request.raw_model == target.model:
+            body = request.raw
+        else:
+            body = self._body(request, target, way)
+        outgoing = Outgoing(url=way.url, headers=headers, constant=constant, body=body, timeouts=self._timeouts)
         journal.attempts += 1
         journal.upstream_dialect = request.dialect
         if journal.attempts > 1:
@@ -127,18 +141,34 @@ class Upstream:
             if exchange.status == 200 and not request.stream:
                 for name, value in exchange.headers:
                     if name == b"content-type" and value == b"application/json":  # as nearly all replies are
-                        return await self._reply(request, exchange)
+                        reply = exchange.whole(MAX_REPLY)
+                        if reply is None:
+                            return await self._reply(request, exchange)
+                        journal.last_piece = now
+                        _expect_reply(request, reply)
+                        return Response(request, headers=_returned(exchange.headers), body=reply)
             return await self._response(request, target, exchange)
         except UpstreamError as error:
             if len(journal.failures) == failures:  # a stream that was read here has said so itself
                 journal.failures += ((target, _failure(error)),)
+            self._log(target, error, now)
             raise
+
+    def _log(self, target: Target, error: UpstreamError, now: float) -> None:
+        """Say, once in a while for each entry, what the client is not told: which certificate, name or address."""
+        if now < self._quiet_until.get(target.entry, 0.0):
+            return
+        self._quiet_until[target.entry] = now + LOG_EVERY
+        cause = _root(error)
+        why = "" if cause is error else f" ({type(cause).__name__}: {cause})"
+        logger.warning("%s: %s", target.entry, _without_key(target, f"{error.message}{why}"))
 
     def _find_way(self, request: Request, target: Target) -> _Way:
         key = (target.entry, target.name, request.dialect, request.operation)
         heeds = target.provider.heeds
         heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
-        way = _Way(target, target.urls[key[2:]], _own_headers(target, request.dialect), heeded)
+        prepare = target.provider.prepare if request.operation == "create" and heeded != () else None
+        way = _Way(target, target.urls[key[2:]], _own_headers(target, request.dialect), prepare, heeded)
         if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
             del self._ways[next(iter(self._ways))]
         self._ways[key] = way
@@ -146,7 +176,7 @@ class Upstream:
 
     def _body(self, request: Request, target: Target, way: _Way) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
-        prepare = target.provider.prepare if request.operation == "create" else None
+        prepare = way.prepare
         in_place = request.edited is None and request.raw_model == target.model
         raw = request.body
         if prepare is not None and way.heeded is not None and not any(map(raw.__contains__, way.heeded)):
@@ -225,8 +255,24 @@ class Upstream:
                 f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
                 f"(status {exchange.status}). The gateway's configuration must be mended, not your request."
             ) from said
+        if exchange.status >= 600:  # no HTTP server would send it on
+            raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
+        body = _without_key(target, body.decode("latin-1")).encode("latin-1")
         request.journal.failures += ((target, _failure_of(exchange.status)),)
         return Response(request, status=exchange.status, headers=_returned(exchange.headers), body=body)
+
+
+def _without_key(target: Target, text: str) -> str:
+    """Some providers repeat the key that they do not like, and it is the gateway's."""
+    key = "" if target.key is None else target.key.reveal()
+    return text.replace(key, "***") if len(key) >= _SHORTEST_SECRET else text
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error came from in the end."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 def _failure(error: UpstreamError) -> UpstreamFailure:
@@ -269,16 +315,6 @@ def _encoded(headers: dict[str, str]) -> RawHeaders:
 def _credential(target: Target, dialect: Dialect, key: Secret) -> dict[str, str]:
     header = credential(target.provider.auth_for(dialect), key)
     return {} if header is None else dict((header,))
-
-
-def _headers(request: Request, target: Target, way: _Way) -> tuple[RawHeaders, RawHeaders]:
-    """The headers that all requests to a target have, and those of this one."""
-    own = [(b"x-request-id", request.id.encode("latin-1"))]
-    forwarded = _forwarded(request, target)
-    if not forwarded:
-        return way.headers, own
-    theirs = {name for name, _ in forwarded}  # what the client says takes the place of what would be said anyway
-    return [], [header for header in way.headers if header[0] not in theirs] + forwarded + own
 
 
 def _forwarded(request: Request, target: Target) -> RawHeaders:
@@ -327,7 +363,7 @@ def _readable(content_type: str) -> bool:
 
 def _returned(headers: RawHeaders) -> RawHeaders:
     """What comes back of the upstream's headers, by allowlist."""
-    return [header for header in headers if header[0] in _RETURNED or header[0].startswith(_RETURNED_PREFIXES)]
+    return [header for header in headers if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)]
 
 
 _ABSENT = Raw(b"null")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import strategies as st
 
 
@@ -21,6 +23,20 @@ class Deep:
 
     def __repr__(self) -> str:
         return f"Deep({self.written[:6]}…)"
+
+
+def deepest() -> int:
+    """How many levels of JSON can be read here. Up to Python 3.11 calls and JSON share one limit of about a thousand;
+    later ones have one for each, and that of JSON is some ten times as high."""
+
+    def too_deep(levels: int) -> bool:
+        try:
+            msgspec.json.decode(Deep(levels).written)
+        except RecursionError:
+            return True
+        return False
+
+    return bisect_left(range(1_000_000), True, key=too_deep) - 1
 
 
 JUNK: list[Any] = [

@@ -53,7 +53,7 @@ class Redis:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        with frozen([self.process.pid]):
+        with frozen(self.process.pid):
             yield
 
     def kill(self) -> None:
@@ -125,8 +125,7 @@ class Postgres:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        postmaster = psutil.Process(self.process.pid)
-        with frozen([process.pid for process in (postmaster, *postmaster.children(recursive=True))]):
+        with frozen(self.process.pid):
             yield
 
     def stop(self) -> None:
@@ -135,8 +134,16 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+"""PostgreSQL's protocol, section "SSL Session Encryption": the client asks for TLS before it begins."""
+
+
 class Proxy:
     """Stands between a client and a server, counts, and cuts.
+
+    Args:
+        tls: for the client's side, at once.
+        postgres_tls: the same, once the client asks for it in PostgreSQL's way.
 
     Attributes:
         trips: how often the client spoke after the server had: round trips, whatever their size.
@@ -145,9 +152,12 @@ class Proxy:
         mute: passes nothing more on to the client.
     """
 
-    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, port: int, *, tls: ssl.SSLContext | None = None, postgres_tls: ssl.SSLContext | None = None
+    ) -> None:
         self.target = port
         self.tls = tls
+        self.postgres_tls = postgres_tls
         self.port = 0
         self.trips = 0
         self.sent = 0
@@ -169,6 +179,14 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._serving.add(asyncio.current_task())
+        if self.postgres_tls is not None:
+            try:
+                assert await reader.readexactly(len(SSL_REQUEST)) == SSL_REQUEST, "it went on without TLS"
+                writer.write(b"S")
+                await writer.start_tls(self.postgres_tls)
+            except (OSError, EOFError):  # it looked at the certificate, and left
+                writer.close()
+                return
         there, back = await asyncio.open_connection("127.0.0.1", self.target)
         ends = {writer, back}
         self._ends |= ends
@@ -207,16 +225,25 @@ class Proxy:
 
 
 @contextmanager
-def frozen(pids: list[int]) -> Iterator[None]:
-    """Stopped, not dead: connections stay open, nothing answers."""
+def frozen(pid: int) -> Iterator[None]:
+    """Stopped with its children, not dead: connections stay open, nothing answers.
+
+    The parent first: once it stands still it starts no child and reaps none, so the children looked up then are all.
+    """
+    parent = psutil.Process(pid)
+    stopped = [parent]
     try:
-        for pid in pids:
-            psutil.Process(pid).send_signal(signal.SIGSTOP)
+        parent.suspend()
+        wait_until(lambda: parent.status() == psutil.STATUS_STOPPED)
+        for child in parent.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # a grandchild, which another has reaped
+                child.suspend()
+                stopped.append(child)
         yield
     finally:
-        for pid in pids:
+        for process in stopped:
             with suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).send_signal(signal.SIGCONT)
+                process.resume()
 
 
 def free_port() -> int:
@@ -235,5 +262,5 @@ def cluster_port() -> int:
 def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     give_up = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < give_up, "a server did not start in time"
+        assert time.monotonic() < give_up, "a server took too long"
         time.sleep(0.02)

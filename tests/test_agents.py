@@ -220,12 +220,12 @@ async def test_claude_code_goes_to_a_chat_model_and_back() -> None:
     body = recorded.json
     hold_schemas(recorded)
     assert [message["role"] for message in body["messages"]] == [
-        *("system", "system", "user"),
+        *("system", "user"),
         *("assistant", "tool", "tool", "user"),
         *("assistant", "tool"),
     ]
-    assert text_of(body["messages"][1]["content"]) == PROMPT
-    first, second = body["messages"][3], body["messages"][7]
+    assert body["messages"][0]["content"] == f"You are Claude Code.\n\n{PROMPT}"
+    first, second = body["messages"][2], body["messages"][6]
     assert first["content"] == "I'll read both files."
     assert [call["id"] for call in first["tool_calls"]] == ["toolu_01", "toolu_02"]
     assert json.loads(first["tool_calls"][0]["function"]["arguments"]) == {"zeta_0": "a.py", "limit": 1.5}
@@ -235,7 +235,7 @@ async def test_claude_code_goes_to_a_chat_model_and_back() -> None:
     assert [message["tool_call_id"] for message in body["messages"] if message["role"] == "tool"] == [
         *("toolu_01", "toolu_02", "toolu_03"),
     ]
-    images = [part for part in body["messages"][6]["content"] if part["type"] == "image_url"]
+    images = [part for part in body["messages"][5]["content"] if part["type"] == "image_url"]
     assert images == [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}]
     assert body["user"] == "user_ab12_account__session_cd34"
     assert body["reasoning_effort"] == "high"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from plano.testing import FakeProvider, Reply, serve
+from tests.documents import ROOT
 
 PLANO = str(Path(sys.executable).parent / "plano")
 DEMO = "model_providers: [{model: demo/echo, default: true}]\n"
@@ -78,7 +80,17 @@ def test_up_without_a_file_offers_what_the_environment_has(tmp_path: Path) -> No
         assert "You said: Hello" in ask(url, {"model": "demo/echo"})["choices"][0]["message"]["content"]
 
 
-def test_up_lets_running_requests_end_and_exits_with_success(tmp_path: Path) -> None:
+@pytest.fixture
+def hangups_count() -> Iterator[None]:
+    """Under nohup they are ignored, and processes inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+@pytest.mark.usefixtures("hangups_count")
+def test_up_lets_running_requests_end_and_exits_with_success(number: signal.Signals, tmp_path: Path) -> None:
     provider = FakeProvider()
     provider.script(Reply("slow", delay=1.0))
     with serve(provider) as upstream:
@@ -91,10 +103,35 @@ def test_up_lets_running_requests_end_and_exits_with_success(tmp_path: Path) -> 
             deadline = time.monotonic() + 10
             while not provider.requests and time.monotonic() < deadline:
                 time.sleep(0.01)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             assert process.wait(20) == 0
             thread.join(10)
             assert answers[0]["choices"][0]["message"]["content"] == "slow"
+
+
+def test_up_lets_running_streams_end_and_logs_them(tmp_path: Path) -> None:
+    provider = FakeProvider()
+    provider.script(Reply("one two three four five", pause=0.2))
+    body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    with serve(provider) as upstream:
+        entry = f"{{model: openai/m, base_url: '{upstream}', access_key: k, default: true}}"
+        (tmp_path / "plano_config.yaml").write_text(f"model_providers: [{entry}]\n")
+        with up(cwd=tmp_path) as (process, url, _):
+            request = urllib.request.Request(
+                f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                first = answer.readline()
+                process.send_signal(signal.SIGTERM)
+                rest = answer.read()
+            assert first.startswith(b"data: {")
+            assert rest.endswith(b"data: [DONE]\n\n")
+            assert rest.count(b'"content"') > 3
+            assert process.wait(20) == 0
+            assert process.stdout is not None
+            lines = [json.loads(line) for line in process.stdout.read().splitlines() if line.startswith("{")]
+    asked = [line for line in lines if line.get("path") == "/v1/chat/completions"]
+    assert [(line["stream"], line["outcome"]) for line in asked] == [(True, "completed")]
 
 
 def test_up_stops_on_ctrl_c_with_success(tmp_path: Path) -> None:
@@ -209,3 +246,22 @@ def test_a_filter_of_ones_own_is_found_where_the_command_is_given(tmp_path: Path
     done = plano("check", cwd=tmp_path)
     assert done.returncode == 1
     assert "look" in done.stderr
+
+
+OLD_PYTHON = f"""\
+#!/bin/sh
+exec {sys.executable} -c 'import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])' "$2"
+"""
+
+
+def test_make_with_a_python_that_is_too_old_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python3.10"
+    python.write_text(OLD_PYTHON)
+    python.chmod(0o755)
+    command = ["make", "run", f"PYTHON={python}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0
+    assert f"plano needs Python 3.11 or later; {python} is 3.10." in done.stderr
+    assert not (tmp_path / ".venv").exists()

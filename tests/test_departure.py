@@ -12,6 +12,7 @@ from plano import Plano
 from plano.testing import FakeProvider, Reply, serve
 from plano.types import DIALECTS, Dialect
 from tests.asgi import Exchange, scope
+from tests.server.wire import serving
 from tests.test_promises import MINIMAL, PATHS
 
 
@@ -40,7 +41,7 @@ async def test_the_upstream_connection_is_closed_when_the_client_leaves(
     outcomes: list[str | None] = []
 
     async def watch(request: Any, call_next: Any) -> Any:
-        request.journal.closers.append(lambda: outcomes.append(request.journal.outcome))
+        request.journal.closers += (lambda over: outcomes.append(over.journal.outcome),)
         return await call_next(request)
 
     with serve(provider) as url:
@@ -54,9 +55,35 @@ async def test_the_upstream_connection_is_closed_when_the_client_leaves(
         await until(lambda: provider.last.outcome == "left")
         async with asyncio.timeout(1):
             await task
-        assert outcomes == ["aborted"]
         assert not exchange.answer.complete
         await gateway.aclose()
+        assert outcomes == ["aborted"]
+
+
+@pytest.mark.parametrize("when", ["before the first byte", "between two chunks", "not streamed"])
+async def test_planos_own_server_says_at_once_that_the_client_has_left(when: str) -> None:
+    provider = FakeProvider()
+    provider.script(Reply("a b c d e f", pause=0.5) if when == "between two chunks" else Reply("late", delay=30))
+    outcomes: list[str | None] = []
+
+    async def watch(request: Any, call_next: Any) -> Any:
+        request.journal.closers += (lambda over: outcomes.append(over.journal.outcome),)
+        return await call_next(request)
+
+    with serve(provider) as url:
+        gateway = Plano(config(url, "chat"), filters=[watch])
+        body = json.dumps(MINIMAL["chat"] | {"stream": when != "not streamed"}).encode()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % len(body)
+        async with serving(gateway) as server:
+            async with server.client() as client:
+                await client.send(head + body)
+                await until(lambda: provider.requests, 5)
+                if when == "between two chunks":
+                    await client.until(b"a")
+            await until(lambda: provider.last.outcome == "left")
+            await until(lambda: not server.tasks)
+        await gateway.aclose()
+        assert outcomes == ["aborted"]
 
 
 async def test_a_cancelled_server_task_stays_cancelled() -> None:

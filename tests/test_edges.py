@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from plano import CallNext, Plano, Request, Response
 from plano.errors import UpstreamError
 from plano.testing import FakeProvider
-from plano.types import Caller, Scope, Secret
+from plano.types import Caller, Message, Scope, Secret
 from plano.ui.record import Record
 from tests.asgi import Exchange, ask, scope
 from tests.server.wire import serving
@@ -49,12 +49,12 @@ async def test_one_closer_that_fails_keeps_no_other_from_being_called() -> None:
     called: list[str] = []
 
     async def watch(request: Request, call_next: CallNext) -> Response:
-        request.journal.closers.append(lambda: called.append(str(1 / 0)))
-        request.journal.closers.append(lambda: called.append("second"))
+        request.journal.closers += (lambda _: called.append(str(1 / 0)), lambda _: called.append("second"))
         return await call_next(request)
 
     gateway = Plano({"model_providers": [ENTRY]}, filters=[watch], transport=FakeProvider())
     assert (await ask(gateway, "POST", CHAT, HELLO)).status == 200
+    await gateway.aclose()
     assert called == ["second"]
 
 
@@ -99,7 +99,7 @@ async def test_what_an_earlier_attempt_said_is_not_taken_for_the_last_ones(first
         response = await call_next(request)
         assert request.journal.first_token is None
         assert request.journal.usage is None
-        request.journal.closers.append(lambda: usages.append(request.journal.usage.output_tokens))  # type: ignore[union-attr]
+        request.journal.closers += (lambda over: usages.append(over.journal.usage.output_tokens),)
         return response
 
     provider = FakeProvider()
@@ -112,6 +112,7 @@ async def test_what_an_earlier_attempt_said_is_not_taken_for_the_last_ones(first
     body = HELLO | {"stream": True, "stream_options": {"include_usage": True}}
     answer = await ask(gateway, "POST", CHAT, body)
     assert b"short" in answer.body
+    await gateway.aclose()
     assert usages == [1]
 
 
@@ -131,3 +132,24 @@ async def test_trailers_are_not_taken_for_headers() -> None:
     assert reply.startswith(b"HTTP/1.1 200")
     assert b"x-request-id: mine\r\n" in reply
     assert "idempotency-key" not in provider.last.headers
+
+
+@pytest.mark.parametrize("key", [None, "a-wrong-key-of-some-length"])
+async def test_the_body_of_somebody_unknown_is_not_taken_in(key: str | None) -> None:
+    config = {"model_providers": [{"model": "openai/m", "access_key": "k"}]}
+    app = Plano({**config, "auth": {"keys": [{"name": "app", "key": "c" * 20}]}}, transport=FakeProvider())
+    taken: list[int] = []
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        taken.append(1)
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    await app(scope("POST", "/v1/chat/completions", headers=headers), receive, send)
+    assert sent[0]["status"] == 401
+    assert taken == []
+    app._observing.finished.flush()

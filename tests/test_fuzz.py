@@ -21,7 +21,7 @@ from plano.testing import FakeProvider
 from plano.types import DIALECTS, Dialect
 from tests import oracles
 from tests.asgi import Answer, ask
-from tests.mutations import Deep, Mutation, dumps, mutated, mutations
+from tests.mutations import Deep, Mutation, deepest, dumps, mutated, mutations
 from tests.seeds import PORTABLE
 
 GOLDEN = Path(__file__).parent / "dialects"
@@ -271,7 +271,8 @@ async def test_what_is_nested_too_deeply_for_any_step_is_refused_at_the_door(cli
     """Python's limit is shared by calls and JSON: a body that is read at the door must be readable further in."""
     seen = set()
     app = gateway(FakeProvider())
-    for levels in range(780, 1001, 4):
+    limit = deepest()
+    for levels in range(limit - 160, limit + 41, 4):
         body = dumps(PORTABLE[client] | {"model": f"{DIALECTS[levels // 4 % 3]}_server/m", "unknown": Deep(levels)})
         seen.add((await ask(app, "POST", PATHS[client], body)).status)
     assert seen == {200, 400}

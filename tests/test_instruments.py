@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
 from prometheus_client import CollectorRegistry, Histogram
 
+from plano import Plano
 from plano.instruments import METRICS, Instruments, Served, labels_of
 from plano.losses import LOSS_FIELDS
 from plano.series import Axis, Distribution, Family, Number
+from plano.testing import FakeProvider
+from tests.asgi import ask
 
 ROOT = Path(__file__).parents[1]
 SERVED = [Served("openai", "openai/gpt-4o", ("chat", "responses")), Served("groq", "groq/*", ("chat",))]
@@ -48,6 +53,47 @@ def test_a_distribution_counts_as_prometheus_own_histogram_does() -> None:
     (metric,) = theirs.collect()
     expected = {(s.name, s.labels.get("le")): s.value for s in metric.samples if not s.name.endswith("_created")}
     assert {(s.name, s.labels.get("le")): s.value for s in ours.samples("h", {})} == expected
+
+
+def test_what_is_observed_while_others_read_is_counted_once() -> None:
+    distribution = Distribution((1.0, 2.0))
+    values, done = 20_000, threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            distribution.fold()
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for reader in readers:
+            reader.start()
+        for value in range(values):
+            distribution.observe(value % 3 + 0.5)
+        done.set()
+        for reader in readers:
+            reader.join()
+    finally:
+        sys.setswitchinterval(interval)
+    found = {(sample.name, sample.labels.get("le")): sample.value for sample in distribution.samples("h", {})}
+    assert found == {
+        ("h_bucket", "1.0"): 6667,
+        ("h_bucket", "2.0"): 13334,
+        ("h_bucket", "+Inf"): values,
+        ("h_count", None): values,
+        ("h_sum", None): sum(value % 3 + 0.5 for value in range(values)),
+    }
+
+
+async def test_values_do_not_pile_up_where_nobody_scrapes() -> None:
+    app = Plano({"model_providers": [{"model": "openai/m", "access_key": "k"}]}, transport=FakeProvider())
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+    for _ in range(300):
+        await ask(app, "POST", "/v1/chat/completions", asked)
+    (series,) = app._observing.instruments.duration.values()
+    assert sum(series._counts) >= 256
+    assert len(series._new) <= 44
 
 
 def test_what_is_shared_is_brought_up_to_date_and_never_twice() -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import perf_counter
 
+import msgspec
 import pytest
 
 from plano.errors import InvalidRequest, PlanoError, TooLarge
-from plano.intake import ClientLeft, Rounds, Watch, peek, read_body
+from plano.intake import ClientLeft, Watch, peek, read_body
+from plano.rounds import EVERY, rounds_of
 from plano.types import Headers
 from tests.asgi import Exchange
+from tests.mutations import Deep, deepest
 
 
 async def read(exchange: Exchange, *, limit: int = 100, headers: Headers | None = None) -> bytes:
@@ -66,17 +70,14 @@ def test_what_is_not_a_request_is_the_callers_fault(body: bytes, param: str | No
 async def watched(exchange: Exchange, *, deadline: float, arrived: bool) -> str:
     """What becomes of a task that waits for long."""
     watch = Watch(exchange.receive, perf_counter() + deadline)
-    rounds = Rounds(watch.loop, every=0.001)
-    rounds.add(watch)
     if arrived:
         watch.arrived(patience=0)
     try:
         await asyncio.sleep(10)
     except asyncio.CancelledError:
-        return "late" if watch.late else "left" if watch.left else "cancelled"
+        return "late" if watch.late else "left" if watch.gone else "cancelled"
     finally:
-        rounds.remove(watch)
-        watch.stop()
+        watch.unwatch()
     return "answered"
 
 
@@ -102,17 +103,28 @@ async def test_who_else_cancels_a_task_cancels_it() -> None:
 
 
 async def test_rounds_end_with_the_last_watch_and_begin_again() -> None:
-    loop = asyncio.get_running_loop()
-    rounds = Rounds(loop, every=0.001)
+    rounds = rounds_of(asyncio.get_running_loop())
     for _ in range(2):
-        watch = Watch(Exchange().receive, perf_counter() + 10)
         before = len(asyncio.all_tasks())
-        rounds.add(watch)
-        rounds.remove(watch)
-        watch.stop()
-        await asyncio.sleep(0.01)
+        watch = Watch(Exchange().receive, perf_counter() + 10)
+        assert rounds.running
+        watch.unwatch()
+        await asyncio.sleep(2 * EVERY)
         assert not rounds.running
         assert len(asyncio.all_tasks()) == before
+
+
+def test_what_is_let_in_can_be_read_further_down_too() -> None:
+    def further_down(frames: int, body: bytes) -> object:
+        return further_down(frames - 1, body) if frames else msgspec.json.decode(body)
+
+    let_in, limit = [], deepest()
+    for levels in range(limit - 360, limit + 40):
+        body = b'{"x":%b}' % Deep(levels).written.encode()
+        with suppress(InvalidRequest):
+            peek(body)
+            let_in.append(further_down(50, body))
+    assert 0 < len(let_in) < 400
 
 
 def test_errors_have_a_status_and_a_kind() -> None:

@@ -10,7 +10,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 RINGS = [
-    ["plano.version", "plano.types", "plano.errors", "plano.losses", "plano.series"],
+    [
+        "plano.version",
+        "plano.types",
+        "plano.errors",
+        "plano.losses",
+        "plano.loops",
+        "plano.rounds",
+        "plano.outbox",
+        "plano.direct",
+        "plano.series",
+    ],
     ["plano.conversation", "plano.sse"],
     ["plano.dialects", "plano.provider"],
     ["plano.assembly", "plano.estimate", "plano.translate", "plano.rewrite", "plano.models", "plano.journal"],
@@ -25,7 +35,7 @@ RINGS = [
         "plano.listing",
         "plano.state",
     ],
-    ["plano.transport", "plano.pipeline", "plano.intake", "plano.otlp"],
+    ["plano.transport", "plano.pipeline", "plano.intake", "plano.finished", "plano.otlp"],
     ["plano.sender", "plano.upstream", "plano.testing"],
     ["plano.filters", "plano.providers"],
     ["plano.config"],

@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,8 @@ from plano.config import load
 from plano.filters.bodies import LONGEST
 from plano.testing import FakeProvider, Usage
 from plano.types import DIALECTS, Secret
-from tests.asgi import Exchange, ask, scope
+from tests.asgi import Answer, Exchange, scope
+from tests.asgi import ask as ask_only
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 PLANTED = {
@@ -47,6 +50,13 @@ def logged(level: str = "info", format: logs.Format = "json", **options: Any) ->
         access.removeHandler(handler)
         root.setLevel(before[0])
         access.propagate = before[1]
+
+
+async def ask(app: Plano, *asked: Any) -> Answer:
+    """And have it logged: lines are made several at once."""
+    answer = await ask_only(app, *asked)
+    app._observing.finished.flush()
+    return answer
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -109,6 +119,7 @@ async def test_a_stream_that_nobody_waits_for_says_so(client: str) -> None:
     with logged() as stream:
         asyncio.get_running_loop().call_later(0.3, exchange.leave)
         await app(scope("POST", PATHS[client]), exchange.receive, exchange.send)
+        await app.aclose()
     (line,) = lines(stream)
     assert (line["outcome"], line["stream"], line["estimated"]) == ("aborted", True, True)
     assert line["first_token_seconds"] <= line["seconds"]
@@ -145,6 +156,54 @@ async def test_lines_for_people_are_lines() -> None:
     first, second = stream.getvalue().splitlines()
     assert re.match(r"\d\d:\d\d:\d\d INFO    plano\.access: POST /v1/chat/completions 200 seconds=", first)
     assert re.match(r"\d\d:\d\d:\d\d WARNING plano: something odd", second)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("x\n14:53:08 INFO    plano.access: forged", r"x\n14:53:08 INFO    plano.access: forged"),
+        ("a\r\tb\x00\x7f", r"a\r\tb\x00\x7f"),
+        ("\x1b[2J\x9b2J", r"\x1b[2J\x9b2J"),
+        ("a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g", r"a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g"),
+        ("\u202eevil\u202c\u2066", r"\u202eevil\u202c\u2066"),
+        ("Zürich 東京\u3000\xa0👩\u200d🔬 שלום", "Zürich 東京\u3000\xa0👩\u200d🔬 שלום"),
+        (r"a\nb", r"a\nb"),
+        ("key\nhunter2-hunter2\n", r"key\n***\n"),
+    ],
+)
+def test_what_is_quoted_can_neither_forge_a_line_nor_steer_a_terminal(said: str, shown: str) -> None:
+    with logged(format="text", secrets=[Secret("hunter2-hunter2")]) as stream:
+        logging.getLogger("plano.bodies").info("request 1: %s", said)
+        (handler,) = (
+            each for each in logging.getLogger("plano.access").handlers if isinstance(each, logs.BatchHandler)
+        )
+        handler.take(logging.INFO, [(1e9, Line("POST", "/", 200, 0.1, upstream_id=said.replace("hunter2-", "")))])
+    first, second, nothing = stream.getvalue().split("\n")
+    assert first.endswith(f" plano.bodies: request 1: {shown}")
+    assert second.endswith(f" upstream_id={shown.replace('***', 'hunter2')}")
+    assert nothing == ""
+
+
+async def test_a_body_is_one_line_in_the_text_log() -> None:
+    with logged(format="text") as stream:
+        app = gateway(FakeProvider(), log={"bodies": True})
+        await ask(app, "POST", PATHS["chat"], b"x\n14:53:08 INFO plano.access: forged\n\x1b[2J")
+    found = stream.getvalue()
+    assert r"x\n14:53:08 INFO plano.access: forged\n\x1b[2J" in found
+    assert "\x1b" not in found
+    assert not [line for line in found.splitlines() if not re.match(r"\d\d:\d\d:\d\d INFO    plano\.", line)]
+
+
+def test_a_traceback_for_people_has_lines_of_its_own_and_no_escapes() -> None:
+    with logged(format="text") as stream:
+        try:
+            raise RuntimeError("\x1b[2J\tgone")
+        except RuntimeError:
+            logging.getLogger("plano").exception("failed\nwith it")
+    first, second, *_, last = stream.getvalue().splitlines()
+    assert first.endswith(r"plano: failed\nwith it")
+    assert second == "Traceback (most recent call last):"
+    assert last == "RuntimeError: \\x1b[2J\tgone"
 
 
 async def test_a_host_gets_records_of_the_usual_kind(caplog: pytest.LogCaptureFixture) -> None:
@@ -308,3 +367,44 @@ async def test_bodies_are_not_logged_unless_the_configuration_says_so() -> None:
         await ask(gateway(FakeProvider()), "POST", PATHS["chat"], body("chat") | {"user": "not-for-logs"})
     assert "not-for-logs" not in stream.getvalue()
     assert "Hello" not in stream.getvalue()
+
+
+def test_a_line_that_cannot_be_written_is_said_and_spoils_no_other() -> None:
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    with logged() as stream:
+        (handler,) = (
+            each for each in logging.getLogger("plano.access").handlers if isinstance(each, logs.BatchHandler)
+        )
+        ids: list[Any] = ["first", Unspeakable(), "last"]
+        with pytest.raises(ValueError, match="no words"):
+            handler.take(logging.INFO, [(1e9, Line("POST", "/", 200, 0.1, id=id)) for id in ids])
+    assert [line["id"] for line in lines(stream)] == ["first", "last"]
+
+
+def test_lines_of_several_threads_stay_whole_and_none_is_lost() -> None:
+    def info(number: int) -> None:
+        for at in range(200):
+            handler.take(logging.INFO, [(1e9, Line("POST", "/é", 200, 0.1, id=f"{number}-{at}"))])
+            if at % 50 == 0:
+                logging.getLogger("plano").warning("%d-%d", number, at)
+
+    with logged() as stream:
+        (handler,) = (
+            each for each in logging.getLogger("plano.access").handlers if isinstance(each, logs.BatchHandler)
+        )
+        handler._delay = 60.0
+        threads = [threading.Thread(target=info, args=(number,)) for number in range(4)]
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+    found = [line["id"] for line in lines(stream) if "id" in line]
+    assert sorted(found) == sorted(f"{number}-{at}" for number in range(4) for at in range(200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from typing import Any
 
 import httpx2
@@ -11,13 +12,18 @@ import pytest
 from fastapi import FastAPI
 from httpx import MockTransport, Request, Response
 from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from plano import Caller, Plano
+from plano.errors import PermissionDenied
 from plano.testing import FakeProvider, serve
 from tests.asgi import ask
 from tests.clients import CLIENTS
+from tests.documents import examples
 
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
@@ -132,6 +138,102 @@ async def test_the_hosts_authentication_may_be_asynchronous() -> None:
 
     gateway = Plano(config(), caller=caller, transport=FakeProvider())
     assert (await ask(gateway, "POST", "/v1/chat/completions", HELLO)).status == 200
+
+
+class Gone(Exception):
+    """What the host's own database raises."""
+
+
+def broken(scope: Any) -> Caller:
+    raise Gone("the user's row")
+
+
+async def broken_later(scope: Any) -> Caller:
+    await asyncio.sleep(0)
+    raise Gone("the user's row")
+
+
+def unreachable(scope: Any) -> Caller:
+    raise ConnectionRefusedError("the directory of users")
+
+
+def mistaken(scope: Any) -> Any:
+    return "eve"
+
+
+CHAT_ERROR = {"error": {"message": "The gateway failed on this request.", "type": "server_error"}}
+MESSAGES_ERROR = {"type": "error", "error": {"message": "The gateway failed on this request.", "type": "api_error"}}
+
+
+@pytest.mark.parametrize("caller", [broken, broken_later, unreachable, mistaken])
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/v1/chat/completions", CHAT_ERROR),
+        ("POST", "/v1/messages", MESSAGES_ERROR),
+        ("POST", "/v1/responses", CHAT_ERROR),
+        ("GET", "/v1/models", CHAT_ERROR),
+        ("GET", "/v1/models/openai/gpt-4o", CHAT_ERROR),
+        ("GET", "/v1/responses/resp_1", CHAT_ERROR),
+        ("GET", "/ui/data", CHAT_ERROR),
+    ],
+)
+async def test_the_hosts_authentication_breaks(
+    caller: Any, method: str, path: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = Plano(config() | {"ui": True}, caller=caller, transport=FakeProvider())
+    with caplog.at_level(logging.DEBUG):  # what the page asks is said on that level
+        answer = await ask(gateway, method, path, HELLO if method == "POST" else b"")
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+    error = answer.json()
+    assert {name: error["error"][name] for name in ("message", "type")} == expected["error"]
+    assert error.get("type") == expected.get("type")
+    (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert said.exc_info is not None
+    assert isinstance(said.exc_info[1], Gone | ConnectionRefusedError | AssertionError)
+    (line,) = [record for record in caplog.records if record.name == "plano.access"]
+    assert f"{method} {path} 500 " in line.getMessage()
+
+
+async def test_a_request_whose_caller_could_not_be_told_is_counted() -> None:
+    gateway = Plano(config(), caller=broken, transport=FakeProvider())
+    await ask(gateway, "POST", "/v1/chat/completions", HELLO)
+    await gateway.aclose()
+    counts = [
+        (sample.labels["status"], sample.value)
+        for family in gateway.metrics.collect()
+        for sample in family.samples
+        if sample.name == "plano_requests_total" and sample.value
+    ]
+    assert counts == [("5xx", 1)]
+
+
+async def test_the_hosts_authentication_may_refuse_in_plano_s_own_words(caplog: pytest.LogCaptureFixture) -> None:
+    def caller(scope: Any) -> Caller:
+        raise PermissionDenied("Your trial is over.")
+
+    gateway = Plano(config(), caller=caller, transport=FakeProvider())
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models")):
+        answer = await ask(gateway, method, path, HELLO)
+        assert (answer.status, answer.json()["error"]["message"]) == (403, "Your trial is over.")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+class ByHeader(AuthenticationBackend):
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
+        name = conn.headers.get("x-user")
+        return None if name is None else (AuthCredentials(), SimpleUser(name))
+
+
+def test_who_is_signed_in_with_starlette_as_the_readme_has_it() -> None:
+    names: dict[str, Any] = {}
+    exec(examples("README.md", "py")[0], names)
+    gateway = Plano(config(), caller=names["signed_in"], transport=FakeProvider())
+    host = AuthenticationMiddleware(Starlette(routes=[Mount("/llm", app=gateway)]), backend=ByHeader())
+    client = TestClient(host)
+    for headers, status in (({"x-user": "eve"}, 200), ({}, 401)):
+        assert client.post("/llm/v1/chat/completions", json=HELLO, headers=headers).status_code == status
+        assert client.get("/llm/v1/models", headers=headers).status_code == status
 
 
 async def test_any_httpx_transport_can_send() -> None:

@@ -146,6 +146,8 @@ async def test_an_error_is_put_down_to_whoever_made_it(
 def test_what_cannot_be_called_is_found_at_the_start() -> None:
     with pytest.raises(ConfigError, match="filter `a`: 3 is not callable"):
         fold([Link("a", 3)], last)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"filter `b`: a class; pass an instance, `Link\(...\)`"):
+        fold([Link("b", Link)], last)  # type: ignore[arg-type]
 
 
 def test_a_filter_is_called_by_its_function_or_class() -> None:

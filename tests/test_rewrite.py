@@ -319,7 +319,7 @@ def test_what_is_no_event_of_the_dialect_keeps_its_place(dialect: Dialect, junk:
 
 
 @pytest.mark.parametrize("index", [[1], {"a": 1}, "x", None, 1.5])
-def test_indexes_that_are_none_do_no_harm(index: Any) -> None:
+def test_a_text_with_an_index_that_is_none_is_rewritten_too(index: Any) -> None:
     events: dict[Dialect, Any] = {
         "chat": {"choices": [{"index": index, "delta": {"content": "sk-1"}}]},
         "messages": {
@@ -335,7 +335,8 @@ def test_indexes_that_are_none_do_no_harm(index: Any) -> None:
         },
     }
     for dialect, event in events.items():
-        rewritten(dialect, sse.frame(json.dumps(event).encode()), hide, 5)
+        stream = rewritten(dialect, sse.frame(json.dumps(event).encode()), hide, 5)
+        assert list(texts(dialect, stream).values()) == ["***"]
 
 
 # --- the methods of a response ----------------------------------------------------------------------

@@ -582,6 +582,22 @@ async def test_embeddings_in_base64_are_little_endian_floats() -> None:
     assert len(struct.unpack("<2f", b64decode(found["data"][0]["embedding"]))) == 2
 
 
+@pytest.mark.parametrize(
+    ("dimensions", "status"), [(-1, 400), (0, 400), (1, 200), (4096, 200), (4097, 400), (2_000_000, 400), (10**30, 400)]
+)
+async def test_an_embedding_has_no_more_dimensions_than_a_models(dimensions: int, status: int) -> None:
+    request = outgoing("chat")
+    request.url = "https://api.example.com/v1/embeddings"
+    request.body = json.dumps({"model": "m", "input": "a", "dimensions": dimensions}).encode()
+    answer = await FakeProvider().send(request)
+    found = json.loads(await answer.read(1_000_000))
+    assert answer.status == status
+    if status == 200:
+        assert len(found["data"][0]["embedding"]) == dimensions
+    else:
+        assert (found["error"]["type"], found["error"]["param"]) == ("invalid_request_error", "dimensions")
+
+
 async def test_other_endpoints_are_scripted_by_path() -> None:
     provider = FakeProvider()
     provider.fail(404, on="/count_tokens")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
 from plano.testing import FakeProvider, serve
@@ -163,6 +165,19 @@ def test_one_process_serves_metrics_on_a_port_of_their_own_as_well(tmp_path: Pat
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_port_for_metrics_that_is_taken_is_an_error(count: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "plano_config.yaml").write_text(CONFIG.format(slow="http://127.0.0.1:9", metrics=f"port: {port}"))
+        command = [PLANO, "up", "--workers", count, "--port", str(free_port())]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"error: metrics.port: nothing can listen on 127.0.0.1 port {port}: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_check_says_how_many_series_there_can_be(tmp_path: Path) -> None:

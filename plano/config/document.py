@@ -29,6 +29,9 @@ Children: TypeAlias = Mapping[str, Node]
 _QUOTED = re.compile(r" ['\"].{5,}['\"]")
 """What YAML's errors quote of the text, which may be a key; a character or two is not."""
 
+_DEEPEST = 100
+"""Levels of lists and mappings. The schema has 5; a filter's options may have more."""
+
 
 def read_file(path: Path, problems: Problems) -> Node | None:
     """The document in a file; None if there was none to read, which is then among the problems."""
@@ -45,20 +48,55 @@ def read_file(path: Path, problems: Problems) -> Node | None:
     return None
 
 
+class _TooDeep(Exception):
+    """Carries the line, counted from 1."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at what is nested too deeply, where PyYAML's would end in a RecursionError."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST + 1:  # the deepest list's items are one more
+            raise _TooDeep(self.peek_event().start_mark.line + 1)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def parse(text: str, problems: Problems) -> Node | None:
     """The document in a text; None if it is not YAML, which is then among the problems."""
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         root = loader.get_single_node()
         return Node({}, 1) if root is None else _Composer(loader, problems).document(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else None
         said = _QUOTED.sub("", error.problem or error.context or "it cannot be read")
         problems.error(line, "", f"is not YAML: {said}")
+    except _TooDeep as error:
+        problems.error(error.line, "", f"is nested too deeply; {_DEEPEST} levels are the most")
     except (yaml.YAMLError, ValueError):
         # The error's own text is not repeated: it quotes what stands there.
         problems.error(None, "", "is not YAML: it has a character or a value that YAML does not allow")
     return None
+
+
+def plain_scalar(text: str) -> Any:
+    """What YAML takes an unquoted word for; the text itself if it is no flag, number or date."""
+    loader = yaml.SafeLoader("")
+    word = text.strip()
+    tag = loader.resolve(yaml.ScalarNode, word, (True, False))  # type: ignore[no-untyped-call]
+    try:
+        return loader.construct_object(yaml.ScalarNode(tag, word))
+    except (yaml.YAMLError, ValueError):  # 2024-99-45 looks like a date; 5000 digits are more than Python reads
+        return text
 
 
 def from_python(value: Any) -> Node:
@@ -89,6 +127,8 @@ class _Composer:
         if id(node) in self._open:
             self._refuse(line, path, "refers to itself")
             return Node(None, line)
+        if len(self._open) >= _DEEPEST:  # by way of anchors, each of which is not that deep
+            raise _TooDeep(line)
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from plano.config.headers import without_outer_blanks, wrong_key
+from plano.config.problems import Problems
 from plano.config.settings import Config, ProviderEntry
 from plano.models import WILDCARD
 from plano.provider import Provider
@@ -27,24 +29,43 @@ def from_environment(environ: Mapping[str, str], *, ollama_answers: bool = False
     """Every provider whose usual key variable is set, as `provider/*`; an Ollama on its port; and `demo`.
 
     Providers that need more than a key (Azure's own URL, say) need a configuration.
+
+    Raises:
+        ConfigError: a key has a character that no header can carry. Names the variable.
     """
-    offered = [row for row in CATALOGUE.values() if _offered(row, environ, ollama_answers)]
+    keys = _keys(environ)
+    offered = [row for row in CATALOGUE.values() if _offered(row, keys, ollama_answers)]
     names = {row.name for row in offered}
     default = next(name for name in DEFAULTS if name in names)
-    entries = [_entry(row, DEFAULTS[default], environ, default=True) for row in offered if row.name == default]
-    entries += [_entry(row, WILDCARD, environ) for row in offered]
+    entries = [_entry(row, DEFAULTS[default], keys, default=True) for row in offered if row.name == default]
+    entries += [_entry(row, WILDCARD, keys) for row in offered]
     return Config(providers=tuple(entries))
 
 
-def _offered(row: Provider, environ: Mapping[str, str], ollama_answers: bool) -> bool:
+def _keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """The usual key variables that are set, without the blanks around their keys."""
+    problems = Problems("environment")
+    keys: dict[str, str] = {}
+    for variable in sorted({row.key_variable for row in CATALOGUE.values() if row.key_variable is not None}):
+        key = without_outer_blanks(environ.get(variable, ""))
+        wrong = wrong_key(key)
+        if wrong is not None:
+            problems.error(None, variable, wrong)
+        elif key:
+            keys[variable] = key
+    problems.raise_errors()
+    return keys
+
+
+def _offered(row: Provider, keys: Mapping[str, str], ollama_answers: bool) -> bool:
     if row.name == "demo":
         return True
     if row.name == "ollama":
         return ollama_answers
-    return row.base_url is not None and row.key_variable is not None and bool(environ.get(row.key_variable))
+    return row.base_url is not None and row.key_variable in keys
 
 
-def _entry(row: Provider, model: str, environ: Mapping[str, str], *, default: bool = False) -> ProviderEntry:
-    key = environ.get(row.key_variable) if row.key_variable is not None else None
+def _entry(row: Provider, model: str, keys: Mapping[str, str], *, default: bool = False) -> ProviderEntry:
+    key = keys.get(row.key_variable) if row.key_variable is not None else None
     name = f"{row.name}/{model}"
     return ProviderEntry(provider=row.name, model=model, name=name, key=Secret(key) if key else None, default=default)

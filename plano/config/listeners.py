@@ -10,6 +10,7 @@ from plano.config.problems import Problems, did_you_mean, shown
 from plano.config.reading import Section
 from plano.config.settings import FilterEntry, Listener
 
+_LEGACY = "listeners.egress_traffic"
 _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -73,13 +74,28 @@ def filters_in_order(sections: Sequence[Section], listener: Section | None, prob
             found[entry.id] = entry
     if listener is None:
         return list(found.values())
+    before = len(problems.found)
     used = _used(listener, [*found, *wrong], problems)
-    for section in sections:
-        if section.get("id") in found and section["id"] not in used:
-            problems.warn(
-                section.line, section.path, f"runs nowhere: add `{section['id']}` to a listener's `input_filters`"
-            )
+    if len(problems.found) == before:  # a name that is wrong there may be meant for a filter that seems idle
+        _check_idle([section for section in sections if section.get("id") in found], used, listener, problems)
     return [found[identity] for identity in used if identity in found]
+
+
+def _check_idle(sections: Sequence[Section], used: Sequence[str], listener: Section, problems: Problems) -> None:
+    """A filter that does not run is an error: it may be there to keep something from getting out."""
+    for section in sections:
+        identity = section["id"]
+        if identity not in used:
+            problems.error(section.line, section.path, f"runs nowhere: {_remedy(identity, listener)}, or take it out")
+
+
+def _remedy(identity: str, listener: Section) -> str:
+    if listener.path == _LEGACY:
+        return (
+            f"`{_LEGACY}` cannot name filters; write `listeners` as a list, with "
+            f"`{{type: model, name: ..., input_filters: [{identity}]}}`"
+        )
+    return f"add `{identity}` to the list `{listener.path_of('input_filters')}`"
 
 
 def _used(listener: Section, known: Sequence[str], problems: Problems) -> list[str]:

@@ -61,6 +61,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
     listener = model_listener(root.get("listeners"), problems)
     filters = filters_in_order(root.get("filters") or (), listener, problems)
     callers = _callers(root, aliases, index, problems)
+    _check_passthrough(root, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
     return Config(
         file=None if is_mapping else problems.file,
@@ -97,11 +98,15 @@ def _providers(root: Section, problems: Problems) -> list[ProviderEntry]:
         problems.error(
             root.line_of("llm_providers"), "llm_providers", "is the old name of `model_providers`; use that one alone"
         )
-    sections = [*(root.get("model_providers") or ()), *(root.get("llm_providers") or ())]
+    sections = _provider_sections(root)
     if not sections and not _wrong_providers(problems):
         given = "llm_providers" if "llm_providers" in root.given else "model_providers"
         problems.error(root.line_of(given), given, "at least one entry is needed, such as `- model: openai/gpt-4o`")
-    return read_providers([section for section in sections if isinstance(section, Section)], problems)
+    return read_providers(sections, problems)
+
+
+def _provider_sections(root: Section) -> list[Section]:
+    return [*(root.get("model_providers") or ()), *(root.get("llm_providers") or ())]
 
 
 def _check_aliases(
@@ -184,6 +189,19 @@ def _callers(
         tenant, operator = section.get("tenant") or name, section.get("operator", False)
         callers[name] = (Caller(name=name, tenant=tenant, models=models, operator=operator), key)
     return list(callers.values())
+
+
+def _check_passthrough(root: Section, problems: Problems) -> None:
+    """A caller sends one credential: where plano asks for its own key, that is what would be passed on."""
+    if not (root.get("auth") or {}).get("keys"):
+        return
+    for section in _provider_sections(root):
+        if section.get("passthrough_auth"):
+            problems.warn(
+                section.line_of("passthrough_auth"),
+                section.path_of("passthrough_auth"),
+                "sends callers' keys of `auth.keys` to this provider; give the entry an `access_key` instead",
+            )
 
 
 def _tls(overrides: Mapping[str, Any], problems: Problems) -> Tls:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
+from plano.config.headers import wrong_value
 from plano.config.problems import Problems, did_you_mean, one_of, shown
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
@@ -18,7 +19,6 @@ INTERFACES: Mapping[str, str] = {"claude": "anthropic"}
 """Names of the original's `provider_interface` that are not the name of a row."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
 
 
@@ -219,9 +219,7 @@ def _wrong_header(name: str, value: Secret | None) -> str | None:
         return "is not what a header can be called"
     if name.lower() in _PLANOS_OWN:
         return "is a header that plano sets itself" + ("; use `http_host`" if name.lower() == "host" else "")
-    if value is not None and _VALUE.fullmatch(value.reveal()) is None:
-        return "has a character that a header cannot carry"
-    return None
+    return None if value is None else wrong_value(value.reveal())
 
 
 def _check_names(found: Sequence[tuple[Section, ProviderEntry]], problems: Problems) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import yaml
-
-from plano.config.document import Children, Node, join
+from plano.config.document import Children, Node, join, plain_scalar
+from plano.config.headers import without_outer_blanks, wrong_key
 from plano.config.problems import Problems, did_you_mean, one_of, shown
 from plano.config.schema import ELSEWHERE, Key, Kind
 from plano.config.variables import substitute
@@ -76,7 +77,7 @@ class Reader:
         """An object's keys; what is unknown, missing, refused or without effect is told."""
         section = Section(path, node.line)
         children: Children = node.value if isinstance(node.value, dict) else {}
-        if not isinstance(node.value, dict) and node.value is not None:
+        if not isinstance(node.value, dict):
             self._wrong(node, path, "a mapping")
         for name, child in children.items():
             section.lines[name] = child.line
@@ -97,6 +98,9 @@ class Reader:
         path = section.path_of(name)
         if key.effect == "refused":
             self._problems.error(node.line, path, f"`{name}` belongs to a part that is not built yet; take it out")
+            return
+        if key.never_empty is not None and node.value in (None, []):
+            self._problems.error(node.line, path, f"is empty{self._of()}: {key.never_empty}")
             return
         if node.value is None and key.kind != "anything":
             if key.required:
@@ -168,8 +172,13 @@ class Reader:
         text = self._filled(node, path, "a text")
         if text is _INVALID:
             return _INVALID
+        if key.in_header:
+            text = without_outer_blanks(text)
+        wrong = wrong_key(text) if key.in_header else None
         if not text and key.required:
-            self._problems.error(node.line, path, f"is empty{self._of()}")
+            wrong = "is empty"
+        if wrong is not None:
+            self._problems.error(node.line, path, f"{wrong}{self._of()}")
             return _INVALID
         return Secret(text) if text else None
 
@@ -196,11 +205,14 @@ class Reader:
     def _duration(self, key: Key, node: Node, path: str) -> Any:
         text = self._filled(node, path, "a duration")
         match = _DURATION.fullmatch(text) if text is not _INVALID else None
-        if text is not _INVALID and (match is None or float(match[1]) == 0):
+        if text is not _INVALID and (match is None or float(match[1]) in (0, math.inf)):
             return self._wrong(node, path, "a duration such as `30s`, `500ms` or `5m`")
         return _INVALID if match is None else float(match[1]) * _UNITS[match[2]]
 
     def _bounded(self, key: Key, node: Node, path: str, value: float) -> Any:
+        # Also false of `.nan`; and unlike math.isfinite, this takes integers of any length.
+        if not abs(value) <= sys.float_info.max:
+            return self._wrong(node, path, "a finite number")
         if key.least is not None and value < key.least:
             return self._wrong(node, path, f"at least {key.least:g}")
         if key.most is not None and value > key.most:
@@ -212,10 +224,7 @@ class Reader:
         if not isinstance(node.value, str) or "$" not in node.value:
             return node.value
         text = self._filled(node, path, wanted)
-        try:
-            return text if text is _INVALID else yaml.safe_load(text)
-        except yaml.YAMLError:
-            return text
+        return text if text is _INVALID else plain_scalar(text)
 
     def _filled(self, node: Node, path: str, wanted: str) -> Any:
         """A text with its variables filled in. What YAML takes for a number or a date is a text here too."""
@@ -238,7 +247,9 @@ class Reader:
         return self._filled(node, path, "a text") if isinstance(node.value, str) else node.value
 
     def _wrong(self, node: Node, path: str, wanted: str) -> Any:
-        self._problems.error(node.line, path, f"must be {wanted}, not {shown(node.value)}")
+        # Numbers as they were written: Python refuses to write out one that is very long.
+        said = node.text if type(node.value) in (int, float) else node.value
+        self._problems.error(node.line, path, f"must be {wanted}, not {shown(said)}")
         return _INVALID
 
     def _of(self) -> str:

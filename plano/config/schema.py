@@ -30,6 +30,8 @@ class Key(Struct, frozen=True, kw_only=True):
         item: what a list's items or a map's values are.
         keys: an object's keys; `open` ones may have others as well.
         other: for `either`, what may stand there instead: `item` is for a list, `other` for a mapping.
+        in_header: a secret that is a header's value or its end: without outer blanks, and of ASCII only.
+        never_empty: what to do instead of leaving it empty, where an empty one would allow everything.
     """
 
     kind: Kind
@@ -42,6 +44,8 @@ class Key(Struct, frozen=True, kw_only=True):
     keys: Mapping[str, Key] = {}
     open: bool = False
     other: Key | None = None
+    in_header: bool = False
+    never_empty: str | None = None
     effect: Effect = "used"
 
 
@@ -104,7 +108,7 @@ _PREFERENCE = {"name": _text(required=True), "description": _text(required=True)
 PROVIDER: Mapping[str, Key] = {
     "model": _text(required=True),
     "name": _text(),
-    "access_key": _SECRET,
+    "access_key": Key(kind="secret", in_header=True),
     "default": _boolean(),
     "base_url": _text(),
     "apis": _list(_text(choices=DIALECTS)),
@@ -152,9 +156,9 @@ FILTER: Mapping[str, Key] = {
 
 CALLER: Mapping[str, Key] = {
     "name": _text(required=True),
-    "key": Key(kind="secret", required=True),
+    "key": Key(kind="secret", required=True, in_header=True),
     "tenant": _text(),
-    "models": _list(_text()),
+    "models": _list(_text(), never_empty="name models, or leave `models` out to allow every one"),
     "operator": _boolean(),
 }
 
@@ -210,7 +214,10 @@ ROOT: Mapping[str, Key] = {
     "model_providers": _list(_object(PROVIDER)),
     "llm_providers": _list(_object(PROVIDER)),
     "model_aliases": _map(_object({"target": _text(required=True)})),
-    "auth": _object({"keys": _list(_object(CALLER), required=True)}),
+    "auth": _object(
+        {"keys": _list(_object(CALLER), required=True)},
+        never_empty="name callers under `keys`, or leave `auth` out to let everybody in",
+    ),
     "filters": _list(_object(FILTER)),
     "ui": Key(kind="boolean"),
     "strict_translation": _boolean(),

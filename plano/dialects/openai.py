@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -23,6 +24,19 @@ def refuse_stored(conversation: Conversation) -> None:
     for field in _STORED:
         if field in conversation.extras.get("responses", {}):
             raise refuse(field, "only the responses API knows what it stands for")
+
+
+_LONGEST_USER = 64
+"""Characters. OpenAI refuses a longer `user`; what agents put into messages' `metadata.user_id` is longer."""
+
+
+def user_of(conversation: Conversation) -> str | None:
+    """The end user's id. One of another API that is too long here becomes its SHA-256, in hexadecimal: the same user is
+    still the same."""
+    user = conversation.user
+    if user is not None and len(user) > _LONGEST_USER and conversation.dialect == "messages":
+        return sha256(user.encode(errors="surrogatepass")).hexdigest()
+    return user
 
 
 _TYPES: dict[Kind, str] = {

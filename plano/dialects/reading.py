@@ -30,13 +30,13 @@ def request(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         InvalidRequest: empty, not UTF-8, not JSON, nested too deep, or a field of the wrong type; then
             `param` is the field's path (`messages[0].role`).
     """
-    if not body.strip():
-        raise InvalidRequest("The request body is empty; JSON was expected.")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not body.strip():
+            raise InvalidRequest("The request body is empty; JSON was expected.") from None
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
     except RecursionError:
         raise InvalidRequest("The request body is nested too deeply.") from None

@@ -8,6 +8,7 @@ import socket
 import struct
 from enum import Enum
 from math import inf
+from time import perf_counter
 from typing import Any, cast
 
 import uvicorn
@@ -15,6 +16,8 @@ from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
+from plano.outbox import outbox_of
+from plano.rounds import rounds_of
 from plano.server.exchange import Exchange
 from plano.server.heads import Refusal, encoded, last_reply
 from plano.server.limits import LIMITS, Limits
@@ -23,6 +26,14 @@ from plano.transport.unacknowledged import unacknowledged
 from plano.types import RawHeaders, Scope
 
 logger = logging.getLogger("uvicorn.error")
+
+MOST_SCOPES = 64
+"""Addresses that are listened at and remembered. There are a few of them at most."""
+
+MOST_HELD = 64 * 1024
+"""Bytes that wait for the end of a turn of the event loop, before they are written."""
+
+_SCOPES: dict[tuple[object, ...], Scope] = {}
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -52,24 +63,25 @@ class Connection(asyncio.Protocol):
         "_application",
         "_backlog",
         "_config",
-        "_deadline",
         "_default_headers",
         "_exchange",
+        "_held",
+        "_held_bytes",
         "_limits",
         "_most",
+        "_outbox",
         "_phase",
         "_reader",
         "_rest_seconds",
+        "_rounds",
         "_server",
-        "_timer",
-        "_timer_at",
         "_write_left",
         "clogged",
+        "due",
         "loop",
         "reading_paused",
         "tasks",
         "transport",
-        "write",
     )
 
     def __init__(
@@ -98,9 +110,11 @@ class Connection(asyncio.Protocol):
         self._backlog = b""  # what came after the request that is being answered
         self._exchange: Exchange | None = None
         self._phase = _REST
-        self._deadline = inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = inf
+        self.due = inf
+        self._rounds = rounds_of(self.loop)
+        self._outbox = outbox_of(self.loop)
+        self._held: list[bytes] = []  # what is to be written at the end of this turn of the loop
+        self._held_bytes = 0
         self._write_left = 0
 
     # -- For uvicorn --
@@ -116,25 +130,35 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)
-        self.write = transport.write
         self._server.connections.add(self)  # type: ignore[arg-type]
-        scope: Scope = {
-            "type": "http",
-            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
-            "http_version": "1.1",
-            "server": get_local_addr(transport),
-            "client": get_remote_addr(transport),
-            "scheme": "https" if is_ssl(transport) else "http",
-            "root_path": self._config.root_path,
-            "method": "",
-            "path": "",
-            "raw_path": b"",
-            "query_string": b"",
-            "headers": [],
-            "state": {},
-        }
-        self._reader = Reader(self, scope, self._app_state, self._limits)
+        scope = self._scope(get_local_addr(transport), "https" if is_ssl(transport) else "http")
+        self._reader = Reader(self, scope, get_remote_addr(transport), self._app_state, self._limits)
         self._watch(max(self._limits.head_seconds, self._rest_seconds))
+        self._rounds.add(self)
+
+    def _scope(self, server: tuple[str, int | None] | None, scheme: str) -> Scope:
+        """What is the same in the scopes of all requests that come in there: one for all connections."""
+        key = (server, scheme, self._config.root_path, self._config.asgi_version)
+        found = _SCOPES.get(key)
+        if found is None:
+            if len(_SCOPES) >= MOST_SCOPES:
+                _SCOPES.clear()
+            found = _SCOPES[key] = {
+                "type": "http",
+                "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
+                "http_version": "1.1",
+                "server": server,
+                "client": None,
+                "scheme": scheme,
+                "root_path": self._config.root_path,
+                "method": "",
+                "path": "",
+                "raw_path": b"",
+                "query_string": b"",
+                "headers": [],
+                "state": {},
+            }
+        return found
 
     def data_received(self, data: bytes) -> None:
         if self._phase is _CLOSING:
@@ -155,9 +179,11 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._lose()
         self._phase = _CLOSING
-        if self._timer is not None:
-            self._timer.cancel()
+        self._rounds.watched.discard(self)
+        self._held.clear()
+        # What holds this is held by this: without rings it is all freed at once, and not when the collector comes by.
         self._reader.close()
+        del self._reader
 
     def pause_writing(self) -> None:
         self.clogged = True
@@ -165,7 +191,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.clogged = False
         if self._exchange is not None:
-            self._deadline = inf
+            self.due = inf
             self._exchange.wake()
 
     # -- For the exchange --
@@ -178,6 +204,28 @@ class Connection(asyncio.Protocol):
             lines = encoded(headers)
             self._default_headers = headers, lines
         return lines
+
+    def write(self, data: bytes) -> None:
+        """Sends `data`: at the end of this turn of the event loop, or at once if there is much, or no other request."""
+        held = self._held
+        if not held:
+            if len(self.tasks) < 2:
+                self.transport.write(data)
+                return
+            self._outbox.add(self)
+        held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > MOST_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """See `plano.outbox`."""
+        held = self._held
+        if held:
+            data = held[0] if len(held) == 1 else b"".join(held)
+            held.clear()
+            self._held_bytes = 0
+            self.transport.write(data)
 
     def expect_room(self) -> None:
         """Somebody waits until the client takes more; it does not have forever."""
@@ -248,6 +296,7 @@ class Connection(asyncio.Protocol):
         """Ends a response in the middle so that the client cannot take it for whole."""
         self._lose()
         if not exchange.framed:
+            self.flush()
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
         self._close()
@@ -279,14 +328,14 @@ class Connection(asyncio.Protocol):
 
     def _start(self, exchange: Exchange) -> None:
         self._phase = _BUSY
-        self._deadline = inf
+        self.due = inf
         application = self._application
         most = self._most
         if most is not None and (len(self._server.connections) >= most or len(self.tasks) >= most):
             logger.warning("Exceeded concurrency limit.")
             application = service_unavailable
-        # With a name: one that is made for it costs more than the rest of the call.
-        exchange.task = task = self.loop.create_task(exchange.run(application), name="request")
+        # With a name: one that is made for it costs more than the rest. `create_task` does the same by a detour.
+        exchange.task = task = asyncio.Task(exchange.run(application), loop=self.loop, name="request")
         self.tasks.add(task)
 
     # -- The end --
@@ -315,6 +364,7 @@ class Connection(asyncio.Protocol):
         self._phase = _CLOSING
         self._backlog = b""
         self._write_left = 0
+        self.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         if self.reading_paused:
@@ -324,6 +374,7 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         self._phase = _CLOSING
         self._backlog = b""
+        self.flush()
         self._write_left = _left(self.transport)
         self.transport.close()
         self._watch(self._limits.write_seconds)
@@ -331,24 +382,11 @@ class Connection(asyncio.Protocol):
     # -- Deadlines --
 
     def _watch(self, seconds: float) -> None:
-        self._deadline = deadline = self.loop.time() + seconds
-        if deadline < self._timer_at:
-            self._set_timer(deadline)
+        self.due = perf_counter() + seconds
 
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_at(when, self._on_timer)
-        self._timer_at = when
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_at = inf
-        if self._deadline == inf:
-            return
-        if self._deadline > self.loop.time():
-            self._set_timer(self._deadline)
-        elif self._phase is _REST:
+    def overdue(self) -> None:
+        """See `plano.rounds`."""
+        if self._phase is _REST:
             self._close()
         elif self._phase is _HEAD:
             self._refuse(Refusal(408, "The request's head took too long."))

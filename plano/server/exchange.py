@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from plano.server.heads import (
+    BODILESS,
     CHUNK_SIZES,
     CONNECTION,
     CONTENT_LENGTH,
@@ -27,6 +28,9 @@ UNKNOWN = -1
 """The length of a body, as long as nobody said it."""
 
 
+_CLOSING = b"connection: close\r\n\r\n"
+
+
 class Exchange:
     """What is between one request's head and its response's end. The application's task runs `run`.
 
@@ -41,6 +45,7 @@ class Exchange:
 
     __slots__ = (
         "_bodiless",
+        "_calls_off",
         "_chunked",
         "_connection",
         "_delivered",
@@ -63,7 +68,7 @@ class Exchange:
     def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects: bool) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
-        self.arrived = self.answered = self.started = self.gone = False
+        self.arrived = self.answered = self.started = self.gone = self._calls_off = False
         self.framed = True  # its end can be told from the connection's
         self.unread = 0
         self.task: asyncio.Task[None] | None = None
@@ -78,6 +83,15 @@ class Exchange:
         self._left = UNKNOWN  # bytes of the response's body
 
     # -- For the connection --
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._connection.loop
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing of its head asks for anything but the usual."""
+        return self.keep_alive and not self._expects
 
     async def run(self, application: Application) -> None:
         """Answers, whatever the application does."""
@@ -98,6 +112,8 @@ class Exchange:
         """The client has."""
         self.gone = True
         self.parts.clear()
+        if self._calls_off and self.task is not None:
+            self.task.cancel()
         self.wake()
 
     def wake(self) -> None:
@@ -132,6 +148,27 @@ class Exchange:
                 self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._news()
         return {"type": "http.disconnect"}
+
+    def watch(self) -> None:
+        """See `plano.direct`."""
+        self._calls_off = True
+
+    def unwatch(self) -> None:
+        """See `plano.direct`."""
+        self._calls_off = False
+        if self.gone and self.task is not None:
+            self.task.uncancel()
+
+    def whole(self) -> bytes | None:
+        """See `plano.direct`."""
+        if not self.arrived or self._delivered or self.gone or self.answered:
+            return None
+        parts, self.parts = self.parts, []
+        self.unread = 0
+        self._delivered = True
+        if self._connection.reading_paused:
+            self._connection.balance()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def send(self, message: Message) -> None:
         """Raises ConnectionResetError when the client has left, RuntimeError for what makes no HTTP response.
@@ -172,13 +209,23 @@ class Exchange:
             connection.finished(self)
 
     def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Does what `send` does for a whole response, if that needs no waiting; False if it was not done."""
+        """See `plano.direct`."""
         connection = self._connection
         if self.started or self._head is not None or connection.clogged or self.gone:
             return False
-        head = self._start(status, headers)
-        framing = self._framing(len(body), False)
-        connection.write(b"".join((head, framing, self._piece(body, False))))
+        status_line = STATUS_LINES.get(status)
+        if status_line is None or status in BODILESS or self.scope["method"] == "HEAD":
+            return False
+        lines: list[bytes] = [status_line, connection.default_headers()]
+        for name, value in headers:
+            start = LINE_STARTS.get(name) or line_start(name)
+            if start in FRAMING:
+                return False
+            lines += (start, value, b"\r\n")
+        check(b"".join(lines[3::3]))
+        ending = b"\r\n" if self.keep_alive and self.arrived else _CLOSING
+        lines += (b"content-length: %d\r\n" % len(body), ending, body)
+        connection.write(b"".join(lines))
         self.started = self.answered = True
         if self.waiters is not None:
             self.wake()
@@ -186,7 +233,7 @@ class Exchange:
         return True
 
     def pass_on(self, body: bytes) -> bool:
-        """Does what `send` does for a piece of a stream, if that needs no waiting; False if it was not done."""
+        """See `plano.direct`."""
         connection = self._connection
         if not self._chunked or not body or self.answered or connection.clogged or self.gone:
             return False
@@ -214,7 +261,7 @@ class Exchange:
                 self._frame(start, value)
             else:
                 lines += (start, value, b"\r\n")
-        self._bodiless = status == 204 or status == 304 or self.scope["method"] == "HEAD"
+        self._bodiless = status in BODILESS or self.scope["method"] == "HEAD"
         if status == 204:
             self._left = UNKNOWN  # RFC 9110 section 8.6: it says no length
         check(b"".join(lines[1::3]))
@@ -245,7 +292,7 @@ class Exchange:
                 line = b"transfer-encoding: chunked\r\n"
             else:
                 self.framed = self.keep_alive = False
-        ending = b"\r\n" if self.keep_alive and (more or self.arrived) else b"connection: close\r\n\r\n"
+        ending = b"\r\n" if self.keep_alive and (more or self.arrived) else _CLOSING
         return line + ending if left == UNKNOWN else b"content-length: %d\r\n%b" % (left, ending)
 
     def _piece(self, body: bytes, more: bool) -> bytes:
@@ -265,5 +312,4 @@ class Exchange:
         return body
 
 
-# Whoever is given `send` may look for it, and then use `reply` and `pass_on` as well.
-vars(Exchange)["send"].of_planos_server = True
+vars(Exchange)["send"].of_planos_server = True  # see `plano.direct`

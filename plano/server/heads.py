@@ -108,6 +108,9 @@ def _status_line(status: int) -> bytes:
 
 STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
+BODILESS = frozenset((204, 304))
+"""RFC 9110 section 6.4.1."""
+
 CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION = b"content-length: ", b"transfer-encoding: ", b"connection: "
 FRAMING = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION))
 """The beginnings of header lines that the server has a say in."""

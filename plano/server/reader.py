@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from plano.server.exchange import Exchange
 from plano.server.heads import CHUNKED, METHODS, NOTED, PLAIN, Refusal, body_length, target_parts
-from plano.server.limits import Limits
+from plano.server.known import HEADS
+from plano.server.limits import LIMITS, Limits
 from plano.types import RawHeaders, Scope
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Reader:
     """
 
     __slots__ = (
+        "_client",
         "_connection",
         "_feed",
         "_headers",
@@ -36,7 +39,9 @@ class Reader:
         "_limits",
         "_noted",
         "_parser",
+        "_parses",
         "_quiet",
+        "_remembers",
         "_scope",
         "_skips_body",
         "_state",
@@ -45,16 +50,25 @@ class Reader:
         "exchange",
     )
 
-    def __init__(self, connection: Connection, scope: Scope, state: dict[str, Any], limits: Limits) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        scope: Scope,
+        client: tuple[str, int] | None,
+        state: dict[str, Any],
+        limits: Limits,
+    ) -> None:
         self._connection = connection
-        self._scope = scope
+        self._scope = scope  # of all connections, so it is copied and not changed
+        self._client = client
         self._state = state
         self._limits = limits
+        self._remembers = limits is LIMITS and not scope["root_path"]  # heads that were accepted are acceptable
         self._begin()
 
     def _begin(self) -> None:
-        self._parser = HttpRequestParser(self)
-        self._feed = self._parser.feed_data
+        self._parser: HttpRequestParser = None  # type: ignore[assignment]  # until a head comes that is not known
+        self._feed: Callable[[bytes], None] | None = None
         self.exchange: Exchange | None = None
         self._target = b""
         self._headers: RawHeaders = []
@@ -63,16 +77,37 @@ class Reader:
         self._tail = b""  # the last bytes that were fed, where an empty line may have begun
         self._quiet = 0  # bytes since the last that were body
         self._skips_body = False
+        self._parses = True  # the body too; that of a request whose head is known is counted off
 
     def close(self) -> None:
         """Lets go of the parser, which holds what it calls."""
         self._parser = self._feed = None  # type: ignore[assignment]
 
+    def _parse(self, data: bytes) -> None:
+        feed = self._feed
+        if feed is None:
+            self._parser = HttpRequestParser(self)
+            feed = self._feed = self._parser.feed_data
+        feed(data)
+
     def read(self, data: bytes) -> bytes:
         """Reads on, and gives back what comes after the request. Raises Refusal."""
+        if not self._parses:
+            return self._count_off(data)
         if self._quiet == 0 and self.exchange is None and len(data) <= self._limits.head_bytes:
+            if self._remembers:
+                known = HEADS.recall(data)
+                if known is not None:
+                    parts, headers, self._left, end = known
+                    scope = self._scope | parts  # type: ignore[operator]
+                    scope["client"] = self._client
+                    scope["headers"] = headers
+                    scope["state"] = self._state.copy()
+                    self.exchange = Exchange(self._connection, scope, True, False)
+                    self._parses = False
+                    return self._count_off(data[end:])
             try:
-                self._feed(data)
+                self._parse(data)
             except (HttpParserError, HttpParserUpgrade):
                 self.close()
                 self._begin()
@@ -80,8 +115,28 @@ class Reader:
                 exchange: Exchange | None = self.exchange
                 if exchange is None or not exchange.arrived:
                     self._note_progress(data)
+                if exchange is not None and self._remembers and exchange.is_plain and not self._skips_body:
+                    HEADS.remember(data, exchange.scope, exchange.unread)
                 return b""
         return self._read_exactly(data)
+
+    def _count_off(self, data: bytes) -> bytes:
+        """Takes what is this request's body, and gives back the rest."""
+        exchange, left, size = self.exchange, self._left, len(data)
+        assert exchange is not None, "a body has a head before it"
+        rest = b""
+        if size > left:
+            # RFC 9112 section 2.2: empty lines before a request are passed over.
+            data, rest, size = data[:left], data[left:].lstrip(b"\r\n"), left
+        if size:
+            exchange.parts.append(data)
+            exchange.unread += size
+        self._left = left = left - size
+        if not left:
+            exchange.arrived = self._parses = True
+        if exchange.waiters is not None:
+            exchange.wake()
+        return rest
 
     def _note_progress(self, data: bytes) -> None:
         """What a request that was fed from its beginning leaves to be read."""
@@ -97,7 +152,7 @@ class Reader:
         while start < size and (self.exchange is None or not self.exchange.arrived):
             end = self._end_of_part(data, start, size)
             try:
-                self._feed(data[start:end])
+                self._parse(data[start:end])
             except HttpParserUpgrade:
                 self._forget_upgrade()
             except HttpParserError as error:
@@ -151,7 +206,7 @@ class Reader:
             self._skips_body = False
             framing = b"transfer-encoding: chunked" if self._left == CHUNKED else b"content-length: %d" % self._left
             self._feed = HttpRequestParser(_BodyReader(self)).feed_data
-            self._feed(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+            self._parse(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
 
     # -- From the parser --
 
@@ -186,6 +241,7 @@ class Reader:
         method = parser.get_method()
         path, raw_path, query = target_parts(self._target)
         scope = self._scope.copy()  # type: ignore[attr-defined]
+        scope["client"] = self._client
         scope["http_version"] = version
         scope["method"] = METHODS.get(method) or method.decode()
         scope["path"] = path

@@ -86,7 +86,13 @@ class Guard:
             self._shut_until = now + PAUSE
         if not self._down:
             self._down = True
-            log.warning("state store %s: unavailable (%s)", self._name, type(error).__name__)
+            log.warning("state store %s: unavailable (%s)", self._name, _shown(error))
         if timed_out:
             return StoreUnavailable(f"The state store ({self._name}) did not answer in time.", retry_after=PAUSE)
         return StoreUnavailable(f"The state store ({self._name}) cannot be used now.", retry_after=PAUSE)
+
+
+def _shown(error: Exception) -> str:
+    """Its kind; and what SQLite says, a locked file or a full disk. Others may say a password."""
+    kind = type(error)
+    return f"{kind.__name__}: {error}" if kind.__module__ == "sqlite3" else kind.__name__

@@ -135,6 +135,10 @@ class MemoryBackend:
         return self._find(tenant, id, now)
 
     async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
+        return self.keep(tenant, turn, after, expires)
+
+    def keep(self, tenant: str, turn: Turn, after: Turn | None, expires: float) -> Turn:
+        """What `put` does."""
         size = len(turn.payload)
         before = None if after is None else self._kept(after)
         tree = _Tree(next(self._count), []) if before is None else self._tree(before)

@@ -173,6 +173,10 @@ def _event(frame: bytes) -> _Event | None:
 
 def completion_id(body: bytes) -> str | None:
     """The id of a chat completion, or of a chunk of one."""
+    if body.startswith(b'{"id":"'):  # without a space, as many write it
+        id_, quote, _ = body[7:300].partition(b'"')
+        if quote and id_.replace(b"-", b"").isalnum():
+            return id_.decode("ascii")
     leading = _LEADING_ID.match(body)
     if leading is not None:
         return leading.group(1).decode("ascii")
@@ -187,20 +191,21 @@ class CompletionStream:
 
     Attributes:
         pieces: all so far; empty if there were too many.
+        room: bytes that may still come.
     """
 
-    __slots__ = ("_done", "_room", "pieces", "too_long")
+    __slots__ = ("_done", "pieces", "room", "too_long")
 
     def __init__(self, limit: int) -> None:
         self.pieces: list[bytes] = []
         self._done = False
         self.too_long = False
-        self._room = limit
+        self.room = limit
 
     def feed(self, piece: bytes) -> int:
         """Where in the piece the stream's last event begins, or -1."""
-        self._room -= len(piece)
-        if self._room < 0:
+        self.room -= len(piece)
+        if self.room < 0:
             self.too_long = True
             self.pieces.clear()
         self.pieces.append(piece)

@@ -21,15 +21,22 @@ class CompletionStage:
         at_once: storing takes no time, so what stands before the last event may wait for it too.
     """
 
-    __slots__ = ("_at_once", "_over", "_put", "_stream")
+    __slots__ = ("_at_once", "_keep", "_over", "_put", "_stream")
 
     def __init__(self, put: Callable[[CompletionStream], Awaitable[bool]], *, limit: int, at_once: bool) -> None:
         self._put = put
         self._at_once = at_once
         self._stream = CompletionStream(limit)
+        self._keep = self._stream.pieces.append
         self._over = False
 
     def feed(self, piece: bytes) -> bytes | AsyncGenerator[bytes, None]:
+        stream = self._stream
+        room = stream.room - len(piece)
+        if room >= 0 and piece.find(b"[DONE]", -16) < 0 and not self._over:  # as nearly all are
+            stream.room = room
+            self._keep(piece)
+            return piece
         last = -1 if self._over else self._stream.feed(piece)
         return piece if last < 0 else self._end(piece, last)
 

@@ -14,6 +14,7 @@ from msgspec import structs
 from plano.errors import InvalidRequest, StoreUnavailable, TooLarge
 from plano.state.backend import Backend, Item, Order, Page, Turn, conversation_too_large, total
 from plano.state.guard import Guard
+from plano.state.memory import MemoryBackend
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class Store:
         clock: Unix seconds.
 
     Attributes:
+        at_once: turns are kept in this process's memory, so that `put_at_once` can store them.
         operations: how often each was asked for, by its name (the method's) and by whether the store answered.
     """
 
@@ -56,6 +58,7 @@ class Store:
     ) -> None:
         self.max_item_bytes = max_item_bytes
         self.max_chain_bytes = max_chain_bytes
+        self.at_once = isinstance(backend, MemoryBackend)
         self._backend = backend
         self._ttl = ttl
         self._deadline = deadline
@@ -109,12 +112,26 @@ class Store:
             TooLarge: the payload is longer than `max_item_bytes`, or longer than the memory store holds.
             InvalidRequest: an id that no store keeps: empty, too long, or not text.
         """
-        _require_storable(tenant, turn.id)
-        self._check_size(len(turn.payload))
+        turn = self._acceptable(tenant, turn, after)
         now = self._clock()
+        return await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
+
+    def put_at_once(self, tenant: str, turn: Turn, *, after: Turn | None = None) -> Turn:
+        """What `put` does, where nothing has to be waited for: see `at_once`."""
+        assert isinstance(self._backend, MemoryBackend), "only memory need not be waited for"
+        turn = self._acceptable(tenant, turn, after)
+        self._prune_later()
+        self.operations["put", True] += 1
+        return self._backend.keep(tenant, turn, after, self._clock() + self._ttl)
+
+    def _acceptable(self, tenant: str, turn: Turn, after: Turn | None) -> Turn:
+        if not _storable(tenant, turn.id):
+            raise _not_storable()
+        if len(turn.payload) > self.max_item_bytes:
+            self._check_size(len(turn.payload))
         if after is not None or turn.parent is not None:
             turn = structs.replace(turn, parent=after.id if after else None)
-        return await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
+        return turn
 
     async def delete(self, tenant: str, id: str) -> bool:
         """Removes a turn and its payload; False when there was none.
@@ -242,13 +259,16 @@ class Store:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         """What an operation's answer is to be awaited from."""
-        if self._pruner is None or self._pruner.done():
-            self._pruner = asyncio.create_task(self._prune_regularly(), name="plano-state-prune")
+        self._prune_later()
         if self._deadline is not None:
             return self._guarded(work)
         # In memory there is nothing to wait for, nor anything that fails.
         self.operations[getattr(work, "__name__", ""), True] += 1
         return work
+
+    def _prune_later(self) -> None:
+        if self._pruner is None or self._pruner.done():
+            self._pruner = asyncio.create_task(self._prune_regularly(), name="plano-state-prune")
 
     async def _guarded(self, work: Coroutine[Any, Any, T]) -> T:
         answered = False
@@ -302,4 +322,8 @@ def _is_utf8(text: str) -> bool:
 
 def _require_storable(*names: str) -> None:
     if not _storable(*names):
-        raise InvalidRequest(f"An id must be text of 1 to {LONGEST_ID} characters without NUL.", code="invalid_id")
+        raise _not_storable()
+
+
+def _not_storable() -> InvalidRequest:
+    return InvalidRequest(f"An id must be text of 1 to {LONGEST_ID} characters without NUL.", code="invalid_id")

@@ -7,7 +7,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,6 +18,9 @@ from plano.testing.record import Recorded
 DIMENSIONS = 16
 """Of an embedding, where the request does not say."""
 
+MOST_DIMENSIONS = 4096
+"""More than any model of OpenAI's has; what is asked for is made in memory."""
+
 CREATED = 1_735_689_600
 """Unix seconds; when every model here is said to have been made (2025-01-01)."""
 
@@ -27,7 +30,7 @@ class _Embeddings(msgspec.Struct, frozen=True):
 
     input: str | list[Any]
     model: str = ""
-    dimensions: int | None = None
+    dimensions: Annotated[int, msgspec.Meta(ge=1, le=MOST_DIMENSIONS)] | None = None
     encoding_format: str | None = None
 
 
@@ -44,7 +47,7 @@ def embeddings(recorded: Recorded) -> dict[str, Any]:
     """Unit vectors that are equal for equal inputs and mean nothing.
 
     Raises:
-        InvalidRequest: the body is not a request for embeddings.
+        InvalidRequest: the body is not a request for embeddings, or asks for too many dimensions, or none.
     """
     asked = reading.request(_embeddings, recorded.body)
     inputs = asked.input if _is_batch(asked.input) else [asked.input]

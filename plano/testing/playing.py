@@ -26,6 +26,9 @@ class FakeExchange:
         self._idle = idle
         self._next = 0
 
+    def whole(self, limit: int) -> bytes | None:
+        return None
+
     async def read(self, limit: int) -> bytes:
         body = b"".join([piece async for piece in self])
         if len(body) > limit:

@@ -51,6 +51,9 @@ class HTTPXExchange:
         self._ended = False
         self._closed = False
 
+    def whole(self, limit: int) -> bytes | None:
+        return None
+
     async def read(self, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0

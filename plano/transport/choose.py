@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
+from math import inf
 
 import httpx
 
@@ -18,6 +19,9 @@ from plano.transport.http1 import HTTP1Transport
 from plano.transport.pool import Limits
 from plano.transport.sender import Sender
 from plano.transport.tls import tls_context
+
+_HTTP2_IDLE = 5.0
+"""Seconds. httpx does not see that a server has closed an idle HTTP/2 connection: the next request would fail on it."""
 
 
 class Transports:
@@ -83,7 +87,7 @@ class Transports:
                     limits=httpx.Limits(
                         max_connections=self._limits.max_open,
                         max_keepalive_connections=self._limits.max_idle,
-                        keepalive_expiry=self._limits.idle_expiry,
+                        keepalive_expiry=min(self._limits.idle_expiry, _HTTP2_IDLE if http2 else inf),
                     ),
                 )
             )

@@ -6,11 +6,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade
 
+from plano.outbox import outbox_of
+from plano.rounds import rounds_of
 from plano.transport.errors import Disconnected, Stale
 from plano.transport.exchange import Incoming, Phase
 from plano.transport.sender import Timeouts
@@ -25,6 +28,10 @@ HEAD_LIMIT = 64 * 1024
 UNREAD_LIMIT = 64 * 1024
 """Reading pauses when this much waits for a consumer. One more read may be on top: 256 KiB on either loop."""
 
+MOST_HELD = 16 * 1024
+"""Bytes of a request that waits for the end of a turn of the event loop, to be written with others. Systems take as
+much from a connection at rest, so that writing need not be waited for."""
+
 PIECE = 256 * 1024
 """Larger bodies are handed over in pieces, each when the one before is out, so that nothing copies them whole."""
 
@@ -36,30 +43,33 @@ _REST, _WRITE, _HEAD, _BODY = Phase.REST, Phase.WRITE, Phase.HEAD, Phase.BODY
 class Connection(asyncio.Protocol):
     """Carries one exchange after another and never two.
 
-    One task at a time waits on a connection, through one future; one timer watches over it, and is only set anew when
-    it fires too early or must fire sooner, so an exchange usually sets none.
+    One task at a time waits on a connection, through one future.
+
+    Attributes:
+        due: see `plano.rounds`.
     """
 
     __slots__ = (
-        "_deadline",
         "_exchange",
         "_expiry",
+        "_held",
         "_loop",
+        "_outbox",
         "_phase",
         "_pool",
         "_quiet",
         "_read_paused",
         "_reusable",
+        "_rounds",
         "_sent",
         "_served",
-        "_timer",
-        "_timer_at",
         "_transport",
         "_unread",
         "_waiter",
         "_write_left",
-        "_write_paused",
         "_write_seconds",
+        "due",
+        "write_paused",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool, expiry: float) -> None:
@@ -70,16 +80,17 @@ class Connection(asyncio.Protocol):
         self._exchange: Incoming | None = None
         self._phase = _REST
         self._waiter: asyncio.Future[None] | None = None
-        self._deadline = inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = inf
+        self.due = inf
+        self._rounds = rounds_of(loop)
+        self._outbox = outbox_of(loop)
+        self._held = b""  # a request that is to be written at the end of this turn of the loop
         self._served = False
         self._sent = 0  # bytes of this request
         self._reusable = True  # after this exchange, as far as the request decides
         self._quiet = 0  # bytes received since the last that were body
         self._unread = 0  # bytes received since the consumer last took what there was
         self._read_paused = False
-        self._write_paused = False
+        self.write_paused = False
         self._write_left = 0
         self._write_seconds = inf
 
@@ -100,19 +111,16 @@ class Connection(asyncio.Protocol):
         none (HEAD), `last` that the connection shall not be used again. When this is cancelled or fails, the
         connection is gone. Raises httpx's errors, `Stale` among them.
         """
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise Stale(untouched=True)
-        exchange = self._begin(without_body, timeouts.idle)
-        self._reusable = not last
+        if isinstance(body, bytes) and len(body) <= PIECE:
+            exchange = self.start(head, body, timeouts.idle, without_body, last)
+            body = b""
+        else:
+            exchange = self.start(b"", b"", timeouts.idle, without_body, last)
         try:
-            if isinstance(body, bytes) and len(body) <= PIECE:
-                self._sent = len(head) + len(body)
-                transport.write(head + body)
-            else:
-                await self._upload(exchange, transport, head, body, timeouts.write)
-            if self._write_paused:
-                await self._room(exchange, transport, timeouts.write)
+            if body:
+                await self._upload(exchange, head, body, timeouts.write)
+            if self.write_paused:
+                await self.room(exchange, timeouts.write)
             while not exchange.status:
                 if exchange.error is not None:
                     raise exchange.error
@@ -122,21 +130,36 @@ class Connection(asyncio.Protocol):
             raise
         return exchange
 
-    def _begin(self, without_body: bool, idle: float) -> Incoming:
+    def start(self, head: bytes, body: bytes, idle: float, without_body: bool = False, last: bool = False) -> Incoming:
+        """Begins what `perform` does, with a body of a `PIECE` at most. Whoever calls this waits for room if writing is
+        paused then, and for the head, and closes the exchange if that fails."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise Stale(untouched=True)
         assert self._exchange is None, "a connection carries one exchange at a time"
-        exchange = self._exchange = Incoming(self, without_body=without_body, idle=idle)
-        self._quiet = self._unread = self._sent = 0
-        self._deadline = inf
+        exchange = self._exchange = Incoming(self, without_body, idle)
+        self._quiet = self._unread = 0
+        self.due = inf
+        self._reusable = not last
+        self._sent = len(head) + len(body)
+        if head and self._sent <= MOST_HELD and self._pool.at_work > 1:
+            self._held = head + body
+            self._outbox.add(self, first=True)
+        elif head:
+            transport.write(head + body)
         return exchange
 
+    def flush(self) -> None:
+        """See `plano.outbox`."""
+        if self._held and self._transport is not None:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
     async def _upload(
-        self,
-        exchange: Incoming,
-        transport: asyncio.Transport,
-        head: bytes,
-        body: bytes | AsyncIterable[bytes],
-        seconds: float,
+        self, exchange: Incoming, head: bytes, body: bytes | AsyncIterable[bytes], seconds: float
     ) -> None:
+        transport = self._transport
+        assert transport is not None, "asked before"
         reusable, self._reusable = self._reusable, False
         self._hand_over(transport, head)
         async for piece in _pieces(body) if isinstance(body, bytes) else body:
@@ -144,24 +167,32 @@ class Connection(asyncio.Protocol):
                 # RFC 9112 section 9.5: who sees an error while still sending may stop, and then has to close.
                 return
             self._hand_over(transport, piece)
-            if self._write_paused:
-                await self._room(exchange, transport, seconds)
+            if self.write_paused:
+                await self.room(exchange, seconds)
         self._reusable = reusable
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes | memoryview) -> None:
         self._sent += len(data)
         transport.write(data)
 
-    async def _room(self, exchange: Incoming, transport: asyncio.Transport, seconds: float) -> None:
+    async def room(self, exchange: Incoming, seconds: float) -> None:
         """Waits until the peer has taken what was handed over, or has answered: then it may have stopped taking."""
         self._write_seconds = seconds
-        while self._write_paused and not exchange.status and exchange.error is None:
-            self._write_left = _left(transport)
+        while self.write_paused and not exchange.status and exchange.error is None:
+            assert self._transport is not None, "an exchange without an error has a connection"
+            self._write_left = _left(self._transport)
             await self.expect(_WRITE, seconds)
 
     @property
     def alive(self) -> bool:
         return self._transport is not None
+
+    def watch(self) -> None:
+        """Looks after its deadlines until it is lost.
+
+        Not from `connection_made` on: uvloop does not say that a connection is lost when connecting was called off.
+        """
+        self._rounds.add(self)
 
     def close(self) -> None:
         """Ends the connection in good order; what is on it breaks."""
@@ -180,7 +211,7 @@ class Connection(asyncio.Protocol):
         assert self._waiter is None or self._waiter.done(), "one task at a time waits on a connection"
         waiter = self._waiter = self._loop.create_future()
         self._phase = phase
-        self._watch(seconds)
+        self.due = perf_counter() + seconds
         return waiter
 
     def drained(self) -> None:
@@ -204,51 +235,33 @@ class Connection(asyncio.Protocol):
         """The reply is complete. What was not consumed of it is in the exchange, not here."""
         self._exchange = None
         exchange.detach()
-        self._wake()
-        self.drained()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        self._unread = 0
+        if self._read_paused:
+            self.drained()
         assert self._transport is not None, "a reply came over a transport"
         if exchange.keep_alive and self._reusable and not self._transport.get_write_buffer_size():
-            self._rest(exchange)
+            if not self._served:
+                self._served = True
+                self._expiry = min(self._expiry, _hinted(exchange.keep_alive_hint))
+            self._phase = _REST
+            self.due = perf_counter() + self._expiry
+            self._pool.release(self)
         else:
+            self.due = inf
             self.close()
-
-    def _rest(self, exchange: Incoming) -> None:
-        if not self._served:
-            self._served = True
-            self._expiry = min(self._expiry, _hinted(exchange.keep_alive_hint))
-        self._phase = _REST
-        self._watch(self._expiry)
-        self._pool.release(self)
 
     # -- Deadlines --
 
     @property
     def expired(self) -> bool:
         """For a connection at rest: its time is up, although the timer had no chance to run yet."""
-        return self._deadline <= self._loop.time()
+        return self.due <= perf_counter()
 
-    def _watch(self, seconds: float) -> None:
-        self._deadline = deadline = self._loop.time() + seconds
-        if deadline < self._timer_at:
-            self._set_timer(deadline)
-
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._on_timer)
-        self._timer_at = when
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_at = inf
-        if self._deadline == inf:
-            return
-        if self._deadline > self._loop.time():
-            self._set_timer(self._deadline)
-        else:
-            self._overdue()
-
-    def _overdue(self) -> None:
+    def overdue(self) -> None:
+        """See `plano.rounds`."""
         if self._phase is _REST:
             self._pool.discard(self)
         elif self._phase is _WRITE:
@@ -262,14 +275,14 @@ class Connection(asyncio.Protocol):
         left = _left(self._transport)
         if left < self._write_left:
             self._write_left = left
-            self._watch(self._write_seconds)
+            self.due = perf_counter() + self._write_seconds
         else:
             self.fail(httpx.WriteTimeout(f"waited too long for {self._phase.value}"))
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            self._deadline = inf
+            self.due = inf
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -284,8 +297,10 @@ class Connection(asyncio.Protocol):
             # Nothing was asked, so nothing that comes can be trusted to answer what will be.
             self._pool.discard(self)
             return
+        if self._held:
+            self.flush()
         try:
-            exchange.parser.feed_data(data)
+            (exchange.parser or exchange.parse()).feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             if not exchange.complete:
                 self.fail(httpx.RemoteProtocolError(f"not a valid reply: {error.__context__ or error}"))
@@ -294,7 +309,7 @@ class Connection(asyncio.Protocol):
         chunks, sink = exchange.chunks, exchange.sink
         if sink is not None and chunks and not exchange.complete:
             self._quiet = 0
-            self._deadline = self._loop.time() + exchange.idle
+            self.due = perf_counter() + exchange.idle
             piece = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             chunks.clear()
             if not sink(piece):
@@ -329,9 +344,7 @@ class Connection(asyncio.Protocol):
             self.fail(self._broken_off(exchange, may_retry=True))
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._rounds.watched.discard(self)
         exchange = self._exchange
         if exchange is None:
             pass
@@ -340,17 +353,17 @@ class Connection(asyncio.Protocol):
         elif self._phase is _WRITE:
             self.fail(httpx.WriteError(str(error)))
         elif self._unheard(exchange):
-            self.fail(Stale(untouched=False))
+            self.fail(Stale(untouched=bool(self._held)))
         else:
             self.fail(httpx.ReadError(str(error)))
         self._transport = None
         self._pool.lost(self)
 
     def pause_writing(self) -> None:
-        self._write_paused = True
+        self.write_paused = True
 
     def resume_writing(self) -> None:
-        self._write_paused = False
+        self.write_paused = False
         if self._phase is _WRITE:
             self._wake()
 
@@ -371,6 +384,8 @@ class Connection(asyncio.Protocol):
     def _broken_off(self, exchange: Incoming, *, may_retry: bool) -> Disconnected:
         if not self._unheard(exchange):
             return Disconnected("the server closed the connection before the reply was complete")
+        if self._held:
+            return Stale(untouched=True)
         assert self._transport is not None, "it was only just lost"
         missing = unacknowledged(self._transport) if may_retry else None
         return Stale(untouched=missing is not None and missing >= self._sent)

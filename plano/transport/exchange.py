@@ -45,11 +45,11 @@ class Incoming:
     """
 
     __slots__ = (
-        "_coded",
         "_connection",
         "_decoder",
         "_plain",
         "chunks",
+        "coded",
         "complete",
         "error",
         "framed",
@@ -64,10 +64,10 @@ class Incoming:
         "without_body",
     )
 
-    def __init__(self, connection: Connection, *, without_body: bool, idle: float) -> None:
+    def __init__(self, connection: Connection, without_body: bool, idle: float) -> None:
         self._connection: Connection | None = connection
         self.idle = idle
-        self._coded = False
+        self.coded = False
         self._decoder: Decoder | None = None
         self._plain: Iterator[bytes] = _NOTHING
         self.sink: Callable[[bytes], bool] | None = None
@@ -81,24 +81,28 @@ class Incoming:
         self.keep_alive = False
         self.keep_alive_hint = b""
         self.error: Exception | None = None
-        self.parser = HttpResponseParser(self)
+        self.parser: HttpResponseParser = None  # type: ignore[assignment]  # until there is something to parse
 
     # -- Reading: plain bytes, plano's errors --
+
+    def whole(self, limit: int) -> bytes | None:
+        if not self.complete or self._decoder is not None or self.error is not None:
+            return None
+        chunks = self.chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(body) > limit:
+            return None
+        chunks.clear()
+        return body
 
     async def read(self, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        if (
-            self.complete and self._decoder is None and self.error is None
-        ):  # all of it is here, as that of most replies is
-            pieces, self.chunks = self.chunks, []
-            size = sum(map(len, pieces))
-        else:
-            async for piece in self:
-                size += len(piece)
-                if size > limit:
-                    break
-                pieces.append(piece)
+        async for piece in self:
+            size += len(piece)
+            if size > limit:
+                break
+            pieces.append(piece)
         if size > limit:
             self.close()
             raise UpstreamProtocolError(f"The upstream's reply is longer than {limit} bytes.")
@@ -157,9 +161,8 @@ class Incoming:
         self._plain = _NOTHING
 
     def look_inside(self) -> None:
-        """Makes what is read plain, if the upstream coded it although it was asked not to."""
-        if self._coded:
-            self.headers, self._decoder = plain(self.headers)
+        """Makes what is read plain: the upstream coded it although it was asked not to."""
+        self.headers, self._decoder = plain(self.headers)
 
     async def _piece_of_plain(self) -> bytes:
         assert self._decoder is not None, "only a coded body is decoded"
@@ -205,10 +208,15 @@ class Incoming:
         assert self._connection is not None, "a reply that is over has no news"
         return self._connection.expect(_BODY, self.idle)
 
+    def parse(self) -> HttpResponseParser:
+        """The parser of this reply, which has begun to come."""
+        self.parser = HttpResponseParser(self)
+        return self.parser
+
     def detach(self) -> None:
         """The connection has no more to say about this exchange: it is complete, or `error` says why not."""
         self._connection = None
-        del self.parser  # it refers back to this
+        self.parser = None  # type: ignore[assignment]  # it refers back to this
         if self.without_body and self.chunks:
             self.chunks.clear()
             self.keep_alive = False
@@ -253,7 +261,7 @@ class Incoming:
             raise _Unacceptable("an interim reply with a body")
         self.headers.clear()
         self.framed = False
-        self._coded = False
+        self.coded = False
 
     def _note(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
@@ -267,7 +275,7 @@ class Incoming:
                 raise _Unacceptable("a transfer-encoding in a version that has none")
             self.framed = True
         elif name == b"content-encoding":
-            self._coded = True
+            self.coded = True
         else:
             self.keep_alive_hint = value
 

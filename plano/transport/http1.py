@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from plano.transport.connection import PIECE
 from plano.transport.dial import Resolve, resolve
 from plano.transport.errors import FOREIGN, Stale, to_plano
-from plano.transport.exchange import Incoming
+from plano.transport.exchange import Incoming, Phase
 from plano.transport.fields import FieldWriter
 from plano.transport.framing import framed
 from plano.transport.pool import Limits, Origin, Pool
@@ -33,6 +34,9 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE
 
 _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
 """Say how long the content is even when there is none (RFC 9110 section 8.6)."""
+
+
+_HEAD = Phase.HEAD
 
 
 class _Route(Struct):
@@ -89,15 +93,28 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
                 head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
             else:
                 head += b"\r\n"
-            without_body = method == b"HEAD"
             connection = route.pool.take() or await route.pool.acquire(timeouts)
             try:
-                exchange = await connection.perform(head, body, timeouts, without_body=without_body)
+                if len(body) > PIECE:
+                    exchange = await connection.perform(head, body, timeouts, without_body=method == b"HEAD")
+                else:  # what `perform` does, without a coroutine of its own
+                    exchange = connection.start(head, body, timeouts.idle, method == b"HEAD")
+                    try:
+                        if connection.write_paused:
+                            await connection.room(exchange, timeouts.write)
+                        while not exchange.status:
+                            if exchange.error is not None:
+                                raise exchange.error
+                            await connection.expect(_HEAD, timeouts.first_byte)
+                    except BaseException:
+                        exchange.close()
+                        raise
             except Stale as stale:
                 exchange = await self._repeat(stale, route.pool, method, head, body, timeouts)
         except FOREIGN as error:
             raise to_plano(error) from error
-        exchange.look_inside()
+        if exchange.coded:
+            exchange.look_inside()
         return exchange
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -142,7 +159,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             route.start = (route.request_line if route.names_a_host else route.with_host) + block
             route.constant = constant
         block = self._fields.block(request.headers)
-        if self._fields.names_a_host(request.headers) and not route.names_a_host:
+        if not route.names_a_host and self._fields.names_a_host(request.headers):
             return b"%b%b%b" % (route.request_line, self._fields.block(constant), block)
         return route.start + block
 

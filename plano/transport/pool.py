@@ -83,6 +83,7 @@ class Pool:
             self._freed()
             raise
         self._connections.add(connection)
+        connection.watch()
         return connection
 
     def _check_open(self, connection: Connection | None = None) -> None:
@@ -203,6 +204,11 @@ class Pool:
     def counts(self) -> tuple[int, int, int]:
         """Connections open (those at rest and those being made included), at rest, and who waits in line."""
         return self._open, len(self._idle), sum(not place.done() for place in self._line)
+
+    @property
+    def at_work(self) -> int:
+        """Connections that are not at rest, those being made included."""
+        return self._open - len(self._idle)
 
     @property
     def unused(self) -> bool:

@@ -71,6 +71,10 @@ class Exchange(Protocol):
     status: int
     headers: RawHeaders
 
+    def whole(self, limit: int) -> bytes | None:
+        """What `read` gives, if all of it is here already; None if it is not, or longer than `limit`."""
+        ...
+
     async def read(self, limit: int) -> bytes:
         """The whole body; an `UpstreamProtocolError` when it has more than `limit` bytes."""
         ...

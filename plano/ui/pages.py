@@ -56,13 +56,17 @@ class Ui:
     Args:
         record: what was recorded.
         models: what names mean.
+        refresh: brings up to date what was recorded.
         admit: who is asking; raises a PlanoError for nobody.
         shared: whether other processes serve the same port. Each answer then ends its connection, so that the next
             question may reach another of them; the page adds up what they say.
     """
 
-    def __init__(self, record: Record, models: ModelIndex, admit: Admit, *, shared: bool = False) -> None:
+    def __init__(
+        self, record: Record, models: ModelIndex, admit: Admit, refresh: Callable[[], None], *, shared: bool = False
+    ) -> None:
         self._record = record
+        self._refresh = refresh
         self._models = models
         self._admit = admit
         self._worker = os.urandom(4).hex()
@@ -82,6 +86,7 @@ class Ui:
         caller = await self._admit(scope, headers)
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         since, after = _seen(query.get("seen", [""])[0], self._worker)
+        self._refresh()
         record, now = self._record, time.time()
         return {
             "worker": self._worker,

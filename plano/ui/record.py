@@ -6,10 +6,10 @@ Nothing of a request's or a reply's contents is kept, only what is said about th
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from math import log
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -38,7 +38,9 @@ SHORTEST = 0.001
 STEP = 1.1
 """Times are counted in bins: up to a millisecond, and then each a tenth longer than the one before."""
 
-_PER_BIN = 1 / log(STEP)
+bin_of = partial(bisect_left, [SHORTEST * STEP**n for n in range(200)])
+"""The bin of a time, of up to two days."""
+
 _ELSEWHERE = "other"
 
 _Seen: TypeAlias = tuple[
@@ -118,6 +120,7 @@ class Record:
         self._prices = prices
         self._clock = clock
         self._number = 0
+        self._closers = (self._over,)
         self._seen: deque[_Seen] = deque(maxlen=REQUESTS)
         self._seconds: deque[tuple[int, dict[Key, Count]]] = deque()
         self.running = 0
@@ -125,7 +128,7 @@ class Record:
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         # Who asks is only known further in, so what runs is counted for all, and shown to operators alone.
         self.running += 1
-        request.journal.closers.append(partial(self._over, request))
+        request.journal.closers += self._closers
         return call_next(request)
 
     @property
@@ -287,7 +290,3 @@ def _error(journal: Journal) -> str | None:
     if journal.failures and (journal.status >= 400 or journal.outcome == "failed"):
         return journal.failures[-1][1]
     return None
-
-
-def bin_of(seconds: float) -> int:
-    return 0 if seconds <= SHORTEST else 1 + int(log(seconds / SHORTEST) * _PER_BIN)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
+import pytest
+
+from plano import Plano
 from plano.config import load
 from plano.config.document import parse
 from plano.config.problems import Problems
 from plano.config.schema import ROOT, Key, paths
+from plano.errors import ConfigError
 from plano.providers import CATALOGUE
+from tests.asgi import ask
+from tests.documents import examples
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([^`]+)` \| ([a-z ]+) \| ([^|]+) \| (.+) \|$", re.MULTILINE)
@@ -59,6 +66,32 @@ def test_the_pages_example_loads(tmp_path: Path) -> None:
     config = load(path, {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b"})
     assert config.warnings == ()
     assert parse(example, Problems("x")) is not None
+
+
+@pytest.mark.parametrize(("model", "status"), [("fast-model", 200), ("demo/echo", 403)])
+async def test_the_filter_guides_example_lets_through_what_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, status: int
+) -> None:
+    code = next(code for code in examples("docs/filters.md", "python") if "class OnlyModels" in code)
+    (tmp_path / "my_filters.py").write_text(code)
+    monkeypatch.delitem(sys.modules, "my_filters", raising=False)  # another document has one too
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "plano_config.yaml"
+    models = "model_providers: [{model: demo/echo}]\nmodel_aliases: {fast-model: {target: demo/echo}}\n"
+    path.write_text(models + examples("docs/filters.md", "yaml")[0])
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    assert (await ask(Plano(path), "POST", "/v1/chat/completions", body)).status == status
+
+
+@pytest.mark.parametrize(("document", "number"), [("README.md", 1), ("docs/filters.md", 0)])
+def test_a_documents_filter_runs_because_a_listener_names_it(tmp_path: Path, document: str, number: int) -> None:
+    text = "model_providers: [{model: demo/echo}]\n" + examples(document, "yaml")[number]
+    path = tmp_path / "plano_config.yaml"
+    path.write_text(text)
+    assert len(load(path, {}).filters) == 1
+    path.write_text(re.sub(r" *input_filters: .*\n", "", text))
+    with pytest.raises(ConfigError, match="runs nowhere: add `"):
+        load(path, {})
 
 
 def test_the_usual_variables_are_the_catalogues() -> None:

@@ -10,7 +10,9 @@ from plano.config import from_environment, load
 from plano.config.assemble import build_models
 from plano.config.environment import DEFAULTS
 from plano.config.report import describe
+from plano.errors import ConfigError
 from plano.providers import CATALOGUE
+from plano.types import Secret
 
 FOLDER = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted([FOLDER / "plano_config.yaml", *(FOLDER / "examples").glob("*.yaml")])
@@ -94,9 +96,11 @@ def test_a_report_says_what_would_happen() -> None:
         "pipeline:",
         "auth -> mine -> alias -> upstream",
     ]
-    assert describe(config).splitlines()[-3:] == [
+    assert describe(config).splitlines()[-4:] == [
         "warnings:",
         "  config: listeners[0].max_retries: `max_retries` is accepted and has no effect so far",
+        "  config: model_providers[2].passthrough_auth: sends callers' keys of `auth.keys` to this provider; "
+        "give the entry an `access_key` instead",
         "  `gpt-4o` is a name of openai/gpt-4o, spare; openai/gpt-4o answers to it",
     ]
 
@@ -114,6 +118,23 @@ def test_the_environment_offers_every_provider_whose_key_is_set_and_the_demo() -
     assert models.resolve("openai/anything").key is not None
     assert models.resolve("demo/echo").key is None
     assert "sk-planted" not in describe(config)
+
+
+def test_the_blanks_around_an_environments_key_are_not_of_it() -> None:
+    config = from_environment({"OPENAI_API_KEY": " sk-x\n", "GROQ_API_KEY": "\n"})
+    assert {entry.name: entry.key for entry in config.providers if entry.model == "*"} == {
+        "openai/*": Secret("sk-x"),
+        "demo/*": None,
+    }
+
+
+def test_an_environments_key_that_no_header_can_carry_is_an_error_that_does_not_show_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_environment({"OPENAI_API_KEY": "sk-planted\n1", "GROQ_API_KEY": "sk-planted–1", "XAI_API_KEY": "x"})
+    assert caught.value.problems == [
+        "environment: GROQ_API_KEY: has a character that a header cannot carry",
+        "environment: OPENAI_API_KEY: has a character that a header cannot carry",
+    ]
 
 
 def test_an_empty_environment_offers_the_demo() -> None:

@@ -131,8 +131,21 @@ def test_numbers_and_flags_may_come_from_variables(tmp_path: Path) -> None:
     assert config.listener == Listener(name="a", port=8080, timeout=90.0)
 
 
+@pytest.mark.parametrize("said", ["$KEY", "${KEY}", " $KEY\n", "sk-0123456789abcdef\r\n", "\tsk-0123456789abcdef"])
+def test_the_blanks_around_a_key_are_not_of_it(said: str) -> None:
+    config = load(
+        {
+            "model_providers": [{"model": "openai/gpt-4o", "access_key": said}],
+            "auth": {"keys": [{"name": "a", "key": said}]},
+        },
+        {"KEY": " sk-0123456789abcdef\n"},
+    )
+    assert config.providers[0].key == Secret("sk-0123456789abcdef")
+    assert config.callers == ((Caller(name="a", tenant="a"), Secret("sk-0123456789abcdef")),)
+
+
 def test_an_empty_key_is_no_key() -> None:
-    for said in ("", "${NO:-}", None):
+    for said in ("", "${NO:-}", " \n", None):
         entry = {"model": "ollama/llama3", "access_key": said}
         assert load({"model_providers": [entry]}, {}).providers[0].key is None
 

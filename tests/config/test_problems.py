@@ -54,6 +54,10 @@ def test_what_does_nothing_or_not_what_was_meant_is_a_warning(tmp_path: Path, te
     assert found.startswith(said)
 
 
+DEEP = "[" * 60 + "%s" + "]" * 60
+"""Deep enough by way of anchors only."""
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -69,11 +73,56 @@ def test_what_does_nothing_or_not_what_was_meant_is_a_warning(tmp_path: Path, te
         ("a: b\x00\n", ": is not YAML: "),
         ("filters: &a\n- *a\n", ":1: filters[0]: refers to itself"),
         ("? [a]\n: 1\n", ":1: has a key that is not a plain word"),
+        ("null\n", ":1: must be a mapping, not nothing"),
+        ("# nothing\n~\n", ":2: must be a mapping, not nothing"),
+        ("a:\n " + "[" * 5000 + "]" * 5000, ":2: is nested too deeply; 100 levels are the most"),
+        ("[" * 5000, ":1: is nested too deeply"),
+        ("{a: " * 1500 + "1" + "}" * 1500, ":1: is nested too deeply"),
+        ("\n".join(" " * n + "a:" for n in range(1500)), ":101: is nested too deeply"),
+        ("a: &a " + DEEP % 1 + "\nb: &b " + DEEP % "*a" + "\nc: " + DEEP % "*b", ":1: is nested too deeply"),
+        (f"limits: {{max_body_bytes: {'9' * 5000}}}\n", ": is not YAML: it has a character or a value"),
     ],
 )
 def test_a_document_that_cannot_be_a_configuration_is_one_problem(tmp_path: Path, text: str, said: str) -> None:
     (found,) = errors(tmp_path, text)
     assert found.startswith(f"plano_config.yaml{said}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2024-99-45",
+        "2024-01-01",
+        "9" * 5000,
+        "[" * 5000,
+        "[80]",
+        "{a: b}",
+        "'80",
+        "!what 80",
+        "",
+        "null",
+        "a: b: c",
+        ".inf",
+    ],
+    ids=lambda value: value[:12],
+)
+def test_a_variable_that_holds_no_number_is_said_with_its_line_and_key(tmp_path: Path, value: str) -> None:
+    path = written(
+        tmp_path, "model_providers: [{model: demo/a}]\nlisteners:\n- {type: model, name: a,\n   port: '${X}'}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path, {"X": value})
+    assert caught.value.problems == [f"{path}:4: listeners[0].port: must be a whole number, not `${{X}}`"]
+
+
+@pytest.mark.parametrize(
+    "written_as", ["0x" + "f" * 5000, "0b" + "1" * 20000, "1" + "0" * 400], ids=["hexadecimal", "binary", "decimal"]
+)
+@pytest.mark.parametrize("key", ["max_body_bytes", "body_seconds"])
+def test_a_number_beyond_all_bounds_is_a_problem(tmp_path: Path, key: str, written_as: str) -> None:
+    (found,) = errors(tmp_path, f"model_providers: [{{model: demo/a}}]\nlimits:\n  {key}: {written_as}\n")
+    assert found.startswith(f"plano_config.yaml:3: limits.{key}: must be a")
+    assert len(found) < 150
 
 
 def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -146,6 +195,8 @@ MISPLACED = [
     "model_providers: [{model: openai/a, base_url: 'https://KEY@host'}]",
     "model_providers: [{model: openai/a, proxy: KEY}]",
     'model_providers: [{model: openai/a, headers: {X-Key: "KEY\\n"}}]',
+    'model_providers: [{model: openai/a, access_key: "KEY\\nKEY"}]',
+    'auth: {keys: [{name: a, key: "KEY\\0"}]}',
     "model_providers: [{model: openai/a, access_key: KEY, access_key: KEY}]",
     "auth: {keys: [{name: a, key: KEY, models: [KEY]}, {name: b, key: KEY}]}\nmodel_providers: [{model: demo/a}]",
     "auth: KEY",

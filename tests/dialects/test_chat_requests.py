@@ -52,7 +52,8 @@ FROM_CHAT: Any = {"chat": {}}
 
 
 def read(body: Any) -> Conversation:
-    return chat.read_request(msgspec.json.encode(body))
+    """Without the dialect, which what it is compared with has not."""
+    return msgspec.structs.replace(chat.read_request(msgspec.json.encode(body)), dialect=None)
 
 
 def written(conversation: Conversation) -> tuple[dict[str, Any], dict[str, str]]:
@@ -495,7 +496,7 @@ def test_a_request_cut_or_changed_anywhere_is_read_or_refused(body: bytes, data:
         conversation = chat.read_request(body[:at] + put + body[at + skip :])
     except InvalidRequest:
         return
-    chat.write_request(conversation, Losses())
+    assert isinstance(json.loads(chat.write_request(conversation, Losses())), dict)
 
 
 VALUES = st.recursive(
@@ -524,7 +525,7 @@ def test_a_request_with_any_value_anywhere_is_read_or_refused(body: bytes, data:
         conversation = read(parsed)
     except InvalidRequest:
         return
-    chat.write_request(conversation, Losses())
+    assert isinstance(json.loads(chat.write_request(conversation, Losses())), dict)
 
 
 def test_nesting_too_deep_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -629,6 +630,7 @@ def test_every_chunk_has_the_same_head() -> None:
     assert all("role" not in delta for delta in deltas_of(write(events_of(RICH)))[1:])
 
 
+OF_OPENAI = {"id": "rs_1", "format": "openai-responses-v1"}
 WRITTEN: list[tuple[Part, list[dict[str, Any]]]] = [
     (Refusal(text="no"), [{"refusal": "no"}]),
     (Thinking(text="hm"), [{"reasoning_content": "hm"}]),
@@ -638,7 +640,13 @@ WRITTEN: list[tuple[Part, list[dict[str, Any]]]] = [
             {"reasoning_content": "hm"},
             {
                 "reasoning_details": [
-                    {"type": "reasoning.text", "text": "hm", "signature": "c2ln", "format": "anthropic-claude-v1"}
+                    {
+                        "type": "reasoning.text",
+                        "text": "hm",
+                        "signature": "c2ln",
+                        "format": "anthropic-claude-v1",
+                        "index": 0,
+                    }
                 ]
             },
         ],
@@ -649,15 +657,21 @@ WRITTEN: list[tuple[Part, list[dict[str, Any]]]] = [
             {"reasoning_content": "s"},
             {
                 "reasoning_details": [
-                    {"type": "reasoning.summary", "summary": "s", "id": "rs_1", "format": "openai-responses-v1"},
-                    {"type": "reasoning.encrypted", "data": "ZW5j", "id": "rs_1", "format": "openai-responses-v1"},
+                    {"type": "reasoning.summary", "summary": "s", **OF_OPENAI, "index": 0},
+                    {"type": "reasoning.encrypted", "data": "ZW5j", **OF_OPENAI, "index": 1},
                 ]
             },
         ],
     ),
     (
         RedactedThinking(data="eA=="),
-        [{"reasoning_details": [{"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1"}]}],
+        [
+            {
+                "reasoning_details": [
+                    {"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1", "index": 0}
+                ]
+            }
+        ],
     ),
     (
         ToolCall(id="c", name="f", arguments="{}"),
@@ -675,6 +689,7 @@ WRITTEN: list[tuple[Part, list[dict[str, Any]]]] = [
                     {
                         "type": "url_citation",
                         "url_citation": {"url": "https://c.test", "title": "", "start_index": 0, "end_index": 2},
+                        "index": 0,
                     }
                 ]
             },
@@ -845,6 +860,31 @@ def test_a_peek_at_a_broken_stream_says_so() -> None:
     assert peek(chunk({}, reason="error")) == (True, True, None, None)
     assert peek() == (False, False, None, None)
     assert peek(b"data: nonsense\n\n") == (False, False, None, None)
+
+
+FRAMES = [
+    b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"usage":null}\n\n',
+    b'data: {"choices":[{"index":0,"finish_reason":null},{"index":1,"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"index":0,"finish_reason":null},{"index":1,"finish_reason":"stop"}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{}]},"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+    b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]}\n\n',
+    b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}\n\n',
+    b'data: {"choices":[{"index":0,"finish_reason":null}],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"\\"finish_reason\\":null"}}]}\n\n',
+    b'data: {"error":{"message":"died"}}\n\n',
+    b'event: error\ndata: {"choices":[{"index":0,"finish_reason":null}]}\n\n',
+    b": a comment\n\n",
+    sse.DONE,
+]
+
+
+def test_a_piece_that_need_not_be_parsed_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [b"".join(frames) for count in (1, 2, 3) for frames in product(FRAMES, repeat=count)]
+    found = [peek(FRAMES[0], piece) for piece in pieces]
+    monkeypatch.setattr("plano.dialects.chat.peek._says_no_more", lambda piece: False)
+    assert found == [peek(FRAMES[0], piece) for piece in pieces]
 
 
 def test_texts_of_chunks_are_found_with_their_ends() -> None:

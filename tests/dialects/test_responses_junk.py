@@ -48,7 +48,7 @@ def test_a_reply_with_junk_is_the_upstreams_fault(junk: Any) -> None:
             reply = responses.read_reply(body)
         except UpstreamError:
             continue
-        json.loads(responses.write_reply(reply, asked, Losses()))
+        assert isinstance(json.loads(responses.write_reply(reply, asked, Losses())), dict)
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=repr)

@@ -382,7 +382,7 @@ CHOICES: list[tuple[ToolChoice, Any]] = [
 @pytest.mark.parametrize("case", CASES)
 def test_a_request_is_read(case: str) -> None:
     neutral, wire = CASES[case]
-    assert responses.read_request(msgspec.json.encode(wire)) == neutral
+    assert responses.read_request(msgspec.json.encode(wire)) == msgspec.structs.replace(neutral, dialect="responses")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -468,7 +468,7 @@ SHORTHANDS: list[tuple[dict[str, Any], tuple[Message, ...]]] = [
 
 @pytest.mark.parametrize(("wire", "messages"), SHORTHANDS, ids=lambda value: str(value)[:60])
 def test_shorthands_say_the_same(wire: dict[str, Any], messages: tuple[Message, ...]) -> None:
-    assert responses.read_request(msgspec.json.encode(wire)) == Conversation(messages=messages)
+    assert responses.read_request(msgspec.json.encode(wire)) == Conversation(dialect="responses", messages=messages)
 
 
 def test_ids_that_plano_made_up_are_forgotten() -> None:

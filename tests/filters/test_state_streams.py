@@ -32,7 +32,7 @@ CHUNKS = [
 class Watched:
     """A store that notes what had gone out when it was asked to put something, and may fail at it."""
 
-    name = "redis"
+    at_once = False
     max_item_bytes = 1_000_000
     max_chain_bytes = 1_000_000
 

@@ -254,13 +254,16 @@ async def test_nobody_listens(opened: list[Store]) -> None:
         assert "secret" not in caught.value.message
 
 
-async def test_a_sqlite_file_that_cannot_be_opened_is_unavailable_until_it_can(tmp_path: Path) -> None:
+async def test_a_sqlite_file_that_cannot_be_opened_is_unavailable_until_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "folder" / "state.sqlite3"
     path.parent.mkdir()
     store = open_store(StateSettings(type="sqlite", path=str(path), deadline_seconds=DEADLINE))
     path.mkdir()
     with pytest.raises(StoreUnavailable):
         await store.ping()
+    assert "state store sqlite: unavailable (OperationalError: unable to open database file)" in caplog.text
     path.rmdir()
 
     await store.put("acme", turn("one"))

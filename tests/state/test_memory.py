@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plano.errors import TooLarge
+from plano.errors import InvalidRequest, TooLarge
 from plano.state import Item, Turn
 from plano.state.memory import OVERHEAD
 from tests.state.conftest import Clock, OpenState
@@ -161,3 +161,19 @@ async def test_operations_are_counted(open_state: OpenState) -> None:
         await store.put("acme", turn("b"))
 
     assert store.operations == {("put", True): 2, ("get_chain", True): 1}
+
+
+async def test_what_need_not_be_waited_for_is_the_same_as_what_is(open_state: OpenState) -> None:
+    store = open_state(max_item_bytes=SIZE)
+    assert store.at_once
+    first = store.put_at_once("acme", turn("a1"))
+    second = store.put_at_once("acme", turn("a2"), after=first)
+    assert await store.get_chain("acme", "a2") == [first, second]
+    assert await store.get("other", "a1") is None
+    assert store.operations["put", True] == 2
+    with pytest.raises(TooLarge):
+        store.put_at_once("acme", turn("a3", SIZE + 1))
+    for id in ("", "x" * 1000, "a\0b"):
+        with pytest.raises(InvalidRequest):
+            store.put_at_once("acme", turn(id))
+    assert await store.prune() == 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
+import trustme
 
-from plano.errors import ConfigError, TooLarge
+from plano.errors import ConfigError, StoreUnavailable, TooLarge
 from plano.state import IMPORTED, Item, StateSettings, Store, Turn, open_store
 from plano.types import Secret
 from tests.servers import Postgres, Proxy
@@ -189,3 +192,29 @@ def test_a_connection_string_that_cannot_work_is_refused_at_the_start(text: str)
     with pytest.raises(ConfigError, match="connection_string") as caught:
         open_store(StateSettings(type="postgres", connection_string=Secret(text)))
     assert "secret" not in str(caught.value)
+
+
+async def test_a_server_is_reached_over_tls_and_its_certificate_is_checked(
+    postgres_server: Postgres, tmp_path: Path
+) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    stranger.cert_pem.write_to_path(str(tmp_path / "stranger.pem"))
+
+    def reach(host: str, ca: str) -> Store:
+        place = postgres_server.url.replace(f"127.0.0.1:{postgres_server.port}", f"{host}:{proxy.port}")
+        url = f"{place}?sslmode=verify-full&sslrootcert={tmp_path / ca}"
+        return open_store(StateSettings(type="postgres", connection_string=Secret(url)))
+
+    async with Proxy(postgres_server.port, postgres_tls=context) as proxy:
+        store = reach("localhost", "ca.pem")
+        await store.put("acme", turn("over-tls"))
+        assert await store.get("acme", "over-tls") is not None
+        await store.aclose()
+        for host, ca in (("localhost", "stranger.pem"), ("127.0.0.1", "ca.pem")):
+            refused = reach(host, ca)
+            with pytest.raises(StoreUnavailable):
+                await refused.ping()
+            await refused.aclose()

@@ -10,6 +10,7 @@ import pytest
 
 from plano.errors import UpstreamUnavailable
 from plano.transport import HTTP1Transport, HTTPXSender, Limits, Sender
+from plano.transport.connection import Connection
 from tests.transport.wire import Peer, Server, always, ask, reply, start
 
 
@@ -139,6 +140,25 @@ async def test_cancelled_after_any_number_of_steps(server: Server, maker: str) -
     assert steps > 20
     await sender.aclose()
     await server.all_gone()
+
+
+async def test_called_off_in_the_moment_a_connection_is_made(
+    transport: HTTP1Transport, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop then closes the connection without saying that it is lost."""
+    server.plays(silent)
+    connection_made = Connection.connection_made
+
+    def called_off(connection: Connection, made: asyncio.BaseTransport) -> None:
+        connection_made(connection, made)
+        asking.cancel()
+
+    monkeypatch.setattr(Connection, "connection_made", called_off)
+    asking = asyncio.ensure_future(start(transport, server))
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await server.all_gone()
+    assert transport.counts()[server.url] == (0, 0, 0)
 
 
 async def test_cancelling_everybody_at_once_leaves_nothing(server: Server) -> None:

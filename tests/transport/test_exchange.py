@@ -320,3 +320,42 @@ async def test_a_body_of_exactly_the_limit_is_read(sender: Sender, server: Serve
 
 async def _breathe() -> None:
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("name", GOOD)
+async def test_a_reply_that_is_all_here_need_not_be_awaited(own: HTTP1Transport, server: Server, name: str) -> None:
+    answer, _, body = GOOD[name]
+    server.plays(always(answer))
+    for _ in range(2):
+        exchange = await start(own, server)
+        found = exchange.whole(1000)
+        assert found == body if found is not None else await exchange.read(1000) == body
+        assert await exchange.read(1000) == b""
+    assert server.opened == 1
+
+
+async def test_a_reply_that_is_not_all_here_or_too_long_is_not_taken(own: HTTP1Transport, server: Server) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(reply(b"hello")[:-1])
+        await peer.request()
+        await peer.send(b"o")
+
+    server.plays(script)
+    exchange = await start(own, server)
+    assert exchange.whole(1000) is None
+    await exchange.aclose()
+    server.plays(always(reply(b"hello")))
+    exchange = await start(own, server)
+    await asyncio.sleep(0.05)
+    assert exchange.whole(4) is None
+    with pytest.raises(UpstreamProtocolError, match="longer than 4 bytes"):
+        await exchange.read(4)
+
+
+async def test_a_compressed_reply_is_not_taken_as_it_is(own: HTTP1Transport, server: Server) -> None:
+    server.plays(always(reply(gzip.compress(b"hello"), b"content-encoding: gzip")))
+    exchange = await start(own, server)
+    await asyncio.sleep(0.05)
+    assert exchange.whole(1000) is None
+    assert await exchange.read(1000) == b"hello"

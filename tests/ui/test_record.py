@@ -45,6 +45,7 @@ class Watched:
 
     async def ask(self, payload: Any = HELLO, path: str = CHAT, headers: dict[str, str] | None = None) -> Row:
         await ask(self.gateway, "POST", path, payload, headers)
+        self.gateway._observing.finished.flush()
         return self.record.rows(OPERATOR)[0]
 
 
@@ -111,6 +112,7 @@ async def test_a_client_that_left_is_no_error() -> None:
     assert watched.record.running == 1
     exchange.leave()
     await task
+    watched.gateway._observing.finished.flush()
     (row,) = watched.record.rows(OPERATOR)
     assert (row.outcome, row.error, row.estimated) == ("aborted", "aborted", True)
     assert watched.record.running == 0

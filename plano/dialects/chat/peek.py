@@ -46,8 +46,7 @@ def peek_usage(body: bytes) -> Usage | None:
     return None if found is None else read_usage(found.usage)
 
 
-def usage_of(raw: Raw) -> Usage | None:
-    return read_usage(raw)
+usage_of = read_usage
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
@@ -56,7 +55,7 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
     complete = called = False
     usage: Usage | None = None
     reason: str | None = None
-    for frame in (frame for piece in pieces for frame in sse.frames(piece)):
+    for frame in (frame for piece in pieces if not _says_no_more(piece) for frame in sse.frames(piece)):
         if frame.data == b"[DONE]":
             complete = True
             continue
@@ -75,6 +74,19 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
         return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
     finish: Finish | None = read_finish(reason, called=called) if reason is not None else None
     return StreamEnd(complete=complete, failed=False, usage=usage, finish=finish)
+
+
+def _says_no_more(piece: bytes) -> bool:
+    """Whether all its frames are deltas of a stream that goes on, in the spelling of most: then none need be parsed."""
+    reasons = piece.count(b'"finish_reason"')
+    return (
+        0 < reasons == piece.count(b'"finish_reason":null') == piece.count(b"\n\n")
+        and piece.count(b'"usage"') == piece.count(b'"usage":null')
+        and not any(map(piece.__contains__, _MORE))
+    )
+
+
+_MORE = (b'"tool_calls"', b'"error"', b"event:", b"[DONE]")
 
 
 def reply_texts(reply: dict[str, Any]) -> list[Slot]:

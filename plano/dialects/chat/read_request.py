@@ -73,6 +73,7 @@ def read_request(body: bytes) -> Conversation:
     stream, include_usage = _stream(fields)
     stop = fields.take("stop", _STOP)
     conversation = Conversation(
+        dialect="chat",
         system=system,
         messages=rest,
         tools=tools,

@@ -258,8 +258,12 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         fields["usage"] = write_usage(reply.usage)
     if reply.stop_sequence is not None:
         losses.drop("reply.stop_sequence", "the chat API does not say which stop sequence was met")
-    losses.drop_extras(reply.extras, "chat", "reply.")
-    return msgspec.json.encode(fields | dict(reply.extras.get("chat", ())))
+    others = {dialect: dict(extras) for dialect, extras in reply.extras.items()}
+    tier = others.get("responses", {}).pop("service_tier", None)
+    if tier is not None:
+        fields["service_tier"] = tier
+    losses.drop_extras(others, "chat", "reply.")
+    return msgspec.json.encode(fields | others.get("chat", {}))
 
 
 def _message(reply: Reply, asked: Conversation, losses: Losses, *, legacy: bool) -> dict[str, Any]:

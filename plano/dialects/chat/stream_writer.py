@@ -77,6 +77,7 @@ class ChatStreamWriter:
         self._include_usage = asked.include_usage
         self._customs = custom_names(asked)
         self._legacy = asks_for_functions(asked)
+        self._listed_before: dict[str, int] = {}
         self._head = b""  # of every chunk, up to the delta
         self._top = b""  # of every chunk, up to the choices
         self._tail = b""
@@ -178,7 +179,7 @@ class ChatStreamWriter:
             case ToolCall():
                 return self._start_call(index, part)
             case RedactedThinking():
-                return [self._chunk(b'"reasoning_details":' + _encode(write_details(part)))]
+                return self._listed("reasoning_details", write_details(part))
             case Opaque() if part.dialect == "chat":
                 return [self._chunk(_encode({part.type: part.raw})[1:-1])]
         return []
@@ -228,9 +229,20 @@ class ChatStreamWriter:
         assert isinstance(part.part, Thinking), "only thinking is kept for its seal"
         seal = "".join(part.seal) or part.part.seal
         details = write_details(msgspec.structs.replace(part.part, seal=seal), text)
-        return [self._chunk(b'"reasoning_details":' + _encode(details))] if details else []
+        return self._listed("reasoning_details", details)
 
     def _cited(self, part: _Open) -> list[bytes]:
         found: list[Any] = [write_annotation(citation, part.at, part.length) for citation in part.citations]
-        written = [annotation for annotation in found if annotation is not None]
-        return [self._chunk(b'"annotations":' + _encode(written))] if written else []
+        return self._listed("annotations", [annotation for annotation in found if annotation is not None])
+
+    def _listed(self, name: str, entries: list[Any]) -> list[bytes]:
+        """Entries of a list that several chunks add to: the SDKs put them together by their `index`, as with tool
+        calls, and fail on a second chunk where they have none."""
+        if not entries:
+            return []
+        first = self._listed_before.get(name, 0)
+        self._listed_before[name] = first + len(entries)
+        numbered = [
+            {**entry, "index": at} if isinstance(entry, dict) else entry for at, entry in enumerate(entries, first)
+        ]
+        return [self._chunk(b'"%b":%b' % (name.encode(), _encode(numbered)))]

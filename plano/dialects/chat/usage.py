@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from plano.conversation import Usage
-from plano.dialects.fields import present
+from plano.dialects.fields import ABSENT
 
 _ANY = msgspec.json.Decoder()
 _TOO_MANY = 2**53
@@ -45,10 +45,13 @@ _USUAL = msgspec.json.Decoder(_Usual)
 
 def read_usage(raw: Raw) -> Usage | None:
     """None if it is absent, null, or nothing that counts tokens."""
-    if not present(raw):
+    if raw is ABSENT:
         return None
     try:
-        return _neutral(_USUAL.decode(raw))
+        usual = _USUAL.decode(raw)
+        if usual.prompt_tokens_details is None and usual.completion_tokens_details is None:
+            return Usage(input_tokens=usual.prompt_tokens, output_tokens=usual.completion_tokens)
+        return _neutral(usual)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _read_unusual(raw)
 

@@ -39,7 +39,8 @@ from plano.dialects.chat.write_content import (
 )
 from plano.dialects.effort import NOT_THINKING, effort_of
 from plano.dialects.fields import Object
-from plano.dialects.openai import SHARED_FIELDS, refuse_stored
+from plano.dialects.openai import SHARED_FIELDS, refuse_stored, user_of
+from plano.types import Dialect
 
 _BEFORE_TOOLS = ("temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty")
 _AFTER_TOOLS = (
@@ -47,7 +48,6 @@ _AFTER_TOOLS = (
     "top_logprobs",
     "verbosity",
     "service_tier",
-    "user",
     "safety_identifier",
     "metadata",
     "store",
@@ -71,7 +71,11 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     _write_reasoning(conversation.reasoning, fields, losses)
     if conversation.response_format is not None:
         fields["response_format"] = _response_format(conversation.response_format)
+    if conversation.top_logprobs is not None:
+        fields["logprobs"] = True  # without it the other is refused; the responses API needs only the one
     _copy(conversation, fields, _AFTER_TOOLS)
+    if (user := user_of(conversation)) is not None:
+        fields["user"] = user
     _write_rest(conversation, fields, losses)
     return msgspec.json.encode(fields)
 
@@ -151,7 +155,7 @@ class _Messages:
         self._shown: list[Part] = []
 
     def write(self, conversation: Conversation) -> list[dict[str, Any]]:
-        for system in conversation.system:
+        for system in _joined(conversation):
             self._system(system)
         for message in conversation.messages:
             self._losses.drop_extras(message.extras, "chat", "messages.")
@@ -189,8 +193,9 @@ class _Messages:
             self._result(result)
         if others or not message.parts:
             shown, self._shown = self._shown, []
-            content = content_of(write_parts([*shown, *others], self._losses))
-            self._written.append(_named({"role": message.role, "content": content}, message))
+            content = write_parts([*shown, *others], self._losses)
+            if content or not others:
+                self._written.append(_named({"role": message.role, "content": content_of(content)}, message))
 
     def _show_before(self, message: Message) -> None:
         """What results showed belongs with what the user says next, unless that is said in another role or name."""
@@ -199,8 +204,9 @@ class _Messages:
 
     def _show(self) -> None:
         shown, self._shown = self._shown, []
-        if shown:
-            self._written.append({"role": "user", "content": content_of(write_parts(shown, self._losses))})
+        content = write_parts(shown, self._losses)
+        if content:
+            self._written.append({"role": "user", "content": content_of(content)})
 
     def _result(self, result: ToolResult) -> None:
         if result.is_error:
@@ -243,6 +249,20 @@ class _Messages:
         if calls:
             fields["tool_calls"] = calls
         self._written.append(_named(written | fields, message))
+
+
+def _joined(conversation: Conversation) -> Sequence[System]:
+    """The instructions. Those of the messages API are one text in blocks, and templates of many models take one system
+    message, at the beginning."""
+    found = conversation.system
+    if conversation.dialect != "messages" or len(found) < 2:
+        return found
+    cache = next((system.cache for system in found if system.cache is not None), None)
+    extras: dict[Dialect, Object] = {}
+    for system in found:
+        for dialect, fields in system.extras.items():
+            extras[dialect] = {**extras.get(dialect, {}), **fields}
+    return [System(text="\n\n".join(system.text for system in found), cache=cache, extras=extras)]
 
 
 def _is_text(part: Part) -> bool:

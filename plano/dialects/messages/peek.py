@@ -93,17 +93,15 @@ def reply_texts(reply: dict[str, Any]) -> list[Slot]:
 
 
 def event_texts(event: dict[str, Any]) -> list[Slot]:
+    index = event.get("index")
+    key = index if isinstance(index, int) else 0  # what has none that can be is rewritten all the same
     match event:
-        case {
-            "type": "content_block_delta",
-            "index": int(index),
-            "delta": {"type": "text_delta", "text": str()} as delta,
-        }:
-            return [Slot(index, delta, "text", "delta")]
-        case {"type": "content_block_start", "index": int(index), "content_block": block} if _is_text(block):
-            return [Slot(index, block, "text", "delta")]
-        case {"type": "content_block_stop", "index": int(index)}:
-            return [Slot(index, event, "", "end")]
+        case {"type": "content_block_delta", "delta": {"type": "text_delta", "text": str()} as delta}:
+            return [Slot(key, delta, "text", "delta")]
+        case {"type": "content_block_start", "content_block": block} if _is_text(block):
+            return [Slot(key, block, "text", "delta")]
+        case {"type": "content_block_stop"}:
+            return [Slot(key, event, "", "end")]
     return []
 
 

@@ -72,6 +72,7 @@ def read_request(body: bytes) -> Conversation:
     choice = Fields(found.tool_choice or {}, "tool_choice")
     serial = choice.take("disable_parallel_tool_use", BOOLEAN)
     return Conversation(
+        dialect="messages",
         model=found.model,
         system=system,
         messages=messages,

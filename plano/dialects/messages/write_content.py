@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from mimetypes import guess_type
 from typing import Any
 
 from msgspec import Raw
@@ -32,6 +33,8 @@ from plano.dialects.messages.read_content import text_of
 
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _EMPTY_INPUT = Raw(b"{}")
+_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_ALSO_CALLED = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
 
 
 def write_parts(parts: Iterable[Part], losses: Losses) -> list[Any]:
@@ -62,7 +65,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
         case RedactedThinking():
             return {"type": "redacted_thinking", "data": part.data, **own(part.extras, "messages")}
         case Refusal():
-            return {"type": "text", "text": part.text} if part.text else None
+            return {"type": "text", "text": part.text} if part.text.strip() else None
         case Opaque():
             if part.dialect == "messages":
                 return part.raw
@@ -81,8 +84,8 @@ def _finished(block: dict[str, Any], part: Part) -> dict[str, Any]:
 
 
 def _text(part: Text, losses: Losses) -> dict[str, Any] | None:
-    if not part.text:
-        return None  # the API refuses empty text blocks
+    if not part.text.strip():
+        return None  # the API refuses text blocks that are empty, or blank
     block: dict[str, Any] = {"type": "text", "text": part.text}
     citations = [citation.raw for citation in part.citations if citation.dialect == "messages" and citation.raw]
     if len(citations) < len(part.citations):
@@ -96,12 +99,21 @@ def _image(part: Image, losses: Losses) -> dict[str, Any]:
     if part.detail is not None and part.detail != "auto":
         losses.drop("messages.detail", "the messages API has one level of detail")
     if part.data is not None:
-        source = {"type": "base64", "media_type": part.media_type or "image/png", "data": part.data}
+        source = {"type": "base64", "media_type": _image_type(part.media_type), "data": part.data}
     elif part.url is not None:
         source = {"type": "url", "url": part.url}
     else:
         source = {"type": "file", "file_id": _own_file(part)}
     return _finished({"type": "image", "source": source}, part)
+
+
+def _image_type(said: str | None) -> str:
+    """As this API spells it."""
+    media_type = (said or "image/png").lower()
+    media_type = _ALSO_CALLED.get(media_type, media_type)
+    if media_type not in _IMAGES:
+        raise refuse("messages.image", f"the messages API takes JPEG, PNG, GIF and WebP, not {media_type[:100]}")
+    return media_type
 
 
 def _own_file(part: Image | Document) -> str:
@@ -124,7 +136,8 @@ def _document_source(part: Document, kept: Object) -> Any:
     if part.text is not None:
         return _kept_source(part.text, kept) or _text_source(part.text)
     if part.data is not None:
-        return _data_source(part.data, part.media_type or "application/pdf")
+        media_type = part.media_type or guess_type(part.name or "")[0]
+        return _data_source(part.data, media_type or "application/pdf")
     if part.url is not None:
         return {"type": "url", "url": part.url}
     return {"type": "file", "file_id": _own_file(part)}

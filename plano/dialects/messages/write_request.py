@@ -19,6 +19,7 @@ from plano.conversation import (
 )
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import OBJECT, own
+from plano.dialects.messages.schema import enforceable
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
 from plano.dialects.openai import refuse_stored
@@ -94,7 +95,7 @@ def _report_dropped(conversation: Conversation, losses: Losses) -> None:
 
 def _placed(conversation: Conversation, losses: Losses) -> tuple[tuple[System, ...], tuple[Message, ...]]:
     """The API wants a message: with none, the last instruction is said as the user's."""
-    system, messages = tuple(part for part in conversation.system if part.text), conversation.messages
+    system, messages = tuple(part for part in conversation.system if part.text.strip()), conversation.messages
     if messages or not system:
         return system, messages
     last = system[-1]
@@ -148,7 +149,8 @@ def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losse
     choice = conversation.tool_choice
     allowed = choice.names if choice is not None and choice.mode == "allowed" else None
     offered = [tool for tool in conversation.tools if allowed is None or tool.name in allowed]
-    tools = [tool for tool in (_write_tool(tool, losses) for tool in offered) if tool is not None]
+    foreign = conversation.is_foreign_to("messages")
+    tools = [tool for tool in (_write_tool(tool, losses, foreign) for tool in offered) if tool is not None]
     if tools:
         body["tools"] = tools
     written = _write_choice(choice, conversation)
@@ -162,7 +164,7 @@ def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losse
     body["tool_choice"] = written
 
 
-def _write_tool(tool: Tool, losses: Losses) -> Any:
+def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
     if tool.kind == "native":
         if tool.dialect == "messages":
             return tool.raw
@@ -172,7 +174,8 @@ def _write_tool(tool: Tool, losses: Losses) -> Any:
     written: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
-    written["input_schema"] = _schema(tool, losses)
+    schema = _schema(tool, losses)
+    written["input_schema"] = _enforceable(schema, "tools.strict", losses) if foreign and tool.strict else schema
     if tool.strict is not None:
         written["strict"] = tool.strict
     if tool.cache is not None:
@@ -190,6 +193,13 @@ def _schema(tool: Tool, losses: Losses) -> Raw:
     if tool.parameters is None or bytes(tool.parameters).strip() in (b"{}", b"null"):
         return _ANY_OBJECT
     return tool.parameters
+
+
+def _enforceable(schema: Raw, field: str, losses: Losses) -> Raw:
+    schema, in_words = enforceable(schema)
+    if in_words:
+        losses.drop(field, f"the messages API does not enforce {', '.join(in_words)}; said in words")
+    return schema
 
 
 def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict[str, Any] | None:
@@ -242,7 +252,10 @@ def _write_output_config(
         config["effort"] = planned.effort
     wanted = conversation.response_format
     if wanted is not None and wanted.schema is not None:
-        config["format"] = {"type": "json_schema", "schema": wanted.schema}
+        schema = wanted.schema
+        if conversation.is_foreign_to("messages"):
+            schema = _enforceable(schema, "response_format", losses)
+        config["format"] = {"type": "json_schema", "schema": schema}
     elif wanted is not None and wanted.type != "text":
         losses.drop("response_format", "the messages API only takes a schema")
     if config:

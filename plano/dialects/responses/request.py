@@ -45,6 +45,7 @@ def read_request(body: bytes) -> Conversation:
     response_format, verbosity, text_left = read_text(fields.nested("text"))
     choice = fields.raw("tool_choice")
     return Conversation(
+        dialect="responses",
         model=fields.take("model", STRING),
         system=system,
         messages=messages,

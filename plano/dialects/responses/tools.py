@@ -96,7 +96,7 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
             losses.drop("tools.cache_control", "the responses API caches without marks on tools")
         losses.drop_extras(tool.extras, "responses", "tools.")
         if tool.kind != "native":
-            written.append(_write_tool(tool))
+            written.append(_write_tool(tool, foreign=conversation.is_foreign_to("responses")))
         elif tool.dialect == "responses":
             written.append(tool.raw)
         else:
@@ -105,7 +105,9 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
     return written
 
 
-def _write_tool(tool: Tool) -> dict[str, Any]:
+def _write_tool(tool: Tool, *, foreign: bool) -> dict[str, Any]:
+    """A function of a foreign request that says nothing of `strict` is not: here it would be ("Function calling",
+    section "Strict mode")."""
     fields: dict[str, Any] = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         fields["description"] = tool.description
@@ -113,6 +115,8 @@ def _write_tool(tool: Tool) -> dict[str, Any]:
         fields["parameters"] = tool.parameters
     if tool.strict is not None:
         fields["strict"] = tool.strict
+    elif foreign and tool.kind == "function":
+        fields["strict"] = False
     if tool.format is not None:
         fields["format"] = _flat(tool.format)
     return fields | dict(tool.extras.get("responses", {}))

@@ -156,11 +156,9 @@ class History:
         self.items.append({"type": type_, "call_id": part.call_id, "output": output, **own_fields(part.extras)})
 
     def _tool_output(self, parts: Sequence[Part]) -> Any:
-        if not parts:
-            return ""
         if len(parts) == 1 and isinstance(parts[0], Text) and not self._part_fields(parts[0]):
             return parts[0].text
-        return [found for part in parts for found in self._content(part)]
+        return [found for part in parts for found in self._content(part)] or ""
 
     # --- content of messages and outputs ---
 

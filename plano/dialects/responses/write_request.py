@@ -9,7 +9,7 @@ import msgspec
 from plano.conversation import Conversation, Losses, refuse
 from plano.dialects.effort import NOT_THINKING
 from plano.dialects.fields import STRINGS
-from plano.dialects.openai import SHARED_FIELDS
+from plano.dialects.openai import SHARED_FIELDS, user_of
 from plano.dialects.responses.request import LOGPROBS, SEALS
 from plano.dialects.responses.settings import write_reasoning, write_text
 from plano.dialects.responses.tools import write_choice, write_tools
@@ -17,6 +17,9 @@ from plano.dialects.responses.write_history import History
 
 _OWN_PLACE = frozenset({"include", "text"})
 """Extras that are part of a field which is written from several."""
+
+_LEAST_TOKENS = 16
+"""OpenAI refuses a smaller `max_output_tokens` ("Expected a value >= 16")."""
 
 _UNKNOWN: tuple[tuple[str, str], ...] = (
     ("top_k", "the responses API has no top-k sampling"),
@@ -38,7 +41,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     fields |= _tools(conversation, losses)
     fields |= {
         "parallel_tool_calls": conversation.parallel_tool_calls,
-        "max_output_tokens": conversation.max_tokens,
+        "max_output_tokens": _limit(conversation, losses),
         "temperature": conversation.temperature,
         "top_p": conversation.top_p,
         "top_logprobs": conversation.top_logprobs,
@@ -46,10 +49,10 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
         "text": write_text(conversation) or None,
         "include": _include(conversation) or None,
         "service_tier": conversation.service_tier,
-        "user": conversation.user,
+        "user": user_of(conversation),
         "safety_identifier": conversation.safety_identifier,
         "metadata": conversation.metadata,
-        "store": conversation.store,
+        "store": _store(conversation),
         "prompt_cache_key": conversation.prompt_cache_key,
         "stream": conversation.stream or None,
     }
@@ -72,6 +75,19 @@ def _tools(conversation: Conversation, losses: Losses) -> dict[str, Any]:
     if choice is not None:
         fields["tool_choice"] = write_choice(conversation)
     return fields
+
+
+def _store(conversation: Conversation) -> bool | None:
+    """With the other APIs a reply is not stored unless that is asked for; with this one it is, for thirty days."""
+    return False if conversation.store is None and conversation.is_foreign_to("responses") else conversation.store
+
+
+def _limit(conversation: Conversation, losses: Losses) -> int | None:
+    limit = conversation.max_tokens
+    if limit is not None and limit < _LEAST_TOKENS and conversation.is_foreign_to("responses"):
+        losses.drop("max_tokens", f"the responses API wants at least {_LEAST_TOKENS}; sent as that")
+        return _LEAST_TOKENS
+    return limit
 
 
 def _check(conversation: Conversation, losses: Losses) -> None:
