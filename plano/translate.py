@@ -6,8 +6,21 @@ from msgspec.structs import replace
 
 from plano import sse
 from plano.assembly import ReplyBuilder, events_of
-from plano.conversation import Conversation, Event, Failed, Finish, Finished, Losses, Reply, Start, Usage
+from plano.conversation import (
+    Conversation,
+    Event,
+    Failed,
+    Finish,
+    Finished,
+    Losses,
+    PartStart,
+    PartStop,
+    Reply,
+    Start,
+    Usage,
+)
 from plano.dialects import CODECS
+from plano.dialects.fitting import cut_names, fitted, whole
 from plano.errors import PlanoError, UnsupportedConversion, UpstreamError
 from plano.types import Dialect
 
@@ -20,7 +33,7 @@ def translate_request(conversation: Conversation, dialect: Dialect, *, strict: b
             `strict`, anything was lost.
     """
     losses = Losses()
-    body = CODECS[dialect].write_request(conversation, losses)
+    body = CODECS[dialect].write_request(fitted(conversation, dialect), losses)
     if strict:
         refuse_losses(losses, dialect)
     return body, losses
@@ -47,6 +60,7 @@ class Translator:
         self._upstream = CODECS[upstream]
         self._client = CODECS[client]
         self._asked = asked
+        self._names = cut_names(asked, upstream)
         self._fallback_id = fallback_id
         self._now = now
         self.losses = Losses()
@@ -89,6 +103,8 @@ class Translator:
 
     def _filled(self, reply: Reply) -> Reply:
         self.usage, self.finish_reason = reply.usage, reply.finish
+        if self._names:
+            reply = replace(reply, parts=tuple(whole(part, self._names) for part in reply.parts))
         if reply.id and reply.created is not None and reply.model:
             return reply
         return replace(
@@ -97,6 +113,11 @@ class Translator:
             created=reply.created if reply.created is not None else self._now,
             model=reply.model or self._asked.model or "",
         )
+
+    def _with_whole_name(self, event: PartStart | PartStop) -> Event:
+        if not self._names or event.part is None:
+            return event
+        return replace(event, part=whole(event.part, self._names))
 
     def _filled_start(self, start: Start) -> Start:
         return replace(
@@ -154,4 +175,6 @@ class StreamTranslator:
             self._exchange.usage, self._exchange.finish_reason = event.usage, event.finish  # type: ignore[union-attr]
         elif kind is Failed:
             self.error = event.error  # type: ignore[union-attr]
+        elif kind is PartStart or kind is PartStop:
+            event = self._exchange._with_whole_name(event)  # type: ignore[arg-type]
         return self._writer.feed(event)

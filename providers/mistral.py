@@ -1,11 +1,24 @@
-"""Mistral, whose chat API refuses fields that it does not know, and has its own word for two of them."""
+"""Mistral, whose chat API refuses fields that it does not know, has its own word for two of them, and takes ids of
+calls in its own form alone."""
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
+
+import msgspec
+from msgspec import Raw
+
 from plano.conversation import Losses
 from plano.provider import Fields, Provider
-from plano.providers.quirks import developer_as_system, rename
+from plano.providers.quirks import decoded, developer_as_system, encoded, rename
 from plano.types import Dialect
+
+_ITS_ID = re.compile(r"[a-zA-Z0-9]{9}")
+"""As its error says: "must be a-z, A-Z, 0-9, with a length of 9"."""
+
+_CALLS = re.compile(rb'"tool_call(s|_id)"')
+_objects = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
@@ -14,11 +27,38 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
     rename(fields, "seed", "random_seed")
     # Usage comes with the last chunk of every stream, asked for or not: leaving this out loses nothing.
     fields.pop("stream_options", None)
+    its_ids(fields)
+
+
+def its_ids(fields: Fields) -> None:
+    """Calls that another vendor's model made, earlier in the conversation, get ids in the form that is taken here. The
+    same id always becomes the same, so calls and results still meet."""
+    messages = fields.get("messages")
+    if messages is None or _CALLS.search(messages) is None:
+        return
+    try:
+        found = _objects.decode(messages)
+        for message in found:
+            _its_id(message, "tool_call_id")
+            if (calls := message.get("tool_calls")) is not None and bytes(calls) != b"null":
+                written = _objects.decode(calls)
+                for call in written:
+                    _its_id(call, "id")
+                message["tool_calls"] = encoded(written)
+    except msgspec.ValidationError:
+        return  # not lists of messages and of calls: the upstream says so better
+    fields["messages"] = encoded(found)
+
+
+def _its_id(holder: dict[str, Raw], name: str) -> None:
+    id_ = decoded(holder.get(name))
+    if isinstance(id_, str) and not _ITS_ID.fullmatch(id_):
+        holder[name] = encoded(sha256(id_.encode(errors="surrogatepass")).hexdigest()[:9])
 
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
     """What `prepare` looks for."""
-    return ("developer", "max_completion_tokens", "seed", "stream_options")
+    return ("developer", "max_completion_tokens", "seed", "stream_options", "tool_calls", "tool_call_id")
 
 
 MISTRAL = Provider(

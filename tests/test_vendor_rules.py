@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from plano import Plano
 from plano.conversation import Citation, Text
 from plano.dialects.messages.schema import enforceable
-from plano.testing import FakeProvider, redacted_thinking, serve, thinking
+from plano.testing import FakeProvider, redacted_thinking, serve, thinking, tool_call
 from plano.types import DIALECTS, Dialect
 from tests.asgi import ask
 from tests.test_pairs import PATHS, config
@@ -151,6 +151,55 @@ async def test_the_tier_that_served_is_said_in_chat_too() -> None:
     answer = await ask(app, "POST", PATHS["chat"], asked_in("chat", model="fake_responses/m-1", service_tier="flex"))
     assert json.loads(answer.body)["service_tier"] == "flex"
     assert "x-plano-dropped" not in answer.headers
+
+
+NAME = "mcp__plugin_issue-tracker_issue-tracker__search_issues_by_label_and_milestone"
+CUT = NAME[:55] + "_" + sha256(NAME.encode()).hexdigest()[:8]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("upstream", "longest"), [("chat", 40), ("responses", 64)])
+async def test_names_and_ids_too_long_for_openai_are_cut_on_the_way_and_whole_again(
+    upstream: Dialect, longest: int, stream: bool
+) -> None:
+    provider = FakeProvider()
+    provider.reply(tool_call(CUT, {"label": "bug"}))
+    app = Plano(config("http://upstream.test"), transport=provider)
+    id_ = "toolu_" + "x" * 60
+    turns = [
+        *HELLO,
+        {"role": "assistant", "content": [{"type": "tool_use", "id": id_, "name": NAME, "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": id_, "content": "done"}]},
+    ]
+    tools = [{"name": name, "input_schema": SCHEMA} for name in ("f", NAME)]
+    choice = {"type": "tool", "name": NAME}
+    asked = asked_in("messages", messages=turns, tools=tools, tool_choice=choice, stream=stream)
+    answer = await ask(app, "POST", PATHS["messages"], asked | {"model": f"fake_{upstream}/m-1"})
+
+    body = provider.last.json
+    assert len(CUT) == 64
+    if upstream == "chat":
+        assert [tool["function"]["name"] for tool in body["tools"]] == ["f", CUT]
+        assert body["tool_choice"]["function"]["name"] == CUT
+        (call,) = body["messages"][1]["tool_calls"]
+        assert (call["function"]["name"], call["id"]) == (CUT, body["messages"][2]["tool_call_id"])
+        assert len(call["id"]) == longest
+    else:
+        assert [tool["name"] for tool in body["tools"]] == ["f", CUT]
+        assert body["tool_choice"]["name"] == CUT
+        call, result = body["input"][1:]
+        assert (call["name"], call["call_id"]) == (CUT, result["call_id"])
+        assert len(call["call_id"]) == longest
+    assert answer.body.count(f'"name":"{NAME}"'.encode()) == 1
+    assert CUT.encode() not in answer.body
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses"])
+async def test_names_too_long_go_as_they_are_to_the_api_they_were_said_in(dialect: Dialect) -> None:
+    function = {"name": NAME, "parameters": SCHEMA}
+    tool = {"type": "function", "function": function} if dialect == "chat" else {"type": "function", **function}
+    body, _ = await sent(dialect, dialect, tools=[tool])
+    assert body["tools"] == [tool]
 
 
 class Answer(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -231,6 +232,37 @@ def test_a_developer_message_is_a_system_message_where_the_role_is_unknown(provi
 def test_openai_gets_its_developer_messages_as_they_are() -> None:
     sent = [{"role": "developer", "content": "x"}]
     assert prepared("openai", "chat", "gpt-5", {"messages": sent})[0]["messages"] == sent
+
+
+def test_calls_of_other_vendors_get_ids_that_mistral_takes() -> None:
+    def call(id_: Any) -> dict[str, Any]:
+        return {"id": id_, "type": "function", "function": {"name": "f", "arguments": "{}"}, "index": 1.50}
+
+    sent = [
+        {"role": "user", "content": "tool_calls"},
+        {"role": "assistant", "content": None, "tool_calls": [call("call_1"), call("D681PevKs"), call("call_2")]},
+        {"role": "tool", "tool_call_id": "call_2", "content": "two"},
+        {"role": "tool", "tool_call_id": "D681PevKs", "content": "its own"},
+        {"role": "tool", "tool_call_id": "call_1", "content": "one"},
+        {"role": "assistant", "content": "Done.", "tool_calls": None},
+    ]
+    body, losses = prepared("mistral", "chat", "mistral-large-latest", {"messages": sent})
+    user, calls, two, own, one, last = body["messages"]
+    first, second, third = (call["id"] for call in calls["tool_calls"])
+    assert (first, second, third) == (one["tool_call_id"], own["tool_call_id"], two["tool_call_id"])
+    assert second == "D681PevKs"
+    assert first != third
+    assert all(re.fullmatch(r"[a-zA-Z0-9]{9}", id_) for id_ in (first, third))
+    assert calls["tool_calls"][0] == call(first)
+    assert [user, last] == [sent[0], sent[-1]]
+    assert losses == []
+
+
+@pytest.mark.parametrize("calls", [7, [7], [{"id": 7}], [{}], "call_1"])
+def test_calls_in_no_form_that_anybody_knows_go_to_mistral_as_they_are(calls: Any) -> None:
+    sent = [{"role": "assistant", "tool_calls": calls}]
+    body, _ = prepared("mistral", "chat", "mistral-large-latest", {"messages": sent})
+    assert body["messages"] == sent
 
 
 @pytest.mark.parametrize("provider", ["digitalocean", "openrouter", "edenai", "vercel"])

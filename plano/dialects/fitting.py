@@ -1,0 +1,78 @@
+"""Tools' names and calls' ids that are too long for the API a conversation goes to: cut, and names made whole again.
+
+Anthropic takes tool names of 128 characters ("Define tools", the pattern of `name`), OpenAI of 64 (API reference, Chat,
+`tools.function.name`); agents that name an MCP server's tools after the server use more of them. Of a call's id OpenAI
+takes 40 characters in chat and 64 in responses: its errors say so, its reference does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+from msgspec.structs import replace
+
+from plano.conversation import Conversation, Part, ToolCall, ToolChoice, ToolResult
+from plano.types import Dialect
+
+LONGEST_NAME = 64
+_LONGEST_ID: Mapping[Dialect, int] = {"chat": 40, "responses": 64}
+
+_DIGITS = 8
+"""Of a text's SHA-256, at the end of what is left of it: the same text always becomes the same."""
+
+
+def cut(text: str, longest: int) -> str:
+    """At most `longest` characters that stand for `text`: itself where it is not longer."""
+    if len(text) <= longest:
+        return text
+    digest = sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{text[: longest - _DIGITS - 1]}_{digest[:_DIGITS]}"
+
+
+def fitted(conversation: Conversation, dialect: Dialect) -> Conversation:
+    """The conversation with nothing too long for `dialect`. One that was asked in that dialect stays as it is."""
+    longest = _LONGEST_ID.get(dialect)
+    if longest is None or not conversation.is_foreign_to(dialect) or _fits(conversation, longest):
+        return conversation
+    choice = conversation.tool_choice
+    return replace(
+        conversation,
+        tools=tuple(replace(tool, name=cut(tool.name, LONGEST_NAME)) for tool in conversation.tools),
+        tool_choice=choice if choice is None else _choice(choice),
+        messages=tuple(
+            replace(message, parts=tuple(_part(part, longest) for part in message.parts))
+            for message in conversation.messages
+        ),
+    )
+
+
+def cut_names(conversation: Conversation, dialect: Dialect) -> dict[str, str]:
+    """The whole names of the tools whose names are cut for `dialect`, by what is left of them."""
+    if dialect not in _LONGEST_ID or not conversation.is_foreign_to(dialect):
+        return {}
+    return {cut(tool.name, LONGEST_NAME): tool.name for tool in conversation.tools if len(tool.name) > LONGEST_NAME}
+
+
+def whole(part: Part, names: Mapping[str, str]) -> Part:
+    """A part of a reply, by the name that the client knows."""
+    return replace(part, name=names[part.name]) if isinstance(part, ToolCall) and part.name in names else part
+
+
+def _fits(conversation: Conversation, longest: int) -> bool:
+    if any(len(tool.name) > LONGEST_NAME for tool in conversation.tools):
+        return False
+    return all(_part(part, longest) is part for message in conversation.messages for part in message.parts)
+
+
+def _choice(choice: ToolChoice) -> ToolChoice:
+    name = None if choice.name is None else cut(choice.name, LONGEST_NAME)
+    return replace(choice, name=name, names=tuple(cut(each, LONGEST_NAME) for each in choice.names))
+
+
+def _part(part: Part, longest: int) -> Part:
+    if isinstance(part, ToolCall) and (len(part.id) > longest or len(part.name) > LONGEST_NAME):
+        return replace(part, id=cut(part.id, longest), name=cut(part.name, LONGEST_NAME))
+    if isinstance(part, ToolResult) and len(part.call_id) > longest:
+        return replace(part, call_id=cut(part.call_id, longest))
+    return part
