@@ -90,7 +90,7 @@ class Plano:
         self.config = config if isinstance(config, Config) else load(config)
         self.models = build_models(self.config)
         self._caller_of = caller
-        self._auth = Auth(() if caller is not None else self.config.callers)
+        self._auth = Auth(self.config.callers, loopback=self.config.loopback) if caller is None else Auth()
         self._connections = Connections(self.config, transport)
         self._stores = None if self.config.state_storage is None else Stores(self.config.state_storage)
         self._observing = Observing(self.config, self._connections, self._stores)
@@ -191,7 +191,12 @@ class Plano:
     def _asking(self, run: Any, caller: CallerOf | None, order: Sequence[str]) -> list[Route]:
         limits = self.config.limits
         before_auth = order[: order.index("auth")] if "auth" in order else order
-        keyed = bool(self.config.callers) and caller is None and "auth" in order and "filters" not in before_auth
+        keyed = (
+            bool(self.config.callers or self.config.loopback)
+            and caller is None
+            and "auth" in order
+            and "filters" not in before_auth
+        )
         return [
             route
             for path, (dialect, operation) in ASKED_AT.items()
@@ -222,9 +227,8 @@ class Plano:
 
     async def _viewer(self, scope: Scope, headers: Headers) -> Caller:
         """Who looks at the page; where nobody is asked for a key, whoever does sees everything."""
-        if self._caller_of is None and not self.config.callers:
-            return Caller(operator=True)
-        return await self._caller(scope, headers)
+        caller = await self._caller(scope, headers)
+        return caller if self._caller_of is not None or self.config.callers else Caller(operator=True)
 
     def _stored(self) -> list[Route]:
         limits = self.config.limits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import ipaddress
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from plano.app import Plano
 from plano.config import Config, from_environment, load
 from plano.config.report import describe
 from plano.errors import ConfigError
+from plano.loopback import is_loopback
 from plano.metrics_port import MetricsPort, shared_directory
 from plano.server import Connection
 from plano.version import VERSION
@@ -64,7 +64,7 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
         loaded = load_config(path)
         check_workers(workers, loaded)
         host = host or loaded.listener.address
-        loaded = with_ui(loaded, host)
+        loaded = reached_at(loaded, host)
         application = Plano(loaded)
     except ConfigError as error:
         fail(error)
@@ -142,7 +142,7 @@ def create() -> Plano:
     path = os.environ.get(_CONFIG_VARIABLE)
     config = load_config(Path(path) if path else None)
     set_up_logs(config, os.environ.get(_LEVEL_VARIABLE, config.log_level))
-    application = Plano(with_ui(config, os.environ.get(_HOST_VARIABLE, "")))
+    application = Plano(reached_at(config, os.environ.get(_HOST_VARIABLE, "")))
     settle()
     return application
 
@@ -151,9 +151,10 @@ def set_up_logs(config: Config, level: str) -> None:
     logs.setup(level, config.log.format, secrets=config.secrets())
 
 
-def with_ui(config: Config, host: str) -> Config:
-    """The configuration with its mind made up about `/ui`: without a word on it, it is there on loopback only."""
-    return config if config.ui is not None else msgspec.structs.replace(config, ui=_is_loopback(host))
+def reached_at(config: Config, host: str) -> Config:
+    """The configuration as it is at an address. Without a word on `/ui`, that is there on loopback only."""
+    loopback = is_loopback(host)
+    return msgspec.structs.replace(config, loopback=loopback, ui=loopback if config.ui is None else config.ui)
 
 
 def fail(error: ConfigError) -> NoReturn:
@@ -165,7 +166,7 @@ def fail(error: ConfigError) -> NoReturn:
 
 def warn_if_open(host: str, config: Config) -> None:
     """Anybody who reaches an address other than loopback can spend the keys in the configuration."""
-    if config.callers or _is_loopback(host):
+    if config.callers or is_loopback(host):
         return
     rule = "!" * 78
     click.echo(
@@ -243,6 +244,7 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
         server.run()
         return
     os.environ |= {_LEVEL_VARIABLE: level, _HOST_VARIABLE: host}
+    options["port"] = port = port or _free_port(host)
     with shared_directory() as directory:
         metrics = metrics_port(application, directory)
         with metrics.in_thread() if metrics is not None else nullcontext():
@@ -279,13 +281,10 @@ def _stopped(number: int, frame: FrameType | None) -> None:
     """What SIGTERM and SIGINT do outside the server's own time: nothing."""
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _free_port(host: str) -> int:
+    """For processes that share a port: the one that they get is not known before they have it."""
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _answers(address: tuple[str, int]) -> bool:

@@ -19,6 +19,7 @@ RINGS = [
         "plano.rounds",
         "plano.outbox",
         "plano.direct",
+        "plano.loopback",
         "plano.series",
     ],
     ["plano.conversation", "plano.sse"],

@@ -38,22 +38,23 @@ metrics: {{{metrics}}}
 def workers(folder: Path, *, slow: str = "http://127.0.0.1:9", metrics: str = "") -> Iterator[str]:
     """A gateway of two workers; yields its URL."""
     (folder / "plano_config.yaml").write_text(CONFIG.format(slow=slow, metrics=metrics))
-    command = [PLANO, "up", "--workers", "2", "--port", str(free_port())]
+    command = [PLANO, "up", "--workers", "2", "--port", "0"]
     environment = {**os.environ, "TMPDIR": str(folder)}
     log = (folder / "log").open("w")
     process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
     )
     try:
-        url = f"http://127.0.0.1:{command[-1]}"
+        assert process.stdout is not None
+        said = process.stdout.readline()
         wait_until(lambda: (folder / "log").read_text().count("Application startup complete") == 2)
-        yield url
+        yield said.split()[-1]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # workers outlive a parent that is killed
-        process.wait()
+        process.communicate()
         log.close()
 
 

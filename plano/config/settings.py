@@ -120,6 +120,7 @@ class Config(Struct, frozen=True, kw_only=True):
         callers: who may ask, and the key of each; empty when anybody may.
         prices: what models cost, by name; those in `prices_file` come after them.
         ui: whether the page at `/ui` is there; None is where `plano up` listens on loopback.
+        loopback: whether only this machine reaches it. `plano up` sees to it; no file says so.
         warnings: what was accepted and does nothing, or probably not what was meant.
     """
 
@@ -130,6 +131,7 @@ class Config(Struct, frozen=True, kw_only=True):
     filters: tuple[FilterEntry, ...] = ()
     callers: tuple[tuple[Caller, Secret], ...] = ()
     ui: bool | None = None
+    loopback: bool = False
     strict_translation: bool = False
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

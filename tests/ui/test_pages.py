@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from plano import Caller, Plano
-from plano.cli import with_ui
+from plano.cli import reached_at
 from plano.config import load
 from plano.testing import FakeProvider
 from plano.ui.pages import FILES, PAGE
@@ -68,7 +68,7 @@ async def test_it_is_not_there_unless_it_is_asked_for(said: dict[str, Any], path
     ],
 )
 def test_without_a_word_on_it_it_is_there_on_loopback_alone(said: bool | None, host: str, there: bool) -> None:
-    assert with_ui(load(config(ui=said), {}), host).ui is there
+    assert reached_at(load(config(ui=said), {}), host).ui is there
 
 
 @pytest.mark.parametrize("path", ["/ui", "/ui/", "/ui/data", *(f"/ui/{name}" for name in FILES)])
