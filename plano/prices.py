@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -33,8 +34,11 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_creation: float | None = None
 
     def __post_init__(self) -> None:
-        if min(self.input, self.output, self.cached_input or 0.0, self.cache_creation or 0.0) < 0:
-            raise ValueError("a price is not negative")
+        if not all(
+            0.0 <= price < inf
+            for price in (self.input, self.output, self.cached_input or 0.0, self.cache_creation or 0.0)
+        ):
+            raise ValueError("a price is a number of dollars, not below 0")
 
     def of(self, usage: Usage) -> float:
         """Dollars."""

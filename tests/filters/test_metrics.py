@@ -435,8 +435,8 @@ async def test_a_file_of_prices_is_read_again_when_it_changes(tmp_path: Path) ->
     app = gateway(provider, prices={"file": str(file)})
     await create(app, "chat", "chat")
     assert (await scrape(app)).of("plano_cost_dollars_total") == pytest.approx(1)
-    for text, total in (("chat_server/m: {input: 10}\n", 11), ("chat_server/m: [nonsense]\n", 21)):
-        file.write_text(text)
+    for said, total in (("{input: 10}", 11), ("[nonsense]", 21), ("{input: .nan}", 31), ("{input: 2}", 33)):
+        file.write_text(f"chat_server/m: {said}\n")
         await scrape(app)
         await create(app, "chat", "chat")
         assert (await scrape(app)).of("plano_cost_dollars_total") == pytest.approx(total)
