@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import psycopg
 from msgspec import structs
@@ -53,6 +53,18 @@ class _Connection(AsyncConnection[Any]):
 
     bounded = False
     """Whether this connection's statements have a time limit on the server too."""
+
+    @classmethod
+    async def connect(cls, *arguments: Any, **options: Any) -> Self:
+        """The pool's workers make connections. They take it for a failure of the server when they are cancelled, and go
+        on: a loop that waits for them at its end, for nobody closed the store, would wait for good."""
+        try:
+            return await super().connect(*arguments, **options)
+        except asyncio.CancelledError:
+            worker = asyncio.current_task()
+            assert worker is not None, "only a task is cancelled"
+            _end(worker)
+            raise
 
     async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}  # psycopg before 3.3 has none
@@ -233,6 +245,13 @@ class PostgresBackend:
         if not connection.bounded:
             await connection.execute(f"SET statement_timeout = {max(1, int(self._timeout * 1000))}")
             connection.bounded = True
+
+
+def _end(worker: asyncio.Task[Any]) -> None:
+    """Cancels until that is heeded."""
+    if not worker.done():
+        worker.cancel()
+        worker.get_loop().call_soon(_end, worker)
 
 
 async def _check_open(connection: _Connection) -> None:

@@ -77,7 +77,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Redis | Postgres]:
 async def before(server: Redis | Postgres, provider: FakeProvider) -> AsyncIterator[Plano]:
     where = {"url": server.url} if isinstance(server, Redis) else {"connection_string": server.url}
     kind = "redis" if isinstance(server, Redis) else "postgres"
-    async with gateway(provider, {"type": kind, **where, "deadline_seconds": 0.3}) as app:
+    async with gateway(provider, {"type": kind, **where, "deadline_seconds": 2.0}) as app:
         yield app
 
 
@@ -148,14 +148,16 @@ async def test_a_store_that_fails_at_the_last_event_is_noted_for_metrics(server:
     where = {"url": server.url} if isinstance(server, Redis) else {"connection_string": server.url}
     kind = "redis" if isinstance(server, Redis) else "postgres"
     entry = {"model": "demo/echo", "default": True}
-    storage = {"type": kind, **where, "deadline_seconds": 0.3}
+    storage = {"type": kind, **where, "deadline_seconds": 2.0}
     app = Plano({"model_providers": [entry], "state_storage": storage}, filters=[notes], transport=provider)
     body = {"input": "Hi", "stream": True}
-    await ask(app, "POST", "/v1/responses", body)
-    with server.frozen():
+    try:
         await ask(app, "POST", "/v1/responses", body)
+        with server.frozen():
+            await ask(app, "POST", "/v1/responses", body)
+    finally:
+        await app.aclose()
     assert noted == [False, True]
-    await app.aclose()
 
 
 # A loop that ends takes its connections with it, unclosed, which Python remarks on.

@@ -1,6 +1,7 @@
 """Servers that freeze, die or are cut off: answers in time, nothing stored half, and recovery without help.
 
-Deadlines here are short, and `within` only says that nothing hangs.
+Deadlines here are short, but long enough for what works to work on a slow machine. `within` only says that nothing
+hangs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from plano.types import Secret
 from tests.servers import Postgres, Proxy, Redis
 from tests.state.conftest import OpenState
 
-DEADLINE = 0.4
+DEADLINE = 2.0
 NETWORKED = ["redis", "postgres"]
 
 
@@ -69,10 +70,10 @@ async def test_a_frozen_server_costs_no_more_than_the_deadline(
     with server.frozen():
         for operation in operations:
             with pytest.raises(StoreUnavailable) as caught:
-                async with within(5):
+                async with within(10):
                     await operation()
             assert caught.value.status == 503
-        async with within(5):
+        async with within(10):
             results = await asyncio.gather(*(operation() for operation in operations * 10), return_exceptions=True)
         assert {type(result) for result in results} == {StoreUnavailable}
 
@@ -93,7 +94,7 @@ async def test_a_server_that_is_frozen_at_the_first_use_costs_no_more_either(
     with server.frozen():
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
-                async with within(5):
+                async with within(10):
                     await store.put("acme", turn("one"))
 
     await recovered(store)
@@ -110,7 +111,7 @@ async def test_closing_a_store_whose_server_is_frozen_does_not_hang(
     with server.frozen():
         with pytest.raises(StoreUnavailable):
             await store.ping()
-        async with within(5):
+        async with within(10):
             await store.aclose()
 
 
@@ -188,7 +189,7 @@ async def test_a_write_whose_acknowledgement_is_lost_is_whole_or_absent(
 async def test_a_restarted_redis_is_found_again(opened: list[Store]) -> None:
     server = Redis("--appendonly", "yes", "--appendfsync", "always")
     try:
-        store = open_store(StateSettings(type="redis", url=Secret(server.url), deadline_seconds=1.0))
+        store = open_store(StateSettings(type="redis", url=Secret(server.url), deadline_seconds=5.0))
         opened.append(store)
         await store.put("acme", turn("one"))
         server.kill()
@@ -226,7 +227,7 @@ async def test_a_table_that_somebody_has_locked_costs_no_more_than_the_deadline(
     await store.put("acme", turn("one"))
     with psycopg.connect(schema) as connection:
         connection.execute("LOCK TABLE plano_turns")
-        async with within(5):
+        async with within(10):
             results = await asyncio.gather(*(store.get_chain("acme", "one") for _ in range(30)), return_exceptions=True)
         assert {type(result) for result in results} == {StoreUnavailable}
 
@@ -249,7 +250,7 @@ async def test_nobody_listens(opened: list[Store]) -> None:
         store = open_store(each)
         opened.append(store)
         with pytest.raises(StoreUnavailable) as caught:
-            async with within(5):
+            async with within(10):
                 await store.ping()
         assert "secret" not in caught.value.message
 
@@ -283,7 +284,7 @@ async def test_a_locked_sqlite_file_costs_no_more_than_the_deadline(
     other = sqlite3.connect(where["path"], isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable):
-        async with within(5):
+        async with within(10):
             await store.put("acme", turn("two"))
     assert len(await store.get_chain("acme", "one")) == 1  # reading needs no lock
     other.execute("COMMIT")

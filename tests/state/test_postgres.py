@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import threading
 import time
 from pathlib import Path
 
@@ -171,7 +172,7 @@ async def test_pruning_leaves_no_rows_behind(open_state: OpenState, schema: str,
 
 async def test_statements_end_on_the_server_too(open_state: OpenState, schema: str) -> None:
     """Else a lock would gather one forgotten statement per request."""
-    store = open_state(deadline_seconds=0.3)
+    store = open_state(deadline_seconds=2.0)
     await store.put("acme", turn("one"))
     with psycopg.connect(schema) as connection:
         connection.execute("LOCK TABLE plano_turns")
@@ -185,6 +186,21 @@ async def test_statements_end_on_the_server_too(open_state: OpenState, schema: s
                 ).fetchone()
                 waiting = found[0] if found else 0
     assert waiting == 0
+
+
+def test_a_loop_that_ends_while_a_connection_is_made_does_not_wait_for_it(postgres_server: Postgres) -> None:
+    """In a host that does not close what it mounts."""
+
+    async def leave_open() -> None:
+        settings = StateSettings(type="postgres", connection_string=Secret(postgres_server.url), deadline_seconds=0.5)
+        with pytest.raises(StoreUnavailable):
+            await open_store(settings).ping()
+
+    with postgres_server.frozen():
+        loop = threading.Thread(target=asyncio.run, args=[leave_open()], daemon=True)
+        loop.start()
+        loop.join(20)
+        assert not loop.is_alive()
 
 
 @pytest.mark.parametrize("text", ["host=localhost nosuchoption=secret", "postgresql://u:secret@host/db?nosuch=1"])
