@@ -28,7 +28,7 @@ INNER_FIELDS = _words("""
     reply.annotations reply.audio reply.citations reply.container reply.content reply.context_management reply.document
     reply.image reply.logprobs reply.reasoning reply.redacted_thinking reply.refusal reply.service_tier reply.status
     reply.stop_sequence reply.system_fingerprint reply.thinking reply.tool_calls reply.tool_calls.arguments
-    system.cache_control system.citations system.content system.name
+    system.cache_control system.citations system.content system.name system.x-anthropic-billing-header
     tool_result.cache_control tool_result.is_error
     tools.allowed_callers tools.cache_control tools.defer_loading tools.format tools.input_examples tools.name
     tools.strict tools.type

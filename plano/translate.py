@@ -33,7 +33,7 @@ def translate_request(conversation: Conversation, dialect: Dialect, *, strict: b
             `strict`, anything was lost.
     """
     losses = Losses()
-    body = CODECS[dialect].write_request(fitted(conversation, dialect), losses)
+    body = CODECS[dialect].write_request(fitted(conversation, dialect, losses), losses)
     if strict:
         refuse_losses(losses, dialect)
     return body, losses

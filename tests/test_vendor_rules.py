@@ -153,6 +153,30 @@ async def test_the_tier_that_served_is_said_in_chat_too() -> None:
     assert "x-plano-dropped" not in answer.headers
 
 
+BILLING = "x-anthropic-billing-header: cc_version=2.1.197.1c0; cc_entrypoint=cli; cch=36ee5;"
+
+
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        ([{"type": "text", "text": BILLING}, {"type": "text", "text": "You are an agent."}], "You are an agent."),
+        (f"{BILLING}\n\nYou are an agent.", "You are an agent."),
+        (f"You are an agent.\n{BILLING}", f"You are an agent.\n{BILLING}"),
+        (BILLING, None),
+    ],
+)
+async def test_claude_codes_billing_header_goes_to_anthropic_alone(
+    upstream: Dialect, system: Any, expected: str | None
+) -> None:
+    body, reported = await sent("messages", upstream, system=system)
+    found = [message["content"] for message in body.get("messages", ()) if message["role"] == "system"]
+    assert (body.get("instructions") if upstream == "responses" else next(iter(found), None)) == expected
+    assert reported == ("" if expected and BILLING in expected else "system.x-anthropic-billing-header")
+    same, _ = await sent("messages", "messages", system=system)
+    assert same["system"] == system
+
+
 NAME = "mcp__plugin_issue-tracker_issue-tracker__search_issues_by_label_and_milestone"
 CUT = NAME[:55] + "_" + sha256(NAME.encode()).hexdigest()[:8]
 

@@ -1,8 +1,12 @@
-"""Tools' names and calls' ids that are too long for the API a conversation goes to: cut, and names made whole again.
+"""What one vendor takes in a conversation and another must not get: names and ids that are too long, and a header.
 
 Anthropic takes tool names of 128 characters ("Define tools", the pattern of `name`), OpenAI of 64 (API reference, Chat,
 `tools.function.name`); agents that name an MCP server's tools after the server use more of them. Of a call's id OpenAI
-takes 40 characters in chat and 64 in responses: its errors say so, its reference does not.
+takes 40 characters in chat and 64 in responses: its errors say so, its reference does not. Names are made whole again
+in the reply.
+
+Claude Code puts `x-anthropic-billing-header` at the beginning of its system prompt. It says nothing to a model, and is
+another one with each request, so that whoever caches by prefix would have to read every prompt anew.
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ from hashlib import sha256
 
 from msgspec.structs import replace
 
-from plano.conversation import Conversation, Part, ToolCall, ToolChoice, ToolResult
+from plano.conversation import Conversation, Losses, Part, System, ToolCall, ToolChoice, ToolResult
 from plano.types import Dialect
 
 LONGEST_NAME = 64
 _LONGEST_ID: Mapping[Dialect, int] = {"chat": 40, "responses": 64}
+
+_BILLING = "x-anthropic-billing-header:"
 
 _DIGITS = 8
 """Of a text's SHA-256, at the end of what is left of it: the same text always becomes the same."""
@@ -30,10 +36,15 @@ def cut(text: str, longest: int) -> str:
     return f"{text[: longest - _DIGITS - 1]}_{digest[:_DIGITS]}"
 
 
-def fitted(conversation: Conversation, dialect: Dialect) -> Conversation:
-    """The conversation with nothing too long for `dialect`. One that was asked in that dialect stays as it is."""
+def fitted(conversation: Conversation, dialect: Dialect, losses: Losses) -> Conversation:
+    """The conversation with nothing of this in it. One that was asked in `dialect` stays as it is."""
     longest = _LONGEST_ID.get(dialect)
-    if longest is None or not conversation.is_foreign_to(dialect) or _fits(conversation, longest):
+    if longest is None or not conversation.is_foreign_to(dialect):
+        return conversation
+    if conversation.system and conversation.system[0].text.startswith(_BILLING):
+        losses.drop("system.x-anthropic-billing-header", "it means something to Anthropic alone")
+        conversation = replace(conversation, system=_without_first_line(conversation.system))
+    if _fits(conversation, longest):
         return conversation
     choice = conversation.tool_choice
     return replace(
@@ -57,6 +68,11 @@ def cut_names(conversation: Conversation, dialect: Dialect) -> dict[str, str]:
 def whole(part: Part, names: Mapping[str, str]) -> Part:
     """A part of a reply, by the name that the client knows."""
     return replace(part, name=names[part.name]) if isinstance(part, ToolCall) and part.name in names else part
+
+
+def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
+    text = system[0].text.partition("\n")[2].lstrip("\n")
+    return (replace(system[0], text=text), *system[1:]) if text else system[1:]
 
 
 def _fits(conversation: Conversation, longest: int) -> bool:
