@@ -1,9 +1,8 @@
 """What one vendor takes in a conversation and another must not get: names and ids that are too long, and a header.
 
-Anthropic takes tool names of 128 characters ("Define tools", the pattern of `name`), OpenAI of 64 (API reference, Chat,
-`tools.function.name`); agents that name an MCP server's tools after the server use more of them. Of a call's id OpenAI
-takes 40 characters in chat and 64 in responses: its errors say so, its reference does not. Names are made whole again
-in the reply.
+OpenAI takes tool names of 64 characters (API reference, Chat, `tools.function.name`); agents that speak Anthropic's API
+and name an MCP server's tools after the server make longer ones. Of a call's id OpenAI takes 40 characters in chat and
+64 in responses: its errors say so, its reference does not. Names are made whole again in the reply.
 
 Claude Code puts `x-anthropic-billing-header` at the beginning of its system prompt. It says nothing to a model, and is
 another one with each request, so that whoever caches by prefix would have to read every prompt anew.
