@@ -92,7 +92,7 @@ class Ask:
             body, caller = b"", ANONYMOUS
             try:
                 if scope["method"] != "POST":
-                    raise MethodNotAllowed("Use POST here.", allow="POST")
+                    raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
                 if whole is None:
                     if self._admit is not None:
                         self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
@@ -319,3 +319,8 @@ async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Se
     if error.retry_after is not None:
         extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
     await send_json(send, error.status, body, headers=extra, head=scope["method"] == "HEAD")
+
+
+def _status_of_a_wrong_method(headers: Headers) -> int:
+    """Codex tries seven WebSockets one after the other, unless this tells it that there are none."""
+    return 426 if (headers.get("upgrade") or "").lower() == "websocket" else 405

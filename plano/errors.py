@@ -141,8 +141,8 @@ class ModelNotFound(NotFound):
 class MethodNotAllowed(CallerError):
     default_status = 405
 
-    def __init__(self, message: str, *, allow: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, allow: str, status: int | None = None) -> None:
+        super().__init__(message, status=status)
         self.allow = allow
 
 

@@ -20,7 +20,7 @@ from plano.conversation import (
     Usage,
 )
 from plano.dialects import CODECS
-from plano.dialects.fitting import cut_names, fitted, whole
+from plano.dialects.fitting import by_client, client_names, fitted
 from plano.errors import PlanoError, UnsupportedConversion, UpstreamError
 from plano.types import Dialect
 
@@ -60,7 +60,7 @@ class Translator:
         self._upstream = CODECS[upstream]
         self._client = CODECS[client]
         self._asked = asked
-        self._names = cut_names(asked, upstream)
+        self._names = client_names(asked, upstream)
         self._fallback_id = fallback_id
         self._now = now
         self.losses = Losses()
@@ -104,7 +104,7 @@ class Translator:
     def _filled(self, reply: Reply) -> Reply:
         self.usage, self.finish_reason = reply.usage, reply.finish
         if self._names:
-            reply = replace(reply, parts=tuple(whole(part, self._names) for part in reply.parts))
+            reply = replace(reply, parts=tuple(by_client(part, self._names) for part in reply.parts))
         if reply.id and reply.created is not None and reply.model:
             return reply
         return replace(
@@ -114,10 +114,10 @@ class Translator:
             model=reply.model or self._asked.model or "",
         )
 
-    def _with_whole_name(self, event: PartStart | PartStop) -> Event:
+    def _by_client(self, event: PartStart | PartStop) -> Event:
         if not self._names or event.part is None:
             return event
-        return replace(event, part=whole(event.part, self._names))
+        return replace(event, part=by_client(event.part, self._names))
 
     def _filled_start(self, start: Start) -> Start:
         return replace(
@@ -176,5 +176,5 @@ class StreamTranslator:
         elif kind is Failed:
             self.error = event.error  # type: ignore[union-attr]
         elif kind is PartStart or kind is PartStop:
-            event = self._exchange._with_whole_name(event)  # type: ignore[arg-type]
+            event = self._exchange._by_client(event)  # type: ignore[arg-type]
         return self._writer.feed(event)

@@ -58,7 +58,6 @@ _WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"c
 _RETURNED = frozenset(
     {
         b"content-type",
-        b"openai-model",
         b"openai-processing-ms",
         b"openai-version",
         b"request-id",

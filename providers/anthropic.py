@@ -25,13 +25,15 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip_unless(
             fields, {"temperature": 1, "top_p": 1, "top_k": None}, losses, f"{model} does not take it any more"
         )
+        if _refuses_force(family, version):
+            _free_choice(model, fields, losses)
     elif version >= (4, 1) and "temperature" in fields:
         strip(fields, ("top_p",), losses, f"{model} takes temperature or top_p, not both")
 
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
     """What `prepare` looks for."""
-    return () if _generation(model) is None else ("thinking", "temperature", "top_p", "top_k")
+    return () if _generation(model) is None else ("thinking", "temperature", "top_p", "top_k", "tool_choice")
 
 
 def _generation(model: str) -> tuple[str, tuple[int, int]] | None:
@@ -47,6 +49,19 @@ def _generation(model: str) -> tuple[str, tuple[int, int]] | None:
 
 def _always_thinks(family: str, version: tuple[int, int]) -> bool:
     return family in ("fable", "mythos") or (family == "opus" and version >= (5, 5))
+
+
+def _refuses_force(family: str, version: tuple[int, int]) -> bool:
+    """What's new in Claude Opus 5.5, "Forced tool use is not supported", which names Fable 5.1 too."""
+    return version >= {"opus": (5, 5), "fable": (5, 1), "mythos": (5, 1)}.get(family, (99, 0))
+
+
+def _free_choice(model: str, fields: Fields, losses: Losses) -> None:
+    choice = decoded(fields.get("tool_choice"))
+    if isinstance(choice, dict) and choice.get("type") in ("any", "tool"):
+        choice.pop("name", None)
+        fields["tool_choice"] = encoded(choice | {"type": "auto"})
+        losses.drop("tool_choice", f"{model} cannot be made to call a tool; it is left to choose")
 
 
 def _adaptive_thinking(model: str, fields: Fields, losses: Losses, *, always: bool) -> None:

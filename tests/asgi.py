@@ -60,6 +60,19 @@ class Exchange:
         self.progress.set()
 
 
+class Leaving(Exchange):
+    """A client that goes once so many pieces of the reply are there."""
+
+    def __init__(self, after: int, *bodies: bytes) -> None:
+        super().__init__(*bodies)
+        self._after = after
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if len(self.answer.chunks) >= self._after:
+            self.leave()
+
+
 def scope(method: str, path: str, headers: dict[str, str] | None = None, root_path: str = "") -> Scope:
     path, _, query = path.partition("?")
     return {

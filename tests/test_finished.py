@@ -15,7 +15,7 @@ from plano import CallNext, Plano, Request, Response, finished
 from plano.testing import FakeProvider
 from plano.types import Receive, Scope, Send
 from tests.asgi import ask
-from tests.server.wire import serving
+from tests.server.wire import serving, until
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "openai/m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -55,7 +55,8 @@ def gateway(seen: Seen) -> Plano:
     return Plano(CONFIG, filters=[seen], transport=FakeProvider())
 
 
-async def test_they_wait_for_each_other_but_not_long() -> None:
+async def test_they_wait_for_each_other_but_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finished, "SECONDS", 60.0)
     seen = Seen()
     app = gateway(seen)
     for _ in range(finished.TOGETHER - 1):
@@ -63,8 +64,9 @@ async def test_they_wait_for_each_other_but_not_long() -> None:
     assert not seen.ids
     await ask(app, "POST", CHAT, HELLO)
     assert len(seen.ids) == finished.TOGETHER
-    await ask(app, "POST", CHAT, HELLO)
-    await asyncio.sleep(3 * finished.SECONDS)
+    monkeypatch.setattr(finished, "SECONDS", 0.1)
+    await ask(gateway(seen), "POST", CHAT, HELLO)
+    await until(lambda: len(seen.ids) > finished.TOGETHER)
     assert len(seen.ids) == len(set(seen.ids)) == finished.TOGETHER + 1
 
 
@@ -84,28 +86,31 @@ async def test_a_scrape_counts_what_waits() -> None:
     assert 'plano_requests_in_flight{client_dialect="chat"} 0' in text
 
 
-def test_a_loop_that_ended_with_requests_waiting_keeps_no_later_ones() -> None:
+def test_a_loop_that_ended_with_requests_waiting_keeps_no_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Seen()
     app = gateway(seen)
 
     async def several() -> None:
         for _ in range(3):
             await ask(app, "POST", CHAT, HELLO)
-        await asyncio.sleep(2 * finished.SECONDS)
+        await until(lambda: len(seen.ids) == 4)
 
+    monkeypatch.setattr(finished, "SECONDS", 60.0)
     asyncio.run(ask(app, "POST", CHAT, HELLO))
     assert not seen.ids
+    monkeypatch.setattr(finished, "SECONDS", 0.1)
     asyncio.run(several())
     assert len(seen.ids) == 4
 
 
-async def test_a_reader_in_another_thread_leaves_them_to_the_loop() -> None:
+async def test_a_reader_in_another_thread_leaves_them_to_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finished, "SECONDS", 1.0)
     seen = Seen()
     app = gateway(seen)
     await ask(app, "POST", CHAT, HELLO)
     await asyncio.to_thread(lambda: list(app.metrics.collect()))
     assert not seen.ids
-    await asyncio.sleep(2 * finished.SECONDS)
+    await until(lambda: seen.ids)
     assert seen.threads == {threading.get_ident()}
 
 

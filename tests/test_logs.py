@@ -22,7 +22,7 @@ from plano.config import load
 from plano.filters.bodies import LONGEST
 from plano.testing import FakeProvider, Usage
 from plano.types import DIALECTS, Secret
-from tests.asgi import Answer, Exchange, scope
+from tests.asgi import Answer, Leaving, scope
 from tests.asgi import ask as ask_only
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
@@ -114,10 +114,11 @@ async def test_a_request_is_one_line_that_says_what_happened() -> None:
 
 @pytest.mark.parametrize("client", DIALECTS)
 async def test_a_stream_that_nobody_waits_for_says_so(client: str) -> None:
-    app = gateway(FakeProvider(pause=0.05))
-    exchange = Exchange(json.dumps(body(client, stream=True, max_tokens=90)).encode())
+    provider = FakeProvider(pause=0.01)
+    provider.reply("word " * 50)
+    app = gateway(provider)
+    exchange = Leaving(8, json.dumps(body(client, stream=True, max_tokens=90)).encode())
     with logged() as stream:
-        asyncio.get_running_loop().call_later(0.3, exchange.leave)
         await app(scope("POST", PATHS[client]), exchange.receive, exchange.send)
         await app.aclose()
     (line,) = lines(stream)

@@ -18,7 +18,7 @@ from tests.test_promises import MINIMAL, PATHS
 def gateway(url: str, dialect: Dialect, timeout: str = "0.4s", **entry: Any) -> Plano:
     provider = {"model": "fake/m", "provider_interface": "openai", "base_url": url, "apis": [dialect], "default": True}
     listener = {"name": "any", "type": "model", "timeout": timeout}
-    overrides = {"upstream_connect_timeout": "0.4s"}
+    overrides = {"upstream_connect_timeout": "1s"}
     return Plano({"model_providers": [provider | entry], "listeners": [listener], "overrides": overrides})
 
 
@@ -82,13 +82,13 @@ async def test_a_pause_between_chunks_that_is_too_long_ends_the_stream_with_an_e
 
 
 async def test_a_stream_that_flows_is_never_cut(pair: tuple[Dialect, Dialect]) -> None:
-    """Three times as long as the listener's time-out, in steps that are shorter than it."""
+    """Longer than the listener's time-out, in steps that are much shorter than it."""
     provider = FakeProvider()
-    provider.script(Reply("one two three four five six seven eight", pause=0.15))
+    provider.script(Reply("one two three four five six seven eight nine ten eleven", pause=0.15))
     with serve(provider) as url:
-        answer = await create(gateway(url, pair[1]), pair[0], True)
+        answer = await create(gateway(url, pair[1], "1.2s"), pair[0], True)
     assert answer.status == 200
-    assert "eight" in answer.body.decode()
+    assert "eleven" in answer.body.decode()
     assert b"error" not in answer.body.replace(b'"error":null', b"")
 
 

@@ -218,6 +218,103 @@ async def test_names_and_ids_too_long_for_openai_are_cut_on_the_way_and_whole_ag
     assert CUT.encode() not in answer.body
 
 
+OVERFLOWS = {
+    "chat": ("This model's maximum context length is 8192 tokens.", "context_length_exceeded"),
+    "responses": ("Your input exceeds the context window of this model.", "context_length_exceeded"),
+    "messages": ("prompt is too long: 210000 tokens > 200000 maximum", None),
+}
+
+
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_conversation_that_does_not_fit_is_told_in_the_words_that_clients_look_for(
+    client: Dialect, upstream: Dialect
+) -> None:
+    message, code = OVERFLOWS[upstream]
+    error: dict[str, Any] = {"type": "invalid_request_error", "message": message}
+    said = {"type": "error", "error": error} if upstream == "messages" else {"error": error | {"code": code}}
+    provider = FakeProvider()
+    provider.raw(400, {"content-type": "application/json"}, json.dumps(said).encode())
+    app = Plano(config("http://upstream.test"), transport=provider)
+    answer = await ask(app, "POST", PATHS[client], asked_in(client, model=f"fake_{upstream}/m-1"))
+    found = json.loads(answer.body)["error"]
+    assert answer.status == 400
+    assert found["message"].endswith(message)
+    if client == "messages":
+        assert found["message"].startswith("prompt is too long")
+    else:
+        assert found["code"] == "context_length_exceeded"
+
+
+async def test_a_websocket_is_told_at_once_that_there_is_none() -> None:
+    app = Plano(config("http://upstream.test"), transport=FakeProvider())
+    headers = {"connection": "Upgrade", "upgrade": "websocket"}
+    assert (await ask(app, "GET", PATHS["responses"], None, headers)).status == 426
+    assert (await ask(app, "GET", PATHS["responses"])).status == 405
+
+
+WEATHER = {"type": "function", "name": "get_weather", "parameters": SCHEMA}
+NAMESPACE = {"type": "namespace", "name": "mcp__weather", "description": "Weather.", "tools": [WEATHER]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+async def test_tools_in_a_namespace_are_tools_and_calls_of_them_come_back_in_it(
+    upstream: Dialect, stream: bool
+) -> None:
+    flat = "mcp__weather__get_weather"
+    provider = FakeProvider()
+    provider.reply(tool_call(flat, {"x": "Paris"}))
+    app = Plano(config("http://upstream.test"), transport=provider)
+    called = {"type": "function_call", "call_id": "c", "namespace": "mcp__weather", "name": "get_weather"}
+    turns = [*HELLO, called | {"arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "rain"}]
+    asked = asked_in("responses", input=turns, tools=[NAMESPACE], stream=stream)
+    answer = await ask(app, "POST", PATHS["responses"], asked | {"model": f"fake_{upstream}/m-1"})
+
+    body = provider.last.json
+    tool, turn = body["tools"][0], body["messages"][1]
+    if upstream == "chat":
+        assert (tool["function"]["name"], turn["tool_calls"][0]["function"]["name"]) == (flat, flat)
+    else:
+        assert (tool["name"], turn["content"][0]["name"]) == (flat, flat)
+    assert "x-plano-dropped" not in answer.headers
+    whole = answer.body
+    if stream:
+        (last,) = (line for line in answer.body.splitlines() if line.startswith(b'data: {"type":"response.completed"'))
+        whole = last.removeprefix(b"data: ")
+    reply = json.loads(whole)
+    (item,) = (reply["response"] if stream else reply)["output"]
+    assert (item["namespace"], item["name"]) == ("mcp__weather", "get_weather")
+    assert flat.encode() not in answer.body
+
+
+async def test_a_namespace_stays_one_towards_responses() -> None:
+    body, reported = await sent("responses", "responses", tools=[NAMESPACE])
+    assert (body["tools"], reported) == ([NAMESPACE], "")
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+async def test_tools_that_come_up_in_the_input_are_tools_and_no_turn(upstream: Dialect) -> None:
+    more = {"type": "additional_tools", "role": "developer", "tools": [WEATHER]}
+    turns = [more, {"role": "developer", "content": "You are Codex."}, *HELLO]
+    body, reported = await sent("responses", upstream, input=turns)
+    assert len(body["tools"]) == 1
+    if upstream == "chat":
+        assert [message["role"] for message in body["messages"]] == ["developer", "user"]
+    else:
+        assert [message["role"] for message in body["messages"]] == ["user"]
+        assert "You are Codex." in str(body["system"])
+    assert reported == ""
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+async def test_an_item_that_cannot_be_said_leaves_no_turn_behind(upstream: Dialect) -> None:
+    turns = [*HELLO, {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}, *HELLO]
+    body, reported = await sent("responses", upstream, input=turns)
+    assert {message["role"] for message in body["messages"]} == {"user"}
+    assert reported == "messages.content"
+
+
 @pytest.mark.parametrize("dialect", ["chat", "responses"])
 async def test_names_too_long_go_as_they_are_to_the_api_they_were_said_in(dialect: Dialect) -> None:
     function = {"name": NAME, "parameters": SCHEMA}

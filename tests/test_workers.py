@@ -75,7 +75,7 @@ def scraped(url: str) -> Scrape:
 
 
 def access_lines(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "log").read_text().splitlines()
+    lines = (folder / "log").read_text().rpartition("\n")[0].splitlines()  # the last may be half written
     return [line for line in map(json.loads, lines) if line["logger"] == "plano.access"]
 
 

@@ -1,8 +1,9 @@
-"""What one vendor takes in a conversation and another must not get: names and ids that are too long, and a header.
+"""What one vendor takes in a conversation and another must not get: names and ids that are too long, tools in
+namespaces, and a header.
 
 OpenAI takes tool names of 64 characters (API reference, Chat, `tools.function.name`); agents that speak Anthropic's API
 and name an MCP server's tools after the server make longer ones. Of a call's id OpenAI takes 40 characters in chat and
-64 in responses: its errors say so, its reference does not. Names are made whole again in the reply.
+64 in responses: its errors say so, its reference does not. In a reply the client sees its own names.
 
 Claude Code puts `x-anthropic-billing-header` at the beginning of its system prompt. It says nothing to a model, and is
 another one with each request, so that whoever caches by prefix would have to read every prompt anew.
@@ -10,12 +11,17 @@ another one with each request, so that whoever caches by prefix would have to re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
-from plano.conversation import Conversation, Losses, Part, System, ToolCall, ToolChoice, ToolResult
+from plano.conversation import Conversation, Losses, Part, System, Tool, ToolCall, ToolChoice, ToolResult
+from plano.dialects.fields import STRING, raw_of
+from plano.dialects.reading import maybe
+from plano.dialects.responses.tools import read_tools
 from plano.types import Dialect
 
 LONGEST_NAME = 64
@@ -35,38 +41,81 @@ def cut(text: str, longest: int) -> str:
     return f"{text[: longest - _DIGITS - 1]}_{digest[:_DIGITS]}"
 
 
+class Name(NamedTuple):
+    """What a client calls a tool."""
+
+    name: str
+    namespace: str | None
+
+
 def fitted(conversation: Conversation, dialect: Dialect, losses: Losses) -> Conversation:
-    """The conversation with nothing of this in it. One that was asked in `dialect` stays as it is."""
-    longest = _LONGEST_ID.get(dialect)
-    if longest is None or not conversation.is_foreign_to(dialect):
+    """The conversation as another API than the one it was asked in can take it; in its own it stays as it is."""
+    if not conversation.is_foreign_to(dialect):
         return conversation
     if conversation.system and conversation.system[0].text.startswith(_BILLING):
         losses.drop("system.x-anthropic-billing-header", "it means something to Anthropic alone")
         conversation = replace(conversation, system=_without_first_line(conversation.system))
-    if _fits(conversation, longest):
+    longest = _LONGEST_ID.get(dialect)
+    if _fits(conversation, dialect, longest):
         return conversation
     choice = conversation.tool_choice
     return replace(
         conversation,
-        tools=tuple(replace(tool, name=cut(tool.name, LONGEST_NAME)) for tool in conversation.tools),
-        tool_choice=choice if choice is None else _choice(choice),
+        tools=tuple(replace(tool, name=_sent(name, dialect)) for tool, name in _tools(conversation)),
+        tool_choice=choice if choice is None else _choice(choice, dialect),
         messages=tuple(
-            replace(message, parts=tuple(_part(part, longest) for part in message.parts))
+            replace(message, parts=tuple(_part(part, dialect, longest) for part in message.parts))
             for message in conversation.messages
         ),
     )
 
 
-def cut_names(conversation: Conversation, dialect: Dialect) -> dict[str, str]:
-    """The whole names of the tools whose names are cut for `dialect`, by what is left of them."""
-    if dialect not in _LONGEST_ID or not conversation.is_foreign_to(dialect):
+def client_names(conversation: Conversation, dialect: Dialect) -> dict[str, Name]:
+    """What the client calls the tools that have another name in `dialect`, by that name."""
+    if not conversation.is_foreign_to(dialect):
         return {}
-    return {cut(tool.name, LONGEST_NAME): tool.name for tool in conversation.tools if len(tool.name) > LONGEST_NAME}
+    named = ((_sent(name, dialect), name) for _, name in _tools(conversation))
+    return {sent: name for sent, name in named if sent != name.name}
 
 
-def whole(part: Part, names: Mapping[str, str]) -> Part:
-    """A part of a reply, by the name that the client knows."""
-    return replace(part, name=names[part.name]) if isinstance(part, ToolCall) and part.name in names else part
+def by_client(part: Part, names: Mapping[str, Name]) -> Part:
+    """A part of a reply, by the names that the client knows."""
+    if not isinstance(part, ToolCall) or (found := names.get(part.name)) is None:
+        return part
+    if found.namespace is None:
+        return replace(part, name=found.name)
+    own = {**part.extras.get("responses", {}), "namespace": raw_of(found.namespace)}
+    return replace(part, name=found.name, extras={**part.extras, "responses": own})
+
+
+def _tools(conversation: Conversation) -> Iterator[tuple[Tool, Name]]:
+    """All tools, those in namespaces too, each with what the client calls it."""
+    for tool in conversation.tools:
+        if (found := _namespace(tool)) is None:
+            yield tool, Name(tool.name, None)
+        else:
+            for inner in read_tools(found.tools, "tools"):
+                yield inner, Name(inner.name, found.name)
+
+
+class _Namespace(msgspec.Struct, tag_field="type", tag="namespace"):
+    name: str
+    tools: list[msgspec.Raw] = []
+
+
+_NAMESPACE = msgspec.json.Decoder(_Namespace)
+
+
+def _namespace(tool: Tool) -> _Namespace | None:
+    """API reference, Responses, `tools`: functions and custom tools of the client's under one name."""
+    return maybe(_NAMESPACE, tool.raw) if tool.dialect == "responses" and tool.raw is not None else None
+
+
+def _sent(name: Name, dialect: Dialect) -> str:
+    """A namespace's tools are called as MCP's usually are."""
+    if name.namespace is not None:
+        return cut(f"{name.namespace}__{name.name}", LONGEST_NAME)
+    return cut(name.name, LONGEST_NAME) if dialect in _LONGEST_ID else name.name
 
 
 def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
@@ -74,20 +123,29 @@ def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
     return (replace(system[0], text=text), *system[1:]) if text else system[1:]
 
 
-def _fits(conversation: Conversation, longest: int) -> bool:
-    if any(len(tool.name) > LONGEST_NAME for tool in conversation.tools):
+def _fits(conversation: Conversation, dialect: Dialect, longest: int | None) -> bool:
+    if any(
+        _namespace(tool) is not None or tool.name != _sent(Name(tool.name, None), dialect)
+        for tool in conversation.tools
+    ):
         return False
-    return all(_part(part, longest) is part for message in conversation.messages for part in message.parts)
+    return all(_part(part, dialect, longest) is part for message in conversation.messages for part in message.parts)
 
 
-def _choice(choice: ToolChoice) -> ToolChoice:
-    name = None if choice.name is None else cut(choice.name, LONGEST_NAME)
-    return replace(choice, name=name, names=tuple(cut(each, LONGEST_NAME) for each in choice.names))
+def _choice(choice: ToolChoice, dialect: Dialect) -> ToolChoice:
+    name = None if choice.name is None else _sent(Name(choice.name, None), dialect)
+    return replace(choice, name=name, names=tuple(_sent(Name(each, None), dialect) for each in choice.names))
 
 
-def _part(part: Part, longest: int) -> Part:
-    if isinstance(part, ToolCall) and (len(part.id) > longest or len(part.name) > LONGEST_NAME):
-        return replace(part, id=cut(part.id, longest), name=cut(part.name, LONGEST_NAME))
-    if isinstance(part, ToolResult) and len(part.call_id) > longest:
+def _part(part: Part, dialect: Dialect, longest: int | None) -> Part:
+    if isinstance(part, ToolCall):
+        own = dict(part.extras.get("responses", ()))
+        namespace = own.pop("namespace", None)
+        name = _sent(Name(part.name, None if namespace is None else maybe(STRING, namespace)), dialect)
+        id_ = part.id if longest is None else cut(part.id, longest)
+        if (name, id_) == (part.name, part.id):
+            return part
+        return replace(part, name=name, id=id_, extras={**part.extras, "responses": own})
+    if isinstance(part, ToolResult) and longest is not None and len(part.call_id) > longest:
         return replace(part, call_id=cut(part.call_id, longest))
     return part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Any
 
@@ -38,6 +39,12 @@ def user_of(conversation: Conversation) -> str | None:
         return sha256(user.encode(errors="surrogatepass")).hexdigest()
     return user
 
+
+CONTEXT_LENGTH = "context_length_exceeded"
+"""The code by which OpenAI's clients know that a conversation does not fit, and make it shorter."""
+
+_TOO_LONG = re.compile(r"maximum context length|^prompt is too long", re.IGNORECASE)
+"""How it is said without the code: by compatible servers, and by Anthropic, whose clients look for these words."""
 
 _TYPES: dict[Kind, str] = {
     "invalid_request": "invalid_request_error",
@@ -86,6 +93,8 @@ def error_from(status: int, found: Any) -> UpstreamStatus:
     if not isinstance(found, dict):
         found = {"message": found if isinstance(found, str) else None}
     message, code, param = found.get("message"), found.get("code"), found.get("param")
+    if code is None and isinstance(message, str) and _TOO_LONG.search(message):
+        code = CONTEXT_LENGTH
     return UpstreamStatus(
         message if isinstance(message, str) and message else f"The upstream answered with status {status}.",
         status=status,

@@ -14,8 +14,9 @@ import pytest
 from plano import CallNext, Plano, Request, Response
 from plano.testing import FakeProvider, Reply, Usage, serve, thinking, tool_call
 from plano.types import DIALECTS, Dialect
-from tests.asgi import Answer, Exchange, ask, scope
+from tests.asgi import Answer, Leaving, ask, scope
 from tests.scraping import Scrape, scrape
+from tests.server.wire import until
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 USAGE = Usage(input_tokens=120, output_tokens=31, cached_tokens=20, reasoning_tokens=7)
@@ -60,19 +61,6 @@ def streamed(client: str, on: bool) -> dict[str, Any]:
 def tokens(found: Scrape, **labels: str) -> dict[str, float]:
     kinds = ("input", "output", "cached_input", "cache_creation", "reasoning")
     return {kind: found.of("gen_ai_client_token_usage_sum", gen_ai_token_type=kind, **labels) for kind in kinds}
-
-
-class Leaving(Exchange):
-    """A client that goes once so many pieces of the reply are there."""
-
-    def __init__(self, after: int, *bodies: bytes) -> None:
-        super().__init__(*bodies)
-        self._after = after
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if len(self.answer.chunks) >= self._after:
-            self.leave()
 
 
 async def leave(app: Plano, client: str, asked: dict[str, Any], *, after: int) -> None:
@@ -156,11 +144,10 @@ async def test_calls_beside_the_reply_are_counted_as_what_they_are() -> None:
 
 
 async def test_requests_under_way_are_in_flight() -> None:
-    provider = FakeProvider(delay=0.2)
+    provider = FakeProvider(delay=1.0)
     app = gateway(provider)
     asking = [asyncio.create_task(create(app, client, "chat")) for client in ("chat", "chat", "messages")]
-    await asyncio.sleep(0.05)
-    assert len(provider.requests) == 3
+    await until(lambda: len(provider.requests) == 3)
     found = await scrape(app)
     assert found.of("plano_requests_in_flight", client_dialect="chat") == 2
     assert found.of("plano_requests_in_flight", client_dialect="messages") == 1
@@ -475,7 +462,7 @@ async def test_operations_on_the_store_are_counted_and_so_are_its_failures() -> 
 
 
 async def test_connections_to_each_origin_are_shown() -> None:
-    with serve(FakeProvider(delay=0.2)) as url:
+    with serve(FakeProvider(delay=2.0)) as url:
         app = gateway(None, entry("chat", base_url=f"{url}/v1"))
         asking = [asyncio.create_task(create(app, "chat", "chat")) for _ in range(3)]
         found = await scrape(app)

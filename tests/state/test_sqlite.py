@@ -21,7 +21,7 @@ import asyncio, sys
 from plano.state import StateSettings, Turn, open_store
 
 async def main(path, name, count):
-    store = open_store(StateSettings(type="sqlite", path=path, deadline_seconds=20.0))
+    store = open_store(StateSettings(type="sqlite", path=path, deadline_seconds=60.0))
     last = None
     for number in range(count):
         turn = Turn(id=f"{name}-{number}", kind="chat", created=0.0, payload=name.encode() * 500)

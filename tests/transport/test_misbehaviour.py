@@ -234,12 +234,12 @@ async def test_a_stream_may_take_longer_than_its_idle_deadline_as_long_as_it_goe
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         for _ in range(10):
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.15)
             await peer.send(b"1\r\nx\r\n")
         await peer.send(b"0\r\n\r\n")
 
     server.plays(script)
-    timeouts = Timeouts(connect=2.0, write=2.0, first_byte=2.0, idle=0.4, pool=2.0)
+    timeouts = Timeouts(connect=2.0, write=2.0, first_byte=2.0, idle=1.2, pool=2.0)
     assert await ask(sender, server, timeouts=timeouts) == (200, b"x" * 10)
 
 

@@ -240,10 +240,10 @@ async def test_an_expired_connection_is_not_used_even_if_nobody_had_time_to_clos
 
 async def test_a_connection_in_use_does_not_expire(server: Server) -> None:
     server.plays(always(reply()))
-    transport = HTTP1Transport(limits=Limits(idle_expiry=0.2))
+    transport = HTTP1Transport(limits=Limits(idle_expiry=1.0))
     for _ in range(10):
         await ask(transport, server)
-        await asyncio.sleep(0.04)
+        await asyncio.sleep(0.12)
     assert server.opened == 1
     await transport.aclose()
 

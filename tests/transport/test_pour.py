@@ -206,11 +206,11 @@ async def test_each_piece_that_is_poured_puts_the_deadline_off(transport: HTTP1T
         await peer.send(HEAD)
         for _ in range(8):
             await peer.send(chunk(b"x"))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.15)
         await peer.send(END)
 
     server.plays(script)
-    pieces, poured = await all_of(await begun(transport, server, idle=0.6))
+    pieces, poured = await all_of(await begun(transport, server, idle=1.0))
     assert pieces == [b"x"] * 8
     assert poured == 7
 

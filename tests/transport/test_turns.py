@@ -21,6 +21,7 @@ async def busy(transport: HTTP1Transport, server: Server) -> asyncio.Task[Any]:
     asks = [asyncio.ensure_future(ask(transport, server)) for _ in range(2)]
     done, waiting = await asyncio.wait(asks, return_when=asyncio.FIRST_COMPLETED)
     assert [await task for task in done] == [(200, b"hello")]
+    await server.until(lambda: server.opened == 2)
     return waiting.pop()
 
 

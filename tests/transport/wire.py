@@ -128,7 +128,7 @@ class Server:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Returns when a condition on the connections holds; fails if that does not come about."""
-        async with asyncio.timeout(3), self._changed:
+        async with asyncio.timeout(15), self._changed:
             await self._changed.wait_for(condition)
 
     async def all_gone(self) -> None:

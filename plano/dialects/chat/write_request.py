@@ -241,6 +241,8 @@ class _Messages:
                 case _:
                     said.append(part)
         content = write_parts(said, self._losses)
+        if message.parts and not (content or calls or refusals or fields or thought):
+            return  # there was nothing in it that could be said
         written: dict[str, Any] = {"role": "assistant"}
         written["content"] = content_of(content) if content or not (calls or refusals or fields) else None
         if refusals:

@@ -42,7 +42,14 @@ _MEANINGS: dict[str, tuple[Kind, int]] = {
 
 
 def write_error(error: PlanoError) -> bytes:
-    return msgspec.json.encode({"type": "error", "error": {"type": _TYPES[error.kind], "message": error.message}})
+    message = error.message
+    if error.code == openai.CONTEXT_LENGTH and not message.startswith(_TOO_LONG):
+        message = f"{_TOO_LONG}: {message}"
+    return msgspec.json.encode({"type": "error", "error": {"type": _TYPES[error.kind], "message": message}})
+
+
+_TOO_LONG = "prompt is too long"
+"""By this clients know that a conversation does not fit; there is no code for it."""
 
 
 def write_stream_error(error: PlanoError) -> bytes:

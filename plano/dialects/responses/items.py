@@ -43,7 +43,7 @@ OF_MESSAGE = "message."
 PARAGRAPH = "\n\n"
 """Between the parts of one item's reasoning."""
 
-ItemKind = Literal["message", "reasoning", "call", "result", "other"]
+ItemKind = Literal["message", "reasoning", "call", "result", "tools", "other"]
 
 
 class Item(NamedTuple):
@@ -290,6 +290,7 @@ _READERS: dict[str, Callable[[Fields], Item | None]] = {
     "custom_tool_call": lambda item: _call(item, "custom", "input"),
     "function_call_output": lambda item: _result(item, "function"),
     "custom_tool_call_output": lambda item: _result(item, "custom"),
+    "additional_tools": lambda item: Item("tools", "developer", ()),
 }
 
 _OUTPUT_READERS = _READERS | {"reasoning": lambda item: _reasoning(item, upstreams=True)}

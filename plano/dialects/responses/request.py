@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from plano.conversation import NO_EXTRAS, Conversation, Extras, Message, Opaque, Part, Refusal, System, Text, ToolCall
+from plano.conversation import (
+    NO_EXTRAS,
+    Conversation,
+    Extras,
+    Message,
+    Opaque,
+    Part,
+    Refusal,
+    System,
+    Text,
+    Tool,
+    ToolCall,
+)
 from plano.dialects import reading
 from plano.dialects.fields import (
     BOOLEAN,
@@ -20,6 +32,7 @@ from plano.dialects.fields import (
     STRINGS,
     Fields,
     Object,
+    object_at,
     raw_of,
 )
 from plano.dialects.responses.items import Item, read_item
@@ -41,7 +54,7 @@ def read_request(body: bytes) -> Conversation:
     """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
     fields = Fields(_object(body), "")
     include = fields.take("include", STRINGS) or []
-    system, messages = _read_input(fields)
+    system, messages, tools = _read_input(fields)
     response_format, verbosity, text_left = read_text(fields.nested("text"))
     choice = fields.raw("tool_choice")
     return Conversation(
@@ -49,7 +62,7 @@ def read_request(body: bytes) -> Conversation:
         model=fields.take("model", STRING),
         system=system,
         messages=messages,
-        tools=read_tools(fields.take("tools", RAWS) or [], "tools"),
+        tools=read_tools(fields.take("tools", RAWS) or [], "tools") + tools,
         tool_choice=None if choice is None else read_choice(choice, "tool_choice"),
         parallel_tool_calls=fields.take("parallel_tool_calls", BOOLEAN),
         max_tokens=fields.take("max_output_tokens", INTEGER),
@@ -91,22 +104,30 @@ def _extras(fields: Fields, include: list[str], text_left: Object) -> Extras:
     return {"responses": left} if left else NO_EXTRAS
 
 
-def _read_input(fields: Fields) -> tuple[tuple[System, ...], tuple[Message, ...]]:
+def _read_input(fields: Fields) -> tuple[tuple[System, ...], tuple[Message, ...], tuple[Tool, ...]]:
+    """The instructions, the conversation, and the tools that came up in it (`additional_tools`), which are as any."""
     system = []
     instructions = fields.take("instructions", STRING)
     if instructions is not None:
         system.append(System(text=instructions))
     given = fields.take("input", RAW_CONTENT)
     if given is None:
-        return tuple(system), ()
+        return tuple(system), (), ()
     if isinstance(given, str):
-        return tuple(system), (Message(role="user", parts=(Text(text=given),)),)
-    items = [read_item(raw, f"input[{index}]") for index, raw in enumerate(given)]
+        return tuple(system), (Message(role="user", parts=(Text(text=given),)),), ()
+    items: list[Item] = []
+    tools: tuple[Tool, ...] = ()
+    for index, raw in enumerate(given):
+        item = read_item(raw, path := f"input[{index}]")
+        if item.kind == "tools":
+            tools += read_tools(object_at(raw, path).take("tools", RAWS) or [], f"{path}.tools")
+        else:
+            items.append(item)
     leading = 0
     while leading < len(items) and _is_instruction(items[leading]):
         system += _systems(items[leading])
         leading += 1
-    return tuple(system), _messages(items[leading:])
+    return tuple(system), _messages(items[leading:]), tools
 
 
 def _is_instruction(item: Item) -> bool:
