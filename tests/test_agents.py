@@ -503,7 +503,7 @@ async def test_codex_goes_to_a_claude_and_back() -> None:
     patch = body["tools"][-1]
     assert (patch["name"], patch["description"]) == ("apply_patch", APPLY_PATCH["description"])
     assert patch["input_schema"] == json.loads(bytes(SCHEMA))
-    assert body["thinking"] == {"type": "enabled", "budget_tokens": 8192}
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": 8192, "display": "summarized"}
     assert body["max_tokens"] > 8192
     assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
     dropped = set(agent.answer.headers["x-plano-dropped"].split(", "))

@@ -564,9 +564,15 @@ def thinking(**fields: Any) -> tuple[Any, int, set[str]]:
         (Reasoning(budget=3000), 5000, ({"type": "enabled", "budget_tokens": 3000}, 5000, set())),
         (Reasoning(summary="auto"), 5000, (None, 5000, set())),
         (
+            Reasoning(effort="low", summary="auto"),
+            5000,
+            ({"type": "enabled", "budget_tokens": 2048, "display": "summarized"}, 5000, set()),
+        ),
+        (Reasoning(effort="none", summary="auto"), 5000, ({"type": "disabled"}, 5000, set())),
+        (
             Reasoning(effort="low", summary="detailed"),
             5000,
-            ({"type": "enabled", "budget_tokens": 2048}, 5000, {"reasoning.summary"}),
+            ({"type": "enabled", "budget_tokens": 2048, "display": "summarized"}, 5000, {"reasoning.summary"}),
         ),
     ],
 )

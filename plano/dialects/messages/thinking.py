@@ -51,8 +51,11 @@ def plan(conversation: Conversation, losses: Losses) -> Plan:
     if "messages" in reasoning.extras:
         return _native(reasoning, conversation, silent, losses)
     if reasoning.summary not in (None, "auto"):
-        losses.drop("reasoning.summary", "the messages API decides by itself how it shows thinking")
-    return _translated(reasoning, conversation, silent, losses)
+        losses.drop("reasoning.summary", "the messages API has one kind of summary")
+    found = _translated(reasoning, conversation, silent, losses)
+    if reasoning.summary is None or found.thinking is None or not found.thinks:
+        return found
+    return replace(found, thinking={**found.thinking, "display": "summarized"})  # newer models show none unless asked
 
 
 def _native(reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses) -> Plan:
