@@ -77,7 +77,7 @@ def _outgoing(request: Request, target: Target, dialect: Dialect) -> Request:
     conversation = replace(request.conversation, model=target.model)
     if dialect == "messages" and conversation.max_tokens is None:
         conversation = replace(conversation, max_tokens=target.max_tokens)
-    body, losses = translate_request(conversation, dialect, strict=request.strict)
+    body, losses = translate_request(conversation, dialect, strict=request.strict, most_tokens=target.max_tokens)
     request.journal.losses += tuple(losses)
     return request.replace(dialect=dialect, raw=body, raw_model=target.model)
 

@@ -9,7 +9,7 @@
     │   ├── PermissionDenied           403
     │   ├── NotFound                   404  unknown path or stored id
     │   │   └── ModelNotFound          404  unknown model, or one this caller may not use
-    │   ├── MethodNotAllowed           405
+    │   ├── MethodNotAllowed           405  426 for an attempt at a WebSocket
     │   ├── BodyTimeout                408  the body did not arrive in time
     │   ├── TooLarge                   413  body, stored item or chain over its limit
     │   └── RateLimited                429

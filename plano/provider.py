@@ -64,7 +64,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         heeds: the words (fields, or values) of which at least one stands in a body that `prepare` changes, by dialect
             and model; None if it has to look at all of them. A word that is written with escapes is not found: the
             provider then judges for itself what it was sent.
-        max_tokens: model id prefix to the most output tokens it can give, for APIs that insist on a number.
+        max_tokens: model id prefix to the most output tokens it can give, for APIs that insist on a number, and those
+            that refuse a higher one.
         models: ids that are found by their bare name under a wildcard entry.
     """
 

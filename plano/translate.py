@@ -25,15 +25,17 @@ from plano.errors import PlanoError, UnsupportedConversion, UpstreamError
 from plano.types import Dialect
 
 
-def translate_request(conversation: Conversation, dialect: Dialect, *, strict: bool = False) -> tuple[bytes, Losses]:
-    """A request's body in `dialect`, and what could not be said in it.
+def translate_request(
+    conversation: Conversation, dialect: Dialect, *, strict: bool = False, most_tokens: int | None = None
+) -> tuple[bytes, Losses]:
+    """A request's body in `dialect`, and what could not be said in it. `most_tokens` is what the model can give.
 
     Raises:
         UnsupportedConversion: something cannot be left out without changing the meaning; or, when
             `strict`, anything was lost.
     """
     losses = Losses()
-    body = CODECS[dialect].write_request(fitted(conversation, dialect, losses), losses)
+    body = CODECS[dialect].write_request(fitted(conversation, dialect, losses, most_tokens), losses)
     if strict:
         refuse_losses(losses, dialect)
     return body, losses

@@ -33,7 +33,11 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
     """What `prepare` looks for."""
-    return () if _generation(model) is None else ("thinking", "temperature", "top_p", "top_k", "tool_choice")
+    generation = _generation(model)
+    if generation is None:
+        return ()
+    words = ("thinking", "temperature", "top_p", "top_k")
+    return (*words, "tool_choice") if _refuses_force(*generation) else words
 
 
 def _generation(model: str) -> tuple[str, tuple[int, int]] | None:

@@ -18,16 +18,6 @@ parameter) whatever is in them."""
 
 _SEALS = "reasoning.encrypted_content"
 
-_MOST_TOKENS = (
-    (re.compile(r"gpt-4o-2024-05-13|gpt-4-turbo|gpt-3\.5"), 4_096),
-    (re.compile(r"(chat)?gpt-4o|gpt-4\.5"), 16_384),
-    (re.compile(r"gpt-4\.1"), 32_768),
-)
-"""The longest reply that a model may be asked for (Models, "max output tokens"); more is a 400. Agents that are made
-for other models ask for what those can do, Claude Code for 32 000. Newer models can do more than anybody asks for."""
-
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-
 _RESPONSES_ONLY = re.compile(r"(o\d|gpt-[5-9]).*-(pro|codex|deep-research|cyber)|computer-use")
 """Models that the model pages list under the responses API alone."""
 
@@ -54,7 +44,6 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
     is said about reasoning."""
     if _NOT_REASONING.match(model):
         _say_nothing_of_reasoning(dialect, model, fields, losses)
-        _keep_to_the_most(model, fields, losses)
     if not model.startswith(("gpt-", "o")) or _REASONING.match(model) is None:
         return
     if dialect == "chat":
@@ -66,7 +55,7 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
     """What `prepare` looks for."""
     if _NOT_REASONING.match(model):
-        return (*_LIMITS, "reasoning_effort") if dialect == "chat" else (*_LIMITS, "reasoning", "include")
+        return ("reasoning_effort",) if dialect == "chat" else ("reasoning", "include")
     return ("max_tokens", *_SAMPLING) if _REASONING.match(model) else ()
 
 
@@ -78,16 +67,6 @@ def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, loss
         include = decoded(fields.get("include"))
         if isinstance(include, list) and _SEALS in include:  # refused as well, and there would be none
             fields["include"] = encoded([item for item in include if item != _SEALS])
-
-
-def _keep_to_the_most(model: str, fields: Fields, losses: Losses) -> None:
-    model = model.removeprefix("ft:")
-    most = next((most for models, most in _MOST_TOKENS if models.match(model)), None)
-    for name in _LIMITS:
-        said = decoded(fields.get(name))
-        if most is not None and isinstance(said, int) and said > most:
-            fields[name] = encoded(most)
-            losses.drop(name, f"{model} gives {most} at most; sent as that")
 
 
 def served_over(model: str) -> tuple[Dialect, ...]:
@@ -120,6 +99,15 @@ OPENAI = Provider(
     key_variable="OPENAI_API_KEY",
     prepare=prepare,
     heeds=heeds,
+    max_tokens={
+        "chatgpt-4o": 16_384,
+        "gpt-3.5": 4_096,
+        "gpt-4-turbo": 4_096,
+        "gpt-4.1": 32_768,
+        "gpt-4.5": 16_384,
+        "gpt-4o": 16_384,
+        "gpt-4o-2024-05-13": 4_096,
+    },
     models=(
         "gpt-6.2-sol",
         "gpt-6.2-astra",

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plano import Plano, sse
@@ -39,13 +39,7 @@ REQUESTS: list[tuple[Dialect, Any]] = [
 
 
 def bounded(examples: int) -> settings:
-    return settings(
-        derandomize=True,
-        database=None,
-        deadline=None,  # `ask` has one; nothing here is about speed
-        max_examples=examples,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    return settings(max_examples=examples)
 
 
 def entry(dialect: Dialect) -> dict[str, Any]:

@@ -253,6 +253,27 @@ async def test_a_websocket_is_told_at_once_that_there_is_none() -> None:
     assert (await ask(app, "GET", PATHS["responses"])).status == 405
 
 
+@pytest.mark.parametrize(
+    ("client", "model", "asked", "expected"),
+    [
+        ("messages", "gpt-4o", 32_000, 16_384),
+        ("messages", "gpt-4o-2024-05-13", 5_000, 4_096),
+        ("messages", "gpt-4.1-mini", 32_000, 32_000),
+        ("messages", "gpt-5.1", 200_000, 200_000),
+        ("chat", "gpt-4o", 32_000, 32_000),
+    ],
+)
+async def test_another_apis_client_asks_no_more_tokens_of_a_model_than_it_can_give(
+    client: Dialect, model: str, asked: int, expected: int
+) -> None:
+    provider = FakeProvider()
+    app = Plano({"model_providers": [{"model": f"openai/{model}", "access_key": "k"}]}, transport=provider)
+    limit = {"max_tokens" if client == "messages" else "max_completion_tokens": asked}
+    answer = await ask(app, "POST", PATHS[client], asked_in(client, model=f"openai/{model}") | limit)
+    assert provider.last.json["max_completion_tokens"] == expected
+    assert answer.headers.get("x-plano-dropped") == (None if expected == asked else "max_tokens")
+
+
 WEATHER = {"type": "function", "name": "get_weather", "parameters": SCHEMA}
 NAMESPACE = {"type": "namespace", "name": "mcp__weather", "description": "Weather.", "tools": [WEATHER]}
 

@@ -48,14 +48,23 @@ class Name(NamedTuple):
     namespace: str | None
 
 
-def fitted(conversation: Conversation, dialect: Dialect, losses: Losses) -> Conversation:
-    """The conversation as another API than the one it was asked in can take it; in its own it stays as it is."""
+def fitted(
+    conversation: Conversation, dialect: Dialect, losses: Losses, most_tokens: int | None = None
+) -> Conversation:
+    """The conversation as another API than the one it was asked in can take it; in its own it stays as it is.
+
+    OpenAI refuses a limit above `most_tokens`, which its model can give; agents made for other models ask for what
+    those can, Claude Code for 32 000.
+    """
     if not conversation.is_foreign_to(dialect):
         return conversation
     if conversation.system and conversation.system[0].text.startswith(_BILLING):
         losses.drop("system.x-anthropic-billing-header", "it means something to Anthropic alone")
         conversation = replace(conversation, system=_without_first_line(conversation.system))
     longest = _LONGEST_ID.get(dialect)
+    if longest is not None and most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
+        losses.drop("max_tokens", f"the model gives {most_tokens} at most; sent as that")
+        conversation = replace(conversation, max_tokens=most_tokens)
     if _fits(conversation, dialect, longest):
         return conversation
     choice = conversation.tool_choice

@@ -64,28 +64,6 @@ CASES: list[tuple[str, Dialect, str, dict[str, Any], dict[str, Any], list[str]]]
         {"reasoning": {"effort": "high"}},
         ["temperature"],
     ),
-    # OpenAI: no longer a reply than a model can give
-    (
-        "openai",
-        "chat",
-        "gpt-4o",
-        {"max_completion_tokens": 32000},
-        {"max_completion_tokens": 16384},
-        ["max_completion_tokens"],
-    ),
-    ("openai", "chat", "gpt-4o", {"max_tokens": 16384}, {"max_tokens": 16384}, []),
-    ("openai", "chat", "ft:gpt-4o-mini:me", {"max_tokens": 99999}, {"max_tokens": 16384}, ["max_tokens"]),
-    ("openai", "chat", "gpt-4o-2024-05-13", {"max_tokens": 5000}, {"max_tokens": 4096}, ["max_tokens"]),
-    (
-        "openai",
-        "responses",
-        "gpt-4.1-mini",
-        {"max_output_tokens": 64000},
-        {"max_output_tokens": 32768},
-        ["max_output_tokens"],
-    ),
-    ("openai", "chat", "gpt-4", {"max_tokens": 99999}, {"max_tokens": 99999}, []),
-    ("openai", "chat", "gpt-4o", {"max_tokens": "many"}, {"max_tokens": "many"}, []),
     # OpenAI: nothing is said of reasoning to models that do not reason
     ("openai", "chat", "gpt-4o", {"reasoning_effort": "high"}, {}, ["reasoning_effort"]),
     ("openai", "chat", "gpt-4.1-mini", {"reasoning_effort": "none"}, {}, []),
