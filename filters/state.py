@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from plano.conversation import Losses
 from plano.dialects import CODECS
 from plano.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
+from plano.journal import Journal
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -101,6 +102,8 @@ class State:
             return self._response(request, call_next)
         return call_next(request)
 
+    # What is stored at a stream's end knows the journal and not the response, for that holds the stream.
+
     # --- chat completions ---
 
     async def _completion(self, request: Request, said: AskedCompletion, call_next: CallNext) -> Response:
@@ -120,33 +123,33 @@ class State:
         turn = _Turn(request.caller.tenant, request.require_target().entry, request.body, after)
         if response.pieces is not None:
             store = self._store()
-            put = partial(self._put_stream, response, turn)
+            put = partial(self._put_stream, request.journal, turn)
             return response.through(CompletionStage(put, limit=store.max_item_bytes, at_once=store.at_once))
         assert response.body is not None, "a response has either a body or pieces"
         id_ = replies.completion_id(response.body)
         if id_ is not None:
-            stored = self._put_completion(response, turn, id_, [response.body])
+            stored = self._put_completion(request.journal, turn, id_, [response.body])
             if not (stored if stored.__class__ is bool else await stored):  # type: ignore[misc]
                 response.headers.append(_NOT_STORED)
         return response
 
-    async def _put_stream(self, response: Response, turn: _Turn, stream: CompletionStream) -> bool:
+    async def _put_stream(self, journal: Journal, turn: _Turn, stream: CompletionStream) -> bool:
         if stream.too_long:
-            response.journal.store_failed = True
+            journal.store_failed = True
             return False
         id_ = stream.id()
         if id_ is None:
             return True
-        stored = self._put_completion(response, turn, id_, stream.pieces, streamed=True)
+        stored = self._put_completion(journal, turn, id_, stream.pieces, streamed=True)
         return stored if isinstance(stored, bool) else await stored
 
     def _put_completion(
-        self, response: Response, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
+        self, journal: Journal, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
     ) -> bool | Awaitable[bool]:
         """False if it could not be stored, which is noted."""
-        origin = Origin(turn.entry, response.journal.upstream_dialect or "chat")
+        origin = Origin(turn.entry, journal.upstream_dialect or "chat")
         payload = record.pack(Head(origin, len(turn.asked), streamed), turn.asked, *reply)
-        return self._put(response, turn, id_, "chat", payload)
+        return self._put(journal, turn, id_, "chat", payload)
 
     # --- responses ---
 
@@ -166,28 +169,28 @@ class State:
             return response
         turn = _Turn(request.caller.tenant, target.entry, said.input, past.after, said.conversation)
         if response.pieces is not None:
-            put = partial(self._put_response, response, turn) if store else None
+            put = partial(self._put_response, request.journal, turn) if store else None
             return response.through(ResponseStage(put, echo, at_once=self._store().at_once))
         assert response.body is not None, "a response has either a body or pieces"
         body = replies.with_fields(response.body, echo) if echo else response.body
-        if store and not await self._put_response(response, turn, replies.response(body)):
+        if store and not await self._put_response(request.journal, turn, replies.response(body)):
             response.headers.append(_NOT_STORED)
         return response.with_body(body) if echo else response
 
-    async def _put_response(self, response: Response, turn: _Turn, reply: StoredReply | None) -> bool:
+    async def _put_response(self, journal: Journal, turn: _Turn, reply: StoredReply | None) -> bool:
         """False if it could not be stored, which is noted. What has no id, or is not over, is not stored at all."""
         if reply is None:
             return True
-        dialect = response.journal.upstream_dialect or "chat"
+        dialect = journal.upstream_dialect or "chat"
         kept = dialect == "responses" and reply.kept and self._upstream_store is not False
         origin = Origin(turn.entry, dialect, kept)
-        if turn.conversation is not None and not await self._append(response, turn, origin, reply):
+        if turn.conversation is not None and not await self._append(journal, turn, origin, reply):
             return False
         head = Head(origin, len(turn.asked), False, turn.conversation)
-        stored = self._put(response, turn, reply.id, "responses", record.pack(head, turn.asked, reply.body))
+        stored = self._put(journal, turn, reply.id, "responses", record.pack(head, turn.asked, reply.body))
         return stored if isinstance(stored, bool) else await stored
 
-    async def _append(self, response: Response, turn: _Turn, origin: Origin, reply: StoredReply) -> bool:
+    async def _append(self, journal: Journal, turn: _Turn, origin: Origin, reply: StoredReply) -> bool:
         """Add input and output to the conversation."""
         assert turn.conversation is not None, "only called for a conversation"
         said = items.named(history.listed(turn.asked), new_id())
@@ -199,7 +202,7 @@ class State:
                 return True
         except _NOT_KEPT:
             pass
-        response.journal.store_failed = True
+        journal.store_failed = True
         return False
 
     async def _past(self, request: Request, said: AskedResponse, target: Target) -> _Past | None:
@@ -286,23 +289,23 @@ class State:
             raise InvalidRequest(f"'{id_[:200]}' is part of `conversation` '{known}': continue that.", param=param)
         return chain
 
-    def _put(self, response: Response, turn: _Turn, id_: str, kind: str, payload: bytes) -> bool | Awaitable[bool]:
+    def _put(self, journal: Journal, turn: _Turn, id_: str, kind: str, payload: bytes) -> bool | Awaitable[bool]:
         """Whether it is stored, at once where nothing has to be waited for."""
         made, store = Turn(id=id_, kind=kind, created=time.time(), payload=payload), self._store()
         if not store.at_once:
-            return self._put_there(store, response, turn, made)
+            return self._put_there(store, journal, turn, made)
         try:
             store.put_at_once(turn.tenant, made, after=turn.after)
         except _NOT_KEPT:
-            response.journal.store_failed = True
+            journal.store_failed = True
             return False
         return True
 
-    async def _put_there(self, store: Store, response: Response, turn: _Turn, made: Turn) -> bool:
+    async def _put_there(self, store: Store, journal: Journal, turn: _Turn, made: Turn) -> bool:
         try:
             await store.put(turn.tenant, made, after=turn.after)
         except _NOT_KEPT:
-            response.journal.store_failed = True
+            journal.store_failed = True
             return False
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable
+from copy import copy
 
 import msgspec
 from msgspec.structs import replace
@@ -105,7 +106,7 @@ def _incoming(request: Request, response: Response) -> Response:
 class _Stage:
     """A stream in the client's dialect; one that breaks ends in that dialect's error event.
 
-    Both `feed` and `fail` raise the error if nothing was said before, so that the client can be told with a status.
+    Where nothing was said before, the error is raised instead, so that the client can be told with a status.
     """
 
     def __init__(self, translator: Translator, request: Request) -> None:
@@ -117,8 +118,7 @@ class _Stage:
     def feed(self, piece: bytes) -> bytes:
         translated = self._stream.feed(piece)
         if self._stream.error is not None:
-            if self._silent and isinstance(self._stream.error, UpstreamError):
-                raise self._stream.error  # which comes back to `fail`
+            self._raise_if_silent()
             self._request.journal.failures += ((self._request.require_target(), "broken_stream"),)
             raise Ended(self._over(translated))
         if translated:
@@ -126,17 +126,21 @@ class _Stage:
         return translated
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
-        last = self._over(self._stream.finish())
+        last = self._stream.finish()
+        self._raise_if_silent()
+        last = self._over(last)
         if last:
             yield last
 
-    def fail(self, error: UpstreamError) -> bytes:
-        return self._over(self._stream.fail(error))
+    def fail(self, error: UpstreamError) -> bytes | None:
+        return None if self._silent else self._over(self._stream.fail(error))
+
+    def _raise_if_silent(self) -> None:
+        if self._silent and self._stream.error is not None:
+            raise copy(self._stream.error)  # which will hold the frames that it is raised through, and they the stream
 
     def _over(self, last: bytes) -> bytes:
-        journal, error = self._request.journal, self._stream.error
+        journal = self._request.journal
         journal.losses += tuple(self._losses)
-        journal.error = error
-        if error is not None and self._silent:
-            raise error
+        journal.error = self._stream.error
         return last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import assert_never
 
 import msgspec
@@ -143,7 +144,7 @@ class ReplyBuilder:
             case Finished():
                 self._finished = event
             case Failed():
-                raise event.error
+                raise copy(event.error)  # whoever feeds holds the event, and with it its error
             case Ping() | Unknown():
                 pass
             case _:

@@ -90,6 +90,22 @@ class PlanoError(Exception):
         self.retry_after = retry_after
 
 
+def forget_frames(error: BaseException) -> None:
+    """Take the tracebacks off an error and off all that it came from. For one that is kept: its frames would keep what
+    they worked on, a request's body say, and by way of it the error itself, until the cycle collector comes by."""
+    seen: set[int] = set()
+    open_: list[BaseException | None] = [error]
+    while open_:
+        each = open_.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = None
+        open_ += (each.__cause__, each.__context__)
+        if isinstance(each, BaseExceptionGroup):
+            open_ += each.exceptions
+
+
 class ConfigError(PlanoError):
     """The configuration cannot work. `problems` holds one line for each thing wrong."""
 

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from weakref import WeakSet
 
 from plano import access
+from plano.errors import forget_frames
 from plano.request import Request
 from plano.response import Response
 from plano.types import Scope
@@ -59,14 +60,19 @@ class Finished:
         Args:
             loop: that this is called on.
         """
+        journal = request.journal
+        if self._log or journal.closers:
+            self._wait(request, response, scope, loop)
+        if journal.error is not None:
+            forget_frames(journal.error)
+
+    def _wait(self, request: Request, response: Response | None, scope: Scope, loop: AbstractEventLoop) -> None:
         waiting, journal = self._waiting, request.journal
-        if not (self._log or journal.closers):
-            return
         waiting.append((request, response, scope))
         self._bytes += journal.bytes_in + journal.bytes_out
         if (
             len(waiting) >= TOGETHER
-            or journal.error is not None  # its traceback may hold anything
+            or journal.error is not None  # its traceback goes, and whoever counts may want to see it
             or self._bytes > _BYTES
             or self.at_once
         ):

@@ -34,7 +34,7 @@ class Stage(Protocol):
         """The stream ended as it should."""
 
     def fail(self, error: UpstreamError) -> bytes | None:
-        """The stream broke: what ends it for the client; None if this stage does not know. May raise a PlanoError."""
+        """The stream broke: what ends it for the client; None if this stage does not know, or nothing was said yet."""
 
 
 class Ended(Exception):
@@ -67,7 +67,6 @@ class Relay:
         self._keep = self._last.append
         self._stages: list[Stage] = []
         self._feeds: list[Callable[[bytes], bytes | AsyncIterator[bytes]]] = []
-        self._running: AsyncGenerator[bytes, None] | None = None
         request.journal.last = self._last
 
     def add(self, stage: Stage) -> None:
@@ -135,25 +134,16 @@ class Relay:
             async for piece in _through(stage.finish(), self._stages[at:]):
                 yield piece
 
-    def fail(self, error: UpstreamError) -> AsyncIterator[bytes]:
-        """The stream broke: what ends it for the client. Raises the error where no stage can say it."""
+    def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
+        """The stream broke: what ends it for the client; None where the error is to be raised on."""
         self._note_failure()
         for at, stage in enumerate(self._stages, 1):
             last = stage.fail(error)
             if last is not None:
                 return _through(_one(last), self._stages[at:])
-        raise error
+        return None
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._running = self._run()
-        return self._running
-
-    async def aclose(self) -> None:
-        """Stop, if it was begun."""
-        if self._running is not None:
-            await self._running.aclose()
-
-    async def _run(self) -> AsyncGenerator[bytes, None]:
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         journal = self.journal
         before = perf_counter()
         try:
@@ -166,14 +156,16 @@ class Relay:
                 elif piece:
                     yield piece
                 before = perf_counter()
-            ending: AsyncIterator[bytes] = self.finish()
-            async for part in ending:
+            async for part in self.finish():
                 yield part
             return
         except Ended as ended:
             ending = ended.pieces
         except UpstreamError as error:
-            ending = self.fail(error)
+            said = self.fail(error)
+            if said is None:
+                raise
+            ending = said
         async for part in ending:
             yield part
 
@@ -199,36 +191,42 @@ class Spout:
         pass_on: takes a piece; False if it could not.
 
     Attributes:
-        take: what to call with each chunk; False if what it gives has to be waited for. `held` is that then: something
-            to send, or to raise.
         size: bytes that were passed on.
         busy: seconds that this took.
     """
 
+    __slots__ = ("_feed", "_held", "_pass_on", "busy", "size")
+
     def __init__(self, relay: Relay, pass_on: Callable[[bytes], bool]) -> None:
-        self.held: bytes | AsyncIterator[bytes] | Exception | None = None
+        self._feed = relay.feed
+        self._pass_on = pass_on
+        self._held: bytes | AsyncIterator[bytes] | Exception | None = None
         self.size = 0
         self.busy = 0.0
-        self.take = self._taking(relay, pass_on)
 
-    def _taking(self, relay: Relay, pass_on: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
-        feed = relay.feed
+    def take(self, chunk: bytes) -> bool:
+        """What to call with each chunk; False if what it gives has to be waited for: see `held`."""
+        before = perf_counter()
+        try:
+            piece = self._feed(chunk)
+            if piece.__class__ is bytes and (not piece or self._pass_on(piece)):
+                self.size += len(piece)
+                self.busy += perf_counter() - before
+                return True
+            self._held = piece
+        except Exception as error:
+            self._held = error
+        return False
 
-        def take(chunk: bytes) -> bool:
-            before = perf_counter()
+    def held(self) -> bytes | AsyncIterator[bytes] | None:
+        """What `take` could not pass on, to be sent. Raises what it could not raise there."""
+        held, self._held = self._held, None
+        if isinstance(held, Exception):
             try:
-                piece = feed(chunk)
-                if piece.__class__ is bytes and (not piece or pass_on(piece)):
-                    self.size += len(piece)
-                    self.busy += perf_counter() - before
-                    return True
-            except Exception as error:
-                self.held = error
-                return False
-            self.held = piece
-            return False
-
-        return take
+                raise held
+            finally:
+                del held  # or the frame would hold the error that holds the frame
+        return held
 
 
 async def staged(pieces: AsyncIterator[bytes], stage: Stage) -> AsyncGenerator[bytes, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeAlias, TypeVar
 
@@ -18,6 +19,8 @@ from plano.request import Request
 from plano.rewrite import StreamRewriter, TextMap, rewrite_body
 from plano.types import Dialect, RawHeaders
 
+logger = logging.getLogger("plano")
+
 T = TypeVar("T")
 
 Pieces: TypeAlias = AsyncIterator[bytes] | Relay
@@ -29,12 +32,28 @@ OnClose: TypeAlias = Callable[[], Awaitable[None] | None]
 class _Life:
     """What a response and all that were derived from it share: how to let go, and who wants to know."""
 
-    __slots__ = ("closed", "closers", "release")
+    __slots__ = ("closers", "release")
 
-    def __init__(self, release: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, journal: Journal, release: Callable[[], Awaitable[None]] | None = None) -> None:
         self.release = release
         self.closers: list[OnClose] = []
-        self.closed = False
+        journal.releases += (self.close,)  # for where a filter drops the response
+
+    async def close(self) -> None:
+        """Only the first time anything happens. What is called is held no longer: it mostly knows the response."""
+        release, self.release = self.release, None
+        closers, self.closers = self.closers, []
+        try:
+            if release is not None:
+                await release()
+        finally:
+            for fn in closers:
+                try:
+                    awaitable = fn()
+                    if inspect.isawaitable(awaitable):
+                        await awaitable
+                except Exception:  # one that fails does not keep the others from being called
+                    logger.exception("what a filter asked for at the end of a response failed")
 
 
 class Response:
@@ -68,7 +87,7 @@ class Response:
         self.body = body
         self.pieces = pieces
         if release is not None:
-            self._life = _Life(release)
+            self._life = _Life(request.journal, release)
 
     @property
     def dialect(self) -> Dialect:
@@ -197,20 +216,12 @@ class Response:
     async def aclose(self) -> None:
         """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try
         again say, calls this; for the response that is sent plano does."""
-        life = self._alive()
-        if life.closed:
-            return
-        life.closed = True
         try:
-            if isinstance(self.pieces, AsyncGenerator | Relay):
+            if isinstance(self.pieces, AsyncGenerator):
                 await self.pieces.aclose()
-            if life.release is not None:
-                await life.release()
         finally:
-            for fn in life.closers:
-                awaitable = fn()
-                if inspect.isawaitable(awaitable):
-                    await awaitable
+            if self._life is not None:
+                await self._life.close()
 
     @property
     def _codec(self) -> Codec:
@@ -231,7 +242,7 @@ class Response:
 
     def _alive(self) -> _Life:
         if self._life is None:
-            self._life = _Life()
+            self._life = _Life(self.journal)
         return self._life
 
     def translated(self, request: Request, *, body: bytes | None = None) -> Response:

@@ -96,7 +96,6 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
     server = direct(message)
     spout = relay.spout(server.pass_on) if pour is not None and server is not None else None
     asked = perf_counter()
-    ending: AsyncIterator[bytes]
     try:
         async for chunk in source:
             now = perf_counter()
@@ -119,20 +118,21 @@ async def _send_relay(relay: Relay, out: _Outlet) -> None:
                 now = perf_counter()
                 journal.waited_in_stream += now - asked - spout.busy
                 journal.bytes_out += spout.size
-                held, spout.held, spout.size, spout.busy = spout.held, None, 0, 0.0
-                if isinstance(held, Exception):
-                    raise held
+                spout.size, spout.busy = 0, 0.0
+                held = spout.held()
                 if held is not None:
                     await out.send_all(held)
                 asked = perf_counter()
-        ending = relay.finish()
-        async for part in ending:
+        async for part in relay.finish():
             await out.send(part)
         return
     except Ended as ended:
         ending = ended.pieces
     except UpstreamError as error:
-        ending = relay.fail(error)
+        said = relay.fail(error)
+        if said is None:
+            raise
+        ending = said
     async for part in ending:
         await out.send(part)
 

@@ -21,7 +21,7 @@ from plano.conversation import (
 )
 from plano.dialects import CODECS
 from plano.dialects.fitting import by_client, client_names, fitted
-from plano.errors import PlanoError, UnsupportedConversion, UpstreamError
+from plano.errors import PlanoError, UnsupportedConversion, UpstreamError, forget_frames
 from plano.types import Dialect
 
 
@@ -134,6 +134,7 @@ class StreamTranslator:
     """Pieces of the upstream's stream in, pieces of the client's out.
 
     A stream that goes wrong ends in the client dialect's error event; then `error` is set, and nothing more comes.
+    The error is without its frames: one of them is this class's.
     """
 
     def __init__(self, exchange: Translator) -> None:
@@ -167,6 +168,7 @@ class StreamTranslator:
         if self.error is not None:
             return b""
         self.error = error
+        forget_frames(error)
         return b"".join(self._writer.feed(Failed(error)))
 
     def _write(self, event: Event) -> list[bytes]:

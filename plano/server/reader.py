@@ -156,9 +156,8 @@ class Reader:
             except HttpParserUpgrade:
                 self._forget_upgrade()
             except HttpParserError as error:
-                refusal = error.__context__
-                if isinstance(refusal, Refusal):
-                    raise refusal from None
+                if isinstance(error.__context__, Refusal):
+                    raise error.__context__ from None
                 raise Refusal(400, "The request is not valid HTTP.") from error
             start = end
         if self._quiet > self._limits.head_bytes:

@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
                 await self.room(exchange, timeouts.write)
             while not exchange.status:
                 if exchange.error is not None:
-                    raise exchange.error
+                    raise exchange.why()
                 await self.expect(_HEAD, timeouts.first_byte)
         except BaseException:
             exchange.close()

@@ -79,7 +79,7 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
                 failures.append(failure)
     finally:
         await call_off(racing, winner)
-    raise failures[0] if failures else OSError("the host has no address")
+    raise failures.pop(0) if failures else OSError("the host has no address")  # what is raised is not to be held here
 
 
 def interleaved(addresses: Iterable[Address]) -> list[Address]:

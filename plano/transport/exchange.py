@@ -160,6 +160,13 @@ class Incoming:
         self.chunks.clear()
         self._plain = _NOTHING
 
+    def why(self) -> Exception:
+        """The error, to be raised. It is not kept, for it will hold the frames that it is raised through, and they this;
+        whoever reads on all the same gets another."""
+        error, self.error = self.error, _closed()
+        assert error is not None, "asked before"
+        return error
+
     def look_inside(self) -> None:
         """Makes what is read plain: the upstream coded it although it was asked not to."""
         self.headers, self._decoder = plain(self.headers)
@@ -195,7 +202,7 @@ class Incoming:
             if connection is not None:
                 return None
             if self.error is not None:
-                raise self.error
+                raise self.why()
             return b""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()

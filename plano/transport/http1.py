@@ -104,13 +104,16 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
                             await connection.room(exchange, timeouts.write)
                         while not exchange.status:
                             if exchange.error is not None:
-                                raise exchange.error
+                                raise exchange.why()
                             await connection.expect(_HEAD, timeouts.first_byte)
                     except BaseException:
                         exchange.close()
                         raise
             except Stale as stale:
-                exchange = await self._repeat(stale, route.pool, method, head, body, timeouts)
+                repeated = await self._repeat(stale, route.pool, method, head, body, timeouts)
+                if repeated is None:
+                    raise
+                exchange = repeated
         except FOREIGN as error:
             raise to_plano(error) from error
         if exchange.coded:
@@ -131,7 +134,10 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         try:
             exchange = await connection.perform(head, body, timeouts, without_body=method == b"HEAD", last=last)
         except Stale as stale:
-            exchange = await self._repeat(stale, pool, method, head, body, timeouts, last=last)
+            repeated = await self._repeat(stale, pool, method, head, body, timeouts, last=last)
+            if repeated is None:
+                raise
+            exchange = repeated
         return httpx.Response(
             exchange.status,
             headers=exchange.headers,
@@ -173,11 +179,11 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         timeouts: Timeouts,
         *,
         last: bool = False,
-    ) -> Incoming:
-        """Send a request again, on a new connection, if it may be."""
+    ) -> Incoming | None:
+        """Send a request again, on a new connection; None if it may not be."""
         may_repeat = stale.untouched or method in _IDEMPOTENT
         if not (may_repeat and isinstance(body, bytes)):
-            raise stale
+            return None
         connection = await pool.acquire(timeouts)
         return await connection.perform(head, body, timeouts, without_body=method == b"HEAD", last=last)
 

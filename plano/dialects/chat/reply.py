@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -132,7 +133,7 @@ def read_reply(body: bytes) -> Reply:
         raise UpstreamProtocolError(NOT_A_REPLY)
     choice = reply.choices[0]
     if error := broken(choice.finish_reason, choice.error):
-        raise error
+        raise copy(error)  # not what this frame holds
     if choice.message is None:
         raise UpstreamProtocolError(NOT_A_REPLY)
     parts = tuple(_parts(choice.message, reply.id or ""))
