@@ -9,7 +9,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 OLD := plano needs Python 3.11 or later; $(PYTHON) is %d.%d. Name another: make run PYTHON=python3.11
 CHECK := import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "$(OLD)" % v[:2])
 
-.PHONY: run test lint format bench bench-peers bench-instructions clean
+.PHONY: run test lint format bench bench-peers bench-instructions bench-leftovers clean
 
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
@@ -35,6 +35,9 @@ bench-peers: $(VENV)/.dev-ready    ## what it is measured beside: nginx, Portkey
 
 bench-instructions: $(VENV)/.dev-ready    ## instructions of a fixed workload, by perf or valgrind
 	$(BIN)/python -m benchmarks.instructions
+
+bench-leftovers: $(VENV)/.dev-ready    ## memory over thousands of large requests that end in every way
+	$(BIN)/python -m benchmarks.leftovers $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

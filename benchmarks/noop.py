@@ -1,4 +1,4 @@
-"""A filter that does nothing, to see what a filter costs."""
+"""Filters to measure with: one that does nothing, and one that fails."""
 
 from __future__ import annotations
 
@@ -8,4 +8,11 @@ from plano.response import Response
 
 
 async def noop(request: Request, call_next: CallNext) -> Response:
+    return await call_next(request)
+
+
+async def fails(request: Request, call_next: CallNext) -> Response:
+    """A filter with a bug that a header shows."""
+    if request.headers.get("x-fail"):
+        raise ValueError("a bug")
     return await call_next(request)

@@ -161,8 +161,8 @@ class Incoming:
         self._plain = _NOTHING
 
     def why(self) -> Exception:
-        """The error, to be raised. It is not kept, for it will hold the frames that it is raised through, and they this;
-        whoever reads on all the same gets another."""
+        """The error, to be raised. It is not kept, because the frames that it is raised through hold this, and it will
+        hold them; whoever reads on all the same gets another."""
         error, self.error = self.error, _closed()
         assert error is not None, "asked before"
         return error
