@@ -150,7 +150,7 @@ class Ask:
         model, stream = None, False
         if journal.error is None:
             try:
-                asked = peek(body)
+                asked, body = peek(body)
                 model, stream = asked.model, bool(asked.stream)
             except PlanoError as error:
                 journal.error = error

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -79,6 +81,32 @@ async def test_anybody_else_is_told_in_their_dialect(dialect: Dialect, headers: 
 async def test_a_key_may_be_limited_to_models(model: str, status: int) -> None:
     answer = await create(gateway(), "chat", model, {"x-api-key": "sk-limited"})
     assert answer.status == status
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    "names",
+    [
+        '"model":"gpt-4o","model":"o3"',
+        '"model":"o3","model":"gpt-4o"',
+        '"model":"gpt-4o","mod\\u0065l":"o3"',
+        '"model":"gpt-4o","Model":"o3"',
+        '"MODEL":"o3"',
+        '"model":"gpt-4o","\uff4dodel":"o3"',
+    ],
+)
+async def test_a_limited_key_cannot_name_a_model_that_only_the_provider_reads(dialect: Dialect, names: str) -> None:
+    provider = FakeProvider()
+    rest = json.dumps(MINIMAL[dialect]).replace('"model"', '"metadata"').replace("{", "", 1)
+    rest = re.sub(r'"metadata": "[^"]*", ', "", rest)
+    body = f"{{{names},{rest}".encode()
+    answer = await ask(gateway(provider=provider), "POST", PATHS[dialect], body, {"x-api-key": "sk-limited"})
+    assert answer.status == 400
+    said = answer.json()["error"]
+    assert "`model`" in said["message"]
+    assert said["type"] == "invalid_request_error"
+    assert said.get("param", "model") == "model"
+    assert provider.requests == []
 
 
 async def test_a_limited_key_sees_only_its_models() -> None:

@@ -357,6 +357,31 @@ async def test_an_id_in_metadata_is_text(metadata: Any) -> None:
         assert error(await complete(app, metadata=metadata)) == (400, None, "metadata.response_id")
 
 
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ('"metadata":{"response_id":"a","response_id":"b"}', "metadata.response_id"),
+        ('"metadata":{"Response_ID":"a"}', "metadata.response_id"),
+        ('"metadata":{"respon\u017fe_id":"a"}', "metadata.response_id"),
+        ('"metadata":{},"metadata":{"response_id":"a"}', "metadata"),
+        ('"store":false,"store":true', "store"),
+        ('"Store":false', "store"),
+        ('"conversation":{"id":"a","id":"b"}', "conversation.id"),
+        ('"conversation":{"id":"a","ID":"b"}', "conversation.id"),
+        ('"previous_response_id":"a","previous_response_id":"b"', "previous_response_id"),
+        ('"previous_response_ID":"b"', "previous_response_id"),
+        ('"input":"a","input":[]', "input"),
+    ],
+)
+async def test_what_is_continued_is_said_in_one_way(asked: str, param: str) -> None:
+    provider = FakeProvider()
+    path, more = ("/v1/responses", "") if "metadata" not in asked else ("/v1/chat/completions", '"messages":[],')
+    async with gateway(provider) as app:
+        body = f'{{"model":"responses_server/m",{more}{asked}}}'.encode()
+        assert error(await ask(app, "POST", path, body)) == (400, None, param)
+        assert provider.requests == []
+
+
 @pytest.mark.parametrize("metadata", [None, {}, {"response_id": None}, {"my_response_id": "x"}, []])
 async def test_metadata_that_names_no_response_goes_on_as_it_came(metadata: Any) -> None:
     provider = FakeProvider()
