@@ -14,12 +14,13 @@ ABSENT = Raw()
 
 
 class AskedResponse(NamedTuple):
-    """Of a request for a response: what it continues, whether it may be stored, and its input."""
+    """Of a request for a response: what it continues, whether it may be stored, its input and tools."""
 
     previous: str | None
     conversation: str | None
     store: bool | None
     input: Raw
+    tools: Raw
 
 
 class AskedCompletion(NamedTuple):
@@ -38,6 +39,7 @@ class _Response(Struct):
     conversation: Raw = ABSENT
     store: Raw = ABSENT
     input: Raw = ABSENT
+    tools: Raw = ABSENT
 
 
 class _Completion(Struct):
@@ -65,7 +67,7 @@ def of_response(body: bytes) -> AskedResponse:
             param="previous_response_id",
             code="mutually_exclusive_parameters",
         )
-    return AskedResponse(previous, conversation, _flag(found.store), found.input)
+    return AskedResponse(previous, conversation, _flag(found.store), found.input, found.tools)
 
 
 def _conversation(raw: Raw) -> str | None:
