@@ -12,8 +12,8 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from plano.conversation import Losses
-from plano.dialects import CODECS
-from plano.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
+from plano.dialects import CODECS, reading
+from plano.errors import InvalidRequest, NotFound, StateUnreadable, StoreUnavailable, TooLarge
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -78,6 +78,7 @@ class State:
         TooLarge: 413, for a history that is too long, before anything is sent.
         StoreUnavailable: 503, where the request needs the store. One that does not is answered, and marked as not
             stored: in the `x-plano-stored: false` header, or a comment before a stream's last event.
+        StateUnreadable: 503, where what the request continues is damaged.
     """
 
     def __init__(
@@ -113,7 +114,12 @@ class State:
             if chain is None:
                 raise _unknown(said.previous, "metadata.response_id")
             after = chain[-1]
-            onward = _continued_completion(request, [record.read(turn) for turn in chain])
+            records = [record.read(turn) for turn in chain]
+            try:
+                onward = _continued_completion(request, records)
+            except (InvalidRequest, *reading.UNREADABLE) as error:
+                _refuse_damaged(records, error)
+                raise
         if said.store and self._upstream_store is False:
             onward = _with_fields(onward, {"store": Raw(b"false")})
         response = await call_next(onward)
@@ -159,7 +165,12 @@ class State:
         if past is None:  # only the provider knows
             return await call_next(request)
         self._check(said, past)
-        response = await call_next(self._onward(request, said, past, target))
+        try:
+            onward = self._onward(request, said, past, target)
+        except (InvalidRequest, *reading.UNREADABLE) as error:
+            _refuse_damaged(past.records, error)
+            raise
+        response = await call_next(onward)
         if not response.ok:
             return response
         echo = self._echo(said)
@@ -363,6 +374,13 @@ def _own_references(request: Request, given: Raw, tools: Raw, past: _Past, targe
     found = references.own(items, known, losses)
     _note(request, losses)
     return {} if found == items else {"input": _joined(found)}
+
+
+def _refuse_damaged(records: Sequence[Record], error: Exception) -> None:
+    """Raise StateUnreadable if it is for what was stored that a request cannot be put together."""
+    damaged = [found for found in records if not record.intact(found)]
+    if damaged or (records and not isinstance(error, InvalidRequest)):
+        raise StateUnreadable((damaged or records)[-1].id) from error
 
 
 def _unknown(id_: str, param: str) -> InvalidRequest:

@@ -150,7 +150,7 @@ def unsaid(turn: list[Raw], before: Sequence[Raw]) -> list[Raw]:
     same ones with every request."""
     said = [value for raw in before if _is_system(value := msgspec.json.decode(raw))]
     start = 0
-    while said and start < len(turn) and msgspec.json.decode(turn[start]) in said:
+    while said and start < len(turn) and reading.maybe(_ANY, turn[start]) in said:
         start += 1
     return turn[start:]
 
