@@ -29,31 +29,18 @@ from plano.state.record import Origin, Record
 
 UNKNOWN = "its id is not one of this conversation, and it says nothing else that could be used"
 
-_NAMES = frozenset(
-    {
-        "approval_request_id",
-        "container",
-        "container_id",
-        "encrypted_content",
-        "environment",
-        "id",
-        "previous_response_id",
-        "role",
-        "tools",
-        "type",
-    }
-)
-"""Fields of items and tools that are decided on here."""
+_REFERRING = frozenset({"approval_request_id", "container", "container_id", "previous_response_id"})
+_HOLDING = _REFERRING | {"environment", "tools"}
+_NAMES = _HOLDING | {"encrypted_content", "id", "role", "type"}
+"""Fields that refer to something; those and the ones around them; and with them all that is decided on here."""
 
 _PLAIN = frozenset({"arguments", "call_id", "content", "input", "name", "output", "role", "status", "summary", "type"})
 """Fields that refer to nothing."""
 
-_REFERRING = frozenset({"approval_request_id", "container", "container_id", "previous_response_id"})
-
 _SPOKEN = frozenset(
     {"custom_tool_call", "custom_tool_call_output", "function_call", "function_call_output", "message", "reasoning"}
 )
-"""Types of items, nearly all there are, that refer to nothing but by their own id."""
+"""Types of items, nearly all there are, that have none of those fields further inside."""
 
 _SCHEMAS = frozenset({"input_schema", "parameters", "schema"})
 """Fields whose names are a tool's own."""
@@ -125,7 +112,7 @@ def _own(raw: Raw, path: str, known: Known, losses: Losses) -> Raw | None:
         return raw
     names.judge(raw, fields, _NAMES, path)
     type_ = _text(fields, "type", path) or "message"
-    if type_ not in _SPOKEN:
+    if type_ not in _SPOKEN or not fields.keys().isdisjoint(_HOLDING):
         _judge(raw, known, "input")
     id_ = _text(fields, "id", path)
     if id_ is None or id_ in known:
