@@ -13,7 +13,7 @@ from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
 from plano.types import Caller, Headers, Secret
-from plano.upstream import credential_of
+from plano.upstream import only_credential_of
 
 
 def digest(key: str) -> bytes:
@@ -29,7 +29,7 @@ class Auth:
         loopback: listened at on loopback alone. Without keys, web pages of elsewhere are then refused.
 
     Raises:
-        Unauthenticated: 401 in the client's dialect, for a missing or unknown key.
+        Unauthenticated: 401 in the client's dialect, for a missing or unknown key, and for keys of two callers.
         PermissionDenied: 403, for a web page.
     """
 
@@ -51,14 +51,22 @@ class Auth:
             if self._loopback and (origin := headers.find(b"origin")) is not None:
                 refuse_page(origin)
             return Caller()
-        key = credential_of(headers)
+        key = only_credential_of(headers)
         if key is None:
             raise Unauthenticated("No API key was given. Send `Authorization: Bearer <key>` or `x-api-key: <key>`.")
         # Found by its digest: how long that takes says nothing about a key, nor does it grow with their number.
         found = self._callers.get(digest(key))
         if found is None:
             raise Unauthenticated("The API key is not valid.")
+        for name in _BESIDE:
+            beside = headers.get(name)
+            if beside is not None and beside != key and self._callers.get(digest(beside), found) != found:
+                raise Unauthenticated(f"`Authorization` and `{name}` are the keys of two callers: send one of them.")
         return found
+
+
+_BESIDE = ("x-api-key", "api-key")
+"""Where a client may send a key of its provider's beside the one that it has here; some SDKs send both."""
 
 
 __all__ = ["Auth", "digest"]

@@ -12,14 +12,14 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from plano.conversation import Losses
-from plano.dialects import CODECS
-from plano.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
+from plano.dialects import CODECS, reading
+from plano.errors import InvalidRequest, NotFound, StateUnreadable, StoreUnavailable, TooLarge
 from plano.journal import Journal
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
-from plano.state import Item, Store, Turn, asked, history, items, record, replies
+from plano.state import Item, Store, Turn, asked, history, items, record, references, replies
 from plano.state.asked import AskedCompletion, AskedResponse
 from plano.state.record import NOBODY, Head, Origin, Record
 from plano.state.replies import CompletionStream, StoredReply
@@ -27,6 +27,7 @@ from plano.state.stages import CompletionStage, ResponseStage
 from plano.translate import refuse_losses
 from plano.upstream import new_id
 
+_NO_ITEMS = (b"", b'"', b"n")
 _NOT_STORED = (b"x-plano-stored", b"false")
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
@@ -69,14 +70,16 @@ class State:
         chat_completions: whether chat completions are stored and continued too.
         upstream_store: what providers are told in `store`; None is what the client says.
         one_tenant: whether all callers are of one tenant. Only then, or with the caller's own key, may an id that
-            is not known here go on to a provider that keeps responses itself: it may be another tenant's there.
+            is not known here go on to a provider that keeps responses itself: it may be another tenant's there. So may
+            items, approvals and containers: see `plano.state.references`.
 
     Raises:
         InvalidRequest: 400, code `previous_response_not_found`.
-        NotFound: 404, for a conversation that there is not.
+        NotFound: 404, for a conversation that there is not, and for an item that may be another tenant's.
         TooLarge: 413, for a history that is too long, before anything is sent.
         StoreUnavailable: 503, where the request needs the store. One that does not is answered, and marked as not
             stored: in the `x-plano-stored: false` header, or a comment before a stream's last event.
+        StateUnreadable: 503, where what the request continues is damaged.
     """
 
     def __init__(
@@ -114,7 +117,12 @@ class State:
             if chain is None:
                 raise _unknown(said.previous, "metadata.response_id")
             after = chain[-1]
-            onward = _continued_completion(request, [record.read(turn) for turn in chain])
+            records = [record.read(turn) for turn in chain]
+            try:
+                onward = _continued_completion(request, records)
+            except (InvalidRequest, *reading.UNREADABLE) as error:
+                _refuse_damaged(records, error)
+                raise
         if said.store and self._upstream_store is False:
             onward = _with_fields(onward, {"store": Raw(b"false")})
         response = await call_next(onward)
@@ -159,8 +167,13 @@ class State:
         past = await self._past(request, said, target)
         if past is None:  # only the provider knows
             return await call_next(request)
-        self._check(request, said, past, target)
-        response = await call_next(self._onward(request, said, past, target))
+        self._check(said, past)
+        try:
+            onward = self._onward(request, said, past, target)
+        except (InvalidRequest, *reading.UNREADABLE) as error:
+            _refuse_damaged(past.records, error)
+            raise
+        response = await call_next(onward)
         if not response.ok:
             return response
         echo = self._echo(said)
@@ -226,8 +239,8 @@ class State:
     def _may_pass_on(self, target: Target) -> bool:
         return self._one_tenant or target.passthrough_auth
 
-    def _check(self, request: Request, said: AskedResponse, past: _Past, target: Target) -> None:
-        """What would fail when the reply is there, and what could reach another tenant's words."""
+    def _check(self, said: AskedResponse, past: _Past) -> None:
+        """What would fail when the reply is there."""
         store = self._store()
         if said.store and len(said.input) > store.max_item_bytes:
             raise _too_large(len(said.input), store.max_item_bytes, "input")
@@ -235,8 +248,6 @@ class State:
             size = len(said.input) + sum(len(item.payload) for item in past.items)
             if size > store.max_chain_bytes:
                 raise _too_large(size, store.max_chain_bytes, "conversation")
-        if request.dialect in target.dialects and not self._may_pass_on(target):
-            _refuse_references(said.input, past)
 
     def _onward(self, request: Request, said: AskedResponse, past: _Past, target: Target) -> Request:
         """The request as it goes on; the same if it continues nothing."""
@@ -257,6 +268,8 @@ class State:
                 found += history.fitted([item], origin, entry, losses)
             _note(request, losses)
             fields["input"] = _joined([*found, *history.listed(said.input)])
+        if native and not self._may_pass_on(target):
+            fields |= _own_references(request, fields.get("input") or said.input, said.tools, past, target)
         return _with_fields(request, fields) if fields else request
 
     def _echo(self, said: AskedResponse) -> dict[str, Raw]:
@@ -354,21 +367,23 @@ def _note(request: Request, losses: Losses) -> None:
         request.journal.losses += tuple(losses)
 
 
-def _refuse_references(given: Raw, past: _Past) -> None:
-    """Refuse references to items that are not of this history: a provider that keeps items keeps all tenants'."""
-    if not (b'"id"' in bytes(given) or rb"\u00" in bytes(given)):
-        return
-    known: set[bytes] | None = None
-    for raw in history.listed(given):
-        fields = _OBJECT.decode(raw)
-        if "role" in fields or bytes(fields.get("type", b"null")) not in (b"null", b'"item_reference"'):
-            continue
-        if known is None:
-            mine = [item for turn in past.records for item in history.own_items(turn) if turn.kind != "chat"]
-            mine += [record.read_item(item)[1] for item in past.items]
-            known = {bytes(_OBJECT.decode(item).get("id", b"")) for item in mine}
-        if bytes(fields.get("id", b"")) not in known:
-            raise NotFound("An item that the request refers to was not found.", param="input")
+def _own_references(request: Request, given: Raw, tools: Raw, past: _Past, target: Target) -> dict[str, Raw | None]:
+    """What has to change so that nothing is referred to that may be another tenant's; see `plano.state.references`."""
+    known, losses = references.Known(target.entry, past.records, past.items), Losses()
+    references.judge_tools(tools, known)
+    if bytes(memoryview(given)[:1]) in _NO_ITEMS:
+        return {}
+    items = history.listed(given)
+    found = references.own(items, known, losses)
+    _note(request, losses)
+    return {} if found == items else {"input": _joined(found)}
+
+
+def _refuse_damaged(records: Sequence[Record], error: Exception) -> None:
+    """Raise StateUnreadable if it is for what was stored that a request cannot be put together."""
+    damaged = [found for found in records if not record.intact(found)]
+    if damaged or (records and not isinstance(error, InvalidRequest)):
+        raise StateUnreadable((damaged or records)[-1].id) from error
 
 
 def _unknown(id_: str, param: str) -> InvalidRequest:

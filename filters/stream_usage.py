@@ -8,13 +8,15 @@ import msgspec
 from msgspec import Raw
 
 from plano import sse
+from plano.dialects import names
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Pieces, Response
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
-_OPTIONS = msgspec.json.Decoder(dict[str, Raw] | None)
+_NULL = Raw(b"null")
 _TRUE = Raw(b"true")
+_OPTIONS = frozenset({"include_usage"})
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
@@ -23,6 +25,9 @@ class StreamUsage:
     extra chunk from them. Source: OpenAI API reference, "Create chat completion", `stream_options`.
 
     Requests in other dialects pass as they are: those APIs always say.
+
+    Raises:
+        InvalidRequest: `stream_options` names a field that two readers could take for different ones.
     """
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -41,9 +46,12 @@ def _asking(request: Request) -> bytes | None:
         return None
     try:
         fields = _FIELDS.decode(request.body)
-        options = _OPTIONS.decode(fields.get("stream_options", Raw(b"null"))) or {}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None  # whoever reads it says what is wrong with it
+    said = fields.get("stream_options", _NULL)
+    if said != _NULL and bytes(said)[:1] != b"{":
+        return None
+    options = {} if said == _NULL else names.read(said, _OPTIONS, "stream_options.")
     if options.get("include_usage") == _TRUE:
         return None
     fields["stream_options"] = Raw(msgspec.json.encode(options | {"include_usage": _TRUE}))

@@ -15,7 +15,7 @@ import msgspec
 
 from plano.dialects import CODECS
 from plano.direct import Direct, direct
-from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated
+from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, StateUnreadable, Unauthenticated
 from plano.finished import Finished
 from plano.intake import ClientLeft, Watch, late_body, peek, read_body, too_large
 from plano.journal import Journal
@@ -150,7 +150,7 @@ class Ask:
         model, stream = None, False
         if journal.error is None:
             try:
-                asked = peek(body)
+                asked, body = peek(body)
                 model, stream = asked.model, bool(asked.stream)
             except PlanoError as error:
                 journal.error = error
@@ -231,6 +231,8 @@ def _failed(request: Request, error: Exception) -> Response:
 
 def _log_fault(error: PlanoError) -> None:
     """Log what is neither the client's fault nor the upstream's, with the traceback of its cause."""
+    if isinstance(error, StateUnreadable):
+        logger.error("%s (%s)", error, error.__cause__)
     if isinstance(error, FilterError | GatewayFailed):
         logger.error("%s", error, exc_info=error.__cause__)
 

@@ -20,6 +20,7 @@
     │   ├── UpstreamTimeout            504  connect, first byte, or idle between chunks
     │   └── UpstreamProtocolError      502  a reply that is not what was asked for
     ├── StoreUnavailable               503  stored state was needed and could not be reached
+    │   └── StateUnreadable            503  it is there, and damaged
     └── FilterError                    500  a filter has a bug; names the filter
 
 Each error carries what a client needs to see; `plano.dialects` renders it in the client's
@@ -213,6 +214,19 @@ class StoreUnavailable(PlanoError):
     default_status = 503
     default_kind: ClassVar[Kind] = "overloaded"
     default_code = "state_store_unavailable"
+
+
+class StateUnreadable(StoreUnavailable):
+    """What is stored under an id is not what was put there.
+
+    Neither the caller's fault nor gone: told as a failure of the store, so that it is looked at, and not as an id that
+    never was.
+    """
+
+    default_code = "state_unreadable"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"What the gateway stored under '{id[:200]}' is damaged and cannot be read.")
 
 
 class GatewayFailed(PlanoError):

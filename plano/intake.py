@@ -6,9 +6,9 @@ import asyncio
 from time import perf_counter
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from plano.dialects import reading
+from plano.dialects import names, reading
 from plano.errors import BodyTimeout, InvalidRequest, TooLarge
 from plano.rounds import rounds_of
 from plano.types import Headers, Receive
@@ -25,7 +25,44 @@ class Peek(Struct, frozen=True, gc=False):
     stream: bool | None = None
 
 
+DECIDED_ON = frozenset(
+    {
+        "background",
+        "conversation",
+        "input",
+        "instructions",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "n",
+        "previous_response_id",
+        "prompt",
+        "reasoning",
+        "reasoning_effort",
+        "store",
+        "stream",
+        "stream_options",
+        "system",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+    }
+)
+"""Fields by which plano, a provider's quirks or a filter decides what becomes of a request. The upstream must find the
+same in them, in whatever language it is written: a caller's limit to some models is worth nothing if `Model` names
+another one."""
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_model = msgspec.json.Decoder(str | None)
+_stream = msgspec.json.Decoder(bool | None)
 _peek = msgspec.json.Decoder(Peek)
+_NULL = Raw(b"null")
 
 _ROOM = 64
 """Stack frames. What is nested so deeply that it can be read here, can be read this much further down too: up to
@@ -35,13 +72,15 @@ _SHALLOW = 1000
 """Bytes. A shorter body is not nested deeply enough to matter."""
 
 
-def peek(body: bytes) -> Peek:
-    """Model and stream flag of a body of any dialect.
+def peek(body: bytes) -> tuple[Peek, bytes]:
+    """Model and stream flag of a body of any dialect, and the body as it may go on: names are written without escapes,
+    since some of them are looked for in its bytes.
 
     Raises:
-        InvalidRequest: it is not a JSON object in UTF-8, or one of the two is of the wrong type.
+        InvalidRequest: it is not a JSON object in UTF-8, one of the two is of the wrong type, or two readers could
+            take a name in it for different ones.
     """
-    found = _with_room(body, _ROOM) if len(body) > _SHALLOW else reading.request(_peek, body)
+    fields = _with_room(body, _ROOM) if len(body) > _SHALLOW else reading.request(_fields, body)
     if not body.isascii():  # what the decoder skips it does not check
         try:
             body.decode()
@@ -49,11 +88,17 @@ def peek(body: bytes) -> Peek:
             raise InvalidRequest(
                 f"The request body is not valid UTF-8: {error.reason} at byte {error.start}."
             ) from None
-    return found
+    plain = names.judge(body, fields, DECIDED_ON)
+    model, stream = fields.get("model", _NULL), fields.get("stream", _NULL)
+    try:
+        found = Peek(_model.decode(model), _stream.decode(stream))
+    except msgspec.MsgspecError:
+        found = reading.request(_peek, b'{"model":%b,"stream":%b}' % (model, stream))
+    return found, body if plain else msgspec.json.encode(fields)
 
 
-def _with_room(body: bytes, room: int) -> Peek:
-    return _with_room(body, room - 1) if room else reading.request(_peek, body)
+def _with_room(body: bytes, room: int) -> dict[str, Raw]:
+    return _with_room(body, room - 1) if room else reading.request(_fields, body)
 
 
 async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:

@@ -17,7 +17,7 @@ from plano.conversation import Losses
 from plano.dialects import CODECS, reading
 from plano.dialects.responses.items import read_item
 from plano.endpoints import send_error, send_json
-from plano.errors import InvalidRequest, MethodNotAllowed, NotFound, PlanoError
+from plano.errors import InvalidRequest, MethodNotAllowed, NotFound, PlanoError, StateUnreadable
 from plano.intake import ClientLeft, late_body, read_body
 from plano.state import Item, Order, Store, Turn, history, items, record
 from plano.state.record import DELETED, NOBODY, Record
@@ -98,7 +98,10 @@ class Stored:
             body = await self._read(receive, headers)
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
         ids = {name: str(value).rstrip("/") for name, value in scope["path_params"].items()}
-        return await answer(Call(self._stores(), caller.tenant, ids, query, body))
+        try:
+            return await answer(Call(self._stores(), caller.tenant, ids, query, body))
+        except reading.UNREADABLE as error:  # what clients send was read, or refused, by then
+            raise StateUnreadable(ids.get("item") or ids.get("id", "")) from error
 
     async def _read(self, receive: Receive, headers: Headers) -> bytes:
         try:
@@ -120,16 +123,15 @@ async def get_response(call: Call) -> Raw:
 
 async def delete_response(call: Call) -> dict[str, Any]:
     """`DELETE /v1/responses/{id}`; what continued it cannot be continued further."""
-    found = await _response(call)
-    await _delete(call, found)
-    return {"id": found.id, "object": "response", "deleted": True}
+    id_ = await _delete(call, "responses", "Response")
+    return {"id": id_, "object": "response", "deleted": True}
 
 
 async def list_input_items(call: Call) -> dict[str, Any]:
     """`GET /v1/responses/{id}/input_items`: everything the response was made of, earlier turns included."""
     found = await _response(call)
     limit, after, order = _page(call.query)
-    chain = [record.read(turn) for turn in await call.store.get_chain(call.tenant, found.id)]
+    chain = [_read(turn) for turn in await call.store.get_chain(call.tenant, found.id)]
     listed = [item for turn in chain[:-1] for item in items.named(history.items(turn, None, Losses()), turn.id)]
     listed += items.named(history.listed(found.asked), f"{found.id}in")
     if order == "desc":
@@ -166,23 +168,34 @@ async def get_completion(call: Call) -> Raw:
 
 async def delete_completion(call: Call) -> dict[str, Any]:
     """`DELETE /v1/chat/completions/{id}`."""
-    found = await _find(call, "chat", "Chat completion")
-    await _delete(call, found)
-    return {"id": found.id, "object": "chat.completion.deleted", "deleted": True}
+    id_ = await _delete(call, "chat", "Chat completion")
+    return {"id": id_, "object": "chat.completion.deleted", "deleted": True}
 
 
 async def _find(call: Call, kind: str, what: str) -> Record:
+    return _read(await _turn(call, kind, what))
+
+
+async def _turn(call: Call, kind: str, what: str) -> Turn:
     turn = await call.store.get(call.tenant, call.ids["id"])
-    found = None if turn is None else record.read(turn)
-    if found is None or found.kind != kind:
+    if turn is None or record.kind_of(turn) != kind:
         raise NotFound(f"{what} with id '{call.ids['id'][:200]}' not found.")
+    return turn
+
+
+def _read(turn: Turn) -> Record:
+    found = record.read(turn)
+    if not record.intact(found):
+        raise StateUnreadable(turn.id)
     return found
 
 
-async def _delete(call: Call, found: Record) -> None:
+async def _delete(call: Call, kind: str, what: str) -> str:
     """The id stays, without contents, so that no upstream which keeps the response too is asked for it."""
-    await call.store.delete(call.tenant, found.id)
-    await call.store.put(call.tenant, Turn(id=found.id, kind=DELETED, created=time.time(), payload=b""))
+    turn = await _turn(call, kind, what)  # which need not be readable
+    await call.store.delete(call.tenant, turn.id)
+    await call.store.put(call.tenant, Turn(id=turn.id, kind=DELETED, created=time.time(), payload=b""))
+    return turn.id
 
 
 # --- conversations ---------------------------------------------------------------------------------

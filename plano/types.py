@@ -72,6 +72,14 @@ class Headers:
             self._by_name = dict(self.raw)
         return self._by_name.get(name)
 
+    def repeated(self, names: Iterable[bytes]) -> bytes | None:
+        """The first of these names, in lower case, that is here more than once."""
+        if self._by_name is None:
+            self._by_name = dict(self.raw)
+        if len(self._by_name) == len(self.raw):
+            return None
+        return next((name for name in names if sum(each == name for each, _ in self.raw) > 1), None)
+
     def has_none(self, names: frozenset[bytes]) -> bool:
         """Whether none of these names, in lower case, is here."""
         if self._by_name is None:

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from plano.conversation import Losses
 from plano.dialects import CODECS, reading
 from plano.errors import (
+    Unauthenticated,
     UpstreamError,
     UpstreamFailure,
     UpstreamProtocolError,
@@ -54,6 +55,9 @@ MOST_WAYS = 1000
 
 _WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"chatgpt-account-id", b"originator"})
 """Headers that say on whose behalf; they go on only with the caller's own credential."""
+
+_CREDENTIALS = (b"authorization", b"x-api-key", b"api-key")
+"""Headers that may hold a client's key, the one that counts before the others."""
 
 _RETURNED = frozenset(
     {
@@ -326,7 +330,7 @@ def _forwarded(request: Request, target: Target) -> RawHeaders:
         return []
     headers = [header for header in request.headers.raw if header[0] in allowed]
     if target.passthrough_auth:
-        key = credential_of(request.headers)
+        key = only_credential_of(request.headers)
         if key is not None:
             headers += _encoded(_credential(target, request.dialect, Secret(key)))
     return headers
@@ -346,6 +350,18 @@ def credential_of(headers: Headers) -> str | None:
     if bearer is not None and bearer[:7].lower() == b"bearer ":
         return bearer[7:].strip().decode("latin-1")
     return headers.get("x-api-key") or headers.get("api-key")
+
+
+def only_credential_of(headers: Headers) -> str | None:
+    """The same where something is decided by it.
+
+    Raises:
+        Unauthenticated: one of these headers is there twice; whatever stands in front of plano may have read the other.
+    """
+    name = headers.repeated(_CREDENTIALS)
+    if name is not None:
+        raise Unauthenticated(f"The request has more than one `{name.decode()}` header: send one.")
+    return credential_of(headers)
 
 
 def _content_type(headers: RawHeaders) -> str:

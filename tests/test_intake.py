@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from plano.errors import InvalidRequest, PlanoError, TooLarge
-from plano.intake import ClientLeft, Watch, peek, read_body
+from plano.intake import DECIDED_ON, ClientLeft, Watch, peek, read_body
 from plano.rounds import EVERY, rounds_of
 from plano.types import Headers
 from tests.asgi import Exchange
@@ -43,7 +43,7 @@ async def test_a_client_that_leaves_before_its_body_is_complete_is_not_answered(
 
 
 def test_a_peek_reads_model_and_stream() -> None:
-    found = peek(b'{"model": "m", "stream": true, "messages": [{"any": 1}]}')
+    found, _ = peek(b'{"model": "m", "stream": true, "messages": [{"any": 1}]}')
     assert (found.model, found.stream) == ("m", True)
 
 
@@ -134,3 +134,22 @@ def test_errors_have_a_status_and_a_kind() -> None:
     for cls in every(PlanoError):
         assert 400 <= cls.default_status < 600
         assert cls.__doc__ or cls.default_code or cls.default_kind
+
+
+def test_a_body_goes_on_as_it_came_unless_a_name_is_spelled_with_escapes() -> None:
+    body = b'{ "model" : "m\\u0061", "messages": [] }'
+    assert peek(body)[1] is body
+    found, body = peek(b'{ "mod\\u0065l" : "m", "x": [1,  2.50] }')
+    assert (found.model, body) == ("m", b'{"model":"m","x":[1,  2.50]}')
+
+
+@pytest.mark.parametrize("name", sorted(DECIDED_ON))
+def test_what_is_decided_on_is_named_once_and_exactly(name: str) -> None:
+    for body in (b'{"%b":null,"%b":null}', b'{"%b":null, "x": {}, "%b":null}'):
+        with pytest.raises(InvalidRequest) as caught:
+            peek(body % (name.encode(), name.encode()))
+        assert caught.value.param == name
+    for other in {name.upper(), name.title()}:
+        with pytest.raises(InvalidRequest) as caught:
+            peek(b'{"%b":null}' % other.encode())
+        assert caught.value.param == name

@@ -42,6 +42,7 @@ def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinkin
         text=text,
         seal=original,
         origin=cast(Dialect, origin),
-        item_id=None if item_id == _NONE else item_id,
+        # Without its seal, an id would be a reference to whatever the vendor keeps under it, and that may be anybody's.
+        item_id=None if item_id == _NONE or not original else item_id,
         summary=origin == "responses",
     )

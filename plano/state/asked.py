@@ -7,19 +7,20 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
-from plano.dialects import reading
+from plano.dialects import names, reading
 from plano.errors import InvalidRequest
 
 ABSENT = Raw()
 
 
 class AskedResponse(NamedTuple):
-    """Of a request for a response: what it continues, whether it may be stored, and its input."""
+    """Of a request for a response: what it continues, whether it may be stored, its input and tools."""
 
     previous: str | None
     conversation: str | None
     store: bool | None
     input: Raw
+    tools: Raw
 
 
 class AskedCompletion(NamedTuple):
@@ -35,9 +36,10 @@ class _Named(Struct):
 
 class _Response(Struct):
     previous_response_id: str | None = None
-    conversation: str | _Named | None = None
+    conversation: Raw = ABSENT
     store: Raw = ABSENT
     input: Raw = ABSENT
+    tools: Raw = ABSENT
 
 
 class _Completion(Struct):
@@ -47,7 +49,9 @@ class _Completion(Struct):
 
 _RESPONSE = msgspec.json.Decoder(_Response)
 _COMPLETION = msgspec.json.Decoder(_Completion)
-_METADATA = msgspec.json.Decoder(dict[str, Raw])
+_CONVERSATION = msgspec.json.Decoder(str | _Named | None)
+_METADATA_NAMES = frozenset({"response_id"})
+_CONVERSATION_NAMES = frozenset({"id"})
 _TEXT = msgspec.json.Decoder(str)
 _NOTHING = AskedCompletion(None, None)
 
@@ -55,7 +59,7 @@ _NOTHING = AskedCompletion(None, None)
 def of_response(body: bytes) -> AskedResponse:
     """Raises InvalidRequest for wrong types, and where both kinds of history are named at once."""
     found = reading.request(_RESPONSE, body)
-    conversation = found.conversation.id if isinstance(found.conversation, _Named) else found.conversation
+    conversation = _conversation(found.conversation)
     previous = found.previous_response_id or None
     if previous is not None and conversation is not None:
         raise InvalidRequest(
@@ -63,7 +67,19 @@ def of_response(body: bytes) -> AskedResponse:
             param="previous_response_id",
             code="mutually_exclusive_parameters",
         )
-    return AskedResponse(previous, conversation, _flag(found.store), found.input)
+    return AskedResponse(previous, conversation, _flag(found.store), found.input, found.tools)
+
+
+def _conversation(raw: Raw) -> str | None:
+    if not raw:
+        return None
+    if bytes(memoryview(raw)[:1]) == b"{":
+        names.read(raw, _CONVERSATION_NAMES, "conversation.")
+    try:
+        found = _CONVERSATION.decode(raw)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"Invalid `conversation`: {error}.", param="conversation") from None
+    return found.id if isinstance(found, _Named) else found
 
 
 def of_completion(body: bytes) -> AskedCompletion:
@@ -82,7 +98,7 @@ def _flag(raw: Raw) -> bool | None:
 def _response_id(metadata: Raw) -> str | None:
     if bytes(memoryview(metadata)[:1]) != b"{":
         return None
-    raw = _METADATA.decode(metadata).get("response_id")
+    raw = names.read(metadata, _METADATA_NAMES, "metadata.").get("response_id")
     if raw is None or bytes(raw) == b"null":
         return None
     try:

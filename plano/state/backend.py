@@ -11,12 +11,14 @@ Backends know nothing of limits per item, deadlines, or what makes an id accepta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
-from plano.errors import InvalidRequest, TooLarge
+from plano.errors import InvalidRequest, StateUnreadable, TooLarge
 
 Order: TypeAlias = Literal["asc", "desc"]
 
@@ -135,6 +137,15 @@ class Backend(Protocol):
     async def ping(self) -> None: ...
 
     async def aclose(self) -> None: ...
+
+
+@contextmanager
+def readable(id: str) -> Iterator[None]:
+    """Where a backend takes apart what it stored under `id`: raises StateUnreadable for what it did not store so."""
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as error:
+        raise StateUnreadable(id) from error
 
 
 def chain_too_large(size: int, limit: int) -> TooLarge:

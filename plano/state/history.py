@@ -36,6 +36,7 @@ class _Completion(Struct):
 _COMPLETION = msgspec.json.Decoder(_Completion)
 _LIST = msgspec.json.Decoder(list[Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_ANY = msgspec.json.Decoder(Any)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -61,9 +62,14 @@ def own_items(record: Record) -> list[Raw]:
     asked = listed(record.asked)
     if record.kind == "imported_items":  # the original keeps a message for an answer that had no text
         return [raw for raw in asked if not _is_empty_message(_OBJECT.decode(raw))]
-    if not record.reply:
-        return asked
-    return asked + _LIST.decode(_OBJECT.decode(record.reply).get("output", Raw(b"[]")))
+    return asked + output(record)
+
+
+def output(record: Record) -> list[Raw]:
+    """The items that answered a turn of the responses API, verbatim."""
+    if not record.reply or record.kind != "responses":
+        return []
+    return _LIST.decode(_OBJECT.decode(record.reply).get("output", Raw(b"[]")))
 
 
 def _is_empty_message(fields: dict[str, Raw]) -> bool:
@@ -103,7 +109,7 @@ def fitted(found: list[Raw], origin: Origin, entry: str | None, losses: Losses) 
 def _sealed(raw: Raw) -> Raw | None:
     """An item for the upstream that wrote it and has forgotten it: without its seal, reasoning is but an id."""
     fields = _OBJECT.decode(raw)
-    if _type(fields) == b'"reasoning"' and bytes(fields.get("encrypted_content", b"null")) == b"null":
+    if _type(fields) == "reasoning" and bytes(fields.get("encrypted_content", b"null")) == b"null":
         return None
     return raw
 
@@ -111,16 +117,16 @@ def _sealed(raw: Raw) -> Raw | None:
 def _anonymous(raw: Raw) -> Raw | None:
     """An item for an upstream that has never heard of it."""
     fields = _OBJECT.decode(raw)
-    if _type(fields) == b'"reasoning"':
+    if _type(fields) == "reasoning":
         return None
-    if "id" not in fields or _type(fields) == b'"item_reference"':
+    if "id" not in fields or _type(fields) == "item_reference":
         return raw
     del fields["id"]
     return Raw(_encode(fields))
 
 
-def _type(fields: dict[str, Raw]) -> bytes:
-    return bytes(fields.get("type", b""))
+def _type(fields: dict[str, Raw]) -> object:
+    return reading.maybe(_ANY, fields.get("type", b"null"))
 
 
 # --- towards a chat client's request ---------------------------------------------------------------
@@ -144,7 +150,7 @@ def unsaid(turn: list[Raw], before: Sequence[Raw]) -> list[Raw]:
     same ones with every request."""
     said = [value for raw in before if _is_system(value := msgspec.json.decode(raw))]
     start = 0
-    while said and start < len(turn) and msgspec.json.decode(turn[start]) in said:
+    while said and start < len(turn) and reading.maybe(_ANY, turn[start]) in said:
         start += 1
     return turn[start:]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from typing import ClassVar
 
@@ -25,6 +26,9 @@ from plano.state.backend import (
 OVERHEAD = 768
 """Bytes reckoned for an entry beside its payload: the objects and the places in the dictionaries. A first turn takes
 630 to 710 (`tracemalloc`; how full the dictionaries are), one that continues another 400 to 500."""
+
+TENANT = 640
+"""Bytes reckoned for a tenant that holds something, beside what it holds: 545 where each holds one turn."""
 
 DROPS_AT_ONCE = 200
 """Expired entries dropped in one go, so that no request waits for long."""
@@ -53,6 +57,7 @@ class _Row(Turn, frozen=True, gc=False):
 class _Tree(Struct, gc=False):
     """The turns that share a root. Whole trees are kept or dropped: a chain without its beginning is of no use."""
 
+    tenant: str
     key: int
     rows: list[_Row | None]
     size: int = 0
@@ -60,11 +65,12 @@ class _Tree(Struct, gc=False):
 
 
 class _Conversation:
-    __slots__ = ("expires", "head", "items", "key", "last", "name", "numbers", "payload", "size")
+    __slots__ = ("expires", "head", "items", "key", "last", "name", "numbers", "payload", "size", "tenant")
 
     def __init__(self, key: int, name: tuple[str, str], head: bytes) -> None:
         self.key = key
         self.name = name
+        self.tenant = name[0]
         self.head = head
         self.items: dict[int, Item] = {}  # by number; numbers grow, so the order is that of the list
         self.numbers: dict[str, list[int]] = {}
@@ -97,11 +103,66 @@ class _Conversation:
         return Page([self.items[number] for number in numbers[:limit]], len(numbers) > limit)
 
 
+class _Tenant:
+    """What is kept of one tenant, least recently written first; with one ttl for all, that is the order of expiry.
+
+    Attributes:
+        noted: bytes that it stands in the ranking with; never less than `size`.
+    """
+
+    __slots__ = ("entries", "noted", "size")
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[int, _Tree | _Conversation] = OrderedDict()
+        self.size = 0
+        self.noted = 0
+
+
+class _Ranking:
+    """Which tenant holds the most: a heap of what each held when it held most, put right where it is looked at."""
+
+    def __init__(self, tenants: dict[str, _Tenant]) -> None:
+        self._tenants = tenants
+        self._heap: list[tuple[int, str]] = []
+
+    def grown(self, name: str, tenant: _Tenant) -> None:
+        if tenant.size > tenant.noted:
+            tenant.noted = tenant.size
+            heappush(self._heap, (-tenant.noted, name))
+            if len(self._heap) > 2 * len(self._tenants) + 64:
+                self._heap = [(-each.noted, name) for name, each in self._tenants.items()]
+                heapify(self._heap)
+
+    def first(self) -> str:
+        while True:
+            noted, name = self._heap[0]
+            tenant = self._tenants.get(name)
+            if tenant is None or -noted != tenant.noted:  # gone, or put down again since
+                heappop(self._heap)
+            elif tenant.noted > tenant.size:
+                tenant.noted = tenant.size
+                heapreplace(self._heap, (-tenant.noted, name))
+            else:
+                return name
+
+    def second(self) -> str:
+        """The one after the first."""
+        first, aside = self.first(), []
+        while self.first() == first:
+            aside.append(heappop(self._heap))
+        name = self.first()
+        for each in aside:
+            heappush(self._heap, each)
+        return name
+
+
 class MemoryBackend:
-    """Bounded by bytes: what was written to longest ago goes first, tree by tree.
+    """Bounded by bytes. When it is full, the tenant that holds the most loses what it wrote to longest ago, tree by
+    tree; so one that floods the store drops its own turns and not those of others.
 
     Args:
-        max_bytes: payloads and a share for each entry, all tenants together.
+        max_bytes: payloads and a share for each entry, all tenants together. Where there are several, one conversation
+            takes at most half.
     """
 
     name: ClassVar[str] = "memory"
@@ -112,8 +173,8 @@ class MemoryBackend:
         self._max_bytes = max_bytes
         self._size = 0
         self._count = count(1)
-        # Least recently written first; with one ttl for all, that is also the order of expiry.
-        self._entries: OrderedDict[int, _Tree | _Conversation] = OrderedDict()
+        self._tenants: dict[str, _Tenant] = {}
+        self._ranking = _Ranking(self._tenants)
         self._turns: dict[tuple[str, str], _Row] = {}
         self._conversations: dict[tuple[str, str], _Conversation] = {}
 
@@ -141,7 +202,7 @@ class MemoryBackend:
         """What `put` does."""
         size = len(turn.payload)
         before = None if after is None else self._kept(after)
-        tree = _Tree(next(self._count), []) if before is None else self._tree(before)
+        tree = _Tree(tenant, next(self._count), []) if before is None else self._tree(before)
         row = _Row(
             (tenant, turn.id),
             tree.key,
@@ -169,7 +230,7 @@ class MemoryBackend:
         del self._turns[row.name]
         self._resize(tree, -len(row.payload) - OVERHEAD)
         if not any(tree.rows):
-            self._forget(self._entries.pop(tree.key))
+            self._forget(tree)
         return True
 
     async def create_conversation(
@@ -178,7 +239,7 @@ class MemoryBackend:
         if self._find_conversation(tenant, id, now) is not None:
             return False
         if (tenant, id) in self._conversations:  # it has expired
-            self._forget(self._entries.pop(self._conversations[tenant, id].key))
+            self._forget(self._conversations[tenant, id])
         conversation = _Conversation(next(self._count), (tenant, id), head)
         self._keep(conversation, OVERHEAD + len(head) + _weight(items), expires)
         conversation.append(items)
@@ -201,7 +262,7 @@ class MemoryBackend:
         conversation = self._find_conversation(tenant, id, now)
         if conversation is None:
             return False
-        self._forget(self._entries.pop(conversation.key))
+        self._forget(conversation)
         return True
 
     async def append_items(
@@ -240,19 +301,20 @@ class MemoryBackend:
 
     async def prune(self, *, now: float) -> int:
         removed = 0
-        while removed < DROPS_AT_ONCE and self._entries:
-            oldest = next(iter(self._entries.values()))
-            if oldest.expires > now:
-                break
-            self._forget(self._entries.pop(oldest.key))
-            removed += 1
+        for tenant in list(self._tenants.values()):
+            while tenant.entries and removed < DROPS_AT_ONCE:
+                oldest = next(iter(tenant.entries.values()))
+                if oldest.expires > now:
+                    break
+                self._forget(oldest)
+                removed += 1
         return removed
 
     async def ping(self) -> None:
         return
 
     async def aclose(self) -> None:
-        self._entries.clear()
+        self._tenants.clear()
         self._turns.clear()
         self._conversations.clear()
         self._size = 0
@@ -266,42 +328,63 @@ class MemoryBackend:
         return conversation if conversation is not None and conversation.expires > now else None
 
     def _tree(self, row: _Row) -> _Tree:
-        tree = self._entries[row.tree]
+        tree = self._tenants[row.name[0]].entries[row.tree]
         assert isinstance(tree, _Tree), "a row's key names a tree"
         return tree
 
     def _kept(self, turn: Turn) -> _Row | None:
         """The turn if it is still here: it may have been deleted or dropped while its continuation was under way."""
         assert isinstance(turn, _Row), "a turn continues one that this store gave"
-        tree = self._entries.get(turn.tree)
+        tenant = self._tenants.get(turn.name[0])
+        tree = None if tenant is None else tenant.entries.get(turn.tree)
         rows = tree.rows[turn.place : turn.place + 1] if isinstance(tree, _Tree) else ()
         return turn if any(row is turn for row in rows) else None
 
     def _keep(self, entry: _Tree | _Conversation, growth: int, expires: float) -> None:
-        """Makes an entry the last to go, and room for what it grows by.
+        """Makes an entry the last of its tenant's to go, and room for what it grows by.
 
         What has expired needs no look: with one ttl for all, it was written to longest ago."""
-        size = entry.size + growth
-        if size > self._max_bytes:
+        tenant = self._tenants.get(entry.tenant)
+        others = len(self._tenants) > (tenant is not None)
+        size, most = entry.size + growth, self._max_bytes // 2 if others else self._max_bytes - TENANT
+        if size > most:
             raise TooLarge(
-                f"The conversation would take {size} bytes; the gateway's memory store holds {self._max_bytes} in all.",
+                f"The conversation would take {size} bytes; the gateway's memory store holds {self._max_bytes} in all"
+                f"{', and at most half of it for one of several tenants' if others else ''}.",
                 code="conversation_too_large",
             )
-        entry.size = size
+        if tenant is None:
+            tenant = self._tenants[entry.tenant] = _Tenant()
+            self._size += TENANT
         entry.expires = expires
-        self._size += growth
-        self._entries[entry.key] = entry
-        self._entries.move_to_end(entry.key)
+        tenant.entries[entry.key] = entry
+        tenant.entries.move_to_end(entry.key)
+        self._resize(entry, growth)
+        self._ranking.grown(entry.tenant, tenant)
         while self._size > self._max_bytes:
-            self._forget(self._entries.popitem(last=False)[1])
+            self._forget(self._next_to_go(entry))
+
+    def _next_to_go(self, kept: _Tree | _Conversation) -> _Tree | _Conversation:
+        """The oldest entry of the tenant that holds the most, but for `kept`, which its client is about to name."""
+        name = self._ranking.first()
+        oldest = next(iter(self._tenants[name].entries.values()))
+        if oldest is not kept:
+            return oldest
+        return next(iter(self._tenants[self._ranking.second()].entries.values()))
 
     def _resize(self, entry: _Tree | _Conversation, growth: int) -> None:
         entry.size += growth
+        self._tenants[entry.tenant].size += growth
         self._size += growth
 
     def _forget(self, entry: _Tree | _Conversation) -> None:
-        """The rest of what has to go with an entry."""
-        self._size -= entry.size
+        """Drop an entry, and what leads to it."""
+        self._resize(entry, -entry.size)
+        tenant = self._tenants[entry.tenant]
+        del tenant.entries[entry.key]
+        if not tenant.entries:
+            del self._tenants[entry.tenant]
+            self._size -= TENANT
         if isinstance(entry, _Conversation):
             del self._conversations[entry.name]
             return

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
+from plano.dialects import reading
+from plano.errors import StateUnreadable
 from plano.state.backend import IMPORTED, Item, Turn
 from plano.types import Dialect
 
@@ -18,6 +20,10 @@ Kind: TypeAlias = Literal["chat", "responses", "imported_items", "deleted"]
 
 DELETED = "deleted"
 """The `kind` of a turn that was deleted. Its id stays known, so that no upstream is asked for it."""
+
+
+_DAMAGED = (*reading.UNREADABLE, TypeError)
+"""How reading fails. TypeError: SQLite keeps text where somebody wrote text."""
 
 
 class Origin(Struct, frozen=True, array_like=True, gc=False):
@@ -68,6 +74,8 @@ class Record(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_ANY = msgspec.json.Decoder(Raw)
 _head = msgspec.json.Decoder(Head)
 _origin = msgspec.json.Decoder(Origin)
 
@@ -77,16 +85,51 @@ def pack(head: Head, asked: bytes | Raw, *reply: bytes | Raw) -> bytes:
     return b"".join((_encode(head), b"\n", asked, *reply))
 
 
-def read(turn: Turn) -> Record:
-    """The record in a turn's payload."""
+def kind_of(turn: Turn) -> Kind:
+    """A turn's kind, which is known without reading its payload."""
     if turn.kind == IMPORTED:
-        return Record(turn.id, "imported_items", Head(NOBODY), turn.payload, b"")
+        return "imported_items"
     if turn.kind == DELETED:
-        return Record(turn.id, "deleted", Head(NOBODY), b"", b"")
-    line, _, rest = turn.payload.partition(b"\n")
-    head = _head.decode(line)
-    kind: Kind = "chat" if turn.kind == "chat" else "responses"
-    return Record(turn.id, kind, head, rest[: head.asked], rest[head.asked :])
+        return "deleted"
+    return "chat" if turn.kind == "chat" else "responses"
+
+
+def read(turn: Turn) -> Record:
+    """The record in a turn's payload.
+
+    Raises:
+        StateUnreadable: the payload is not one that was packed here. Whether it holds JSON is for `intact` to say.
+    """
+    kind = kind_of(turn)
+    if kind == "imported_items":
+        return Record(turn.id, kind, Head(NOBODY), turn.payload, b"")
+    if kind == "deleted":
+        return Record(turn.id, kind, Head(NOBODY), b"", b"")
+    try:
+        line, _, rest = turn.payload.partition(b"\n")
+        head = _head.decode(line)
+    except _DAMAGED as error:
+        raise StateUnreadable(turn.id) from error
+    asked, reply = rest[: head.asked], rest[head.asked :]
+    if not 0 <= head.asked <= len(rest) or not (_is_text(asked) and (head.streamed or _is_text(reply))):
+        raise StateUnreadable(turn.id)
+    return Record(turn.id, kind, head, asked, reply)
+
+
+def intact(record: Record) -> bool:
+    """Whether request and reply are JSON, as they were when they were stored."""
+    whole = [record.asked] if record.asked else []
+    if record.reply and not record.head.streamed:
+        whole.append(record.reply)
+    return all(reading.maybe(_ANY, part) is not None for part in whole)
+
+
+def _is_text(given: bytes) -> bool:
+    """JSON that is only skipped is not checked for it, and goes on to where it is."""
+    try:
+        return given.isascii() or bool(given.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def pack_item(id: str, origin: Origin, item: bytes | Raw) -> Item:
@@ -95,5 +138,15 @@ def pack_item(id: str, origin: Origin, item: bytes | Raw) -> Item:
 
 
 def read_item(item: Item) -> tuple[Origin, Raw]:
-    line, _, rest = item.payload.partition(b"\n")
-    return _origin.decode(line), Raw(rest)
+    """Who wrote an item, and the item.
+
+    Raises:
+        StateUnreadable: it is none.
+    """
+    try:
+        line, _, rest = item.payload.partition(b"\n")
+        rest.decode()
+        _OBJECT.decode(rest)
+        return _origin.decode(line), Raw(rest)
+    except _DAMAGED as error:
+        raise StateUnreadable(item.id) from error

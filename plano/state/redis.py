@@ -37,6 +37,7 @@ from plano.state.backend import (
     chain_too_large,
     conversation_too_large,
     no_such_item,
+    readable,
     total,
 )
 from plano.state.redis_scripts import Script
@@ -210,7 +211,8 @@ class RedisBackend:
         text = await self._do("GET", key)
         if text is None:
             return False
-        pointer = _Pointer.parse(text)
+        with readable(id):
+            pointer = _Pointer.parse(text)
         await self._do("HDEL", _tree_key(pointer.tree), pointer.row)
         await self._do("DEL", key)
         return pointer.expires > now
@@ -252,11 +254,13 @@ class RedisBackend:
             return None
         if found == 0:
             raise no_such_item(after or "")
-        return Page([_item(member) for member in found[:limit]], len(found) > limit)
+        with readable(id):
+            return Page([_item(member) for member in found[:limit]], len(found) > limit)
 
     async def get_item(self, tenant: str, id: str, item: str, *, now: float) -> Item | None:
         member = await self._run(scripts.ITEM, _conversation_keys(tenant, id), repr(now), item)
-        return _item(member) if member is not None else None
+        with readable(item):
+            return _item(member) if member is not None else None
 
     async def delete_item(self, tenant: str, id: str, item: str, *, now: float) -> bool:
         return bool(await self._run(scripts.REMOVE_ITEM, _conversation_keys(tenant, id), repr(now), item))
@@ -278,21 +282,24 @@ class RedisBackend:
     async def _walk(self, tenant: str, id: str, *, now: float, limit: int, depth: int) -> list[Turn]:
         key = _id_key(tenant, id)
         if self._clustered:
-            found = await self._walk_in_two_steps(key, now, limit, depth)
+            found = await self._walk_in_two_steps(id, key, now, limit, depth)
         else:
             found = await self._run(scripts.CHAIN, [key], TREE, repr(now), limit, depth)
         if not found:
             return []
-        pointer = _Pointer.parse(found[0])
+        with readable(id):
+            pointer = _Pointer.parse(found[0])
+            turns = _turns(pointer, found[1:]) if pointer.size <= limit else []
         if pointer.size > limit:
             raise chain_too_large(pointer.size, limit)
-        return _turns(pointer, found[1:])
+        return turns
 
-    async def _walk_in_two_steps(self, key: str, now: float, limit: int, depth: int) -> list[bytes]:
+    async def _walk_in_two_steps(self, id: str, key: str, now: float, limit: int, depth: int) -> list[bytes]:
         text = await self._do("GET", key)
         if text is None:
             return []
-        pointer = _Pointer.parse(text)
+        with readable(id):
+            pointer = _Pointer.parse(text)
         if pointer.expires <= now:
             return []
         if pointer.size > limit:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from plano.errors import InvalidRequest, StoreUnavailable, TooLarge
+from plano.errors import InvalidRequest, StateUnreadable, StoreUnavailable, TooLarge
 from plano.state.backend import Backend, Item, Order, Page, Turn, conversation_too_large, total
 from plano.state.guard import Guard
 from plano.state.memory import MemoryBackend
@@ -275,7 +275,7 @@ class Store:
         try:
             result = await self._guard.run(work)
             answered = True
-        except (TooLarge, InvalidRequest):
+        except (TooLarge, InvalidRequest, StateUnreadable):
             answered = True
             raise
         finally:

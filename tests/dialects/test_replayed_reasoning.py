@@ -143,3 +143,19 @@ def test_what_a_plano_upstream_says_of_another_vendors_seal_is_kept() -> None:
     block = block_of_stream(events)
     assert block["thinking"] == "Hm, 2 > 1…"
     assert replayed([block])["reasoning_details"] == SIGNED
+
+
+@pytest.mark.parametrize(
+    ("client", "message"),
+    [
+        (chat, {"reasoning_details": [{"type": "reasoning.summary", "summary": "Hm.", **OPENAI}], "content": "1"}),
+        (chat, {"reasoning_details": [{"type": "reasoning.encrypted", "data": "", **OPENAI}], "content": "1"}),
+        (messages, {"content": [{"type": "thinking", "thinking": "Hm.", "signature": "plano-seal.responses.rs_1."}]}),
+    ],
+)
+def test_an_id_without_a_seal_is_no_reference_to_what_the_upstream_keeps(client: Any, message: dict[str, Any]) -> None:
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", **message}, {"role": "user", "content": "More"}]
+    asked = client.read_request(json.dumps({"model": "m", "max_tokens": 99, "messages": said}).encode())
+    losses = Losses()
+    assert b"rs_1" not in responses.write_request(asked, losses)
+    assert "messages.thinking" in [loss.field for loss in losses]

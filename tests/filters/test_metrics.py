@@ -387,6 +387,16 @@ async def test_a_client_that_asks_for_usage_gets_it_all_the_same() -> None:
         assert b'"prompt_tokens":120' in answer.body.replace(b" ", b"")
 
 
+@pytest.mark.parametrize("options", ['"include_usage":false,"include_usage":true', '"Include_Usage":true'])
+async def test_whether_a_client_asks_for_usage_is_said_in_one_way(options: str) -> None:
+    provider = FakeProvider()
+    body = f'{{"model":"chat_server/m","stream":true,"messages":[],"stream_options":{{{options}}}}}'.encode()
+    answer = await ask(gateway(provider, metrics={"stream_usage": True}), "POST", "/v1/chat/completions", body)
+    assert answer.status == 400
+    assert answer.json()["error"]["param"] == "stream_options.include_usage"
+    assert provider.requests == []
+
+
 @pytest.mark.parametrize("client", ["messages", "responses"])
 async def test_other_dialects_are_not_touched_by_it(client: Dialect) -> None:
     provider = FakeProvider()

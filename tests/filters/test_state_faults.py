@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from openai import OpenAI
 
 from plano import Plano
+from plano.state import Item, Turn
 from plano.testing import FakeProvider, serve
 from tests.asgi import Answer, ask
 from tests.filters.conftest import Storage
@@ -183,3 +185,82 @@ async def test_what_one_process_stored_another_continues(storage: Storage) -> No
         id_ = id_of(await respond(one, "Hi", stream=True))
         await respond(other, "More", previous_response_id=id_)
         assert [said["content"] for said in provider.last.json["messages"]] == ["Hi", "Hello", "More"]
+
+
+# --- what is stored is damaged -----------------------------------------------------------------------------
+
+HEAD = b'[["chat_server/m","chat",false],%d,%b,null]\n'
+REPLY = b'{"id":"resp_1","object":"response","output":[]}'
+COMPLETION = b'{"id":"chatcmpl-1","choices":[{"message":{"role":"assistant","content":"Hi"}}]}'
+
+DAMAGED = [
+    b"",
+    b"\xff\x00garbage",
+    b"[]",
+    b"7\n{}",
+    HEAD[:10],
+    HEAD % (4000, b"false") + b'"Hi"' + REPLY,
+    HEAD % (-1, b"false") + b'"Hi"' + REPLY,
+    HEAD % (4, b"false") + b'"Hi"' + REPLY[:-5],
+    HEAD % (4, b"false") + b'"H\xff"' + REPLY,
+    HEAD % (4, b"false") + b"\x00\x01\x02\x03" + REPLY,
+    HEAD % (4, b"false") + b'"Hi"' + b"\xff" * 40,
+]
+
+
+def reading(app: Plano, path: str, id_: str) -> Iterator[Callable[[], Awaitable[Answer]]]:
+    """All that reads a turn, and one that continues it."""
+    yield partial(ask, app, "GET", path)
+    yield partial(ask, app, "GET", "/v1/responses/after/input_items")
+    for server in ("chat", "messages", "responses"):
+        for last in (id_, "after"):
+            yield partial(respond, app, "More", server=server, previous_response_id=last)
+            yield partial(respond, app, "More", server=server, previous_response_id=last, stream=True)
+            yield partial(complete, app, "More", server=server, metadata={"response_id": last})
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "postgres"])
+async def test_a_damaged_turn_is_a_503_that_says_so_and_is_logged_with_its_id(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = FakeProvider()
+    async with gateway(provider, storage) as app:
+        assert app._stores is not None
+        for payload in DAMAGED:
+            for stored, id_ in (("responses", "resp_1"), ("chat", "chatcmpl-1")):
+                store = app._stores()
+                made = await store.put("default", Turn(id=id_, kind=stored, created=0.0, payload=payload))
+                whole = HEAD % (4, b"false") + b'"Hi"' + REPLY
+                await store.put("default", Turn(id="after", kind="responses", created=0.0, payload=whole), after=made)
+                path = "responses" if stored == "responses" else "chat/completions"
+                for answering in reading(app, f"/v1/{path}/{id_}", id_):
+                    caplog.clear()
+                    answer = await answering()
+                    assert error(answer) == (503, "state_unreadable", None), (payload, answer.body)
+                    assert id_ in answer.json()["error"]["message"]
+                    [line] = [entry for entry in caplog.records if entry.name == "plano"]
+                    assert id_ in line.getMessage()
+                    assert line.exc_info is None
+                assert (await ask(app, "DELETE", f"/v1/{path}/{id_}")).status == 200
+                assert (await ask(app, "GET", f"/v1/{path}/{id_}")).status == 404
+        assert provider.requests == []
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "postgres"])
+@pytest.mark.parametrize("payload", [b"", b"garbage", b'["","chat",false]\n{"type":', b'["","chat",false]\n7'])
+async def test_a_damaged_item_of_a_conversation_is_a_503_too(storage: Storage, payload: bytes) -> None:
+    provider = FakeProvider()
+    async with gateway(provider, storage) as app:
+        assert app._stores is not None
+        head = b'{"created_at":1}'
+        await app._stores().create_conversation("default", "conv_1", head, [Item("msg_1", payload)])
+        await app._stores().create_conversation("default", "conv_2", payload)
+        for path in ("conv_1/items", "conv_1/items/msg_1", "conv_2"):
+            answer = await ask(app, "GET", f"/v1/conversations/{path}")
+            assert error(answer) == (503, "state_unreadable", None), answer.body
+        for server in ("chat", "messages", "responses"):
+            answer = await respond(app, "More", server=server, conversation="conv_1")
+            assert error(answer) == (503, "state_unreadable", None), answer.body
+        assert (await ask(app, "GET", "/v1/conversations/conv_1")).status == 200
+        assert (await ask(app, "DELETE", "/v1/conversations/conv_2")).status == 200
+        assert provider.requests == []

@@ -203,15 +203,182 @@ async def test_with_several_tenants_no_unknown_id_goes_on_with_the_gateways_own_
         assert provider.requests == []
 
 
-async def test_an_item_of_the_same_chain_may_be_referred_to() -> None:
+FOREIGN_REFERENCES = [
+    '{"type":"item_reference","id":"msg_theirs"}',
+    '{"type":"item\\u005freference","id":"msg_theirs"}',
+    '{"type":"item_reference","role":"user","id":"msg_theirs"}',
+    '{"type":"item_reference","content":"Hi","id":"msg_theirs"}',
+    '{"id":"msg_theirs"}',
+    '{"\\u0069d":"msg_theirs"}',
+    '{"id":"msg_theirs","type":null}',
+    '{"id":"msg_theirs","role":"user"}',
+    '{"id":"msg_theirs","type":"message","role":"assistant","content":[],"status":"completed"}',
+    '{"id":"ig_theirs","type":"image_generation_call"}',
+    '{"id":"ig_theirs","type":"image_generation_call","result":null,"status":"completed"}',
+    '{"type":"mcp_approval_response","approval_request_id":"mcpr_theirs","approve":true}',
+    '{"type":"code_interpreter_call","id":"ci_theirs","code":"1","container_id":"cntr_theirs","outputs":[]}',
+    '{"type":"code_interpreter_call","code":"1","container_id":"cntr_theirs","outputs":[]}',
+    '{"type":"shell_call","call_id":"c","environment":{"type":"container_reference","container_id":"cntr_theirs"}}',
+    '{"type":"additional_tools","tools":[{"type":"code_interpreter","container":"cntr_theirs"}]}',
+]
+"""Items of which there is nothing but an id, in all the ways to write them."""
+
+TWO_READINGS = [
+    '{"type":"mcp_approval_response","Approval_Request_Id":"mcpr_theirs","approve":true}',
+    '{"type":"message","role":"user","content":"Hi","type":"item_reference","id":"msg_theirs"}',
+    '{"type":"item_reference","type":"message","role":"user","content":"Hi","id":"msg_theirs"}',
+    '{"role":"user","content":"Hi","Type":"item_reference","ID":"msg_theirs"}',
+    '{"role":"user","content":"Hi","id":null,"id":"msg_theirs"}',
+    '{"type":"mcp_approval_response","approval_request_id":"a","approval_request_id":"mcpr_theirs"}',
+    '{"id":7,"type":"item_reference"}',
+    '{"id":["msg_theirs"],"type":"item_reference"}',
+    '"msg_theirs"',
+]
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+@pytest.mark.parametrize(
+    ("item", "status"), [*((item, 404) for item in FOREIGN_REFERENCES), *((item, 400) for item in TWO_READINGS)]
+)
+async def test_with_several_tenants_nothing_is_referred_to_that_may_be_anothers(
+    item: str, status: int, stream: str
+) -> None:
     provider = FakeProvider()
     two_turns(provider)
     async with gateway(provider, auth=TENANTS) as app:
+        key = {"x-api-key": TENANTS["keys"][0]["key"]}
+        await respond(app, "Hi", server="responses", key=key["x-api-key"])
+        for more in ("", '"previous_response_id":"resp_1",'):
+            body = f'{{"model":"responses_server/m","stream":{stream},{more}"input":[{item}]}}'.encode()
+            answer = await ask(app, "POST", "/v1/responses", body, key)
+            assert answer.status == status, answer.body
+            assert answer.json()["error"]["param"].startswith("input")
+            answer = await ask(app, "POST", "/v1/responses/input_tokens", body, key)
+            assert answer.status == status, answer.body
+        assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "code_interpreter", "container": "cntr_theirs"},
+        {"type": "code_interpreter", "container": {"type": "reference", "container_id": "cntr_theirs"}},
+        {"type": "shell", "environment": {"type": "container_reference", "container_id": "cntr_theirs"}},
+    ],
+)
+async def test_with_several_tenants_no_tool_runs_in_a_container_that_may_be_anothers(tool: dict[str, Any]) -> None:
+    provider = FakeProvider()
+    async with gateway(provider, auth=TENANTS) as app:
+        answer = await respond(app, key=TENANTS["keys"][0]["key"], server="responses", tools=[tool])
+        assert error(answer) == (404, None, "tools")
+        assert provider.requests == []
+
+
+WHOLE_ITEMS: list[dict[str, Any]] = [
+    {"type": "message", "role": "user", "content": "Hi"},
+    REASONING,
+    message("msg_1", "Hello"),
+    CALL,
+    {**RESULT, "id": "fco_1"},
+    {"id": "ctc_1", "type": "custom_tool_call", "call_id": "c", "name": "n", "input": "x"},
+    {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}},
+    {"id": "cmp_1", "type": "compaction", "encrypted_content": "SEAL"},
+]
+
+
+async def test_agents_may_send_back_whole_items_and_the_provider_gets_them_without_ids() -> None:
+    provider = FakeProvider()
+    provider.raw(200, JSON, json.dumps(native("resp_9")).encode())
+    async with gateway(provider, auth=TENANTS) as app:
+        key = TENANTS["keys"][0]["key"]
+        answer = await respond(app, [*WHOLE_ITEMS, BARE_REASONING], key=key, server="responses", store=False)
+        assert answer.headers["x-plano-dropped"] == "messages.thinking"
+        nameless = [{name: value for name, value in item.items() if name != "id"} for item in WHOLE_ITEMS]
+        assert provider.last.json["input"] == nameless
+        body = {"model": "responses_server/m", "input": [BARE_REASONING], "store": False}
+        strict = {"x-api-key": key, "x-plano-strict": "true"}
+        assert error(await ask(app, "POST", "/v1/responses", body, strict))[0] == 400
+
+
+async def test_input_without_foreign_ids_goes_on_byte_for_byte_with_several_tenants_too() -> None:
+    provider = FakeProvider()
+    provider.raw(200, JSON, json.dumps(native("resp_9")).encode())
+    schema = '{"type":"object","properties":{"container_id":{"type":"string"},"id":{},"container":{"default":"x"}}}'
+    body = (
+        '{ "model": "m", "input": [ {"role":"user","content" : [{"type":"input_file","file_id":"file-1"}]},'
+        ' {"type":"function_call_output", "call_id":"c","output":"{\\"id\\":1.50}", "id": null} ],'
+        ' "tools": [{"type":"function","name":"f","parameters":' + schema + "},"
+        ' {"type":"file_search","vector_store_ids":["vs_1"]},'
+        ' {"type":"code_interpreter","container":{"type":"auto","file_ids":["file-1"]}}] }'
+    ).encode()
+    async with gateway(provider, auth=TENANTS) as app:
+        body = body.replace(b'"m"', b'"responses_server/m"')
+        headers = {"x-api-key": TENANTS["keys"][0]["key"]}
+        assert (await ask(app, "POST", "/v1/responses", body, headers)).status == 200
+        before, after = body.split(b'"responses_server/m"')[1], provider.last.body
+        assert after.count(b'[ {"role":"user","content" : [{"type":"input_file","file_id":"file-1"}]}, {"type"') == 1
+        assert provider.last.json == {**json.loads(body), "model": "m"}
+        assert before
+
+
+async def test_what_this_history_was_handed_out_may_be_referred_to() -> None:
+    provider = FakeProvider()
+    run = {"id": "ci_1", "type": "code_interpreter_call", "code": "1", "container_id": "cntr_1", "outputs": []}
+    approval = {"id": "mcpr_1", "type": "mcp_approval_request", "arguments": "{}", "name": "n", "server_label": "s"}
+    provider.raw(200, JSON, json.dumps(native("resp_1", message("msg_1", "Hello"), run, approval)).encode())
+    provider.raw(200, JSON, json.dumps(native("resp_2")).encode())
+    async with gateway(provider, auth=TENANTS) as app:
         key = TENANTS["keys"][0]["key"]
         await respond(app, "Hi", server="responses", key=key)
-        reference = {"type": "item_reference", "id": "msg_1"}
-        answer = await respond(app, [reference], server="responses", key=key, previous_response_id="resp_1")
-        assert answer.status == 200
+        mine = [
+            {"type": "item_reference", "id": "msg_1"},
+            message("msg_1", "Hello"),
+            {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True},
+        ]
+        tools = [{"type": "code_interpreter", "container": "cntr_1"}]
+        asked: dict[str, Any] = {"key": key, "previous_response_id": "resp_1", "tools": tools}
+        assert (await respond(app, mine, server="responses", **asked)).status == 200
+        assert provider.last.json["input"][-3:] == mine
+        assert provider.last.json["input"][1:4] == [message("msg_1", "Hello"), run, approval]
+        # Another provider under another key did not hand it out.
+        assert (await respond(app, [mine[0]], server="other", **{**asked, "tools": []})).status == 404
+
+
+@pytest.mark.parametrize("first", ["chat", "responses", "other"])
+async def test_what_a_client_said_itself_was_not_handed_out(first: str) -> None:
+    """Neither in an earlier turn's input, nor in a conversation that it filled."""
+    provider = FakeProvider()
+    provider.raw(200, JSON, json.dumps(native("resp_1", message("msg_1", "Hello"))).encode())
+    if first == "chat":
+        provider = FakeProvider()
+    theirs = {"type": "message", "role": "user", "content": "Hi", "id": "msg_theirs"}
+    reference = {"type": "item_reference", "id": "msg_theirs"}
+    async with gateway(provider, auth=TENANTS) as app:
+        key = TENANTS["keys"][0]["key"]
+        one = id_of(await respond(app, [theirs], server=first, key=key))
+        answer = await respond(app, [reference], server="responses", key=key, previous_response_id=one)
+        assert error(answer) == (404, None, "input")
+        headers = {"x-api-key": key}
+        made = (await ask(app, "POST", "/v1/conversations", {"items": [theirs]}, headers)).json()["id"]
+        answer = await respond(app, [reference], server="responses", key=key, conversation=made)
+        assert error(answer) == (404, None, "input")
+        await respond(app, "More", server="responses", key=key, previous_response_id=one)
+        assert b"msg_theirs" not in provider.last.body
+        await respond(app, "More", server="responses", key=key, conversation=made)
+        assert b"msg_theirs" not in provider.last.body
+
+
+async def test_a_reference_that_another_api_left_out_does_not_go_on_in_the_next_turn() -> None:
+    provider = FakeProvider()
+    provider.reply("Hello")
+    async with gateway(provider, auth=TENANTS) as app:
+        key = TENANTS["keys"][0]["key"]
+        reference = {"type": "item_reference", "id": "msg_theirs"}
+        one = id_of(await respond(app, [{"role": "user", "content": "Hi"}, reference], server="chat", key=key))
+        asked = len(provider.requests)
+        answer = await respond(app, "More", server="responses", key=key, previous_response_id=one)
+        assert error(answer) == (404, None, "input")
+        assert len(provider.requests) == asked
 
 
 async def test_with_its_own_key_a_caller_may_name_what_the_provider_keeps() -> None:
@@ -355,6 +522,31 @@ async def test_what_cannot_be_continued_is_a_400_that_names_the_field(fields: di
 async def test_an_id_in_metadata_is_text(metadata: Any) -> None:
     async with gateway(FakeProvider()) as app:
         assert error(await complete(app, metadata=metadata)) == (400, None, "metadata.response_id")
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ('"metadata":{"response_id":"a","response_id":"b"}', "metadata.response_id"),
+        ('"metadata":{"Response_ID":"a"}', "metadata.response_id"),
+        ('"metadata":{"respon\u017fe_id":"a"}', "metadata.response_id"),
+        ('"metadata":{},"metadata":{"response_id":"a"}', "metadata"),
+        ('"store":false,"store":true', "store"),
+        ('"Store":false', "store"),
+        ('"conversation":{"id":"a","id":"b"}', "conversation.id"),
+        ('"conversation":{"id":"a","ID":"b"}', "conversation.id"),
+        ('"previous_response_id":"a","previous_response_id":"b"', "previous_response_id"),
+        ('"previous_response_ID":"b"', "previous_response_id"),
+        ('"input":"a","input":[]', "input"),
+    ],
+)
+async def test_what_is_continued_is_said_in_one_way(asked: str, param: str) -> None:
+    provider = FakeProvider()
+    path, more = ("/v1/responses", "") if "metadata" not in asked else ("/v1/chat/completions", '"messages":[],')
+    async with gateway(provider) as app:
+        body = f'{{"model":"responses_server/m",{more}{asked}}}'.encode()
+        assert error(await ask(app, "POST", path, body)) == (400, None, param)
+        assert provider.requests == []
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"response_id": None}, {"my_response_id": "x"}, []])

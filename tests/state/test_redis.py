@@ -5,14 +5,16 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import trustme
 
-from plano.errors import ConfigError
+from plano.errors import ConfigError, StoreUnavailable
 from plano.state import Item, StateSettings, Store, Turn, open_store
 from plano.state import redis_scripts as scripts
+from plano.state.redis import _conversation_keys, _id_key
 from plano.state.redis_scripts import Script
 from plano.types import Secret
 from tests.servers import Proxy, Redis, RedisCluster, free_port, wait_until
@@ -223,3 +225,36 @@ def test_an_append_that_is_sent_twice_is_done_once(redis_server: Redis) -> None:
         assert [run(scripts.APPEND, "mark 3", 1, 1000, "b", "2") for _ in range(2)] == [1, 1]
         assert [run(scripts.APPEND, f"mark {n}", 1, 1000, "c", "3") for n in (4, 5)] == [1, 1]
         assert client.zcard("items") == 4
+
+
+@pytest.mark.parametrize("server", ["redis_server", "redis_cluster"])
+@pytest.mark.parametrize("value", [b"", b"garbage", b"a b c d", b"\xff" * 40, b"0" * 16 + b"\x96\xa1x"])
+async def test_a_damaged_value_is_said_to_be_one_and_the_store_goes_on(
+    server: str, value: bytes, request: pytest.FixtureRequest, opened: list[Store]
+) -> None:
+    found: Redis | RedisCluster = request.getfixturevalue(server)
+    for node in [found] if isinstance(found, Redis) else found.nodes:
+        node.command("FLUSHALL")
+    store = reach(found.url, opened)
+    first = await store.put("acme", turn("one"))
+    await store.put("acme", turn("two"), after=first)
+    await store.put("acme", turn("whole"))
+    await store.create_conversation("acme", "conv", b"head", [Item("a", b"payload")])
+    backend: Any = store._backend
+    tree, row = first.key.split(":")[:2]
+    await backend._do("HSET", f"plano:tree:{{{tree}}}", row, value)
+    items = next(key for key in _conversation_keys("acme", "conv") if key.endswith(":items"))
+    kind = (await backend._do("TYPE", items)).decode()
+    assert kind == "zset"
+    [member] = await backend._do("ZRANGE", items, 0, -1)
+    await backend._do("ZREM", items, member)
+    await backend._do("ZADD", items, 1, value)
+
+    for reading in (store.get("acme", "one"), store.get_chain("acme", "two"), store.list_items("acme", "conv")):
+        with pytest.raises(StoreUnavailable):
+            await reading
+    await backend._do("SET", _id_key("acme", "one"), value)
+    for reading in (store.get("acme", "one"), store.get_chain("acme", "one")):
+        with pytest.raises(StoreUnavailable):
+            await reading
+    assert await store.get("acme", "whole") is not None

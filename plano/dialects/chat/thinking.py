@@ -159,7 +159,7 @@ class _Grouping:
             else:
                 self._openai(detail)
         self._close()
-        return self._parts
+        return [_without_bare_id(part) for part in self._parts]
 
     def _close(self) -> None:
         self._parts += read_own(None, self._own)
@@ -184,6 +184,13 @@ class _Grouping:
                 extras=FROM_CHAT,
             )
         )
+
+
+def _without_bare_id(part: Part) -> Part:
+    """Without its seal, an id would be a reference to whatever OpenAI keeps under it, and that may be anybody's."""
+    if isinstance(part, Thinking) and part.item_id is not None and not part.seal:
+        return msgspec.structs.replace(part, seal=None, item_id=None)
+    return part
 
 
 def _claude(detail: Detail) -> Part:
