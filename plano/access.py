@@ -171,7 +171,7 @@ def asked_model(model: str | None, target: Target | None) -> str | None:
 
 def _error(journal: Journal) -> str:
     if journal.error is not None:
-        return journal.error.code or journal.error.kind
+        return _safe(journal.error.code or journal.error.kind)  # an upstream's own code may be anything
     return journal.failures[-1][1]
 
 

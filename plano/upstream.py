@@ -23,6 +23,7 @@ from plano.errors import (
     UpstreamUnavailable,
 )
 from plano.journal import Journal
+from plano.masking import Mask
 from plano.provider import Fields, Operation, Prepare, Target, credential
 from plano.relay import Relay
 from plano.request import Request
@@ -35,9 +36,6 @@ logger = logging.getLogger("plano")
 
 LOG_EVERY = 10.0
 """Seconds between two lines of the log about what is wrong with one entry."""
-
-_SHORTEST_SECRET = 6
-"""Characters. What is shorter may stand in any text."""
 
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
@@ -54,6 +52,8 @@ MOST_WAYS = 1000
 
 _WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"chatgpt-account-id", b"originator"})
 """Headers that say on whose behalf; they go on only with the caller's own credential."""
+
+_NO_SECRETS = _FORWARDED | _WITH_OWN_CREDENTIAL | {b"user-agent"}
 
 _RETURNED = frozenset(
     {
@@ -81,6 +81,7 @@ class _Way(Struct, frozen=True):
         headers: unless the client's own take their place.
         prepare: the provider's quirks, if there can be any.
         heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
+        mask: keeps the gateway's credentials there out of what comes back.
     """
 
     target: Target
@@ -88,6 +89,7 @@ class _Way(Struct, frozen=True):
     headers: RawHeaders
     prepare: Prepare | None
     heeded: tuple[bytes, ...] | None
+    mask: Mask
 
 
 class Upstream:
@@ -115,6 +117,7 @@ class Upstream:
         way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
         if way is None or way.target is not target:  # a filter may have made a target of its own
             way = self._find_way(request, target)
+        mask = mask_of(target, request.headers) if target.passthrough_auth else way.mask
         constant, headers = way.headers, [(b"x-request-id", request.id.encode("latin-1"))]
         forwarded = _forwarded(request, target)
         if forwarded:  # what the client says takes the place of what would be said anyway
@@ -142,12 +145,13 @@ class Upstream:
                     if name == b"content-type" and value == b"application/json":  # as nearly all replies are
                         reply = exchange.whole(MAX_REPLY)
                         if reply is None:
-                            return await self._reply(request, exchange)
+                            return await self._reply(request, exchange, mask)
                         journal.last_piece = now
-                        _expect_reply(request, reply)
-                        return Response(request, headers=_returned(exchange.headers), body=reply)
-            return await self._response(request, target, exchange)
+                        reply = _expected(request, reply, mask)
+                        return Response(request, headers=_returned(exchange.headers, mask), body=reply)
+            return await self._response(request, target, exchange, mask)
         except UpstreamError as error:
+            mask.out_of_error(error)
             if len(journal.failures) == failures:  # a stream that was read here has said so itself
                 journal.failures += ((target, _failure(error)),)
             self._log(target, error, now)
@@ -160,14 +164,15 @@ class Upstream:
         self._quiet_until[target.entry] = now + LOG_EVERY
         cause = _root(error)
         why = "" if cause is error else f" ({type(cause).__name__}: {cause})"
-        logger.warning("%s: %s", target.entry, _without_key(target, f"{error.message}{why}"))
+        logger.warning("%s: %s", target.entry, f"{error.message}{why}")
 
     def _find_way(self, request: Request, target: Target) -> _Way:
         key = (target.entry, target.name, request.dialect, request.operation)
         heeds = target.provider.heeds
         heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
         prepare = target.provider.prepare if request.operation == "create" and heeded != () else None
-        way = _Way(target, target.urls[key[2:]], _own_headers(target, request.dialect), prepare, heeded)
+        url, headers = target.urls[key[2:]], _own_headers(target, request.dialect)
+        way = _Way(target, url, headers, prepare, heeded, mask_of(target, request.headers))
         if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
             del self._ways[next(iter(self._ways))]
         self._ways[key] = way
@@ -199,9 +204,9 @@ class Upstream:
                 refuse_losses(losses, request.dialect)
             request.journal.losses += tuple(losses)
 
-    async def _response(self, request: Request, target: Target, exchange: Exchange) -> Response:
+    async def _response(self, request: Request, target: Target, exchange: Exchange, mask: Mask) -> Response:
         if exchange.status >= 400:
-            return await self._error(request, target, exchange)
+            return await self._error(request, target, exchange, mask)
         content_type = _content_type(exchange.headers)
         if exchange.status >= 300 or not _readable(content_type):
             await exchange.aclose()
@@ -210,23 +215,22 @@ class Upstream:
                 f"`{content_type or 'none'}`, which is not a reply."
             )
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
-            return await self._stream(request, exchange, content_type)
-        response = await self._reply(request, exchange)
+            return await self._stream(request, exchange, content_type, mask)
+        response = await self._reply(request, exchange, mask)
         if not request.stream:
             return response
         assert response.body is not None, "it was read whole"
         stream = _translator(request).stream_of(response.body)
         return Response(request, headers=_as_type(response.headers, b"text/event-stream"), pieces=_one(stream))
 
-    async def _reply(self, request: Request, exchange: Exchange) -> Response:
-        body = await self._read(request, exchange)
-        _expect_reply(request, body)
-        return Response(request, headers=_returned(exchange.headers), body=body)
+    async def _reply(self, request: Request, exchange: Exchange, mask: Mask) -> Response:
+        body = _expected(request, await self._read(request, exchange), mask)
+        return Response(request, headers=_returned(exchange.headers, mask), body=body)
 
-    async def _stream(self, request: Request, exchange: Exchange, content_type: str) -> Response:
+    async def _stream(self, request: Request, exchange: Exchange, content_type: str, mask: Mask) -> Response:
         request.journal.releases += (exchange.aclose,)
-        headers = _returned(exchange.headers)
-        relay = Relay(request, aiter(exchange))
+        headers = _returned(exchange.headers, mask)
+        relay = Relay(request, aiter(exchange), mask)
         if not request.stream:
             body = _translator(request).reply_of(b"".join([piece async for piece in relay]))
             return Response(request, headers=_as_type(headers, b"application/json"), body=body)
@@ -246,7 +250,7 @@ class Upstream:
             journal.last_piece = now = perf_counter()
             journal.waited += now - before
 
-    async def _error(self, request: Request, target: Target, exchange: Exchange) -> Response:
+    async def _error(self, request: Request, target: Target, exchange: Exchange, mask: Mask) -> Response:
         body = await self._read(request, exchange)
         if exchange.status in (401, 403) and not target.passthrough_auth:
             said = CODECS[request.dialect].read_error(exchange.status, body)
@@ -256,15 +260,17 @@ class Upstream:
             ) from said
         if exchange.status >= 600:  # no HTTP server would send it on
             raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
-        body = _without_key(target, body.decode("latin-1")).encode("latin-1")
         request.journal.failures += ((target, _failure_of(exchange.status)),)
-        return Response(request, status=exchange.status, headers=_returned(exchange.headers), body=body)
+        headers = _returned(exchange.headers, mask)
+        return Response(request, status=exchange.status, headers=headers, body=mask.out_of(body))
 
 
-def _without_key(target: Target, text: str) -> str:
-    """Some providers repeat the key that they do not like, and it is the gateway's."""
-    key = "" if target.key is None else target.key.reveal()
-    return text.replace(key, "***") if len(key) >= _SHORTEST_SECRET else text
+def mask_of(target: Target, headers: Headers) -> Mask:
+    """Keeps out of errors what a target is shown: the entry's key or, with `passthrough_auth`, the one among these
+    headers, and what the entry's own headers hold, but for those that any client may send."""
+    key = credential_of(headers) if target.passthrough_auth else target.key and target.key.reveal()
+    own = [value.rpartition(" ")[2] for name, value in target.headers if name.encode() not in _NO_SECRETS]
+    return Mask([*own, key] if key else own)
 
 
 def _root(error: BaseException) -> BaseException:
@@ -360,9 +366,14 @@ def _readable(content_type: str) -> bool:
     return "html" not in content_type and "xml" not in content_type
 
 
-def _returned(headers: RawHeaders) -> RawHeaders:
+def _returned(headers: RawHeaders, mask: Mask) -> RawHeaders:
     """What comes back of the upstream's headers, by allowlist."""
-    return [header for header in headers if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)]
+    shortest = mask.shortest
+    return [
+        header if len(header[1]) < shortest else (name, mask.out_of(header[1]))
+        for header in headers
+        if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)
+    ]
 
 
 _ABSENT = Raw(b"null")
@@ -377,6 +388,7 @@ class _Kinds(Struct, gc=False):
     data: Raw = _ABSENT
     input_tokens: Raw = _ABSENT
     usage: Raw = _ABSENT
+    error: Raw = _ABSENT
 
 
 _kinds = msgspec.json.Decoder(_Kinds)
@@ -390,14 +402,18 @@ _ESSENTIAL: dict[tuple[Dialect, Operation], Callable[[_Kinds], Raw]] = {
 }
 
 
-def _expect_reply(request: Request, body: bytes) -> None:
-    """Raise for a 200 that is no reply: the upstream's error where it says one, UpstreamProtocolError else."""
+def _expected(request: Request, body: bytes, mask: Mask) -> bytes:
+    """The body of a 200. Raises for one that is no reply: the upstream's error where it says one, UpstreamProtocolError
+    else. One with an error beside the reply, or in one of several choices, is masked."""
     kinds = reading.upstream(_kinds, body)
     request.journal.usage_said = kinds.usage  # found on the way; whoever wants it need not search again
     if _ESSENTIAL[request.dialect, request.operation](kinds) == _ABSENT:
         if b'"error"' in body:
             raise CODECS[request.dialect].read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
+    if kinds.error != _ABSENT or (kinds.choices != _ABSENT and body.find(b'"error"') >= 0):
+        return mask.out_of(body)
+    return body
 
 
 def _translator(request: Request) -> Translator:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
+import re
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from plano import Plano
+from plano.config import load
 from plano.errors import ConfigError
+from plano.filters.bodies import logger as bodies_logger
+from plano.otlp import provider_for
 from plano.testing import FakeProvider
 from plano.types import DIALECTS, Dialect
 from tests import oracles
-from tests.asgi import ask
+from tests.asgi import Answer, ask
 from tests.servers import free_port
 from tests.test_pairs import PATHS, config
 from tests.test_vendor_rules import asked_in
@@ -88,6 +95,203 @@ async def test_a_key_that_an_upstream_repeats_goes_no_further(
     assert KEY not in caplog.text
     if status != 401:
         assert b"Incorrect API key provided: ***." in answer.body
+
+
+SLASHED = 'sk-up/stream+A&b="9"~=='
+"""A key of characters that some servers escape and others do not."""
+
+HEADER = "header-0123456789"
+SPELLINGS = {
+    "plain": json.dumps(SLASHED)[1:-1],
+    "slashes": json.dumps(SLASHED)[1:-1].replace("/", "\\/"),
+    "one": "\\u0073" + json.dumps(SLASHED)[2:-1],
+    "lower": "".join(f"\\u{ord(character):04x}" for character in SLASHED),
+    "upper": "".join(f"\\u{ord(character):04X}" for character in SLASHED),
+    "turns": "".join(f"\\u{ord(c):04x}" if n % 2 else json.dumps(c)[1:-1] for n, c in enumerate(SLASHED)),
+    "nested": json.dumps(json.dumps(json.dumps(SLASHED)))[1:-1],
+    "header": HEADER,
+}
+"""Ways to say in JSON what the upstream was sent."""
+
+JSON = {"content-type": "application/json"}
+SSE = {"content-type": "text/event-stream"}
+LEAKS = re.compile(re.escape(re.sub(r'["/]', "", SLASHED)) + "|" + HEADER)
+
+
+def beginning(dialect: Dialect) -> list[str]:
+    """The events of a stream until the model has said something."""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    counted = {"input_tokens": 1, "output_tokens": 1}
+    item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    part = {"type": "output_text", "text": "", "annotations": []}
+    at = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress"}
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    events: dict[Dialect, list[Any]] = {
+        "chat": [chunk | {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}],
+        "messages": [
+            {"type": "message_start", "message": message | {"stop_sequence": None, "usage": counted}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+        ],
+        "responses": [
+            {"type": "response.created", "response": response | {"output": []}},
+            {"type": "response.output_item.added", "output_index": 0, "item": item},
+            {"type": "response.content_part.added", **at, "part": part},
+            {"type": "response.output_text.delta", **at, "delta": "Hi"},
+        ],
+    }
+    return [f"data: {json.dumps(event)}\n\n" for event in events[dialect]]
+
+
+REPLY: dict[Dialect, str] = {
+    "chat": '"object":"chat.completion","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]',
+    "messages": '"type":"message","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn"',
+    "responses": '"object":"response","status":"failed","output":[]',
+}
+"""The fields that make a reply one."""
+
+
+def places(dialect: Dialect, key: str) -> Iterator[tuple[int, dict[str, str], str | list[str]]]:
+    """Answers of an upstream with a key, written as in JSON, in each place where an error can have one."""
+    said = f'"message":"Bad key: {key}","type":"invalid_request_error","code":"{key}","param":"{key}"'
+    error = f'{{"type":"error","error":{{{said}}}}}'
+    for status in (400, 401, 403, 429, 500, 529):
+        yield status, JSON, error
+    yield 400, JSON, f'[{{"error":{{{said}}}}}]'
+    yield 400, JSON, f'{{"error":"{key}"}}'
+    yield 404, JSON, f'{{"detail":"{key}","unknown":{{"{key}":["{key}"]}}}}'
+    yield 502, {"content-type": "text/html"}, f"<html>{key} {html.escape(SLASHED)}</html>"
+    yield 500, {"content-type": "text/plain"}, f"Cannot use {key}: {SLASHED}"
+    yield 200, JSON, error
+    yield 200, JSON, f'{{"error":"{key}"}}'
+    yield 200, JSON, f'{{{REPLY[dialect]},"error":{{{said}}}}}'
+    yield 200, {"content-type": f"text/html; of={HEADER}"}, "<html></html>"
+    yield 302, {"location": f"https://elsewhere.test/{HEADER}", "content-type": f"x/{HEADER}"}, ""
+    kept = ("x-request-id", "request-id", "retry-after", "x-ratelimit-limit-requests", "anthropic-ratelimit-x")
+    headers = dict.fromkeys(kept, f"of {HEADER}") | {"x-should-retry": SLASHED}
+    yield 429, JSON | headers, error
+    yield 200, JSON | headers, f"{{{REPLY[dialect]}}}"
+    before = beginning(dialect)
+    yield 200, SSE | headers, [*before, f"data: {error}\n\n"]
+    yield 200, SSE, [f"data: {error}\n\n"]
+    yield 200, SSE, ["".join([*before, f"event: error\ndata: {error}\n\n"])]
+    yield 200, SSE, [*before, f"event: error\ndata: {{{said}}}\n\n"]
+    yield 200, SSE, [*before, f"data: {error}"]
+    yield 200, SSE, list("".join([*before[-1:], f"event: error\r\ndata: {error}\r\n\r\n"]))
+    yield 200, {"content-type": "text/plain"}, [*before, f"data: {error}\n\n"]
+    if dialect == "chat":
+        yield 200, JSON, f'{{"choices":[{{"index":0,"message":{{"content":""}},"error":{{{said}}}}}]}}'
+        yield 200, SSE, [*before, f'data: {{"choices":[{{"index":0,"delta":{{}},"error":{{{said}}}}}]}}\n\n']
+        yield 200, SSE, [*before, f'data: {{"object":"error",{said}}}\n\n']
+    if dialect == "responses":
+        failed = f'{{"id":"resp_1","status":"failed","output":[],"error":{{{said}}}}}'
+        yield 200, SSE, [*before, f'data: {{"type":"response.failed","response":{failed}}}\n\n']
+        yield 200, SSE, [*before, f'data: {{"type":"error",{said}}}\n\n']
+
+
+def leaks(text: str) -> list[str]:
+    """Where a text gives a key away to somebody who reads its escapes, however deep."""
+    text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), html.unescape(text))
+    return LEAKS.findall(re.sub(r'[\\"/]', "", text))
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_what_an_upstream_was_sent_is_shown_to_nobody_however_it_repeats_it(
+    client: Dialect, upstream: Dialect, stream: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plano.upstream.LOG_EVERY", 0.0)
+    caplog.set_level(logging.DEBUG)
+    provider, exporter = FakeProvider(keep=1), InMemorySpanExporter()
+    said = config("http://upstream.test") | {"ui": True, "log": {"bodies": True}}
+    for each in said["model_providers"]:
+        each |= {"access_key": SLASHED, "headers": {"x-extra": f"Bearer {HEADER}"}}
+    spans = provider_for(100, exporter=exporter)
+    app = Plano(load(said), transport=provider, tracer_provider=spans)
+    asked = asked_in(client, model=f"fake_{upstream}/m-1", stream=stream)
+    for spelling, key in SPELLINGS.items():
+        for status, headers, body in places(upstream, key):
+            provider.raw(status, headers, [piece.encode() for piece in ([body] if isinstance(body, str) else body)])
+            answer = await ask(app, "POST", PATHS[client], asked)
+            assert leaks(f"{answer.headers} {answer.body.decode()}") == [], (spelling, status, headers, body)
+            assert answer.status != 500 or status == 500
+    shown = [(await ask(app, "GET", path)).body.decode() for path in ("/metrics", "/ui/data", "/readyz")]
+    await app.aclose()
+    spans.deliver()
+    traced = [span.to_json() for span in exporter.get_finished_spans()]
+    assert len(traced) >= 400
+    assert any(record.name == bodies_logger.name for record in caplog.records)
+    assert leaks("\n".join([*shown, *traced, caplog.text])) == []
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("upstream", DIALECTS)
+async def test_a_callers_own_key_that_an_upstream_repeats_is_not_logged(
+    client: Dialect, upstream: Dialect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plano.upstream.LOG_EVERY", 0.0)
+    caplog.set_level(logging.DEBUG)
+    provider = FakeProvider()
+    said = config("http://upstream.test")
+    for each in said["model_providers"]:
+        del each["access_key"]
+        each["passthrough_auth"] = True
+    app = Plano(said, transport=provider)
+    for status, headers, body in places(upstream, SPELLINGS["turns"]):
+        for stream in (False, True):
+            provider.raw(status, headers, [piece.encode() for piece in ([body] if isinstance(body, str) else body)])
+            asked = asked_in(client, model=f"fake_{upstream}/m-1", stream=stream)
+            answer = await ask(app, "POST", PATHS[client], asked, {"authorization": f"Bearer {SLASHED}"})
+            assert answer.status != 500 or status == 500
+    await app.aclose()
+    assert [leak for leak in leaks(caplog.text) if leak != HEADER] == []  # of which no header was sent here
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "fields"),
+    [
+        ("chat", "/v1/embeddings", {"input": "Hi"}),
+        ("messages", "/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "Hi"}]}),
+        ("responses", "/v1/responses/input_tokens", {"input": "Hi"}),
+    ],
+)
+async def test_the_calls_beside_replies_show_no_key_either(
+    dialect: Dialect, path: str, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = FakeProvider()
+    app = Plano(entry("http://upstream.test/v1", access_key=SLASHED, apis=[dialect]), transport=provider)
+    for key in SPELLINGS.values():
+        for status, headers, body in places(dialect, key):
+            if isinstance(body, str):
+                provider.raw(status, headers, body.encode(), on=path)
+                answer = await ask(app, "POST", path, fields | {"model": "openai/m"})
+                found = leaks(f"{answer.headers} {answer.body.decode()}")
+                assert [leak for leak in found if leak != HEADER] == []
+    await app.aclose()
+    assert [leak for leak in leaks(caplog.text) if leak != HEADER] == []
+
+
+async def test_an_error_is_passed_on_byte_for_byte_around_a_key_that_is_taken_out() -> None:
+    provider = FakeProvider()
+    body = '{ "error" :{"message":"caf\\u00e9 \\/ KEY!","n":1.50} , "error":{"z":[ ]}}'
+    provider.raw(400, JSON, body.replace("KEY", SPELLINGS["turns"]).encode())
+    answer = await asked_of(provider, "chat")
+    assert answer.body.decode() == body.replace("KEY", "***")
+
+
+async def test_what_a_model_says_is_left_to_it() -> None:
+    """It was not sent the key; whoever wants to keep words out of replies has filters."""
+    provider = FakeProvider()
+    provider.raw(200, JSON, f"{{{REPLY['chat']}}}".replace('"Hi"', json.dumps(SLASHED)).encode())
+    answer = await asked_of(provider, "chat")
+    assert answer.json()["choices"][0]["message"]["content"] == SLASHED
+
+
+async def asked_of(provider: FakeProvider, client: Dialect) -> Answer:
+    app = Plano(entry("http://upstream.test/v1", access_key=SLASHED), transport=provider)
+    return await ask(app, "POST", PATHS[client], asked_in(client, model="openai/m"))
 
 
 @pytest.mark.parametrize("client", DIALECTS)
