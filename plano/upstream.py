@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from operator import attrgetter
 from time import perf_counter
 
@@ -40,12 +41,14 @@ LOG_EVERY = 10.0
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
 
+_IDEMPOTENCY = b"idempotency-key"
+
 _FORWARDED = frozenset(
-    {b"anthropic-beta", b"anthropic-version", b"idempotency-key", b"openai-beta", b"traceparent", b"tracestate"}
+    {b"anthropic-beta", b"anthropic-version", _IDEMPOTENCY, b"openai-beta", b"traceparent", b"tracestate"}
 )
 """Request headers that go on to an upstream of the client's own dialect."""
 
-_FORWARDED_ANYWAY = frozenset({b"idempotency-key", b"traceparent", b"tracestate"})
+_FORWARDED_ANYWAY = frozenset({_IDEMPOTENCY, b"traceparent", b"tracestate"})
 
 MOST_WAYS = 1000
 """Endpoints of targets that are remembered. Targets come from the configuration, or under wildcards from callers."""
@@ -67,6 +70,12 @@ _RETURNED = frozenset(
         b"x-should-retry",
     }
 )
+_NOT_GUESSED = (b"x-content-type-options", b"nosniff")
+"""Has browsers believe the content type (WHATWG Fetch, section "X-Content-Type-Options header")."""
+
+_INERT = (_NOT_GUESSED, (b"content-security-policy", b"default-src 'none'; sandbox"))
+"""An upstream's error may be a web page. Shown on the gateway's origin, it can do nothing there."""
+
 _RETURNED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 _fields = msgspec.json.Decoder(Fields)
@@ -98,11 +107,14 @@ class Upstream:
     Args:
         sender_for: the transport of a target; asked for each request.
         timeouts: seconds; `first_byte` and `idle` are the listener's `timeout`.
+        one_tenant: whether all callers are of one tenant. Others choose their `idempotency-key` without knowing of each
+            other, while a provider knows one client, the gateway, and may answer one of them with another's reply.
     """
 
-    def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts) -> None:
+    def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts, *, one_tenant: bool = False) -> None:
         self._sender_for = sender_for
         self._timeouts = timeouts
+        self._one_tenant = one_tenant
         self._ways: dict[tuple[str, str, Dialect, Operation], _Way] = {}
         self._quiet_until: dict[str, float] = {}
 
@@ -119,7 +131,7 @@ class Upstream:
             way = self._find_way(request, target)
         mask = mask_of(target, request.headers) if target.passthrough_auth else way.mask
         constant, headers = way.headers, [(b"x-request-id", request.id.encode("latin-1"))]
-        forwarded = _forwarded(request, target)
+        forwarded = _forwarded(request, target, self._one_tenant)
         if forwarded:  # what the client says takes the place of what would be said anyway
             theirs = {name for name, _ in forwarded}
             constant, headers = [], [*(each for each in constant if each[0] not in theirs), *forwarded, *headers]
@@ -225,7 +237,7 @@ class Upstream:
 
     async def _reply(self, request: Request, exchange: Exchange, mask: Mask) -> Response:
         body = _expected(request, await self._read(request, exchange), mask)
-        return Response(request, headers=_returned(exchange.headers, mask), body=body)
+        return Response(request, headers=[*_returned(exchange.headers, mask), _NOT_GUESSED], body=body)
 
     async def _stream(self, request: Request, exchange: Exchange, content_type: str, mask: Mask) -> Response:
         request.journal.releases += (exchange.aclose,)
@@ -261,7 +273,7 @@ class Upstream:
         if exchange.status >= 600:  # no HTTP server would send it on
             raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
         request.journal.failures += ((target, _failure_of(exchange.status)),)
-        headers = _returned(exchange.headers, mask)
+        headers = [*_returned(exchange.headers, mask), *_INERT]
         return Response(request, status=exchange.status, headers=headers, body=mask.out_of(body))
 
 
@@ -322,7 +334,7 @@ def _credential(target: Target, dialect: Dialect, key: Secret) -> dict[str, str]
     return {} if header is None else dict((header,))
 
 
-def _forwarded(request: Request, target: Target) -> RawHeaders:
+def _forwarded(request: Request, target: Target, one_tenant: bool) -> RawHeaders:
     """What goes on of the client's headers, by allowlist; its key only where the entry says so."""
     native = request.journal.dialect == request.dialect
     allowed = _FORWARDED if native else _FORWARDED_ANYWAY
@@ -335,7 +347,15 @@ def _forwarded(request: Request, target: Target) -> RawHeaders:
         key = credential_of(request.headers)
         if key is not None:
             headers += _encoded(_credential(target, request.dialect, Secret(key)))
+    elif not one_tenant:
+        tenant = request.caller.tenant
+        headers = [(name, _of_tenant(tenant, said) if name == _IDEMPOTENCY else said) for name, said in headers]
     return headers
+
+
+def _of_tenant(tenant: str, said: bytes) -> bytes:
+    """The same for the same tenant and value, wherever and whenever it is made; no two tenants' can be made equal."""
+    return sha256(b"%b\0%b" % (sha256(tenant.encode(errors="surrogatepass")).digest(), said)).hexdigest().encode()
 
 
 def _forget_stream(journal: Journal) -> None:

@@ -21,7 +21,7 @@ from plano.errors import ConfigError
 from plano.filters.bodies import logger as bodies_logger
 from plano.otlp import provider_for
 from plano.testing import FakeProvider
-from plano.types import DIALECTS, Dialect
+from plano.types import DIALECTS, Caller, Dialect
 from tests import oracles
 from tests.asgi import Answer, ask
 from tests.servers import free_port
@@ -341,3 +341,88 @@ def test_what_no_request_could_be_sent_with_is_said_at_the_start(
     asked = entry("https://upstream.test/v1", **{name: value for name, value in more.items() if name != "overrides"})
     with pytest.raises(ConfigError, match=said):
         Plano({**asked, "overrides": overrides} if overrides else asked)
+
+
+TENANTS = {"keys": [{"name": name, "key": f"key-of-{name}", "tenant": name} for name in ("alice", "bob")]}
+
+
+@pytest.mark.parametrize("operation", ["chat", "messages", "responses", "embeddings"])
+async def test_what_two_tenants_call_the_same_is_not_the_same_to_their_provider(operation: str) -> None:
+    """It knows one client, the gateway, and answers what it has answered before."""
+    path = PATHS.get(operation, "/v1/embeddings")
+    asked = {"model": "openai/m", "input": "Hi"} if operation == "embeddings" else asked_in(operation, model="openai/m")
+    seen = []
+    for _ in range(2):  # the second time by another process
+        provider = FakeProvider()
+        app = Plano(entry("http://upstream.test/v1", apis=["chat"]) | {"auth": TENANTS}, transport=provider)
+        for name in ("alice", "bob", "alice"):
+            headers = {"authorization": f"Bearer key-of-{name}", "idempotency-key": "1"}
+            assert (await ask(app, "POST", path, asked, headers)).status == 200
+            seen.append(provider.last.headers["idempotency-key"])
+    alice, bob = seen[:2]
+    assert seen == [alice, bob, alice] * 2
+    assert len({alice, bob, "1"}) == 3
+    assert not {"alice", "bob"} & {alice, bob}
+
+
+async def test_no_tenant_can_choose_what_another_ones_key_becomes() -> None:
+    seen = set()
+    for tenant, said in [("a", "b\0c"), ("a\0b", "c"), ("ab", "c"), ("a", "bc")]:
+        provider = FakeProvider()
+        keys = {"keys": [{"name": "x", "key": "key-of-x", "tenant": tenant}, TENANTS["keys"][0]]}
+        app = Plano(entry("http://upstream.test/v1") | {"auth": keys}, transport=provider)
+        headers = {"authorization": "Bearer key-of-x", "idempotency-key": said}
+        await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/m"), headers)
+        seen.add(provider.last.headers["idempotency-key"])
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "auth"),
+    [
+        ({}, {}),
+        ({}, {"auth": {"keys": TENANTS["keys"][:1]}}),
+        ({}, {"auth": {"keys": [each | {"tenant": "acme"} for each in TENANTS["keys"]]}}),
+        ({"access_key": None, "passthrough_auth": True}, {"auth": TENANTS}),
+    ],
+    ids=["nobody asked for a key", "one caller", "callers of one tenant", "their own credentials"],
+)
+async def test_an_idempotency_key_that_is_one_clients_goes_on_as_it_came(
+    more: dict[str, Any], auth: dict[str, Any]
+) -> None:
+    provider = FakeProvider()
+    app = Plano(entry("http://upstream.test/v1", **more) | auth, transport=provider)
+    headers = {"authorization": "Bearer key-of-alice", "idempotency-key": "given-by-alice"}
+    assert (await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/m"), headers)).status == 200
+    assert provider.last.headers["idempotency-key"] == "given-by-alice"
+
+
+async def test_a_hosts_callers_are_not_known_to_be_of_one_tenant() -> None:
+    provider = FakeProvider()
+    app = Plano(entry("http://upstream.test/v1"), transport=provider, caller=lambda scope: Caller(tenant="a"))
+    await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/m"), {"idempotency-key": "1"})
+    assert provider.last.headers["idempotency-key"] != "1"
+
+
+PAGE = b"<html><script>alert(1)</script></html>"
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("said", ["text/html", "text/plain", "application/octet-stream", "image/svg+xml", None])
+@pytest.mark.parametrize("status", [200, 404, 503])
+async def test_no_browser_runs_what_an_upstream_sends(
+    client: Dialect, upstream: Dialect, stream: bool, said: str | None, status: int
+) -> None:
+    provider = FakeProvider()
+    headers = {} if said is None else {"content-type": said}
+    body = PAGE if status != 200 else f"{{{REPLY[upstream]}}}".encode()
+    provider.raw(status, headers, body)
+    app = Plano(config("http://upstream.test"), transport=provider)
+    answer = await ask(app, "POST", PATHS[client], asked_in(client, model=f"fake_{upstream}/m-1", stream=stream))
+    passed_on = answer.headers.get("content-type") not in ("application/json", "text/event-stream")
+    assert answer.headers.get("x-content-type-options") == "nosniff" or not passed_on
+    if status != 200 and client == upstream:
+        assert answer.body == PAGE
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
