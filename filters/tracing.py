@@ -273,7 +273,8 @@ def _end_attempt(attempt: _Attempt, journal: Journal, following: int | None) -> 
 
 def _outcome(request: Request, last: _Attempt | None) -> Attributes:
     journal = request.journal
-    attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": len(journal.losses)}
+    lost = sum(loss.count for loss in journal.losses)
+    attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": lost}
     attributes["plano.caller"] = journal.caller.name
     asked = asked_model(request.model, request.journal.target)
     if asked:

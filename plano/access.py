@@ -146,7 +146,7 @@ def line_of(request: Request, method: str, path: str) -> Line:
         None if first is None else (first - started) * 1e6 // 1.0 / 1e6,
         journal.bytes_in,
         journal.bytes_out,
-        len(journal.losses),
+        sum(loss.count for loss in journal.losses) if journal.losses else 0,
         None if usage is None else usage.input_tokens,
         None if usage is None else usage.output_tokens,
     )
