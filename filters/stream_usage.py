@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from plano import sse
+from plano.dialects import reading
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Pieces, Response
@@ -42,7 +43,7 @@ def _asking(request: Request) -> bytes | None:
     try:
         fields = _FIELDS.decode(request.body)
         options = _OPTIONS.decode(fields.get("stream_options", Raw(b"null"))) or {}
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except reading.UNREADABLE:
         return None  # whoever reads it says what is wrong with it
     if options.get("include_usage") == _TRUE:
         return None
@@ -65,7 +66,7 @@ def _is_usage(block: bytes) -> bool:
     frames = sse.frames(block)
     try:
         chunk = _FIELDS.decode(frames[0].data) if frames else {}
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except reading.UNREADABLE:
         return False
     return (
         bytes(chunk.get("choices", b"")).translate(None, b" \n") == b"[]"
