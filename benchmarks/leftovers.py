@@ -261,7 +261,7 @@ async def run(factor: float, only: list[str]) -> Table:
                     "memory": {"type": "memory", "max_bytes": 16 * MB},
                     "sqlite": {"type": "sqlite", "path": str(folder / "state.db")},
                     "redis": {"type": "redis", "url": redis.url},
-                    "postgres": {"type": "postgres", "url": postgres.url},
+                    "postgres": {"type": "postgres", "connection_string": postgres.url},
                 }
                 await streams(table, upstream, folder, stores)
             finally:

@@ -6,9 +6,8 @@ import logging
 import re
 from collections.abc import Iterable
 
-import msgspec
-
 from plano.access import LIKE_A_KEY
+from plano.masking import Mask
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Pieces, Response
@@ -38,9 +37,7 @@ class Bodies:
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        texts = {secret.reveal() for secret in secrets if len(secret.reveal()) >= 6}
-        escaped = {msgspec.json.encode(text).decode()[1:-1] for text in texts}
-        self._secrets = sorted(texts | escaped, key=len, reverse=True)
+        self._mask = Mask(secret.reveal() for secret in secrets)
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         self._log(request, "request", request.raw)
@@ -67,9 +64,7 @@ class Bodies:
 
     def redacted(self, body: bytes) -> str:
         """The body as it is logged, shortened to `LONGEST`."""
-        text = body.decode("utf-8", "replace")
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
+        text = self._mask.out_of(body).decode("utf-8", "replace")
         text = _BASE64.sub(lambda found: f"<{len(found[0])} characters of base64>", text)
         text = LIKE_A_KEY.sub("***", _FIELD.sub(r'\1"***"', text))
         return text if len(text) <= LONGEST else text[:LONGEST] + f"… ({len(body)} bytes)"

@@ -168,7 +168,7 @@ class Metrics:
         for failed, how in journal.failures:
             on.upstream_errors[(failed.provider.name, failed.entry, how)].inc()
         for loss in journal.losses:
-            on.losses[(journal.dialect, journal.upstream_dialect or NONE, loss.field)].inc()
+            on.losses[(journal.dialect, journal.upstream_dialect or NONE, loss.field)].inc(loss.count)
         if journal.store_failed:
             on.not_stored[(journal.dialect,)].inc()
         if journal.outcome == "aborted":

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from plano import sse
-from plano.dialects import names
+from plano.dialects import names, reading
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Pieces, Response
@@ -46,7 +46,7 @@ def _asking(request: Request) -> bytes | None:
         return None
     try:
         fields = _FIELDS.decode(request.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except reading.UNREADABLE:
         return None  # whoever reads it says what is wrong with it
     said = fields.get("stream_options", _NULL)
     if said != _NULL and bytes(said)[:1] != b"{":
@@ -73,7 +73,7 @@ def _is_usage(block: bytes) -> bool:
     frames = sse.frames(block)
     try:
         chunk = _FIELDS.decode(frames[0].data) if frames else {}
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except reading.UNREADABLE:
         return False
     return (
         bytes(chunk.get("choices", b"")).translate(None, b" \n") == b"[]"

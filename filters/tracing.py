@@ -26,13 +26,14 @@ from plano.access import asked_model
 from plano.errors import PlanoError, UpstreamStatus
 from plano.instruments import OPERATIONS
 from plano.journal import Journal
+from plano.masking import Mask
 from plano.otlp import LONGEST_VALUE, OwnProvider
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.types import Headers, RawHeaders
-from plano.upstream import credential_of
+from plano.upstream import credential_of, mask_of
 from plano.version import VERSION
 
 _ATTEMPTS = "plano.tracing"
@@ -67,10 +68,11 @@ Attributes = dict[str, AttributeValue]
 class _Attempt:
     """An attempt at an upstream, until the request is over and all is known of it."""
 
-    __slots__ = ("ended", "failures", "finish", "said", "span", "status")
+    __slots__ = ("ended", "failures", "finish", "mask", "said", "span", "status")
 
-    def __init__(self, span: Span, failures: int) -> None:
+    def __init__(self, span: Span, failures: int, mask: Mask) -> None:
         self.span = span
+        self.mask = mask
         self.failures = failures
         self.ended: int | None = None
         self.status: int | None = None
@@ -130,7 +132,7 @@ class Tracing:
         if not span.is_recording():
             return await call_next(request)
         attempts: list[_Attempt] = request.state.setdefault(_ATTEMPTS, [])
-        attempt = _Attempt(span, len(request.journal.failures))
+        attempt = _Attempt(span, len(request.journal.failures), mask_of(target, request.headers))
         attempts.append(attempt)
         span.set_attributes(self._chosen(request.headers) | _attempted(request, target, len(attempts)))
         try:
@@ -271,7 +273,8 @@ def _end_attempt(attempt: _Attempt, journal: Journal, following: int | None) -> 
 
 def _outcome(request: Request, last: _Attempt | None) -> Attributes:
     journal = request.journal
-    attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": len(journal.losses)}
+    lost = sum(loss.count for loss in journal.losses)
+    attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": lost}
     attributes["plano.caller"] = journal.caller.name
     asked = asked_model(request.model, request.journal.target)
     if asked:
@@ -306,9 +309,9 @@ def _error_type(journal: Journal) -> str | None:
 def _answered(attempt: _Attempt) -> Attributes:
     attributes: Attributes = {}
     if attempt.said.model:
-        attributes["gen_ai.response.model"] = attempt.said.model
+        attributes["gen_ai.response.model"] = attempt.mask.out_of_text(attempt.said.model)
     if attempt.said.id:
-        attributes["gen_ai.response.id"] = attempt.said.id
+        attributes["gen_ai.response.id"] = attempt.mask.out_of_text(attempt.said.id)
     if attempt.finish is not None:
         attributes["gen_ai.response.finish_reasons"] = [attempt.finish]
     return attributes

@@ -146,7 +146,7 @@ def line_of(request: Request, method: str, path: str) -> Line:
         None if first is None else (first - started) * 1e6 // 1.0 / 1e6,
         journal.bytes_in,
         journal.bytes_out,
-        len(journal.losses),
+        sum(loss.count for loss in journal.losses) if journal.losses else 0,
         None if usage is None else usage.input_tokens,
         None if usage is None else usage.output_tokens,
     )
@@ -171,7 +171,7 @@ def asked_model(model: str | None, target: Target | None) -> str | None:
 
 def _error(journal: Journal) -> str:
     if journal.error is not None:
-        return journal.error.code or journal.error.kind
+        return _safe(journal.error.code or journal.error.kind)  # an upstream's own code may be anything
     return journal.failures[-1][1]
 
 

@@ -103,7 +103,7 @@ class Plano:
             self.pipeline = [around, *self.pipeline, Link("attempt", self._tracing.attempt, trusted=True)]
         ui = self._ui()
         spent = self._observing.time_links(self.pipeline)
-        upstream = Upstream(self._connections.sender_for, self.config.timeouts)
+        upstream = Upstream(self._connections.sender_for, self.config.timeouts, one_tenant=self._one_tenant)
         run = fold(self.pipeline, upstream, spent)
         shown = {**self._observing.endpoints(self._caller), **ui}
         routes = [
@@ -180,13 +180,17 @@ class Plano:
         return [link for name in order for link in built_in[name]]
 
     def _state(self, stores: Stores) -> State:
-        tenants = {caller.tenant for caller, _ in self.config.callers}
         return State(
             stores,
             chat_completions=self.config.chat_completions_continue,
             upstream_store=self.config.upstream_store,
-            one_tenant=self._caller_of is None and len(tenants) <= 1,
+            one_tenant=self._one_tenant,
         )
+
+    @property
+    def _one_tenant(self) -> bool:
+        """Whether all callers are known to be of one tenant."""
+        return self._caller_of is None and len({caller.tenant for caller, _ in self.config.callers}) <= 1
 
     def _asking(self, run: Any, caller: CallerOf | None, order: Sequence[str]) -> list[Route]:
         limits = self.config.limits

@@ -19,6 +19,7 @@ import msgspec
 
 from plano.access import Line, LineHandler, Lines
 from plano.access import logger as access_logger
+from plano.masking import Mask
 from plano.types import Secret
 
 Format = Literal["auto", "json", "text"]
@@ -33,7 +34,6 @@ _COMMA = ord(",")
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _encode, _encode_into = _encoder.encode, _encoder.encode_into
 _LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
-_SHORTEST_SECRET = 6
 
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """Of Unicode: C0 and C1, the separators of lines and paragraphs, and what turns the direction of text around. Tab and
@@ -70,18 +70,11 @@ def setup(
 class _Formatter(logging.Formatter):
     def __init__(self, secrets: Iterable[Secret]) -> None:
         super().__init__()
-        revealed = {secret.reveal() for secret in secrets}
-        self._secrets = sorted((text for text in revealed if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._without_secrets = Mask(secret.reveal() for secret in secrets).out_of_text
 
     def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
         """Add a line of the access log to others."""
         raise AssertionError("each formatter has its own")
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, "***")
-        return text
 
 
 class JSONFormatter(_Formatter):

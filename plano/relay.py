@@ -11,6 +11,7 @@ from typing import Protocol
 from plano.dialects import CODECS
 from plano.dialects.reading import CUT_OFF
 from plano.errors import UpstreamError, UpstreamProtocolError
+from plano.masking import NOTHING, Mask
 from plano.request import Request
 from plano.sse import Aligner
 from plano.types import Dialect
@@ -54,10 +55,13 @@ class Relay:
     Args:
         request: as the upstream got it.
         source: the reply's body.
+        mask: keeps the gateway's credentials out of what it says of errors.
     """
 
-    def __init__(self, request: Request, source: AsyncIterator[bytes]) -> None:
+    def __init__(self, request: Request, source: AsyncIterator[bytes], mask: Mask = NOTHING) -> None:
         self.source = source
+        self._mask = mask
+        self._shortest = mask.shortest
         self.journal = request.journal
         self._request = request
         self._aligner = Aligner()
@@ -83,6 +87,8 @@ class Relay:
             self._aligned = self._aligner.empty
             if not piece:
                 return piece
+        if len(piece) >= self._shortest and piece.find(b"error") >= 0:
+            piece = self._mask.out_of(piece)
         journal = self.journal
         if journal.first_token is None:
             self._before_first_token(piece)
@@ -116,7 +122,7 @@ class Relay:
             UpstreamError: it ended before its dialect's end.
         """
         journal = self.journal
-        rest = self._aligner.finish()
+        rest = self._mask.out_of(self._aligner.finish())
         if rest:
             journal.first = journal.first or rest
             self._keep(rest)
@@ -137,6 +143,7 @@ class Relay:
     def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
         """The stream broke: what ends it for the client; None where the error is to be raised on."""
         self._note_failure()
+        self._mask.out_of_error(error)
         for at, stage in enumerate(self._stages, 1):
             last = stage.fail(error)
             if last is not None:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from plano import sse
 from plano.assembly import ReplyBuilder, events_of
 from plano.conversation import (
+    NAMED,
     Conversation,
     Event,
     Failed,
@@ -42,10 +43,13 @@ def translate_request(
 
 
 def refuse_losses(losses: Losses, dialect: Dialect) -> None:
-    """Raise UnsupportedConversion if anything was lost, naming all of it."""
+    """Raise UnsupportedConversion if anything was lost, naming about twenty of it."""
     found = list(losses)
     if found:
-        what = "; ".join(f"`{loss.field}`: {loss.reason}" for loss in found)
+        named = [f"`{loss.field}`: {loss.reason}" for loss in found[:NAMED] if loss.count == 1]
+        if len(losses) > len(named):
+            named.append(f"and {len(losses) - len(named)} more")
+        what = "; ".join(named)
         raise UnsupportedConversion(
             f"Strict translation to the {dialect} API is on, and it cannot carry: {what}.", param=found[0].field
         )

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from operator import attrgetter
 from time import perf_counter
 
@@ -24,6 +25,7 @@ from plano.errors import (
     UpstreamUnavailable,
 )
 from plano.journal import Journal
+from plano.masking import Mask
 from plano.provider import Fields, Operation, Prepare, Target, credential
 from plano.relay import Relay
 from plano.request import Request
@@ -37,18 +39,17 @@ logger = logging.getLogger("plano")
 LOG_EVERY = 10.0
 """Seconds between two lines of the log about what is wrong with one entry."""
 
-_SHORTEST_SECRET = 6
-"""Characters. What is shorter may stand in any text."""
-
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
 
+_IDEMPOTENCY = b"idempotency-key"
+
 _FORWARDED = frozenset(
-    {b"anthropic-beta", b"anthropic-version", b"idempotency-key", b"openai-beta", b"traceparent", b"tracestate"}
+    {b"anthropic-beta", b"anthropic-version", _IDEMPOTENCY, b"openai-beta", b"traceparent", b"tracestate"}
 )
 """Request headers that go on to an upstream of the client's own dialect."""
 
-_FORWARDED_ANYWAY = frozenset({b"idempotency-key", b"traceparent", b"tracestate"})
+_FORWARDED_ANYWAY = frozenset({_IDEMPOTENCY, b"traceparent", b"tracestate"})
 
 MOST_WAYS = 1000
 """Endpoints of targets that are remembered. Targets come from the configuration, or under wildcards from callers."""
@@ -58,6 +59,8 @@ _WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"c
 
 _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key")
 """Headers that may hold a client's key, the one that counts before the others."""
+
+_NO_SECRETS = _FORWARDED | _WITH_OWN_CREDENTIAL | {b"user-agent"}
 
 _RETURNED = frozenset(
     {
@@ -71,6 +74,12 @@ _RETURNED = frozenset(
         b"x-should-retry",
     }
 )
+_NOT_GUESSED = (b"x-content-type-options", b"nosniff")
+"""Has browsers believe the content type (WHATWG Fetch, section "X-Content-Type-Options header")."""
+
+_INERT = (_NOT_GUESSED, (b"content-security-policy", b"default-src 'none'; sandbox"))
+"""An upstream's error may be a web page. Shown on the gateway's origin, it can do nothing there."""
+
 _RETURNED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 _fields = msgspec.json.Decoder(Fields)
@@ -85,6 +94,7 @@ class _Way(Struct, frozen=True):
         headers: unless the client's own take their place.
         prepare: the provider's quirks, if there can be any.
         heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
+        mask: keeps the gateway's credentials there out of what comes back.
     """
 
     target: Target
@@ -92,6 +102,7 @@ class _Way(Struct, frozen=True):
     headers: RawHeaders
     prepare: Prepare | None
     heeded: tuple[bytes, ...] | None
+    mask: Mask
 
 
 class Upstream:
@@ -100,11 +111,14 @@ class Upstream:
     Args:
         sender_for: the transport of a target; asked for each request.
         timeouts: seconds; `first_byte` and `idle` are the listener's `timeout`.
+        one_tenant: whether all callers are of one tenant. Others choose their `idempotency-key` without knowing of each
+            other, while a provider knows one client, the gateway, and may answer one of them with another's reply.
     """
 
-    def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts) -> None:
+    def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts, *, one_tenant: bool = False) -> None:
         self._sender_for = sender_for
         self._timeouts = timeouts
+        self._one_tenant = one_tenant
         self._ways: dict[tuple[str, str, Dialect, Operation], _Way] = {}
         self._quiet_until: dict[str, float] = {}
 
@@ -119,8 +133,9 @@ class Upstream:
         way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
         if way is None or way.target is not target:  # a filter may have made a target of its own
             way = self._find_way(request, target)
+        mask = mask_of(target, request.headers) if target.passthrough_auth else way.mask
         constant, headers = way.headers, [(b"x-request-id", request.id.encode("latin-1"))]
-        forwarded = _forwarded(request, target)
+        forwarded = _forwarded(request, target, self._one_tenant)
         if forwarded:  # what the client says takes the place of what would be said anyway
             theirs = {name for name, _ in forwarded}
             constant, headers = [], [*(each for each in constant if each[0] not in theirs), *forwarded, *headers]
@@ -146,12 +161,13 @@ class Upstream:
                     if name == b"content-type" and value == b"application/json":  # as nearly all replies are
                         reply = exchange.whole(MAX_REPLY)
                         if reply is None:
-                            return await self._reply(request, exchange)
+                            return await self._reply(request, exchange, mask)
                         journal.last_piece = now
-                        _expect_reply(request, reply)
-                        return Response(request, headers=_returned(exchange.headers), body=reply)
-            return await self._response(request, target, exchange)
+                        reply = _expected(request, reply, mask)
+                        return Response(request, headers=_returned(exchange.headers, mask), body=reply)
+            return await self._response(request, target, exchange, mask)
         except UpstreamError as error:
+            mask.out_of_error(error)
             if len(journal.failures) == failures:  # a stream that was read here has said so itself
                 journal.failures += ((target, _failure(error)),)
             self._log(target, error, now)
@@ -164,14 +180,15 @@ class Upstream:
         self._quiet_until[target.entry] = now + LOG_EVERY
         cause = _root(error)
         why = "" if cause is error else f" ({type(cause).__name__}: {cause})"
-        logger.warning("%s: %s", target.entry, _without_key(target, f"{error.message}{why}"))
+        logger.warning("%s: %s", target.entry, f"{error.message}{why}")
 
     def _find_way(self, request: Request, target: Target) -> _Way:
         key = (target.entry, target.name, request.dialect, request.operation)
         heeds = target.provider.heeds
         heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
         prepare = target.provider.prepare if request.operation == "create" and heeded != () else None
-        way = _Way(target, target.urls[key[2:]], _own_headers(target, request.dialect), prepare, heeded)
+        url, headers = target.urls[key[2:]], _own_headers(target, request.dialect)
+        way = _Way(target, url, headers, prepare, heeded, mask_of(target, request.headers))
         if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
             del self._ways[next(iter(self._ways))]
         self._ways[key] = way
@@ -203,9 +220,9 @@ class Upstream:
                 refuse_losses(losses, request.dialect)
             request.journal.losses += tuple(losses)
 
-    async def _response(self, request: Request, target: Target, exchange: Exchange) -> Response:
+    async def _response(self, request: Request, target: Target, exchange: Exchange, mask: Mask) -> Response:
         if exchange.status >= 400:
-            return await self._error(request, target, exchange)
+            return await self._error(request, target, exchange, mask)
         content_type = _content_type(exchange.headers)
         if exchange.status >= 300 or not _readable(content_type):
             await exchange.aclose()
@@ -214,23 +231,22 @@ class Upstream:
                 f"`{content_type or 'none'}`, which is not a reply."
             )
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
-            return await self._stream(request, exchange, content_type)
-        response = await self._reply(request, exchange)
+            return await self._stream(request, exchange, content_type, mask)
+        response = await self._reply(request, exchange, mask)
         if not request.stream:
             return response
         assert response.body is not None, "it was read whole"
         stream = _translator(request).stream_of(response.body)
         return Response(request, headers=_as_type(response.headers, b"text/event-stream"), pieces=_one(stream))
 
-    async def _reply(self, request: Request, exchange: Exchange) -> Response:
-        body = await self._read(request, exchange)
-        _expect_reply(request, body)
-        return Response(request, headers=_returned(exchange.headers), body=body)
+    async def _reply(self, request: Request, exchange: Exchange, mask: Mask) -> Response:
+        body = _expected(request, await self._read(request, exchange), mask)
+        return Response(request, headers=[*_returned(exchange.headers, mask), _NOT_GUESSED], body=body)
 
-    async def _stream(self, request: Request, exchange: Exchange, content_type: str) -> Response:
+    async def _stream(self, request: Request, exchange: Exchange, content_type: str, mask: Mask) -> Response:
         request.journal.releases += (exchange.aclose,)
-        headers = _returned(exchange.headers)
-        relay = Relay(request, aiter(exchange))
+        headers = _returned(exchange.headers, mask)
+        relay = Relay(request, aiter(exchange), mask)
         if not request.stream:
             body = _translator(request).reply_of(b"".join([piece async for piece in relay]))
             return Response(request, headers=_as_type(headers, b"application/json"), body=body)
@@ -250,7 +266,7 @@ class Upstream:
             journal.last_piece = now = perf_counter()
             journal.waited += now - before
 
-    async def _error(self, request: Request, target: Target, exchange: Exchange) -> Response:
+    async def _error(self, request: Request, target: Target, exchange: Exchange, mask: Mask) -> Response:
         body = await self._read(request, exchange)
         if exchange.status in (401, 403) and not target.passthrough_auth:
             said = CODECS[request.dialect].read_error(exchange.status, body)
@@ -260,15 +276,17 @@ class Upstream:
             ) from said
         if exchange.status >= 600:  # no HTTP server would send it on
             raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
-        body = _without_key(target, body.decode("latin-1")).encode("latin-1")
         request.journal.failures += ((target, _failure_of(exchange.status)),)
-        return Response(request, status=exchange.status, headers=_returned(exchange.headers), body=body)
+        headers = [*_returned(exchange.headers, mask), *_INERT]
+        return Response(request, status=exchange.status, headers=headers, body=mask.out_of(body))
 
 
-def _without_key(target: Target, text: str) -> str:
-    """Some providers repeat the key that they do not like, and it is the gateway's."""
-    key = "" if target.key is None else target.key.reveal()
-    return text.replace(key, "***") if len(key) >= _SHORTEST_SECRET else text
+def mask_of(target: Target, headers: Headers) -> Mask:
+    """Keeps out of errors what a target is shown: the entry's key or, with `passthrough_auth`, the one among these
+    headers, and what the entry's own headers hold, but for those that any client may send."""
+    key = credential_of(headers) if target.passthrough_auth else target.key and target.key.reveal()
+    own = [value.rpartition(" ")[2] for name, value in target.headers if name.encode() not in _NO_SECRETS]
+    return Mask([*own, key] if key else own)
 
 
 def _root(error: BaseException) -> BaseException:
@@ -320,7 +338,7 @@ def _credential(target: Target, dialect: Dialect, key: Secret) -> dict[str, str]
     return {} if header is None else dict((header,))
 
 
-def _forwarded(request: Request, target: Target) -> RawHeaders:
+def _forwarded(request: Request, target: Target, one_tenant: bool) -> RawHeaders:
     """What goes on of the client's headers, by allowlist; its key only where the entry says so."""
     native = request.journal.dialect == request.dialect
     allowed = _FORWARDED if native else _FORWARDED_ANYWAY
@@ -333,7 +351,15 @@ def _forwarded(request: Request, target: Target) -> RawHeaders:
         key = only_credential_of(request.headers)
         if key is not None:
             headers += _encoded(_credential(target, request.dialect, Secret(key)))
+    elif not one_tenant:
+        tenant = request.caller.tenant
+        headers = [(name, _of_tenant(tenant, said) if name == _IDEMPOTENCY else said) for name, said in headers]
     return headers
+
+
+def _of_tenant(tenant: str, said: bytes) -> bytes:
+    """The same for the same tenant and value, wherever and whenever it is made; no two tenants' can be made equal."""
+    return sha256(b"%b\0%b" % (sha256(tenant.encode(errors="surrogatepass")).digest(), said)).hexdigest().encode()
 
 
 def _forget_stream(journal: Journal) -> None:
@@ -376,9 +402,14 @@ def _readable(content_type: str) -> bool:
     return "html" not in content_type and "xml" not in content_type
 
 
-def _returned(headers: RawHeaders) -> RawHeaders:
+def _returned(headers: RawHeaders, mask: Mask) -> RawHeaders:
     """What comes back of the upstream's headers, by allowlist."""
-    return [header for header in headers if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)]
+    shortest = mask.shortest
+    return [
+        header if len(header[1]) < shortest else (name, mask.out_of(header[1]))
+        for header in headers
+        if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)
+    ]
 
 
 _ABSENT = Raw(b"null")
@@ -393,6 +424,7 @@ class _Kinds(Struct, gc=False):
     data: Raw = _ABSENT
     input_tokens: Raw = _ABSENT
     usage: Raw = _ABSENT
+    error: Raw = _ABSENT
 
 
 _kinds = msgspec.json.Decoder(_Kinds)
@@ -406,14 +438,18 @@ _ESSENTIAL: dict[tuple[Dialect, Operation], Callable[[_Kinds], Raw]] = {
 }
 
 
-def _expect_reply(request: Request, body: bytes) -> None:
-    """Raise for a 200 that is no reply: the upstream's error where it says one, UpstreamProtocolError else."""
+def _expected(request: Request, body: bytes, mask: Mask) -> bytes:
+    """The body of a 200. Raises for one that is no reply: the upstream's error where it says one, UpstreamProtocolError
+    else. One with an error beside the reply, or in one of several choices, is masked."""
     kinds = reading.upstream(_kinds, body)
     request.journal.usage_said = kinds.usage  # found on the way; whoever wants it need not search again
     if _ESSENTIAL[request.dialect, request.operation](kinds) == _ABSENT:
         if b'"error"' in body:
             raise CODECS[request.dialect].read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
+    if kinds.error != _ABSENT or (kinds.choices != _ABSENT and body.find(b'"error"') >= 0):
+        return mask.out_of(body)
+    return body
 
 
 def _translator(request: Request) -> Translator:

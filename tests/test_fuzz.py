@@ -275,6 +275,41 @@ async def test_what_is_nested_too_deeply_for_any_step_is_refused_at_the_door(cli
 START = sse.frame(b'{"type":"message_start","message":{"id":"msg_1","model":"m","content":[]}}', "message_start")
 
 
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("odd", [b'{"a":1}', b"[[1]]", b"1e999", b'"\xff"', b'"\\ud800"', b"-1.5", b"true", b"null"])
+async def test_an_error_of_any_shape_is_the_upstreams(client: Dialect, upstream: Dialect, odd: bytes) -> None:
+    error = b'{"type":"error","error":{"message":@,"type":@,"code":@,"param":@,"status":@,"details":@}}'.replace(
+        b"@", odd
+    )
+    failed = b'{"type":"response.failed","response":{"status":"failed","output":[],' + error[16:-1] + b"}}"
+    bodies = [(400, JSON, error), (200, JSON, error), (200, SSE, sse.frame(error)), (200, SSE, sse.frame(failed))]
+    for status, headers, body in bodies:
+        for stream in (False, True):
+            provider = FakeProvider()
+            provider.raw(status, headers, body)
+            asked = PORTABLE[client] | {"model": f"{upstream}_server/m", "stream": stream}
+            answer = await ask(gateway(provider), "POST", PATHS[client], asked)
+            assert answer.status != 500
+            assert b"The gateway" not in answer.body
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_delta_of_an_unknown_kind_that_is_no_text_is_the_upstreams_fault(client: Dialect, stream: bool) -> None:
+    block = b'{"type":"content_block_start","index":0,"content_block":{"type":"new_block"}}'
+    delta = b'{"type":"content_block_delta","index":0,"delta":{"type":"new_delta","piece":"\xff"}}'
+    provider = FakeProvider()
+    provider.raw(200, SSE, [START, sse.frame(block), sse.frame(delta)])
+    asked = PORTABLE[client] | {"model": "messages_server/m", "stream": stream}
+    answer = await ask(gateway(provider), "POST", PATHS[client], asked)
+    assert b"The gateway" not in answer.body
+    if client == "messages" and stream:
+        assert failed(client, answer.body)
+    else:
+        assert answer.status == 502 or not oracles.stream(client, answer.body).clean
+
+
 async def test_what_was_said_before_an_unreadable_event_is_said_in_full() -> None:
     """Both come in one piece, and the numbers of what is sent must have no gap."""
     block = b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hi"}}'

@@ -16,6 +16,7 @@ RINGS = [
         "plano.errors",
         "plano.losses",
         "plano.loops",
+        "plano.masking",
         "plano.rounds",
         "plano.outbox",
         "plano.direct",

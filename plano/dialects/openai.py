@@ -99,7 +99,7 @@ def error_from(status: int, found: Any) -> UpstreamStatus:
         message if isinstance(message, str) and message else f"The upstream answered with status {status}.",
         status=status,
         kind=kind_of_status(status),
-        code=str(code) if code is not None else None,
+        code=str(code) if isinstance(code, str | int | float) else None,
         param=param if isinstance(param, str) else None,
     )
 

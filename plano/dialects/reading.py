@@ -16,6 +16,9 @@ T = TypeVar("T")
 UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What decoding JSON raises: it is not JSON of the shape, or not UTF-8, or nested too deeply."""
 
+UNFIT = (InvalidRequest, *UNREADABLE)
+"""What reading an upstream's words raises where they are made of the parts of requests."""
+
 CUT_OFF = "The upstream's stream ended before the reply was complete."
 
 _ANY_OBJECT = msgspec.json.Decoder(dict[str, Raw])
@@ -68,9 +71,14 @@ def upstreams(read: Callable[..., T], *args: Any) -> T:
     """Call a reader of requests' parts on what an upstream wrote: a wrong type there is the upstream's fault."""
     try:
         return read(*args)
-    except (InvalidRequest, *UNREADABLE) as error:
-        message = error.message if isinstance(error, InvalidRequest) else str(error)
-        raise UpstreamProtocolError(f"The upstream's reply could not be read: {message}") from None
+    except UNFIT as error:
+        raise misread(error) from None
+
+
+def misread(error: Exception) -> UpstreamProtocolError:
+    """One of `UNFIT` as the upstream's fault."""
+    message = error.message if isinstance(error, InvalidRequest) else str(error)
+    return UpstreamProtocolError(f"The upstream's reply could not be read: {message}")
 
 
 def is_object(text: str) -> bool:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from plano.access import asked_model
-from plano.conversation import Usage
+from plano.conversation import Loss, Usage
 from plano.journal import Journal
 from plano.losses import LOSS_FIELDS
 from plano.pipeline import CallNext
@@ -197,9 +197,7 @@ class Record:
                 usage,
                 bool(journal.estimated),
                 dollars,
-                [loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in journal.losses]
-                if journal.losses
-                else (),
+                _names(journal.losses) if journal.losses else (),
             )
         )
         count = self._count(int(now), journal)
@@ -232,6 +230,11 @@ class Record:
                 key = ("", _ELSEWHERE, _ELSEWHERE)
             count = counts.setdefault(key, Count())
         return count
+
+
+def _names(losses: Sequence[Loss]) -> list[str]:
+    """Each once, and those that are made up together."""
+    return list(dict.fromkeys(loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in losses))
 
 
 def _may_see(caller: Caller, tenant: str) -> bool:

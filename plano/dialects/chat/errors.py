@@ -45,7 +45,7 @@ def _status_of(error: Any) -> int:
         value = error.get(field)
         if isinstance(value, str):
             value = _STATUS_OF_TYPE.get(value.lower(), int(value) if value.isdecimal() and len(value) == 3 else None)
-        if value in _KEPT:
+        if isinstance(value, int | float) and value in _KEPT:
             return int(value)
     return 502
 

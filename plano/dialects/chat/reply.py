@@ -123,6 +123,10 @@ KNOWN = frozenset({"id", "object", "model", "created", "choices", "usage", "obfu
 
 
 def read_reply(body: bytes) -> Reply:
+    return reading.upstreams(_read_reply, body)
+
+
+def _read_reply(body: bytes) -> Reply:
     wrong = reading.upstream(_WRONG, body)
     if present(wrong.error):
         raise in_band_error(wrong.error)

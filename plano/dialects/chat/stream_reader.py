@@ -124,7 +124,7 @@ class ChatStreamReader:
             return []
         data = frame.data
         if data == b"[DONE]":
-            return self._done()
+            return reading.upstreams(self._done)
         chunk = reading.upstream(_CHUNK, data)
         if chunk.usage is not ABSENT and chunk.usage != NULL:
             self._usage = chunk.usage
@@ -133,18 +133,21 @@ class ChatStreamReader:
         if chunk.object == "error" or frame.event == "error":
             return self._fail(in_band_error(Raw(data)))
         events = [] if self._started else self._start(chunk, data)
-        for choice in chunk.choices or ():
-            if not choice.index:
-                if choice.delta is not None:
-                    self._read(choice.delta, choice.logprobs, data, events)
-                if choice.finish_reason is not None or present(choice.error):
-                    self._finished(choice, events)
+        try:
+            for choice in chunk.choices or ():
+                if not choice.index:
+                    if choice.delta is not None:
+                        self._read(choice.delta, choice.logprobs, data, events)
+                    if choice.finish_reason is not None or present(choice.error):
+                        self._finished(choice, events)
+        except reading.UNFIT as error:
+            raise reading.misread(error) from None
         return events
 
     def finish(self) -> list[Event]:
         if self._over:
             return []
-        return self._done() if self._ended else self._fail(UpstreamProtocolError(reading.CUT_OFF))
+        return reading.upstreams(self._done) if self._ended else self._fail(UpstreamProtocolError(reading.CUT_OFF))
 
     # --- the ends ---
 

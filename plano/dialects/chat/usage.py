@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from plano.conversation import Usage
+from plano.dialects import reading
 from plano.dialects.fields import ABSENT
 
 _ANY = msgspec.json.Decoder()
@@ -52,7 +53,7 @@ def read_usage(raw: Raw) -> Usage | None:
         if usual.prompt_tokens_details is None and usual.completion_tokens_details is None:
             return Usage(input_tokens=usual.prompt_tokens, output_tokens=usual.completion_tokens)
         return _neutral(usual)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except reading.UNREADABLE:
         return _read_unusual(raw)
 
 
@@ -70,7 +71,7 @@ def _neutral(usual: _Usual) -> Usage:
 def _read_unusual(raw: Raw) -> Usage | None:
     try:
         found = _ANY.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except reading.UNREADABLE:
         return None
     if not isinstance(found, dict) or not ("prompt_tokens" in found or "completion_tokens" in found):
         return None

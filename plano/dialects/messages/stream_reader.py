@@ -117,9 +117,10 @@ class MessagesReader:
         event = reading.maybe(_EVENT, frame.data)
         if event is None:
             return self._odd(frame)
-        if event.type == "content_block_delta":
-            return self._delta(event, frame)
-        return reading.upstreams(self._other, event, frame)
+        try:
+            return self._delta(event, frame) if event.type == "content_block_delta" else self._other(event, frame)
+        except reading.UNFIT as error:
+            raise reading.misread(error) from None
 
     def finish(self) -> list[Event]:
         if self._over:
@@ -127,7 +128,7 @@ class MessagesReader:
         if self._stop_reason is None:
             self._over = True
             return [Failed(UpstreamProtocolError(reading.CUT_OFF))]
-        return self._end()
+        return reading.upstreams(self._end)
 
     def _odd(self, frame: Frame) -> list[Event]:
         """What does not look like an event of the grammar: a new one, or none at all."""
@@ -257,6 +258,7 @@ class MessagesReader:
             return [SealDelta(block.index, delta.signature)] if delta.signature else []
         if present(delta.citation):
             return [CitationDelta(block.index, read_citation(delta.citation))]
+        reading.upstream(_TYPED, frame.data)  # all of it is passed on, so all of it must be text
         return [Unknown("messages", frame.event or "content_block_delta", frame.data)]
 
     def _block_stop(self, index: int) -> list[Event]:
@@ -287,7 +289,7 @@ class _OpaqueBlock:
         if delta.partial_json is not None:
             self._input.append(delta.partial_json)
             return
-        for name, raw in (_WHOLE.decode(data).delta or {}).items():
+        for name, raw in (reading.upstream(_WHOLE, data).delta or {}).items():
             if name != "type" and raw != NULL:
                 self._deltas.setdefault(name, []).append(msgspec.json.decode(raw))
 

@@ -112,7 +112,7 @@ def _image_type(said: str | None) -> str:
     media_type = (said or "image/png").lower()
     media_type = _ALSO_CALLED.get(media_type, media_type)
     if media_type not in _IMAGES:
-        raise refuse("messages.image", f"the messages API takes JPEG, PNG, GIF and WebP, not {media_type[:100]}")
+        raise refuse("messages.image", f"the messages API takes JPEG, PNG, GIF and WebP, not {media_type}")
     return media_type
 
 

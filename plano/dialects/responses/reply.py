@@ -69,6 +69,10 @@ _REPLY = msgspec.json.Decoder(WireReply)
 def read_reply(body: bytes) -> Reply:
     """Raises UpstreamProtocolError for what is not a complete reply, and the upstream's own error where the
     reply failed, or is an error in a 200."""
+    return reading.upstreams(_read_reply, body)
+
+
+def _read_reply(body: bytes) -> Reply:
     found = reading.upstream(_REPLY, body)
     if found.status == "failed" or (found.error and found.output is UNSET):
         raise failure(found.error)
@@ -77,7 +81,7 @@ def read_reply(body: bytes) -> Reply:
     if found.status in ("in_progress", "queued", "cancelled"):
         raise UpstreamProtocolError(f"The upstream's reply is {found.status}; a complete one was expected.")
     raws = found.output or []
-    items = [reading.upstreams(read_output, raw, f"output[{index}]") for index, raw in enumerate(raws)]
+    items = [read_output(raw, f"output[{index}]") for index, raw in enumerate(raws)]
     return Reply(
         id=found.id or "",
         model=found.model or "",

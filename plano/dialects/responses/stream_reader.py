@@ -34,7 +34,7 @@ from plano.conversation import (
     Unknown,
 )
 from plano.dialects import reading
-from plano.dialects.fields import ABSENT, OBJECT, raw_of
+from plano.dialects.fields import ABSENT, OBJECT, STRING, raw_of
 from plano.dialects.responses.envelope import finish_of, read_usage
 from plano.dialects.responses.errors import failure
 from plano.dialects.responses.items import (
@@ -80,7 +80,7 @@ class StreamReader:
             if found is not None and isinstance(wire.delta, str):
                 found.said += len(wire.delta)
                 return [TextDelta(found.index, wire.delta, _chat_logprobs(wire.logprobs))]
-        return self._dispatch(wire, frame)
+        return reading.upstreams(self._dispatch, wire, frame)
 
     def finish(self) -> list[Event]:
         """A stream that did not say how it ended, broke."""
@@ -173,7 +173,7 @@ class StreamReader:
             return []
         empty = Raw(b'""')  # some servers have the whole arguments here already, and then send them as deltas
         whole = raw_of(fields | {"arguments" if type_ == "function_call" else "input": empty})
-        (part,) = reading.upstreams(read_output, whole, "item").parts
+        (part,) = read_output(whole, "item").parts
         item.open = self._open(part)
         self._called = True
         return [PartStart(item.open.index, part)]
@@ -186,7 +186,7 @@ class StreamReader:
         if item.done:
             return []
         item.done = True
-        found = reading.upstreams(read_output, raw, f"output[{index}]")
+        found = read_output(raw, f"output[{index}]")
         if found.kind == "message":
             return [event for at, part in enumerate(found.parts) for event in self._finish_text(index, at, part)]
         self._called = self._called or found.kind == "call"
@@ -270,7 +270,7 @@ class StreamReader:
         return [*events, CitationDelta(found.index, read_annotation(wire.annotation))]
 
     def _part_done(self, wire: Wire) -> list[Event]:
-        part = reading.upstreams(read_part, wire.part, "part", self._item(wire.output_index, wire.item_id).id)
+        part = read_part(wire.part, "part", self._item(wire.output_index, wire.item_id).id)
         if not isinstance(part, Text | Refusal):
             return []
         return self._finish_text(wire.output_index, wire.content_index, part)
@@ -381,8 +381,7 @@ def _chat_logprobs(logprobs: Raw) -> Raw | None:
 
 
 def _string(raw: Raw | None) -> str | None:
-    found = None if raw is None else msgspec.json.decode(raw)
-    return found if isinstance(found, str) else None
+    return None if raw is None else reading.maybe(STRING, raw)
 
 
 def _emptied(part: P) -> P:
