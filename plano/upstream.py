@@ -228,7 +228,7 @@ class Upstream:
         headers = _returned(exchange.headers)
         relay = Relay(request, aiter(exchange))
         if not request.stream:
-            body = _translator(request).reply_of(b"".join([piece async for piece in relay]))
+            body = _translator(request).reply_of(await _joined(relay))
             return Response(request, headers=_as_type(headers, b"application/json"), body=body)
         if "event-stream" not in content_type:
             headers = _as_type(headers, b"text/event-stream")
@@ -413,6 +413,18 @@ def new_id() -> str:
 
 def _as_type(headers: RawHeaders, content_type: bytes) -> RawHeaders:
     return [*(header for header in headers if header[0] != b"content-type"), (b"content-type", content_type)]
+
+
+async def _joined(relay: Relay) -> bytes:
+    """A stream that is read as a reply, and may be no longer than one."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in relay:
+        size += len(piece)
+        if size > MAX_REPLY:
+            raise UpstreamProtocolError(f"The upstream's reply is longer than {MAX_REPLY} bytes.")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 async def _one(piece: bytes) -> Pieces:

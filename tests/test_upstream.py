@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import ssl
@@ -15,12 +16,13 @@ from plano import Plano
 from plano.errors import ConfigError
 from plano.testing import FakeProvider
 from plano.types import DIALECTS, Dialect
+from plano.upstream import MAX_REPLY
 from tests import oracles
-from tests.asgi import ask
+from tests.asgi import Answer, ask
 from tests.servers import free_port
 from tests.test_pairs import PATHS, config
 from tests.test_vendor_rules import asked_in
-from tests.transport.wire import Server
+from tests.transport.wire import Server, answering, reply
 
 KEY = "sk-upstream"
 """Of the entries in `config`."""
@@ -28,6 +30,16 @@ KEY = "sk-upstream"
 
 def entry(url: str, **more: Any) -> dict[str, Any]:
     return {"model_providers": [{"model": "openai/m", "access_key": KEY, "base_url": url, **more}]}
+
+
+async def answered(client: Dialect, said: bytes, *, stream: bool = False) -> Answer:
+    """What a client gets when the upstream's server says `said`."""
+    async with Server() as server:
+        server.plays(answering(said))
+        app = Plano(entry(f"{server.url}/v1"))
+        answer = await ask(app, "POST", PATHS[client], asked_in(client, model="openai/m") | {"stream": stream})
+        await app.aclose()
+        return answer
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -98,6 +110,30 @@ async def test_what_is_no_status_is_a_bad_gateway(client: Dialect) -> None:
     answer = await ask(app, "POST", PATHS[client], asked_in(client, model="fake_chat/m-1"))
     assert answer.status == 502
     oracles.error(client, answer.body)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request"])
+async def test_a_small_reply_that_becomes_a_large_one_is_not_taken_whole(
+    client: Dialect, kind: bytes, status: bytes
+) -> None:
+    bomb = gzip.compress((b":" + bytes(1021) + b"\n\n") * (MAX_REPLY // 1024 + 1))
+    assert len(bomb) < MAX_REPLY // 100
+    answer = await answered(client, reply(bomb, b"content-type: " + kind, b"content-encoding: gzip", status=status))
+    assert answer.status == 502
+    oracles.error(client, answer.body)
+    assert b"longer than %d bytes" % MAX_REPLY in answer.body
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_reply_in_a_coding_that_is_not_undone_is_refused_in_words(client: Dialect, stream: bool) -> None:
+    kind = b"text/event-stream" if stream else b"application/json"
+    said = reply(b"\x0b\x02\x80{}\x03", b"content-type: " + kind, b"content-encoding: br")
+    answer = await answered(client, said, stream=stream)
+    assert b"compressed in a way that was not asked for" in answer.body
+    assert answer.status == 502
 
 
 @pytest.mark.parametrize("said", ["text/plain", "application/octet-stream", None])

@@ -28,6 +28,10 @@ class Stale(Disconnected):
         self.untouched = untouched
 
 
+class Unreadable(httpx.DecodingError):
+    """A body in a coding that was not asked for and is not undone here."""
+
+
 FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 """What `to_plano` has an answer for."""
 
@@ -41,6 +45,7 @@ _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
     (httpx.ProxyError, UpstreamUnavailable, "The proxy on the way to the upstream refused."),
     (httpx.NetworkError, UpstreamUnavailable, "The connection to the upstream broke."),
     (Disconnected, UpstreamUnavailable, "The upstream closed the connection before its reply was complete."),
+    (Unreadable, UpstreamProtocolError, "The upstream's reply is compressed in a way that was not asked for."),
     (httpx.DecodingError, UpstreamProtocolError, "The upstream's reply is not coded as it says."),
     (httpx.RemoteProtocolError, UpstreamProtocolError, "The upstream's reply is not valid HTTP."),
     (httpx.LocalProtocolError, UpstreamProtocolError, "The request cannot be sent as HTTP."),

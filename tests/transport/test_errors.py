@@ -10,7 +10,7 @@ import pytest
 
 from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
 from plano.transport import HTTPXSender, MockTransport, Outgoing, to_plano
-from plano.transport.errors import FOREIGN, Disconnected, Stale
+from plano.transport.errors import FOREIGN, Disconnected, Stale, Unreadable
 
 TABLE: list[tuple[Exception, type[UpstreamError], int]] = [
     (httpx.ConnectTimeout(""), UpstreamTimeout, 504),
@@ -27,6 +27,7 @@ TABLE: list[tuple[Exception, type[UpstreamError], int]] = [
     (httpx.RemoteProtocolError(""), UpstreamProtocolError, 502),
     (httpx.LocalProtocolError(""), UpstreamProtocolError, 502),
     (httpx.DecodingError(""), UpstreamProtocolError, 502),
+    (Unreadable(""), UpstreamProtocolError, 502),
     (httpx.UnsupportedProtocol(""), UpstreamUnavailable, 502),
     (httpx.InvalidURL(""), UpstreamUnavailable, 502),
     (httpx.StreamConsumed(), UpstreamProtocolError, 502),
