@@ -15,6 +15,8 @@ from msgspec import Raw, Struct
 from plano.conversation import Losses
 from plano.dialects import CODECS, reading
 from plano.errors import (
+    GatewayExhausted,
+    PlanoError,
     UpstreamError,
     UpstreamFailure,
     UpstreamProtocolError,
@@ -110,6 +112,7 @@ class Upstream:
         Raises:
             UpstreamError: no answer was had, or none that can be used. The upstream's own errors come back
                 as responses, except that its key was refused.
+            GatewayExhausted: no connection could be made, and not because of the upstream.
         """
         target, journal = request.target or request.require_target(), request.journal
         way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
@@ -152,8 +155,11 @@ class Upstream:
                 journal.failures += ((target, _failure(error)),)
             self._log(target, error, now)
             raise
+        except GatewayExhausted as error:  # nobody's failure but our own
+            self._log(target, error, now)
+            raise
 
-    def _log(self, target: Target, error: UpstreamError, now: float) -> None:
+    def _log(self, target: Target, error: PlanoError, now: float) -> None:
         """Say, once in a while for each entry, what the client is not told: which certificate, name or address."""
         if now < self._quiet_until.get(target.entry, 0.0):
             return

@@ -19,10 +19,11 @@ from plano.types import DIALECTS, Dialect
 from plano.upstream import MAX_REPLY
 from tests import oracles
 from tests.asgi import Answer, ask
+from tests.scraping import scrape
 from tests.servers import free_port
 from tests.test_pairs import PATHS, config
 from tests.test_vendor_rules import asked_in
-from tests.transport.wire import Server, answering, reply
+from tests.transport.wire import Server, answering, no_descriptors, reply
 
 KEY = "sk-upstream"
 """Of the entries in `config`."""
@@ -65,6 +66,27 @@ async def test_why_an_upstream_cannot_be_reached_is_logged_once_in_a_while(
     assert len(warnings(caplog)) == 2
     for each in (app, other):
         await each.aclose()
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_out_of_descriptors_is_the_gateways_own_fault_and_logged_once_in_a_while(
+    client: Dialect, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Server() as server:
+        app = Plano(entry(f"{server.url}/v1"))
+        with no_descriptors():
+            answers = [await ask(app, "POST", PATHS[client], asked_in(client, model="openai/m")) for _ in range(3)]
+        found = await scrape(app)
+        await app.aclose()
+        assert server.opened == 0
+    for answer in answers:
+        assert answer.status == 503
+        assert oracles.error(client, answer.body)["message"] == "The gateway cannot open more connections."
+    (line,) = warnings(caplog)
+    assert line.startswith(
+        "openai/m: The gateway cannot open more connections. (OSError: [Errno 24] Too many open files"
+    )
+    assert found.of("plano_upstream_errors_total") == 0
 
 
 async def test_a_certificate_that_is_not_trusted_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
