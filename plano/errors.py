@@ -19,6 +19,7 @@
     │   ├── UpstreamUnavailable        502  no connection, or it broke
     │   ├── UpstreamTimeout            504  connect, first byte, or idle between chunks
     │   └── UpstreamProtocolError      502  a reply that is not what was asked for
+    ├── GatewayExhausted               503  no descriptors, memory or ports of its own for a connection to an upstream
     ├── StoreUnavailable               503  stored state was needed and could not be reached
     │   └── StateUnreadable            503  it is there, and damaged
     └── FilterError                    500  a filter has a bug; names the filter
@@ -208,6 +209,14 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamProtocolError(UpstreamError):
     default_code = "upstream_protocol_error"
+
+
+class GatewayExhausted(PlanoError):
+    """This machine or process is out of what a connection takes, so that no upstream was asked and none is to blame."""
+
+    default_status = 503
+    default_kind: ClassVar[Kind] = "overloaded"
+    default_code = "gateway_exhausted"
 
 
 class StoreUnavailable(PlanoError):

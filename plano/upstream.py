@@ -16,6 +16,8 @@ from msgspec import Raw, Struct
 from plano.conversation import Losses
 from plano.dialects import CODECS, reading
 from plano.errors import (
+    GatewayExhausted,
+    PlanoError,
     Unauthenticated,
     UpstreamError,
     UpstreamFailure,
@@ -128,6 +130,7 @@ class Upstream:
         Raises:
             UpstreamError: no answer was had, or none that can be used. The upstream's own errors come back
                 as responses, except that its key was refused.
+            GatewayExhausted: no connection could be made, and not because of the upstream.
         """
         target, journal = request.target or request.require_target(), request.journal
         way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
@@ -172,8 +175,11 @@ class Upstream:
                 journal.failures += ((target, _failure(error)),)
             self._log(target, error, now)
             raise
+        except GatewayExhausted as error:  # nobody's failure but our own
+            self._log(target, error, now)
+            raise
 
-    def _log(self, target: Target, error: UpstreamError, now: float) -> None:
+    def _log(self, target: Target, error: PlanoError, now: float) -> None:
         """Say, once in a while for each entry, what the client is not told: which certificate, name or address."""
         if now < self._quiet_until.get(target.entry, 0.0):
             return
@@ -248,7 +254,7 @@ class Upstream:
         headers = _returned(exchange.headers, mask)
         relay = Relay(request, aiter(exchange), mask)
         if not request.stream:
-            body = _translator(request).reply_of(b"".join([piece async for piece in relay]))
+            body = _translator(request).reply_of(await _joined(relay))
             return Response(request, headers=_as_type(headers, b"application/json"), body=body)
         if "event-stream" not in content_type:
             headers = _as_type(headers, b"text/event-stream")
@@ -465,6 +471,18 @@ def new_id() -> str:
 
 def _as_type(headers: RawHeaders, content_type: bytes) -> RawHeaders:
     return [*(header for header in headers if header[0] != b"content-type"), (b"content-type", content_type)]
+
+
+async def _joined(relay: Relay) -> bytes:
+    """A stream that is read as a reply, and may be no longer than one."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in relay:
+        size += len(piece)
+        if size > MAX_REPLY:
+            raise UpstreamProtocolError(f"The upstream's reply is longer than {MAX_REPLY} bytes.")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 async def _one(piece: bytes) -> Pieces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import json
 import logging
@@ -22,12 +23,14 @@ from plano.filters.bodies import logger as bodies_logger
 from plano.otlp import provider_for
 from plano.testing import FakeProvider
 from plano.types import DIALECTS, Caller, Dialect
+from plano.upstream import MAX_REPLY
 from tests import oracles
 from tests.asgi import Answer, ask
+from tests.scraping import scrape
 from tests.servers import free_port
 from tests.test_pairs import PATHS, config
 from tests.test_vendor_rules import asked_in
-from tests.transport.wire import Server
+from tests.transport.wire import Server, answering, no_descriptors, reply
 
 KEY = "sk-upstream"
 """Of the entries in `config`."""
@@ -35,6 +38,16 @@ KEY = "sk-upstream"
 
 def entry(url: str, **more: Any) -> dict[str, Any]:
     return {"model_providers": [{"model": "openai/m", "access_key": KEY, "base_url": url, **more}]}
+
+
+async def answered(client: Dialect, said: bytes, *, stream: bool = False) -> Answer:
+    """What a client gets when the upstream's server says `said`."""
+    async with Server() as server:
+        server.plays(answering(said))
+        app = Plano(entry(f"{server.url}/v1"))
+        answer = await ask(app, "POST", PATHS[client], asked_in(client, model="openai/m") | {"stream": stream})
+        await app.aclose()
+        return answer
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -60,6 +73,27 @@ async def test_why_an_upstream_cannot_be_reached_is_logged_once_in_a_while(
     assert len(warnings(caplog)) == 2
     for each in (app, other):
         await each.aclose()
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_out_of_descriptors_is_the_gateways_own_fault_and_logged_once_in_a_while(
+    client: Dialect, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Server() as server:
+        app = Plano(entry(f"{server.url}/v1"))
+        with no_descriptors():
+            answers = [await ask(app, "POST", PATHS[client], asked_in(client, model="openai/m")) for _ in range(3)]
+        found = await scrape(app)
+        await app.aclose()
+        assert server.opened == 0
+    for answer in answers:
+        assert answer.status == 503
+        assert oracles.error(client, answer.body)["message"] == "The gateway cannot open more connections."
+    (line,) = warnings(caplog)
+    assert line.startswith(
+        "openai/m: The gateway cannot open more connections. (OSError: [Errno 24] Too many open files"
+    )
+    assert found.of("plano_upstream_errors_total") == 0
 
 
 async def test_a_certificate_that_is_not_trusted_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -302,6 +336,30 @@ async def test_what_is_no_status_is_a_bad_gateway(client: Dialect) -> None:
     answer = await ask(app, "POST", PATHS[client], asked_in(client, model="fake_chat/m-1"))
     assert answer.status == 502
     oracles.error(client, answer.body)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request"])
+async def test_a_small_reply_that_becomes_a_large_one_is_not_taken_whole(
+    client: Dialect, kind: bytes, status: bytes
+) -> None:
+    bomb = gzip.compress((b":" + bytes(1021) + b"\n\n") * (MAX_REPLY // 1024 + 1))
+    assert len(bomb) < MAX_REPLY // 100
+    answer = await answered(client, reply(bomb, b"content-type: " + kind, b"content-encoding: gzip", status=status))
+    assert answer.status == 502
+    oracles.error(client, answer.body)
+    assert b"longer than %d bytes" % MAX_REPLY in answer.body
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_reply_in_a_coding_that_is_not_undone_is_refused_in_words(client: Dialect, stream: bool) -> None:
+    kind = b"text/event-stream" if stream else b"application/json"
+    said = reply(b"\x0b\x02\x80{}\x03", b"content-type: " + kind, b"content-encoding: br")
+    answer = await answered(client, said, stream=stream)
+    assert b"compressed in a way that was not asked for" in answer.body
+    assert answer.status == 502
 
 
 @pytest.mark.parametrize("said", ["text/plain", "application/octet-stream", None])

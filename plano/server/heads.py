@@ -72,6 +72,15 @@ def body_length(noted: dict[bytes, bytes | None], version: str) -> int:
     return int(length)
 
 
+def other_method(method: bytes) -> str:
+    """The name of a method that is not one of `METHODS`."""
+    if method == b"CONNECT":
+        # RFC 9110 sections 9.3.6 and 15.6.2. The parser ends it at its head, whatever that says of a body: what follows
+        # is the tunnel's, which another reader may take for the body, and nobody for a request.
+        raise Refusal(501, "This server opens no tunnels.")
+    return method.decode()
+
+
 def target_parts(target: bytes) -> tuple[str, bytes, bytes]:
     """Path, raw path and query of a request's target (RFC 9112 section 3.2), as ASGI has them."""
     return _remembered(target) if len(target) <= 128 else _split(target)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from plano.server.exchange import Exchange
-from plano.server.heads import CHUNKED, METHODS, NOTED, PLAIN, Refusal, body_length, target_parts
+from plano.server.heads import CHUNKED, METHODS, NOTED, PLAIN, Refusal, body_length, other_method, target_parts
 from plano.server.known import HEADS
 from plano.server.limits import LIMITS, Limits
 from plano.types import RawHeaders, Scope
@@ -238,11 +238,12 @@ class Reader:
         if left and b"upgrade" in noted:
             self._skips_body = parser.should_upgrade()
         method = parser.get_method()
+        name = METHODS.get(method) or other_method(method)
         path, raw_path, query = target_parts(self._target)
         scope = self._scope.copy()  # type: ignore[attr-defined]
         scope["client"] = self._client
         scope["http_version"] = version
-        scope["method"] = METHODS.get(method) or method.decode()
+        scope["method"] = name
         scope["path"] = path
         scope["raw_path"] = raw_path
         scope["query_string"] = query

@@ -45,7 +45,8 @@ class HTTPXExchange:
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
         self.status = response.status_code
-        self.headers, self._decoder = plain([(name.lower(), value) for name, value in response.headers.raw])
+        headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self.headers, self._decoder = plain(response.status_code, headers)
         self._coded = aiter(cast(httpx.AsyncByteStream, response.stream))
         self._plain: Iterator[bytes] = iter(())
         self._ended = False

@@ -14,6 +14,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 
 from plano.outbox import outbox_of
 from plano.rounds import rounds_of
+from plano.transport.arrivals import arrivals
 from plano.transport.errors import Disconnected, Stale
 from plano.transport.exchange import Incoming, Phase
 from plano.transport.sender import Timeouts
@@ -35,6 +36,10 @@ much from a connection at rest, so that writing need not be waited for."""
 PIECE = 256 * 1024
 """Larger bodies are handed over in pieces, each when the one before is out, so that nothing copies them whole."""
 
+HARDLY = 0.001
+"""Seconds of rest after which a connection is looked at before it is used again. Under load none rests so long, and the
+look would be a twentieth of what a request costs."""
+
 
 # Looking a member up on its class costs a few times what a global does.
 _REST, _WRITE, _HEAD, _BODY = Phase.REST, Phase.WRITE, Phase.HEAD, Phase.BODY
@@ -50,6 +55,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_arrivals",
         "_exchange",
         "_expiry",
         "_held",
@@ -256,9 +262,11 @@ class Connection(asyncio.Protocol):
     # -- Deadlines --
 
     @property
-    def expired(self) -> bool:
-        """For a connection at rest: its time is up, although the timer had no chance to run yet."""
-        return self.due <= perf_counter()
+    def fit(self) -> bool:
+        """For a connection at rest: its time is not up, and nothing has come, which could only be its end or a reply
+        to nothing. The event loop may have had no chance to notice either."""
+        left = self.due - perf_counter()
+        return left > 0 and (left > self._expiry - HARDLY or not self._arrivals(0))
 
     def overdue(self) -> None:
         """See `plano.rounds`."""
@@ -290,6 +298,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._arrivals = arrivals(self._transport)
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange

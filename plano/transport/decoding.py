@@ -1,26 +1,39 @@
-"""Content codings, undone (RFC 9110 section 8.4.1). Upstreams are asked for identity; some compress all the same."""
+"""Content codings, undone (RFC 9110 section 8.4.1). Upstreams are asked for identity; some compress all the same.
+
+gzip and deflate are undone in steps, so that a small reply cannot become a large one in memory all at once. Other
+codings would take packages of their own and are not undone: nobody asked for them.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import httpx
 
+from plano.transport.errors import Unreadable
 from plano.types import RawHeaders
 
 PIECE = 256 * 1024
-"""The most one step may inflate to, so that a small reply cannot become a large one in memory all at once."""
+"""The most one step may inflate to."""
+
+STEP = 16 * 1024
+"""The most of the coded form that one step takes. At the end of each member, zlib copies all that comes after it."""
+
+MOST_FOR_NOTHING = 64 * 1024
+"""Bytes of the coded form in a row that may come to nothing, as endless names and empty members do."""
+
+_CODINGS = frozenset((b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"br", b"zstd", b"dcb", b"dcz"))
+"""Those of IANA's registry that a server may use. Some write other words into the field, a character set for one, and
+do not code at all."""
 
 _DESCRIBES_THE_CODED_FORM = frozenset((b"content-encoding", b"content-length", b"content-md5", b"digest"))
 
 
 class Decoder(Protocol):
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The plain pieces of `data`, none empty. Raises `httpx.DecodingError`."""
+        """The plain pieces of `data`, none empty, none longer than `PIECE`. Raises `httpx.DecodingError`."""
         ...
 
     def finish(self) -> None:
@@ -28,120 +41,117 @@ class Decoder(Protocol):
         ...
 
 
-def decoder_for(coding: bytes) -> Decoder | None:
-    """The decoder for a `content-encoding` of one coding, or None when it is unknown here and must stay as it is."""
-    make = _DECODERS.get(coding.strip().lower())
-    return make() if make else None
+def plain(status: int, headers: RawHeaders) -> tuple[RawHeaders, Decoder | None]:
+    """`headers` as they are once the body is plain, and what makes it so, or None when the body stays as it is.
 
-
-def plain(headers: RawHeaders) -> tuple[RawHeaders, Decoder | None]:
-    """`headers` as they are once the body is plain, and what makes it so, or None when it is already or cannot be.
-
-    A list of codings is left alone: no API sends one.
+    A reply whose coding is not undone here, or is a list of several, cannot be read. An error is let through even so,
+    because its status says something.
     """
-    codings = [value for name, value in headers if name == b"content-encoding" and value.strip().lower() != b"identity"]
-    decoder = decoder_for(codings[0]) if len(codings) == 1 else None
-    if decoder is None:
+    said = b",".join([value for name, value in headers if name == b"content-encoding"])
+    codings = [coding for word in said.split(b",") if (coding := word.strip().lower()) in _CODINGS]
+    if not codings:
         return headers, None
-    return [header for header in headers if header[0] not in _DESCRIBES_THE_CODED_FORM], decoder
+    if len(codings) > 1 or codings[0] not in _DECODERS:
+        return headers, None if status >= 400 else Refused(codings)
+    left = [header for header in headers if header[0] not in _DESCRIBES_THE_CODED_FORM]
+    return left, _DECODERS[codings[0]]()
 
 
-class Gzip:
-    """gzip, of one member or several in a row (RFC 1952 section 2.2)."""
+class Refused:
+    """The decoder for what is not decoded."""
 
-    def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        self._started = False
+    def __init__(self, codings: list[bytes]) -> None:
+        self._codings = b", ".join(codings).decode()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            if self._inflate.eof:
-                self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            self._started = True
-            piece = _inflate(self._inflate, data)
-            if piece:
-                yield piece
-            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+        raise Unreadable(f"content-encoding {self._codings}, although identity was asked for")
 
     def finish(self) -> None:
-        if self._started and not self._inflate.eof:
-            raise httpx.DecodingError("the gzip data ends early")
+        pass
 
 
-class Deflate:
-    """zlib's format, as the RFC says, or bare deflate, as some servers send (RFC 9110 section 8.4.1.2, its note)."""
+class Inflating:
+    """What gzip and deflate have in common: zlib, a step at a time."""
 
     def __init__(self) -> None:
-        self._inflate: Any = None
-        self._first = b""
+        self._inflate: Any = None  # while there is something under way
+        self._for_nothing = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._inflate is None:
-            data = self._first + data
-            if len(data) < 2:
-                self._first = data
-                return
-            # RFC 1950 section 2.2: method 8 in the low half, and the two bytes together a multiple of 31.
-            has_header = data[0] & 0x0F == 8 and (data[0] * 256 + data[1]) % 31 == 0
-            self._inflate = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
-        while data and not self._inflate.eof:
-            piece = _inflate(self._inflate, data)
-            if piece:
-                yield piece
-            data = self._inflate.unconsumed_tail
+        for start in range(0, len(data), STEP):
+            yield from self._step(data[start : start + STEP])
 
-    def finish(self) -> None:
-        ended = not self._first if self._inflate is None else self._inflate.eof
-        if not ended:
-            raise httpx.DecodingError("the deflate data ends early")
+    def _step(self, data: bytes) -> Iterator[bytes]:
+        pieces: list[bytes] = []
+        room = PIECE
+        # zlib may have taken all of `data` and still keep what there was no room for.
+        while (data and self._ready()) or not (room or self._inflate is None):
+            if not room:
+                yield b"".join(pieces)
+                pieces, room = [], PIECE
+            piece, rest = self._inflated(data, room)
+            self._for_nothing = 0 if piece else self._for_nothing + len(data) - len(rest)
+            if self._for_nothing > MOST_FOR_NOTHING:
+                raise httpx.DecodingError("compressed data that comes to nothing")
+            pieces.append(piece)
+            room -= len(piece)
+            data = rest
+        if room < PIECE:
+            yield b"".join(pieces)
 
+    def _ready(self) -> bool:
+        """Whether there is anything that goes on."""
+        return self._inflate is not None
 
-def _inflate(inflate: Any, data: bytes) -> bytes:
-    try:
-        piece: bytes = inflate.decompress(data, PIECE)
-    except zlib.error as error:
-        raise httpx.DecodingError(f"not what its content-encoding says: {error}") from None
-    return piece
-
-
-class Foreign:
-    """A coding of a package that is optional: brotli's and zstandard's objects, behind our two verbs."""
-
-    def __init__(self, decode: Callable[[bytes], bytes], at_end: Callable[[], bool], error: type[Exception]) -> None:
-        self._decode = decode
-        self._at_end = at_end
-        self._error = error
-        self._started = False
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        self._started = True
+    def _inflated(self, data: bytes, room: int) -> tuple[bytes, bytes]:
+        """At most `room` bytes, and what is left of `data`."""
+        inflate = self._inflate
         try:
-            piece = self._decode(data)
-        except self._error as error:
+            piece: bytes = inflate.decompress(data, room)
+        except zlib.error as error:
             raise httpx.DecodingError(f"not what its content-encoding says: {error}") from None
-        if piece:
-            yield piece
+        if not inflate.eof:
+            return piece, inflate.unconsumed_tail
+        self._inflate = None
+        return piece, inflate.unused_data
 
     def finish(self) -> None:
-        if self._started and not self._at_end():
+        if self._inflate is not None:
             raise httpx.DecodingError("the compressed data ends early")
 
 
-def _brotli() -> Foreign:
-    brotli = import_module("brotli")
-    decompressor = brotli.Decompressor()
-    return Foreign(decompressor.process, decompressor.is_finished, brotli.error)
+class Gzip(Inflating):
+    """gzip, of one member or several in a row (RFC 1952 section 2.2)."""
+
+    def _ready(self) -> bool:
+        if self._inflate is None:
+            self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        return True
 
 
-def _zstandard() -> Foreign:
-    zstandard = import_module("zstandard")
-    # RFC 9659: eight megabytes is the largest window a coding on the web may ask for.
-    decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
-    return Foreign(decompressor.decompress, lambda: bool(decompressor.eof), zstandard.ZstdError)
+class Deflate(Inflating):
+    """zlib's format, as the RFC says, or bare deflate, as some servers send (RFC 9110 section 8.4.1.2, its note)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first = b""
+        self._started = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if not self._started:
+            data = self._first = self._first + data
+            if len(data) < 2:
+                return
+            self._started = True
+            # RFC 1950 section 2.2: method 8 in the low half, and the two bytes together a multiple of 31.
+            has_header = data[0] & 0x0F == 8 and (data[0] * 256 + data[1]) % 31 == 0
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+        yield from super().feed(data)
+
+    def finish(self) -> None:
+        if self._first and not self._started:
+            raise httpx.DecodingError("the compressed data ends early")
+        super().finish()
 
 
-_DECODERS: dict[bytes, Callable[[], Decoder]] = {b"gzip": Gzip, b"x-gzip": Gzip, b"deflate": Deflate}
-if find_spec("brotli"):
-    _DECODERS[b"br"] = _brotli
-if find_spec("zstandard"):
-    _DECODERS[b"zstd"] = _zstandard
+_DECODERS: dict[bytes, type[Inflating]] = {b"gzip": Gzip, b"x-gzip": Gzip, b"deflate": Deflate}

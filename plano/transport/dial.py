@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, TypeAlias
+
+from plano.transport.errors import exhausted
 
 Address: TypeAlias = tuple[int, Any]
 """Address family, and the address as `socket.connect` takes it."""
@@ -57,7 +59,7 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
     """Connects to the first address that answers, a new one joining the race every `delay` seconds.
 
     Whatever happens, cancellation included, no socket but the winner's stays open and no task goes on.
-    Raises the first attempt's OSError when all fail.
+    Raises the first OSError that says something of the host when all fail.
     """
     waiting = deque(interleaved(addresses))
     if len(waiting) == 1:
@@ -79,7 +81,15 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
                 failures.append(failure)
     finally:
         await call_off(racing, winner)
-    raise failures.pop(0) if failures else OSError("the host has no address")  # what is raised is not to be held here
+    if not failures:
+        raise OSError("the host has no address")
+    failures = [telling(failures)]
+    raise failures.pop()  # what is raised is not to be held here
+
+
+def telling(failures: Sequence[BaseException]) -> BaseException:
+    """The first that is the host's, for example the refusal by one address where this machine cannot reach another."""
+    return next((failure for failure in failures if not exhausted(failure)), failures[0])
 
 
 def interleaved(addresses: Iterable[Address]) -> list[Address]:

@@ -6,10 +6,18 @@ The message is for the client and names no host: internal names are nobody's bus
 from __future__ import annotations
 
 import ssl
+from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 import httpx
 
-from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from plano.errors import (
+    GatewayExhausted,
+    PlanoError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 
 
 class Disconnected(httpx.RemoteProtocolError):
@@ -28,6 +36,10 @@ class Stale(Disconnected):
         self.untouched = untouched
 
 
+class Unreadable(httpx.DecodingError):
+    """A body in a coding that was not asked for and is not undone here."""
+
+
 FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 """What `to_plano` has an answer for."""
 
@@ -41,6 +53,7 @@ _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
     (httpx.ProxyError, UpstreamUnavailable, "The proxy on the way to the upstream refused."),
     (httpx.NetworkError, UpstreamUnavailable, "The connection to the upstream broke."),
     (Disconnected, UpstreamUnavailable, "The upstream closed the connection before its reply was complete."),
+    (Unreadable, UpstreamProtocolError, "The upstream's reply is compressed in a way that was not asked for."),
     (httpx.DecodingError, UpstreamProtocolError, "The upstream's reply is not coded as it says."),
     (httpx.RemoteProtocolError, UpstreamProtocolError, "The upstream's reply is not valid HTTP."),
     (httpx.LocalProtocolError, UpstreamProtocolError, "The request cannot be sent as HTTP."),
@@ -54,8 +67,23 @@ _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
 )
 
 
-def to_plano(error: Exception) -> UpstreamError:
+_EXHAUSTED = frozenset((EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL))
+"""Descriptors of the process and of the system, memory, buffers, local ports."""
+
+
+def exhausted(error: BaseException | None) -> bool:
+    """Whether what made `error` is that this machine is out of something, and not the peer."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno in _EXHAUSTED
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def to_plano(error: Exception) -> PlanoError:
     """What plano calls `error`, one of `FOREIGN`. For `raise to_plano(error) from error`."""
+    if isinstance(error, httpx.ConnectError | OSError) and exhausted(error):
+        return GatewayExhausted("The gateway cannot open more connections.")
     for foreign, ours, message in _TABLE:
         if isinstance(error, foreign):
             if foreign is httpx.PoolTimeout:

@@ -169,7 +169,7 @@ class Incoming:
 
     def look_inside(self) -> None:
         """Makes what is read plain: the upstream coded it although it was asked not to."""
-        self.headers, self._decoder = plain(self.headers)
+        self.headers, self._decoder = plain(self.status, self.headers)
 
     async def _piece_of_plain(self) -> bytes:
         assert self._decoder is not None, "only a coded body is decoded"

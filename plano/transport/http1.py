@@ -32,6 +32,9 @@ MOST_ROUTES = 1024
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """RFC 9110 section 9.2.2."""
 
+_KEY = b"\r\nidempotency-key: "
+"""The client's word that a request which comes twice is done once (draft-ietf-httpapi-idempotency-key-header)."""
+
 _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
 """Say how long the content is even when there is none (RFC 9110 section 8.6)."""
 
@@ -53,11 +56,13 @@ class _Route(Struct):
 class HTTP1Transport(httpx.AsyncBaseTransport):
     """HTTP/1.1 to any number of origins, over connections that are kept.
 
-    A request is sent a second time only when a kept connection ended before the first byte of the reply, only once, and
-    only if (RFC 9110 section 9.2.2) its method is idempotent or nothing of it can have been processed. The
-    proof for the latter is TCP's: the server's end of stream had arrived, and it acknowledged not one byte of the
-    request. That is the common race between a server that closes an idle connection and a request that is just
-    being sent. Whatever else happens to a POST is reported, for nobody knows if it was done.
+    A connection that the server has closed is not used again, even where the event loop has not noticed yet. A request
+    is sent a second time only when a kept connection ended before the first byte of the reply, only once, and only if
+    (RFC 9110 section 9.2.2) its method is idempotent, it has an `idempotency-key`, or nothing of it can have been
+    processed. The proof for the latter is TCP's: the server's end of stream had arrived, and it acknowledged not one
+    byte of the request. That is the common race between a server that closes an idle connection and a request that is
+    just being sent. A reset alone proves nothing: it looks the same whether the request had been read or not. Whatever
+    else happens to a POST is reported, because nobody knows if it was done.
 
     Args:
         limits: per origin.
@@ -181,7 +186,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         last: bool = False,
     ) -> Incoming | None:
         """Send a request again, on a new connection; None if it may not be."""
-        may_repeat = stale.untouched or method in _IDEMPOTENT
+        may_repeat = stale.untouched or method in _IDEMPOTENT or _KEY in head
         if not (may_repeat and isinstance(body, bytes)):
             return None
         connection = await pool.acquire(timeouts)

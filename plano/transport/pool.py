@@ -62,7 +62,7 @@ class Pool:
         """The connection that was used last and is fit for use, if there is any."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.expired:
+            if connection.fit:
                 return connection
             connection.close()
         return None

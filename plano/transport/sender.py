@@ -89,7 +89,8 @@ class Exchange(Protocol):
 
 
 class Sender(Protocol):
-    """Sends requests. `send` returns with the reply's head and raises the same three errors that reading does."""
+    """Sends requests. `send` returns with the reply's head and raises the same three errors that reading does, and
+    `GatewayExhausted`."""
 
     async def send(self, request: Outgoing) -> Exchange: ...
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from plano.server import Limits
-from tests.server.wire import echo, serving
+from tests.server.wire import bodies, echo, serving
 
 HEAD = b"POST / HTTP/1.1\r\nhost: h\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n"
@@ -51,7 +51,6 @@ REFUSED = {
     "a chunk's size that overflows": HEAD + b"transfer-encoding: chunked\r\n\r\n1" + b"0" * 16 + b"\r\na\r\n0\r\n\r\n",
     "a chunk that is too long": HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
     "a chunk with a lone LF": HEAD + b"transfer-encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n",
-    "a tunnel": b"CONNECT h:1 HTTP/1.1\r\nhost: h\r\n\r\n",
     "no target": b"GET HTTP/1.1\r\nhost: h\r\n\r\n",
     "a space in the target": b"GET /a b HTTP/1.1\r\nhost: h\r\n\r\n",
     "a target that is no ASCII": b"GET /\xc3\xa9 HTTP/1.1\r\nhost: h\r\n\r\n",
@@ -71,6 +70,48 @@ async def test_what_can_be_read_in_two_ways_is_refused(case: str) -> None:
             assert b"connection: close\r\n" in reply
             assert reply.count(b"HTTP/1.1") == 1 + reply.count(b"speaks HTTP/1.1")
             assert b"smuggled" not in reply
+
+
+@pytest.mark.parametrize("target", [b"/", b"h:1", b"h", b"*", b"//h/", b"http://h/"])
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        b"content-length: %d\r\n" % len(SMUGGLED),
+        b"transfer-encoding: chunked\r\n",
+        b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n" % len(SMUGGLED),
+    ],
+    ids=["no body", "length", "chunks", "upgrade"],
+)
+async def test_a_tunnel_is_refused_and_what_follows_it_is_no_request(
+    target: bytes, version: bytes, fields: bytes
+) -> None:
+    head = b"CONNECT %b %b\r\nhost: h\r\n%b\r\n" % (target, version, fields)
+    status = b"400 " if version == b"HTTP/1.0" and b"chunked" in fields else b"501 "
+    async with serving(echo) as server:
+        for pieces in ([head + SMUGGLED], [head, SMUGGLED], [head[:40], head[40:] + SMUGGLED]):
+            reply = await server.talk(*pieces)
+            assert reply.startswith(b"HTTP/1.1 " + status)
+            assert b"connection: close\r\n" in reply
+            assert reply.count(b"HTTP/1.1") == 1
+            assert b"smuggled" not in reply
+
+
+@pytest.mark.parametrize("method", [b"GET", b"OPTIONS", b"TRACE", b"PROPFIND", b"M-SEARCH", b"SOURCE"])
+@pytest.mark.parametrize("target", [b"/", b"*", b"http://h/"])
+@pytest.mark.parametrize("fields", [b"", b"connection: upgrade\r\nupgrade: h2c\r\n"], ids=["plain", "upgrade"])
+async def test_a_body_belongs_to_its_request_whatever_the_method(method: bytes, target: bytes, fields: bytes) -> None:
+    head = b"%b %b HTTP/1.1\r\nhost: h\r\n%b" % (method, target, fields)
+    length = head + b"content-length: %d\r\n\r\n%b" % (len(SMUGGLED), SMUGGLED)
+    chunks = head + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+    last = b"GET /last HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+    async with serving(echo) as server:
+        for sent in (length, chunks):
+            first, second = bodies(await server.talk(sent + last))
+            assert first.startswith(method + b" ")
+            assert first.endswith(b" " + SMUGGLED)
+            assert second == b"GET /last "
 
 
 @pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9"])

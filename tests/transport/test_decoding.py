@@ -11,7 +11,7 @@ import pytest
 
 from plano.errors import UpstreamProtocolError
 from plano.transport import HTTP1Transport, Sender
-from plano.transport.decoding import PIECE, Deflate, Foreign, Gzip, decoder_for, plain
+from plano.transport.decoding import MOST_FOR_NOTHING, PIECE, Decoder, plain
 from tests.transport.wire import Server, answering, ask, chunked, reply, start
 
 TEXT = b"The quick brown fox. " * 500
@@ -32,6 +32,12 @@ CODINGS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
 }
 
 
+def decoder_for(coding: bytes) -> Decoder:
+    _, decoder = plain(200, [(b"content-encoding", coding)])
+    assert decoder is not None
+    return decoder
+
+
 @pytest.mark.parametrize("name", CODINGS)
 async def test_a_compressed_body_is_read_plain_and_nothing_says_otherwise(
     sender: Sender, server: Server, name: str
@@ -49,7 +55,6 @@ def test_a_compressed_body_may_be_cut_at_any_byte(name: str) -> None:
     data = compress(TEXT)
     for cut in range(len(data)):
         decoder = decoder_for(coding)
-        assert decoder is not None
         pieces = [*decoder.feed(data[:cut]), *decoder.feed(data[cut:])]
         decoder.finish()
         assert b"".join(pieces) == TEXT
@@ -61,7 +66,6 @@ def test_a_compressed_body_that_ends_early_is_an_error(name: str) -> None:
     coding, compress = CODINGS[name]
     data = compress(TEXT)
     decoder = decoder_for(coding)
-    assert decoder is not None
     list(decoder.feed(data[:-1]))
     with pytest.raises(httpx.DecodingError):
         decoder.finish()
@@ -100,37 +104,82 @@ async def test_a_small_body_that_becomes_a_large_one_stops_at_the_limit(sender: 
         await exchange.read(1_000_000)
 
 
-@pytest.mark.parametrize("make", [Gzip, Deflate])
-def test_no_step_inflates_without_bound(make: type[Gzip] | type[Deflate]) -> None:
-    data = (gzip.compress if make is Gzip else zlib.compress)(bytes(10 << 20))
-    sizes = [len(piece) for piece in make().feed(data)]
-    assert max(sizes) <= PIECE
-    assert sum(sizes) == 10 << 20
+def many_members(data: bytes) -> bytes:
+    """gzip with two bytes of `data` in each member."""
+    return b"".join(gzip.compress(data[start : start + 2]) for start in range(0, len(data), 2))
 
 
-@pytest.mark.parametrize("coding", [b"identity", b"aws-chunked", b"compress"])
-async def test_other_codings_stay_as_they_are(sender: Sender, server: Server, coding: bytes) -> None:
+LARGE: dict[str, tuple[bytes, Callable[[bytes], bytes], bytes]] = {
+    "gzip": (b"gzip", gzip.compress, bytes(10 << 20)),
+    "deflate": (b"deflate", zlib.compress, bytes(10 << 20)),
+    "bare": (b"deflate", bare_deflate, bytes(10 << 20)),
+    "a little more than a piece": (b"deflate", bare_deflate, bytes(PIECE + 21)),
+    "exactly a piece": (b"gzip", gzip.compress, bytes(PIECE)),
+    "members of a piece": (b"gzip", lambda data: gzip.compress(data[:PIECE]) * 3, bytes(3 * PIECE)),
+    "small members": (b"gzip", many_members, TEXT * 4),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_pieces_are_neither_larger_than_one_step_may_make_nor_crumbs(name: str) -> None:
+    coding, compress, data = LARGE[name]
+    coded = compress(data)
+    decoder = decoder_for(coding)
+    pieces = list(decoder.feed(coded))
+    decoder.finish()
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) <= PIECE
+    assert min(map(len, pieces[:-1]), default=1000) >= 1000
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [
+        (b"gzip", gzip.compress(b"") * 5000),
+        (b"gzip", b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 100_000),
+        (b"deflate", b"\x00\x00\x00\xff\xff" * 20_000),
+    ],
+    ids=["empty members", "a name without end", "empty blocks"],
+)
+async def test_what_comes_to_nothing_ends(sender: Sender, server: Server, coding: bytes, data: bytes) -> None:
+    assert len(data) > MOST_FOR_NOTHING
+    server.plays(answering(reply(data, b"content-encoding: " + coding)))
+    with pytest.raises(UpstreamProtocolError):
+        await ask(sender, server)
+
+
+@pytest.mark.parametrize("coding", [b"identity", b"aws-chunked", b"utf-8"])
+async def test_what_is_no_compression_stays_as_it_is(sender: Sender, server: Server, coding: bytes) -> None:
     server.plays(answering(reply(b"as is", b"content-encoding: " + coding)))
     exchange = await start(sender, server)
     assert (b"content-encoding", coding) in exchange.headers
     assert await exchange.read(100) == b"as is"
 
 
-def test_a_list_of_codings_stays_as_it_is() -> None:
-    headers = [(b"content-encoding", b"gzip"), (b"content-encoding", b"br")]
-    assert plain(headers) == (headers, None)
+@pytest.mark.parametrize("coding", [b"br", b"zstd", b"compress", b"gzip, gzip", b"gzip\r\ncontent-encoding: BR"])
+async def test_a_reply_in_another_coding_is_refused_in_words(sender: Sender, server: Server, coding: bytes) -> None:
+    server.plays(answering(reply(b"as is", b"content-encoding: " + coding)))
+    exchange = await start(sender, server)
+    with pytest.raises(UpstreamProtocolError, match="compressed in a way that was not asked for") as refused:
+        await exchange.read(100)
+    assert str(refused.value.__cause__).startswith("content-encoding ")
 
 
-def test_an_optional_package_is_used_through_the_same_two_verbs() -> None:
-    inner = zlib.decompressobj()
-    decoder = Foreign(inner.decompress, lambda: inner.eof, zlib.error)
-    data = zlib.compress(TEXT)
-    pieces = [*decoder.feed(data[:50]), *decoder.feed(data[50:-1])]
-    with pytest.raises(httpx.DecodingError, match="ends early"):
-        decoder.finish()
-    pieces += decoder.feed(data[-1:])
-    decoder.finish()
-    assert b"".join(pieces) == TEXT
-    broken = zlib.decompressobj()
-    with pytest.raises(httpx.DecodingError, match="not what"):
-        list(Foreign(broken.decompress, lambda: broken.eof, zlib.error).feed(b"nonsense"))
+async def test_an_error_in_another_coding_keeps_its_status(sender: Sender, server: Server) -> None:
+    server.plays(
+        answering(reply(b"as is", b"content-encoding: br", b"retry-after: 1", status=b"429 Too Many Requests"))
+    )
+    exchange = await start(sender, server)
+    assert (exchange.status, await exchange.read(100)) == (429, b"as is")
+    assert (b"retry-after", b"1") in exchange.headers
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+async def test_a_stream_that_becomes_a_large_one_comes_in_pieces(
+    sender: Sender, server: Server, compress: Callable[[bytes], bytes]
+) -> None:
+    coding = b"gzip" if compress is gzip.compress else b"deflate"
+    server.plays(answering(reply(compress(bytes(10 << 20)), b"content-encoding: " + coding)))
+    sizes = [len(piece) async for piece in await start(sender, server)]
+    assert max(sizes) <= PIECE
+    assert sum(sizes) == 10 << 20

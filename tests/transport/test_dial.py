@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from plano.errors import UpstreamUnavailable
-from plano.transport import HTTP1Transport
-from plano.transport.dial import Address, call_off, interleaved, open_socket, resolve
-from tests.transport.wire import Server, always, ask, reply
+from plano.errors import GatewayExhausted, UpstreamUnavailable
+from plano.transport import HTTP1Transport, Sender
+from plano.transport.dial import Address, call_off, interleaved, open_socket, resolve, telling
+from tests.transport.wire import Server, always, ask, no_descriptors, reply
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 
@@ -97,6 +98,19 @@ async def test_two_winners_are_one_too_many(server: Server) -> None:
 
 async def _already(sock: socket.socket) -> socket.socket:
     return sock
+
+
+def test_a_refusal_says_more_of_a_host_than_what_this_machine_lacks() -> None:
+    here, there = OSError(errno.EADDRNOTAVAIL, "no such family here"), ConnectionRefusedError()
+    assert telling([here, there, here]) is there
+    assert telling([here, here]) is here
+
+
+async def test_out_of_descriptors_is_not_the_upstreams_failure_and_passes(sender: Sender, server: Server) -> None:
+    server.plays(always(reply()))
+    with no_descriptors(), pytest.raises(GatewayExhausted):
+        await ask(sender, server)
+    assert await ask(sender, server) == (200, b"hello")
 
 
 async def test_the_transport_tries_the_next_address(server: Server) -> None:

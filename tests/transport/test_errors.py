@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 
 import httpx
 import pytest
 
-from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from plano.errors import GatewayExhausted, UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
 from plano.transport import HTTPXSender, MockTransport, Outgoing, to_plano
-from plano.transport.errors import FOREIGN, Disconnected, Stale
+from plano.transport.errors import FOREIGN, Disconnected, Stale, Unreadable
 
 TABLE: list[tuple[Exception, type[UpstreamError], int]] = [
     (httpx.ConnectTimeout(""), UpstreamTimeout, 504),
@@ -27,6 +28,7 @@ TABLE: list[tuple[Exception, type[UpstreamError], int]] = [
     (httpx.RemoteProtocolError(""), UpstreamProtocolError, 502),
     (httpx.LocalProtocolError(""), UpstreamProtocolError, 502),
     (httpx.DecodingError(""), UpstreamProtocolError, 502),
+    (Unreadable(""), UpstreamProtocolError, 502),
     (httpx.UnsupportedProtocol(""), UpstreamUnavailable, 502),
     (httpx.InvalidURL(""), UpstreamUnavailable, 502),
     (httpx.StreamConsumed(), UpstreamProtocolError, 502),
@@ -59,6 +61,16 @@ async def test_a_senders_error_names_no_host_and_keeps_its_cause(error: Exceptio
     assert "10.0.0.7" not in raised.value.message
     assert "secret" not in raised.value.message
     assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL])
+def test_a_connection_for_which_this_machine_lacks_something_is_not_the_upstreams_failure(number: int) -> None:
+    error = httpx.ConnectError("")
+    error.__cause__ = RuntimeError()
+    error.__cause__.__cause__ = OSError(number, "")
+    ours = to_plano(error)
+    assert type(ours) is GatewayExhausted
+    assert (ours.status, ours.kind) == (503, "overloaded")
 
 
 async def test_a_programmers_mistake_is_not_dressed_up_as_the_upstreams() -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import struct
 import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
+import httpx
 import pytest
+import trustme
 
 from plano.errors import UpstreamUnavailable
 from plano.transport import HTTP1Transport, Outgoing, Sender
+from plano.transport.connection import HARDLY
 from tests.transport.wire import SHORT, Peer, Script, Server, answering, ask, reply, start
 
 SAFE = [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"]
@@ -58,64 +66,137 @@ async def test_a_request_that_may_have_been_processed_is_not_repeated(
     assert server.opened == 1
 
 
-class Closing:
-    """A server in a thread, which closes its first connection when it is told to, whatever the event loop does."""
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("method", UNSAFE)
+async def test_a_request_with_an_idempotency_key_is_repeated(
+    own: Sender, server: Server, method: bytes, reset: bool
+) -> None:
+    seen: list[bytes] = []
+    server.plays(dies_on_second(seen, reset=reset), answering(reply(b"second")))
+    await ask(own, server)
+    key = (b"idempotency-key", b"one")
+    url = server.url + "/v1"
+    exchange = await own.send(Outgoing(method=method, url=url, headers=[key], body=b"{}", timeouts=SHORT))
+    assert await exchange.read(100) == b"second"
+    assert b"idempotency-key: one" in seen[0].lower()
+    assert server.opened == 2
 
-    def __init__(self) -> None:
+
+class Closing:
+    """A server in a thread, which ends its first connection when it is told to, whatever the event loop does."""
+
+    def __init__(self, end: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> None:
+        self._end = end
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(5)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener.settimeout(15)
+        scheme, name = ("https", "localhost") if tls else ("http", "127.0.0.1")
+        self.url = f"{scheme}://{name}:{self._listener.getsockname()[1]}"
         self.seen: list[bytes] = []
         self._close = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def close_the_first(self) -> None:
+    def end_the_first(self) -> None:
         """Blocks the event loop too, so that it cannot notice."""
         self._close.set()
-        assert self._closed.wait(5)
+        assert self._closed.wait(15)
+        time.sleep(2 * HARDLY)
 
     def join(self) -> None:
-        self._thread.join(5)
+        self._thread.join(15)
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
         with self._listener:
-            first, _ = self._listener.accept()
+            first = self._accept()
             self._take(first)
             first.sendall(reply(b"first"))
-            assert self._close.wait(5)
-            first.close()
+            assert self._close.wait(15)
+            self._end(first)
             self._closed.set()
             try:
-                second, _ = self._listener.accept()
+                second = self._accept()
             except TimeoutError:
                 return
-            with second:
-                second.settimeout(5)
+            with first, second:
                 self._take(second)
                 second.sendall(reply(b"second"))
 
+    def _accept(self) -> socket.socket:
+        connection, _ = self._listener.accept()
+        connection.settimeout(15)
+        return connection if self._tls is None else self._tls.wrap_socket(connection, server_side=True)
+
     def _take(self, connection: socket.socket) -> None:
         data = b""
-        while not data.endswith(b"END"):
+        while not data.endswith((b"END", b"END\r\n0\r\n\r\n")):
             data += connection.recv(1 << 20)
         self.seen.append(data)
 
 
-@pytest.mark.parametrize("size", [0, 100_000])
-async def test_a_post_that_met_a_connection_already_closed_is_repeated(own: Sender, size: int) -> None:
-    """The common race: the server closes an idle connection while the request is being written. The loop had
-    no chance to notice, but TCP can tell that nothing of the request was taken."""
-    server = Closing()
-    body = b"x" * size + b"END"
+def says_end_of_tls(connection: socket.socket) -> None:
+    """Sends TLS's own end, and leaves the connection open."""
+    assert isinstance(connection, ssl.SSLSocket)
+    connection.setblocking(False)
+    with suppress(ssl.SSLWantReadError):
+        connection.unwrap()
+
+
+def resets(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def answers_unasked(connection: socket.socket) -> None:
+    """As servers do that say why they close."""
+    connection.sendall(reply(b"too late", b"connection: close", status=b"408 Request Timeout"))
+
+
+ENDS = {"closes": socket.socket.close, "resets": resets, "answers unasked": answers_unasked}
+
+
+async def second_after(own: Sender, server: Closing, body: bytes) -> bytes:
+    """The answer to a POST that follows another, between which the server ended the connection."""
     outgoing = Outgoing(url=server.url, headers=[], body=body, timeouts=SHORT)
     assert await (await own.send(outgoing)).read(100) == b"first"
-    server.close_the_first()
-    assert await (await own.send(outgoing)).read(100) == b"second"
+    server.end_the_first()
+    answer = await (await own.send(outgoing)).read(100)
     server.join()
     assert len(server.seen) == 2
+    return answer
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_connection_that_has_ended_is_not_used_although_the_loop_did_not_notice(
+    own: Sender, end: str, size: int
+) -> None:
+    assert await second_after(own, Closing(ENDS[end]), b"x" * size + b"END") == b"second"
+
+
+@pytest.mark.parametrize("end", [socket.socket.close, says_end_of_tls, resets, answers_unasked])
+async def test_nor_is_one_with_tls(end: Callable[[socket.socket], None]) -> None:
+    authority = trustme.CA()
+    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(serving)
+    authority.configure_trust(trusting)
+    transport = HTTP1Transport(tls=trusting)
+    assert await second_after(transport, Closing(end, serving), b"END") == b"second"
+    await transport.aclose()
+
+
+async def test_nor_for_a_body_that_could_be_sent_only_once() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"END"
+
+    server = Closing(socket.socket.close)
+    async with httpx.AsyncClient(transport=HTTP1Transport()) as client:
+        assert (await client.post(server.url, content=b"END")).content == b"first"
+        server.end_the_first()
+        assert (await client.post(server.url, content=pieces())).content == b"second"
+    server.join()
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import resource
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
@@ -157,6 +160,19 @@ class Server:
             async with self._changed:
                 self.open -= 1
                 self._changed.notify_all()
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """For its time this process can open no file and no socket."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def reply(body: bytes = b"hello", *fields: bytes, status: bytes = b"200 OK") -> bytes:
