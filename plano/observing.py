@@ -25,11 +25,12 @@ from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
 from plano.finished import Finished
 from plano.instruments import NONE, OTHER, Instruments, Served
+from plano.loopback import is_loopback, refusal
 from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
 from plano.prices import Prices
 from plano.stores import Stores
-from plano.types import DIALECTS, Message, Receive, Scope, Send
+from plano.types import DIALECTS, Headers, Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -102,12 +103,14 @@ class Observing:
 
         Args:
             admit: raises for who is no caller; asked only where the configuration says so.
-            alone: for a port with nothing else on it.
+            alone: for a port with nothing else on it, which web pages from elsewhere cannot read either.
             directory: where several processes count, if this one is not one of them.
         """
+        metrics = self._config.metrics
+        unasked = _admit_this_machine if alone and is_loopback(metrics.address or "127.0.0.1") else None
         return Exposition(
             self.instruments,
-            admit=admit if self._config.metrics.auth else None,
+            admit=admit if metrics.auth else unasked,
             directory=directory or self._directory,
             paths=("/metrics", "/metrics/") if alone else None,
         )
@@ -226,6 +229,12 @@ class _Counted:
             self._instruments.other_requests[(self._route, status_class)].inc()
             if self._log:
                 access.write_other(scope, self._route, status, perf_counter() - started)
+
+
+async def _admit_this_machine(scope: Scope, headers: Headers) -> None:
+    error = refusal(headers)
+    if error is not None:
+        raise error
 
 
 def _served(entry: Entry) -> Served:
