@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from plano import access
+from plano import access, logs
 from plano.config import Config
 from plano.config.assemble import entry_of
 from plano.connections import Connections
@@ -74,6 +74,7 @@ class Observing:
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)
         self.instruments.before_scrape(self._count_operations)
+        self.instruments.before_scrape(self._count_dropped_lines)
 
     @property
     def shared(self) -> bool:
@@ -175,6 +176,9 @@ class Observing:
         counts = self._stores.operations if self._stores is not None else {}
         for (operation, answered), count in list(counts.items()):
             self.instruments.store_operations[(operation, "ok" if answered else "failed")].set(count)
+
+    def _count_dropped_lines(self) -> None:
+        self.instruments.log_lines_dropped[()].set(logs.dropped())
 
     def _count_connections(self) -> None:
         found = self._connections.counts()
