@@ -18,7 +18,7 @@ from plano.config import Config
 from plano.config.assemble import entry_of
 from plano.connections import Connections
 from plano.endpoints import Ask, send_json
-from plano.errors import UPSTREAM_FAILURES, ConfigError, StoreUnavailable
+from plano.errors import UPSTREAM_FAILURES, ConfigError
 from plano.exposition import DIRECTORY, Admit, Exposition
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
@@ -29,7 +29,7 @@ from plano.loopback import is_loopback, refusal
 from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
 from plano.prices import Prices
-from plano.stores import Stores
+from plano.stores import StoreCheck, Stores
 from plano.types import DIALECTS, Headers, Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
@@ -55,6 +55,7 @@ class Observing:
         self._config = config
         self._connections = connections
         self._stores = stores
+        self._store_check = None if stores is None else StoreCheck(stores)
         self._directory = os.environ.get(DIRECTORY)
         self._origins = {_origin(url) for entry in entries for url in _urls(entry)}
         self.instruments = Instruments(
@@ -164,13 +165,9 @@ class Observing:
             await asyncio.sleep(REFRESH_SECONDS)
 
     async def _store_answers(self) -> str:
-        if self._stores is None:
+        if self._store_check is None:
             return "none"
-        try:
-            await self._stores().ping()
-        except StoreUnavailable:
-            return "unreachable"
-        return "reachable"
+        return "reachable" if await self._store_check() else "unreachable"
 
     def _count_operations(self) -> None:
         counts = self._stores.operations if self._stores is not None else {}
