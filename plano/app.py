@@ -128,7 +128,7 @@ class Plano:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._guarded and scope["type"] == "http" and refusal(Headers(scope["headers"])) is not None:
+        if self._guarded and scope["type"] == "http" and refusal(scope["headers"]) is not None:
             await self._refuse(scope, receive, send)
             return
         if scope["type"] == "http" and not scope.get("root_path"):
@@ -266,10 +266,9 @@ def _both(path: str, endpoint: Any) -> list[Route]:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = Headers(scope["headers"])
-    error = refusal(headers)
+    error = refusal(scope["headers"])
     assert error is not None, "only what is refused comes here"
-    await send_error(scope, headers, error, send)
+    await send_error(scope, Headers(scope["headers"]), error, send)
 
 
 async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:

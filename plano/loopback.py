@@ -16,7 +16,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from plano.errors import PermissionDenied
-from plano.types import Headers
+from plano.types import RawHeaders
 
 CONTAINERS = ("host.docker.internal", "host.containers.internal")
 """What containers call the machine that they run on. The domain `internal` is reserved, so no page comes from there."""
@@ -36,12 +36,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def refusal(headers: Headers) -> PermissionDenied | None:
+def refusal(headers: RawHeaders) -> PermissionDenied | None:
     """Why a request with these headers is not answered, or None for one that is.
 
     One without `Host` (HTTP/1.0) comes from no browser.
     """
-    host, origin = headers.find(b"host"), headers.find(b"origin")
+    named = dict(headers)
+    host, origin = named.get(b"host"), named.get(b"origin")
     if host is not None and not _is_here(host):
         return PermissionDenied(
             f"This gateway has no keys for callers, so it answers to names of this machine alone (localhost, "

@@ -233,7 +233,7 @@ class _Counted:
 
 
 async def _admit_this_machine(scope: Scope, headers: Headers) -> None:
-    error = refusal(headers)
+    error = refusal(headers.raw)
     if error is not None:
         raise error
 
