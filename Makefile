@@ -9,7 +9,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 OLD := plano needs Python 3.11 or later; $(PYTHON) is %d.%d. Name another: make run PYTHON=python3.11
 CHECK := import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "$(OLD)" % v[:2])
 
-.PHONY: run test lint format bench bench-peers bench-instructions bench-leftovers clean
+.PHONY: run test test-lowest lint format bench bench-peers bench-instructions bench-leftovers clean
 
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
@@ -17,6 +17,9 @@ run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_
 test: $(VENV)/.dev-ready   ## the whole suite; it starts its own Redis, PostgreSQL and Chromium
 	@scripts/install-chromium.sh
 	$(BIN)/python -m pytest
+
+test-lowest:               ## the same, with the lowest versions of its dependencies that pyproject.toml admits
+	@$(MAKE) test VENV=.venv-lowest LOWEST=.venv-lowest/lowest.txt
 
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
@@ -40,7 +43,7 @@ bench-leftovers: $(VENV)/.dev-ready    ## memory over thousands of large request
 	$(BIN)/python -m benchmarks.leftovers $(BENCH)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c '$(CHECK)'
@@ -52,5 +55,6 @@ $(VENV)/.run-ready: pyproject.toml | $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/.dev-ready: pyproject.toml | $(VENV)/bin/pip
-	$(PIP) install --group dev --editable .
+	$(if $(LOWEST),$(BIN)/python scripts/lowest.py > $(LOWEST))
+	$(PIP) install --group dev --editable '.[postgres,otel]' $(if $(LOWEST),--constraint $(LOWEST))
 	@touch $@ $(VENV)/.run-ready

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Iterable
 from msgspec.structs import replace
 
 from plano.errors import Unauthenticated
-from plano.loopback import refuse_page
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
@@ -26,30 +25,23 @@ class Auth:
 
     Args:
         keys: callers and their keys; none means that anybody may ask.
-        loopback: listened at on loopback alone. Without keys, web pages of elsewhere are then refused.
 
     Raises:
         Unauthenticated: 401 in the client's dialect, for a missing or unknown key, and for keys of two callers.
-        PermissionDenied: 403, for a web page.
     """
 
-    def __init__(self, keys: Iterable[tuple[Caller, Secret]] = (), *, loopback: bool = False) -> None:
-        self._loopback = loopback
+    def __init__(self, keys: Iterable[tuple[Caller, Secret]] = ()) -> None:
         self._callers = {digest(secret.reveal()): caller for caller, secret in keys}
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         if self._callers:
             request = replace(request, caller=self.caller(request.headers))
-        elif self._loopback:
-            self.caller(request.headers)
         request.journal.caller = request.caller
         return call_next(request)
 
     def caller(self, headers: Headers) -> Caller:
         """The caller these headers' key belongs to; the anonymous one when no keys are configured."""
         if not self._callers:
-            if self._loopback and (origin := headers.find(b"origin")) is not None:
-                refuse_page(origin)
             return Caller()
         key = only_credential_of(headers)
         if key is None:

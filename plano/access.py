@@ -22,6 +22,8 @@ logger = logging.getLogger("plano.access")
 
 LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai|key|ghp|pat)[-_][\w-]{6,}|AIza[\w-]{10,}|bearer\s+\S+")
 
+_PLAIN = re.compile(r"""[^\s="]+""")
+
 _LONGEST = 200
 """Characters of a model's name or a path that nobody has."""
 
@@ -76,7 +78,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
 
     def __str__(self) -> str:
         fields = self.fields()
-        first = [str(fields.pop(name)) for name in ("method", "path", "status")]
+        first = [_shown(fields.pop(name)) for name in ("method", "path", "status")]
         return " ".join([*first, *(f"{name}={_shown(value)}" for name, value in fields.items())])
 
 
@@ -203,4 +205,11 @@ def _safe(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A value as logfmt has it: quoted where it could be taken for more than one, or for a field of its own."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'

@@ -23,6 +23,7 @@ from plano.filters.alias import Alias
 from plano.filters.auth import Auth
 from plano.filters.state import State
 from plano.filters.translation import Translation
+from plano.loopback import refusal
 from plano.models import ModelInfo
 from plano.observing import Observing
 from plano.pipeline import Filter, Link, fold, name_of
@@ -90,7 +91,8 @@ class Plano:
         self.config = config if isinstance(config, Config) else load(config)
         self.models = build_models(self.config)
         self._caller_of = caller
-        self._auth = Auth(self.config.callers, loopback=self.config.loopback) if caller is None else Auth()
+        self._auth = Auth(self.config.callers if caller is None else ())
+        self._guarded = self.config.loopback and not self.config.callers
         self._connections = Connections(self.config, transport)
         self._stores = None if self.config.state_storage is None else Stores(self.config.state_storage)
         self._observing = Observing(self.config, self._connections, self._stores)
@@ -117,6 +119,7 @@ class Plano:
         ]
         self._asks = {route.path: route.endpoint for route in routes if isinstance(route.endpoint, Ask)}
         counted = self._observing.counted
+        self._refuse = counted(_refuse)
         self._router = Router(
             [Route(route.path, counted(route.endpoint, route.path)) for route in routes],
             default=counted(_nowhere),
@@ -125,6 +128,9 @@ class Plano:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._guarded and scope["type"] == "http" and refusal(scope["headers"]) is not None:
+            await self._refuse(scope, receive, send)
+            return
         if scope["type"] == "http" and not scope.get("root_path"):
             ask = self._asks.get(scope["path"])  # what is asked all day does not need a router
             if ask is not None:
@@ -195,12 +201,7 @@ class Plano:
     def _asking(self, run: Any, caller: CallerOf | None, order: Sequence[str]) -> list[Route]:
         limits = self.config.limits
         before_auth = order[: order.index("auth")] if "auth" in order else order
-        keyed = (
-            bool(self.config.callers or self.config.loopback)
-            and caller is None
-            and "auth" in order
-            and "filters" not in before_auth
-        )
+        keyed = bool(self.config.callers) and caller is None and "auth" in order and "filters" not in before_auth
         return [
             route
             for path, (dialect, operation) in ASKED_AT.items()
@@ -266,6 +267,12 @@ class Plano:
 def _both(path: str, endpoint: Any) -> list[Route]:
     """The path with and without a trailing slash: a redirect would lose the body with some clients."""
     return [Route(path, endpoint), Route(path + "/", endpoint)]
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    error = refusal(scope["headers"])
+    assert error is not None, "only what is refused comes here"
+    await send_error(scope, Headers(scope["headers"]), error, send)
 
 
 async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
@@ -25,6 +28,8 @@ from plano.loopback import is_loopback
 from plano.metrics_port import MetricsPort, shared_directory
 from plano.server import Connection
 from plano.version import VERSION
+
+logger = logging.getLogger("plano")
 
 USUAL_NAMES = ("plano_config.yaml", "config.yaml")
 GRACE_SECONDS = 30
@@ -142,9 +147,19 @@ def create() -> Plano:
     path = os.environ.get(_CONFIG_VARIABLE)
     config = load_config(Path(path) if path else None)
     set_up_logs(config, os.environ.get(_LEVEL_VARIABLE, config.log_level))
+    threading.Thread(target=_end_after_the_parent, name="plano-parent", daemon=True).start()
     application = Plano(reached_at(config, os.environ.get(_HOST_VARIABLE, "")))
     settle()
     return application
+
+
+def _end_after_the_parent() -> None:
+    """Stop as if asked to, once the process that started this one is gone; killed, it cannot ask any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        logger.warning("process %s, which started this worker, is gone: the worker ends", parent.pid)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def set_up_logs(config: Config, level: str) -> None:

@@ -225,6 +225,12 @@ METRICS: tuple[Metric, ...] = (
         axes=("client",),
     ),
     Metric(
+        name="plano_log_lines_dropped_total",
+        kind="counter",
+        unit="lines",
+        meaning="Lines of the log that were dropped because it was not read in time, or could not be written.",
+    ),
+    Metric(
         name="plano_upstream_connections",
         kind="gauge",
         unit="connections",
@@ -291,6 +297,7 @@ class Instruments:
         self.other_requests = self._numbers("plano_other_requests_total")
         self.store_operations = self._numbers("plano_store_operations_total")
         self.not_stored = self._numbers("plano_replies_not_stored_total")
+        self.log_lines_dropped = self._numbers("plano_log_lines_dropped_total")
         self.connections = self._numbers("plano_upstream_connections")
         self._numbers("plano_build_info", "livemax")[(VERSION,)].set(1)
 

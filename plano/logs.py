@@ -7,18 +7,18 @@ Only `plano up` calls `setup`. A service that mounts plano has its own logging, 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Literal, TextIO
+from collections.abc import Iterable
+from typing import Any, Literal, TextIO
 
 import msgspec
 
 from plano.access import Line, LineHandler, Lines
 from plano.access import logger as access_logger
+from plano.log_writer import writer_to
 from plano.masking import Mask
 from plano.types import Secret
 
@@ -27,8 +27,8 @@ Format = Literal["auto", "json", "text"]
 FLUSH_SECONDS = 0.1
 """How long a line may wait for others, so that a busy gateway writes many at once."""
 
-_AT_ONCE = 4096
-"""Bytes. POSIX write(): so many go into a pipe undivided (PIPE_BUF)."""
+CLOSE_SECONDS = 1.0
+"""How long the end of the process waits for whoever reads the log."""
 
 _COMMA = ord(",")
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -48,6 +48,8 @@ def setup(
 ) -> BatchHandler:
     """Log everything of this process to `stream` (standard error), uvicorn's own words included.
 
+    Nobody who logs waits for `stream`; see `plano.log_writer`.
+
     Args:
         level: `debug`, `info`, `warning` or `error`.
         secrets: what must not appear, whatever an exception says.
@@ -63,8 +65,12 @@ def setup(
         logger.addHandler(handler)
     access_logger.propagate = False
     logging.getLogger().setLevel(level.upper())
-    atexit.register(handler.flush)
     return handler
+
+
+def dropped() -> int:
+    """How many lines of this process's log were dropped; nothing is where a host has its own logging."""
+    return sum(handler.dropped for handler in logging.getLogger().handlers if isinstance(handler, BatchHandler))
 
 
 class _Formatter(logging.Formatter):
@@ -154,13 +160,16 @@ class BatchHandler(LineHandler):
     """Writes lines together: `delay` seconds after the first one, and at once when it is a warning or worse.
 
     A line that is logged outside an event loop is written at once as well, for nothing would write it later.
+
+    Where the stream takes too little, lines are dropped; once it takes more, a line says how many.
     """
 
     def __init__(self, stream: TextIO, formatter: _Formatter, delay: float) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self._add = formatter.add
-        self._stream = stream
+        self._writer = writer_to(stream)
+        self._dropped = self._told = 0
         self._delay = delay
         self.batching = delay > 0
         self._lines = bytearray()
@@ -175,6 +184,11 @@ class BatchHandler(LineHandler):
                 self._flush_soon()
         except Exception:
             self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that could not be made is told in the log: `logging` would write to standard error, and wait."""
+        self._lines += self._said(logging.ERROR, "a line of the log could not be made", exc_info=sys.exc_info())
+        self._flush_soon()
 
     def take(self, level: int, lines: Lines) -> None:
         """See `LineHandler`. A line that cannot be written raises, once the others are."""
@@ -194,15 +208,39 @@ class BatchHandler(LineHandler):
             raise failed
 
     def flush(self) -> None:
-        """Write what waits."""
-        self.acquire()
-        try:
+        """Write what waits, or drop it."""
+        assert self.lock is not None, "made by logging.Handler"
+        with self.lock:
             lines, self._lines = self._lines, bytearray()
-            for text in _whole(lines):
-                self._stream.write(text)
-                self._stream.flush()
-        finally:
-            self.release()
+            if self._writer.full:
+                self._dropped += lines.count(b"\n")
+                return
+            if self._told != self.dropped:
+                lines = self._gap() + lines
+            if lines:
+                self._writer.write(lines)
+
+    def close(self) -> None:
+        """Called by `logging` when the process ends."""
+        self.flush()
+        self._writer.close(CLOSE_SECONDS)
+        super().close()
+
+    @property
+    def dropped(self) -> int:
+        """How many lines nobody will read."""
+        return self._dropped + self._writer.lost
+
+    def _gap(self) -> bytearray:
+        """The line that says how many others are missing before it."""
+        dropped = self.dropped
+        missing, self._told = dropped - self._told, dropped
+        return self._said(logging.WARNING, f"{missing} lines of the log were dropped: it was not read in time")
+
+    def _said(self, level: int, message: str, **more: Any) -> bytearray:
+        """A line of the log's own."""
+        record = {"name": "plano", "levelno": level, "levelname": logging.getLevelName(level), "msg": message} | more
+        return bytearray(self.format(logging.makeLogRecord(record)).encode(errors="backslashreplace") + b"\n")
 
     def _flush_soon(self) -> None:
         try:
@@ -218,15 +256,3 @@ class BatchHandler(LineHandler):
     def _flush_waiting(self) -> None:
         self._waiting = None
         self.flush()
-
-
-def _whole(lines: bytearray) -> Iterator[str]:
-    """The lines, several together, each piece short enough to be written in one go: what several processes write
-    into one pipe or file is then not mixed within a line."""
-    start, size = 0, len(lines)
-    while start < size:
-        end = size
-        if size - start > _AT_ONCE:
-            end = lines.rfind(b"\n", start, start + _AT_ONCE) + 1 or lines.find(b"\n", start) + 1
-        yield lines[start:end].decode()
-        start = end

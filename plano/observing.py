@@ -13,23 +13,24 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from plano import access
+from plano import access, logs
 from plano.config import Config
 from plano.config.assemble import entry_of
 from plano.connections import Connections
 from plano.endpoints import Ask, send_json
-from plano.errors import UPSTREAM_FAILURES, ConfigError, StoreUnavailable
+from plano.errors import UPSTREAM_FAILURES, ConfigError
 from plano.exposition import DIRECTORY, Admit, Exposition
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
 from plano.finished import Finished
 from plano.instruments import NONE, OTHER, Instruments, Served
+from plano.loopback import is_loopback, refusal
 from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
 from plano.prices import Prices
-from plano.stores import Stores
-from plano.types import DIALECTS, Message, Receive, Scope, Send
+from plano.stores import StoreCheck, Stores
+from plano.types import DIALECTS, Headers, Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -54,6 +55,7 @@ class Observing:
         self._config = config
         self._connections = connections
         self._stores = stores
+        self._store_check = None if stores is None else StoreCheck(stores)
         self._directory = os.environ.get(DIRECTORY)
         self._origins = {_origin(url) for entry in entries for url in _urls(entry)}
         self.instruments = Instruments(
@@ -73,6 +75,7 @@ class Observing:
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)
         self.instruments.before_scrape(self._count_operations)
+        self.instruments.before_scrape(self._count_dropped_lines)
 
     @property
     def shared(self) -> bool:
@@ -102,12 +105,14 @@ class Observing:
 
         Args:
             admit: raises for who is no caller; asked only where the configuration says so.
-            alone: for a port with nothing else on it.
+            alone: for a port with nothing else on it, which web pages from elsewhere cannot read either.
             directory: where several processes count, if this one is not one of them.
         """
+        metrics = self._config.metrics
+        unasked = _admit_this_machine if alone and is_loopback(metrics.address or "127.0.0.1") else None
         return Exposition(
             self.instruments,
-            admit=admit if self._config.metrics.auth else None,
+            admit=admit if metrics.auth else unasked,
             directory=directory or self._directory,
             paths=("/metrics", "/metrics/") if alone else None,
         )
@@ -160,18 +165,17 @@ class Observing:
             await asyncio.sleep(REFRESH_SECONDS)
 
     async def _store_answers(self) -> str:
-        if self._stores is None:
+        if self._store_check is None:
             return "none"
-        try:
-            await self._stores().ping()
-        except StoreUnavailable:
-            return "unreachable"
-        return "reachable"
+        return "reachable" if await self._store_check() else "unreachable"
 
     def _count_operations(self) -> None:
         counts = self._stores.operations if self._stores is not None else {}
         for (operation, answered), count in list(counts.items()):
             self.instruments.store_operations[(operation, "ok" if answered else "failed")].set(count)
+
+    def _count_dropped_lines(self) -> None:
+        self.instruments.log_lines_dropped[()].set(logs.dropped())
 
     def _count_connections(self) -> None:
         found = self._connections.counts()
@@ -226,6 +230,12 @@ class _Counted:
             self._instruments.other_requests[(self._route, status_class)].inc()
             if self._log:
                 access.write_other(scope, self._route, status, perf_counter() - started)
+
+
+async def _admit_this_machine(scope: Scope, headers: Headers) -> None:
+    error = refusal(headers.raw)
+    if error is not None:
+        raise error
 
 
 def _served(entry: Entry) -> Served:

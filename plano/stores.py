@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
+from collections.abc import Callable
 
+from plano.errors import StoreUnavailable
 from plano.state import StateSettings, Store, open_store
+
+CHECK_SECONDS = 3.0
+"""How long it is believed that a store can be written, or that it cannot."""
 
 
 class Stores:
@@ -50,3 +56,29 @@ class Stores:
         store = open_store(self._settings)
         store.operations = self.operations
         return store
+
+
+class StoreCheck:
+    """Finds out whether the store can be written, at most once in `CHECK_SECONDS`, however often that is asked."""
+
+    def __init__(self, stores: Stores, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._check: asyncio.Task[bool] | None = None
+        self._until = 0.0
+
+    async def __call__(self) -> bool:
+        check = self._check
+        stale = check is None or (check.done() and self._clock() >= self._until)
+        if check is None or stale or check.get_loop() is not asyncio.get_running_loop():
+            self._check = check = asyncio.create_task(self._writes(), name="plano-state-check")
+        return await asyncio.shield(check)  # another one may wait for it too
+
+    async def _writes(self) -> bool:
+        try:
+            await self._stores().ping()
+        except StoreUnavailable:
+            return False
+        finally:
+            self._until = self._clock() + CHECK_SECONDS
+        return True

@@ -22,6 +22,7 @@ RINGS = [
         "plano.direct",
         "plano.loopback",
         "plano.series",
+        "plano.log_writer",
     ],
     ["plano.conversation", "plano.sse"],
     ["plano.dialects", "plano.provider"],

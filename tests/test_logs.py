@@ -181,8 +181,40 @@ def test_what_is_quoted_can_neither_forge_a_line_nor_steer_a_terminal(said: str,
         handler.take(logging.INFO, [(1e9, Line("POST", "/", 200, 0.1, upstream_id=said.replace("hunter2-", "")))])
     first, second, nothing = stream.getvalue().split("\n")
     assert first.endswith(f" plano.bodies: request 1: {shown}")
-    assert second.endswith(f" upstream_id={shown.replace('***', 'hunter2')}")
+    assert fields(second)["upstream_id"] == shown.replace("***", "hunter2")
     assert nothing == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "x status=200 served=openai/m",
+        'x" status=200 served="openai/m',
+        "x\\",
+        'x\\" served=openai/m y="',
+        "x\u3000status=200",
+        "status=200",
+    ],
+)
+async def test_a_value_cannot_look_like_another_field(said: str) -> None:
+    with logged(format="text") as stream:
+        await ask(gateway(FakeProvider()), "POST", PATHS["chat"], body("chat") | {"model": said})
+        await ask(gateway(FakeProvider()), "GET", f"/{said}")
+    asked, nowhere = stream.getvalue().splitlines()
+    assert (fields(asked)["status"], fields(asked)["path"], "served" in fields(asked)) == ("404", PATHS["chat"], False)
+    assert fields(asked)["asked"] == said.encode("ascii", "backslashreplace").decode()
+    assert fields(nowhere)["path"] == f"/{said}".encode("ascii", "backslashreplace").decode()
+    assert set(fields(nowhere)) == {"method", "path", "status", "seconds"}
+
+
+def fields(line: str) -> dict[str, str]:
+    """What a line for people says, read as logfmt; the first three values have no names."""
+    rest = line.partition("plano.access: ")[2]
+    pairs = re.findall(r'((?:\w+=)?)("(?:[^"\\]|\\.)*"|[^\s"=]+)', rest)
+    assert " ".join(name + value for name, value in pairs) == rest
+    names = ["method", "path", "status", *(name.removesuffix("=") for name, _ in pairs[3:])]
+    values = [re.sub(r'\\(["\\])', r"\1", value[1:-1]) if value[0] == '"' else value for _, value in pairs]
+    return dict(zip(names, values, strict=True))
 
 
 async def test_a_body_is_one_line_in_the_text_log() -> None:

@@ -1,4 +1,4 @@
-"""Several worker processes under load: any scrape shows what all of them counted."""
+"""Several worker processes: any scrape shows what all of them counted, and none outlives their parent."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
@@ -37,6 +38,17 @@ metrics: {{{metrics}}}
 @contextmanager
 def workers(folder: Path, *, slow: str = "http://127.0.0.1:9", metrics: str = "") -> Iterator[str]:
     """A gateway of two workers; yields its URL."""
+    with parent_of_workers(folder, slow=slow, metrics=metrics) as (process, url):
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
+@contextmanager
+def parent_of_workers(
+    folder: Path, *, slow: str = "http://127.0.0.1:9", metrics: str = ""
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process that keeps two workers running, and their URL."""
     (folder / "plano_config.yaml").write_text(CONFIG.format(slow=slow, metrics=metrics))
     command = [PLANO, "up", "--workers", "2", "--port", "0"]
     environment = {**os.environ, "TMPDIR": str(folder)}
@@ -48,12 +60,10 @@ def workers(folder: Path, *, slow: str = "http://127.0.0.1:9", metrics: str = ""
         assert process.stdout is not None
         said = process.stdout.readline()
         wait_until(lambda: (folder / "log").read_text().count("Application startup complete") == 2)
-        yield said.split()[-1]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        yield process, said.split()[-1]
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # workers outlive a parent that is killed
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         log.close()
 
@@ -140,6 +150,28 @@ def test_a_worker_that_died_leaves_its_counts_and_not_its_gauges(tmp_path: Path)
         wait_until(lambda: (tmp_path / "log").read_text().count("Application startup complete") == 3)
         load(url, 20)
         wait_until(lambda: scraped(metrics).of("plano_requests_total") == 60)
+
+
+def test_workers_whose_parent_was_killed_answer_what_they_were_asked_and_end(tmp_path: Path) -> None:
+    provider = FakeProvider(delay=1.0)
+    with serve(provider) as slow, parent_of_workers(tmp_path, slow=f"{slow}/v1") as (parent, url):
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert len(children) >= 2
+        with ThreadPoolExecutor(1) as pool:
+            reply = pool.submit(ask, url, "slow/m")
+            wait_until(lambda: len(provider.requests) == 1)
+            parent.kill()
+            assert reply.result(20)["choices"][0]["finish_reason"] == "stop"
+        wait_until(lambda: all(map(gone, children)))
+        with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
+            pass  # the port is free
+
+
+def gone(process: psutil.Process) -> bool:
+    """Ended, whether its new parent has noticed (a container's first process may not) or not."""
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def hang(url: str) -> None:

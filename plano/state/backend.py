@@ -134,7 +134,8 @@ class Backend(Protocol):
     async def prune(self, *, now: float) -> int:
         """Removes a bounded number of expired trees and conversations; returns how many. 0: nothing left."""
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Writes a little that nobody finds: a server that can only read answers too. Nothing grows by it."""
 
     async def aclose(self) -> None: ...
 

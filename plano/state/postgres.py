@@ -191,7 +191,7 @@ class PostgresBackend:
         return int(removed)
 
     async def ping(self) -> None:
-        await self._run("SELECT 1")
+        await self._run(sql.PING)
 
     async def aclose(self) -> None:
         await self._pool.close()

@@ -70,6 +70,11 @@ WITH tree AS (
     ON CONFLICT (tree) DO UPDATE SET expires = greatest(plano_trees.expires, excluded.expires) RETURNING tree)
 {_PUT_TURN}"""
 
+# Trees are counted from 1. This one has expired, and is pruned like any other.
+PING = """
+INSERT INTO plano_trees (tree, expires) VALUES (0, 0)
+ON CONFLICT (tree) DO UPDATE SET expires = excluded.expires RETURNING 1"""
+
 DELETE = "DELETE FROM plano_turns WHERE tenant = %(tenant)s AND id = %(id)s AND expires > %(now)s RETURNING 1"
 
 # The table of katanemo's Plano: one row holds everything up to and including its response.

@@ -269,8 +269,8 @@ class RedisBackend:
         return 0
 
     async def ping(self) -> None:
-        # A key that is not there, rather than PING: in a cluster it asks a node that must know its slots.
-        await self._do("GET", "plano:ping")
+        # A key, rather than PING: in a cluster it asks a node that must know its slots.
+        await self._do("SET", "plano:ping", "", "PX", 60_000)
 
     async def aclose(self) -> None:
         await self._client.aclose()

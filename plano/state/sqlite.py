@@ -243,7 +243,8 @@ class SqliteBackend:
         return await self._write(work)
 
     async def ping(self) -> None:
-        await self._read(lambda db: db.execute("SELECT 1").fetchone())
+        # Trees are counted from 1. This one has expired, and is pruned like any other.
+        await self._write(lambda db: db.execute(PUT_TREE, {"tree": 0, "expires": 0.0}).rowcount)
 
     async def aclose(self) -> None:
         for threads in (self._readers, self._writer):

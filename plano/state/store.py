@@ -245,7 +245,7 @@ class Store:
         return removed
 
     async def ping(self) -> None:
-        """Returns when the store answers, raises StoreUnavailable when it does not."""
+        """Returns when the store takes what is written, raises StoreUnavailable when it does not."""
         await self._run(self._backend.ping())
 
     async def aclose(self) -> None:

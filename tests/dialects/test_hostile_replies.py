@@ -202,11 +202,13 @@ EXCUSED: dict[str, str] = {
     "dialects/messages/write_request.py _write_choice": OF_REQUESTS,
     "dialects/messages/write_request.py _write_identity": OF_REQUESTS,
     "dialects/messages/write_request.py _write_output_config": OF_REQUESTS,
+    "dialects/names.py _walk": OF_REQUESTS,
     "dialects/responses/reply.py own_extras": GUARDED,
     "dialects/responses/request.py _object": OF_REQUESTS,
     "dialects/responses/settings.py write_text": OF_REQUESTS,
     "dialects/responses/write_request.py _include": OF_REQUESTS,
     "upstream.py _body": OF_REQUESTS,
+    "upstream.py only_credential_of": OF_REQUESTS,
 }
 """Where something is decoded without a guard around it, and why it may be."""
 

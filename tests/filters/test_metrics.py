@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 import string
 from pathlib import Path
 from typing import Any
@@ -625,6 +626,19 @@ async def test_a_port_of_their_own_leaves_none_on_the_other() -> None:
 async def test_a_gateway_is_ready_when_its_store_answers(storage: dict[str, Any], store: str) -> None:
     answer = await ask(gateway(FakeProvider(), state_storage=storage, auth=CALLERS), "GET", "/readyz")
     assert (answer.status, answer.json()["status"], answer.json()["store"]) == (200, "ready", store)
+
+
+async def test_a_gateway_whose_store_can_only_be_read_is_degraded(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    storage = {"type": "sqlite", "path": str(path), "deadline_seconds": 1}
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    app = gateway(FakeProvider(), state_storage=storage)
+    other.execute("BEGIN IMMEDIATE")
+    answer = await ask(app, "GET", "/readyz")
+    assert (answer.status, answer.json()["store"]) == (503, "unreachable")
+    other.close()
+    await app.aclose()
 
 
 async def test_a_gateway_whose_store_does_not_answer_is_degraded_and_says_no_more() -> None:

@@ -79,7 +79,7 @@ async def opened() -> AsyncIterator[list[Store]]:
 @pytest.fixture
 def where(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """The settings that lead to an empty store of one kind."""
-    if kind == "redis":
+    if kind in ("redis", "redis-full"):
         server = request.getfixturevalue("redis_server")
         server.command("FLUSHALL")
         return {"type": "redis", "url": Secret(server.url)}

@@ -7,8 +7,9 @@ hangs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from plano.errors import StoreUnavailable
 from plano.state import Item, StateSettings, Store, Turn, open_store
 from plano.types import Secret
-from tests.servers import Postgres, Proxy, Redis
+from tests.servers import Postgres, Proxy, Redis, wait_until
 from tests.state.conftest import OpenState
 
 DEADLINE = 2.0
@@ -235,6 +236,81 @@ async def test_a_table_that_somebody_has_locked_costs_no_more_than_the_deadline(
     assert len(await store.get_chain("acme", "one")) == 1
 
 
+@pytest.fixture
+def only_read(kind: str, where: dict[str, Any], request: pytest.FixtureRequest) -> AbstractContextManager[None]:
+    """The store of this kind, which answers meanwhile, and takes no write."""
+    if kind == "sqlite":
+        return locked_file(where["path"])
+    if kind == "postgres":
+        return read_only(request.getfixturevalue("schema"))
+    server = request.getfixturevalue("redis_server")
+    return demoted(server) if kind == "redis" else out_of_memory(server)
+
+
+@contextmanager
+def locked_file(path: str) -> Iterator[None]:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+@contextmanager
+def read_only(schema: str) -> Iterator[None]:
+    """As a hot standby is: sessions that are open already are told too."""
+    try:
+        switch_writes(schema, "on")
+        yield
+    finally:
+        switch_writes(schema, "off")
+
+
+def switch_writes(schema: str, read_only: str) -> None:
+    with psycopg.connect(schema, autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {read_only}")
+        connection.execute("SELECT pg_reload_conf()")
+
+    def done() -> bool:
+        with psycopg.connect(schema, autocommit=True) as connection:
+            return connection.execute("SHOW default_transaction_read_only").fetchone() == (read_only,)
+
+    wait_until(done)
+
+
+@contextmanager
+def demoted(server: Redis) -> Iterator[None]:
+    server.command("REPLICAOF", "127.0.0.1", 1)
+    try:
+        yield
+    finally:
+        server.command("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def out_of_memory(server: Redis) -> Iterator[None]:
+    server.command("CONFIG", "SET", "maxmemory", 1)
+    try:
+        yield
+    finally:
+        server.command("CONFIG", "SET", "maxmemory", 0)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "redis-full", "postgres"])
+async def test_a_store_that_answers_and_takes_no_write_is_unavailable(
+    open_state: OpenState, only_read: AbstractContextManager[None]
+) -> None:
+    store = open_state(deadline_seconds=DEADLINE)
+    await store.put("acme", turn("one"))
+    await store.ping()
+    with only_read:
+        assert await store.get("acme", "one") is not None
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+    await recovered(store)
+
+
 async def test_nobody_listens(opened: list[Store]) -> None:
     settings = [
         StateSettings(type="redis", url=Secret("redis://127.0.0.1:1/0"), deadline_seconds=DEADLINE),
@@ -277,8 +353,6 @@ async def test_a_sqlite_file_that_cannot_be_opened_is_unavailable_until_it_can(
 async def test_a_locked_sqlite_file_costs_no_more_than_the_deadline(
     open_state: OpenState, where: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    import sqlite3
-
     store = open_state(deadline_seconds=DEADLINE)
     await store.put("acme", turn("one"))
     other = sqlite3.connect(where["path"], isolation_level=None)

@@ -283,5 +283,11 @@ async def test_a_chain_over_the_limit_is_refused_with_its_size(open_state: OpenS
     assert (await store.get("acme", "three")) is not None
 
 
-async def test_ping_answers(store: Store) -> None:
+async def test_pings_leave_nothing_behind_that_grows(store: Store) -> None:
+    for number in range(5):
+        await store.ping()
+        await store.put("acme", turn(f"t{number}"))
+    assert await store.prune() <= 1
+    assert await store.prune() == 0
+    assert [bool(await store.get("acme", f"t{number}")) for number in range(5)] == [True] * 5
     await store.ping()
