@@ -128,7 +128,7 @@ async def ask(url: str, size: int) -> bytes:
     message = {"role": "user", "content": "x" * size}
     body = json.dumps({"model": "m", "store": False, "messages": [message]}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-    fields = f"host: plano\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close"
+    fields = f"host: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close"
     writer.write(f"POST /v1/chat/completions HTTP/1.1\r\n{fields}\r\n\r\n".encode() + body)
     reply = await reader.read()
     writer.close()
