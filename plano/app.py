@@ -17,13 +17,13 @@ from plano.config import Config, load
 from plano.config.assemble import build_filters, build_models, build_tracing
 from plano.connections import Connections
 from plano.endpoints import Answer, Ask, CallerOf, caller_from, intake, send_error
-from plano.errors import NotFound
+from plano.errors import NotFound, PermissionDenied
 from plano.exposition import Exposition
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
 from plano.filters.state import State
 from plano.filters.translation import Translation
-from plano.loopback import refusal
+from plano.loopback import objection
 from plano.models import ModelInfo
 from plano.observing import Observing
 from plano.pipeline import Filter, Link, fold, name_of
@@ -128,7 +128,7 @@ class Plano:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._guarded and scope["type"] == "http" and refusal(scope["headers"]) is not None:
+        if self._guarded and scope["type"] == "http" and objection(scope["headers"]) is not None:
             await self._refuse(scope, receive, send)
             return
         if scope["type"] == "http" and not scope.get("root_path"):
@@ -270,9 +270,9 @@ def _both(path: str, endpoint: Any) -> list[Route]:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    error = refusal(scope["headers"])
-    assert error is not None, "only what is refused comes here"
-    await send_error(scope, Headers(scope["headers"]), error, send)
+    why = objection(scope["headers"])
+    assert why is not None, "only what is refused comes here"
+    await send_error(scope, Headers(scope["headers"]), PermissionDenied(why), send)
 
 
 async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,6 @@ import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from plano.errors import PermissionDenied
 from plano.types import RawHeaders
 
 CONTAINERS = ("host.docker.internal", "host.containers.internal")
@@ -36,7 +35,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def refusal(headers: RawHeaders) -> PermissionDenied | None:
+def objection(headers: RawHeaders) -> str | None:
     """Why a request with these headers is not answered, or None for one that is.
 
     One without `Host` (HTTP/1.0) comes from no browser.
@@ -44,13 +43,13 @@ def refusal(headers: RawHeaders) -> PermissionDenied | None:
     named = dict(headers)
     host, origin = named.get(b"host"), named.get(b"origin")
     if host is not None and not _is_here(host):
-        return PermissionDenied(
+        return (
             f"This gateway has no keys for callers, so it answers to names of this machine alone (localhost, "
             f"127.0.0.1), and not to {_shown(host)}. To use another name, configure `auth: {{keys: [...]}}`; "
             "a proxy on this machine may send `Host: localhost` instead."
         )
     if origin is not None and not _may_ask(origin):
-        return PermissionDenied(
+        return (
             f"A web page of {_shown(origin)} may not use this gateway, which has no keys for callers. "
             "To serve pages, configure `auth: {keys: [...]}`."
         )

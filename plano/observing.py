@@ -18,14 +18,14 @@ from plano.config import Config
 from plano.config.assemble import entry_of
 from plano.connections import Connections
 from plano.endpoints import Ask, send_json
-from plano.errors import UPSTREAM_FAILURES, ConfigError
+from plano.errors import UPSTREAM_FAILURES, ConfigError, PermissionDenied
 from plano.exposition import DIRECTORY, Admit, Exposition
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
 from plano.finished import Finished
 from plano.instruments import NONE, OTHER, Instruments, Served
-from plano.loopback import is_loopback, refusal
+from plano.loopback import is_loopback, objection
 from plano.models import Entry, ModelIndex
 from plano.pipeline import Link
 from plano.prices import Prices
@@ -233,9 +233,9 @@ class _Counted:
 
 
 async def _admit_this_machine(scope: Scope, headers: Headers) -> None:
-    error = refusal(headers.raw)
-    if error is not None:
-        raise error
+    why = objection(headers.raw)
+    if why is not None:
+        raise PermissionDenied(why)
 
 
 def _served(entry: Entry) -> Served:

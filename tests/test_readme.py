@@ -49,7 +49,10 @@ def test_make_run_in_a_fresh_clone_and_the_first_curl(tmp_path: Path) -> None:
     make, curl = examples(README, "sh")[:2]
     clone = tmp_path / "plano"
     shutil.copytree(
-        ROOT, clone, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".git", "*.egg-info", ".*_cache")
+        ROOT,
+        clone,
+        symlinks=True,
+        ignore=shutil.ignore_patterns(".venv*", ".git", "*.egg-info", ".*_cache", "__pycache__"),
     )
     config = clone / "config" / "plano_config.yaml"
     config.write_text(config.read_text().replace("port: 12000", "port: 0"))
