@@ -48,12 +48,8 @@ def test_make_run_in_a_fresh_clone_and_the_first_curl(tmp_path: Path) -> None:
     """From nothing to the first answer: a clone, `make run`, and the README's curl."""
     make, curl = examples(README, "sh")[:2]
     clone = tmp_path / "plano"
-    shutil.copytree(
-        ROOT,
-        clone,
-        symlinks=True,
-        ignore=shutil.ignore_patterns(".venv*", ".git", "*.egg-info", ".*_cache", "__pycache__"),
-    )
+    ignored = shutil.ignore_patterns(".venv*", ".git", "*.egg-info", ".*_cache", "__pycache__")
+    shutil.copytree(ROOT, clone, symlinks=True, ignore=ignored)
     config = clone / "config" / "plano_config.yaml"
     config.write_text(config.read_text().replace("port: 12000", "port: 0"))
     server = subprocess.Popen(make, shell=True, cwd=clone, stdout=subprocess.PIPE, text=True, start_new_session=True)
