@@ -50,14 +50,19 @@ class Auth:
         found = self._callers.get(digest(key))
         if found is None:
             raise Unauthenticated("The API key is not valid.")
-        for name in _BESIDE:
-            beside = headers.get(name)
-            if beside is not None and beside != key and self._callers.get(digest(beside), found) != found:
-                raise Unauthenticated(f"`Authorization` and `{name}` are the keys of two callers: send one of them.")
+        if not headers.has_none(_BESIDE):
+            self._refuse_two(headers, key, found)
         return found
 
+    def _refuse_two(self, headers: Headers, key: str, found: Caller) -> None:
+        for name in sorted(_BESIDE):
+            beside = headers.get(name.decode())
+            if beside is not None and beside != key and self._callers.get(digest(beside), found) != found:
+                other = name.decode()
+                raise Unauthenticated(f"`Authorization` and `{other}` are the keys of two callers: send one of them.")
 
-_BESIDE = ("x-api-key", "api-key")
+
+_BESIDE = frozenset({b"x-api-key", b"api-key"})
 """Where a client may send a key of its provider's beside the one that it has here; some SDKs send both."""
 
 

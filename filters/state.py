@@ -370,7 +370,8 @@ def _note(request: Request, losses: Losses) -> None:
 def _own_references(request: Request, given: Raw, tools: Raw, past: _Past, target: Target) -> dict[str, Raw | None]:
     """What has to change so that nothing is referred to that may be another tenant's; see `plano.state.references`."""
     known, losses = references.Known(target.entry, past.records, past.items), Losses()
-    references.judge_tools(tools, known)
+    if tools:
+        references.judge_tools(tools, known)
     if bytes(memoryview(given)[:1]) in _NO_ITEMS:
         return {}
     items = history.listed(given)
