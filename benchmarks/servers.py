@@ -20,6 +20,9 @@ from benchmarks.machine import PYTHON, cpu_seconds, tree
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / ".peers"
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
+UPSTREAM_KEY = "sk-proj-" + "0123456789abcdefghij" * 3
+"""As long as providers' keys are, and none of the headers that come back."""
+
 READY_SECONDS = 120.0
 STORE_BYTES = 64_000_000
 
@@ -242,7 +245,7 @@ def model_for(client: str, upstream: str, model: str, *, named: bool = False) ->
 
 
 def plano_config(upstream: int, *, filters: int = 0, bare: bool = False, store: str = "memory") -> dict[str, Any]:
-    place = {"base_url": f"http://127.0.0.1:{upstream}", "access_key": "sk-upstream"}
+    place = {"base_url": f"http://127.0.0.1:{upstream}", "access_key": UPSTREAM_KEY}
     providers: list[dict[str, Any]] = []
     for model in MODELS:
         providers.append({"model": f"openai/{model}", **place})

@@ -66,9 +66,12 @@ class Mask:
     def _is_plain(self, data: bytes) -> bool:
         """Whether it is as it reads, and holds no secret: as nearly all is."""
         find = data.find
-        return (
-            find(b"\\") < 0 and find(b"%") < 0 and find(b"&") < 0 and all(find(secret) < 0 for secret in self._in_json)
-        )
+        if find(b"\\") >= 0 or find(b"%") >= 0 or find(b"&") >= 0:
+            return False
+        for secret in self._in_json:  # a loop, because `all` over them takes longer than the rest
+            if find(secret) >= 0:
+                return False
+        return True
 
     def out_of_text(self, text: str) -> str:
         """The same for text."""
