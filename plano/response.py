@@ -210,7 +210,8 @@ class Response:
 
     def on_close(self, fn: OnClose) -> None:
         """Call `fn` once when this response is over: sent, broken, or the client gone. `response.usage` and
-        `response.journal` are final by then. `fn` may be a coroutine function; it must not raise."""
+        `response.journal` are final by then. A response that a filter drops is over with its request, or with `aclose`.
+        `fn` may be a coroutine function; what it raises is logged."""
         self._alive().closers.append(fn)
 
     async def aclose(self) -> None:

@@ -153,3 +153,25 @@ async def test_the_body_of_somebody_unknown_is_not_taken_in(key: str | None) -> 
     assert sent[0]["status"] == 401
     assert taken == []
     app._observing.finished.flush()
+
+
+async def test_what_on_close_asked_for_is_called_once_for_dropped_responses_too_and_may_raise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed: list[str] = []
+
+    async def careless(request: Request, call_next: CallNext) -> Response:
+        for number in ("dropped", "closed", "sent"):
+            response = await call_next(request)
+            response.on_close(lambda: 1 // 0)
+            response.on_close(lambda number=number: closed.append(number))
+            if number == "closed":
+                await response.aclose()
+        return response
+
+    gateway = Plano({"model_providers": [ENTRY]}, filters=[careless], transport=FakeProvider())
+    for body in (HELLO, HELLO | {"stream": True}):
+        assert (await ask(gateway, "POST", CHAT, body)).status == 200
+        assert sorted(closed) == ["closed", "dropped", "sent"]
+        closed.clear()
+    assert caplog.text.count("ZeroDivisionError") == 6
