@@ -210,6 +210,10 @@ ENDINGS: dict[str, Ending] = {
     "GET": Ending(method="GET", body=b"", status=405),
     "nowhere": Ending(path="/v1/nowhere", status=404),
     "models": Ending(path="/v1/models", method="GET", body=b"", status=200),
+    "a stored reply": Ending(path="/v1/responses/resp_x", method="GET", body=b"", status=404),
+    "a conversation": Ending(path="/v1/conversations", body=b"{junk", status=None),
+    "count": Ending(path="/v1/messages/count_tokens", body=b'{"model": "upstream/m", "messages": 5}', status=None),
+    "embeddings": Ending(path="/v1/embeddings", body=b'{"model": "upstream/m", "input": "one"}', status=None),
     "unknown past": Ending(fields={"metadata": {"response_id": "x"}, "previous_response_id": "resp_x"}, status=None),
     "strict": Ending(
         fields={"logit_bias": {"1": 1}, "top_k": 3, "seed": 1}, headers={"x-plano-strict": "true"}, status=None
