@@ -250,10 +250,10 @@ class Upstream:
         return Response(request, headers=[*_returned(exchange.headers, mask), _NOT_GUESSED], body=body)
 
     async def _stream(self, request: Request, exchange: Exchange, content_type: str, mask: Mask) -> Response:
-        request.journal.releases += (exchange.aclose,)
         headers = _returned(exchange.headers, mask)
         relay = Relay(request, aiter(exchange), mask)
         if not request.stream:
+            request.journal.releases += (exchange.aclose,)
             body = _translator(request).reply_of(await _joined(relay))
             return Response(request, headers=_as_type(headers, b"application/json"), body=body)
         if "event-stream" not in content_type:
