@@ -10,11 +10,11 @@ from typing import NamedTuple
 from benchmarks import wire
 from benchmarks.report import Table
 from benchmarks.servers import PAIRS
-from plano import sse
-from plano.conversation import Losses
 from plano.dialects import CODECS
-from plano.intake import peek
-from plano.translate import Translator, translate_request
+from plano.edge.body import peek
+from plano.frames import sse
+from plano.losses import Losses
+from plano.translation.translate import Translator, translate_request
 from plano.types import Dialect
 
 DELTAS = 100

@@ -20,8 +20,9 @@ from collections.abc import AsyncIterator
 from statistics import median
 from typing import Any
 
-from plano import Plano, logs
-from plano.exposition import Exposition
+from plano import Plano
+from plano.edge.exposition import Exposition
+from plano.observability import logs
 from plano.transport import Outgoing
 from plano.types import Message, RawHeaders
 

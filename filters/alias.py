@@ -7,10 +7,10 @@ from collections.abc import Awaitable
 from msgspec.structs import replace
 
 from plano.errors import ModelNotFound
-from plano.models import ModelIndex
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
+from plano.routing.models import ModelIndex
 
 
 class Alias:

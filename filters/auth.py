@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Iterable
 
 from msgspec.structs import replace
 
+from plano.credentials.headers import only_credential_of
 from plano.errors import Unauthenticated
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
 from plano.types import Caller, Headers, Secret
-from plano.upstream import only_credential_of
 
 
 def digest(key: str) -> bytes:

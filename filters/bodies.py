@@ -6,8 +6,8 @@ import logging
 import re
 from collections.abc import Iterable
 
-from plano.access import LIKE_A_KEY
-from plano.masking import Mask
+from plano.credentials.masking import Mask
+from plano.observability.access import LIKE_A_KEY
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Pieces, Response

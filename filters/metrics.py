@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 from plano.conversation import Usage
 from plano.errors import Kind
-from plano.instruments import NONE, OPERATIONS, OTHER, Instruments
 from plano.journal import Journal
+from plano.observability.instruments import NONE, OPERATIONS, OTHER, Instruments
+from plano.observability.prices import Prices
+from plano.observability.series import Number
 from plano.pipeline import CallNext
-from plano.prices import Prices
 from plano.request import Request
 from plano.response import Response
-from plano.series import Number
 from plano.types import DIALECTS
 
 Count: TypeAlias = Callable[[float], None]

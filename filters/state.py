@@ -11,21 +11,22 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from plano.conversation import Losses
 from plano.dialects import CODECS, reading
 from plano.errors import InvalidRequest, NotFound, StateUnreadable, StoreUnavailable, TooLarge
 from plano.journal import Journal
+from plano.losses import Losses
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
-from plano.state import Item, Store, Turn, asked, history, items, record, references, replies
-from plano.state.asked import AskedCompletion, AskedResponse
+from plano.state import Item, Store, Turn, history, items, record, references, replies
+from plano.state import continuation as asked
+from plano.state.continuation import AskedCompletion, AskedResponse
 from plano.state.record import NOBODY, Head, Origin, Record
 from plano.state.replies import CompletionStream, StoredReply
-from plano.state.stages import CompletionStage, ResponseStage
-from plano.translate import refuse_losses
-from plano.upstream import new_id
+from plano.state.storing import CompletionStage, ResponseStage
+from plano.translation.translate import refuse_losses
+from plano.types import new_id
 
 _NO_ITEMS = (b"", b'"', b"n")
 _NOT_STORED = (b"x-plano-stored", b"false")

@@ -7,8 +7,8 @@ import re
 import msgspec
 from msgspec import Raw
 
-from plano import sse
 from plano.dialects import names, reading
+from plano.frames import sse
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Pieces, Response

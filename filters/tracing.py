@@ -21,19 +21,20 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from plano import sse
-from plano.access import asked_model
+from plano.credentials.headers import credential_of
+from plano.credentials.masking import Mask
 from plano.errors import PlanoError, UpstreamStatus
-from plano.instruments import OPERATIONS
+from plano.frames import sse
 from plano.journal import Journal
-from plano.masking import Mask
-from plano.otlp import LONGEST_VALUE, OwnProvider
+from plano.observability.access import asked_model
+from plano.observability.instruments import OPERATIONS
+from plano.observability.otlp import LONGEST_VALUE, OwnProvider
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.types import Headers, RawHeaders
-from plano.upstream import credential_of, mask_of
+from plano.upstream.headers import mask_of
 from plano.version import VERSION
 
 _ATTEMPTS = "plano.tracing"
@@ -87,7 +88,7 @@ class Tracing:
     a span open, what comes in there. The upstream gets the attempt's context.
 
     Args:
-        provider: where spans go; see `plano.otlp.provider_for`.
+        provider: where spans go; see `plano.observability.otlp.provider_for`.
         header_prefixes: a request header that begins with one becomes an attribute: `x-acme-tenant-id` with
             `x-acme-` is `tenant.id`.
         static: attributes of every span; a header of the same name wins.

@@ -10,17 +10,16 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.dialects.responses.ids import any_minted
-from plano.dialects.seals import MARK
+from plano.dialects.signatures import MARK
 from plano.errors import UnsupportedConversion, UpstreamError
-from plano.estimate import estimate_tokens
 from plano.pipeline import CallNext
 from plano.provider import Target
-from plano.relay import Ended
 from plano.request import Request
 from plano.response import Response
-from plano.translate import Translator, translate_request
-from plano.types import Dialect
-from plano.upstream import new_id
+from plano.streams.stages import Ended
+from plano.translation.estimate import estimate_tokens
+from plano.translation.translate import Translator, translate_request
+from plano.types import Dialect, new_id
 
 _MARK = MARK.encode()
 

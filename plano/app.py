@@ -12,44 +12,35 @@ from urllib.parse import parse_qsl
 
 from starlette.routing import Route, Router
 
-from plano import listing
 from plano.config import Config, load
 from plano.config.assemble import build_filters, build_models, build_tracing
 from plano.connections import Connections
-from plano.endpoints import Answer, Ask, CallerOf, caller_from, intake, send_error
+from plano.credentials.loopback import objection
+from plano.edge import listing
+from plano.edge.answers import Answer, send_error
+from plano.edge.ask import Ask, CallerOf, caller_from, intake
+from plano.edge.exposition import Exposition
+from plano.edge.stored_routes import ROUTES, Stored
 from plano.errors import NotFound, PermissionDenied
-from plano.exposition import Exposition
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
 from plano.filters.state import State
 from plano.filters.translation import Translation
-from plano.loopback import objection
-from plano.models import ModelInfo
 from plano.observing import Observing
+from plano.operations import ASKED_AT
 from plano.pipeline import Filter, Link, fold, name_of
-from plano.provider import Operation
-from plano.stored import ROUTES, Stored
-from plano.stores import Stores
+from plano.routing.models import ModelInfo
+from plano.state.store_per_loop import Stores
 from plano.transport import AsyncBaseTransport, Sender
-from plano.types import Caller, Dialect, Headers, Receive, Scope, Send
+from plano.types import Caller, Headers, Receive, Scope, Send
 from plano.ui import Ui
 from plano.ui.record import Record
-from plano.upstream import Upstream
+from plano.upstream.send import Upstream
 
 logger = logging.getLogger("plano")
 
 DEFAULT_ORDER = ("metrics", "intake", "auth", "filters", "alias", "state", "translation")
 """The pipeline, outermost first. `filters` is where a user's own go, in the order they were given."""
-
-ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {
-    "/v1/chat/completions": ("chat", "create"),
-    "/v1/messages": ("messages", "create"),
-    "/v1/responses": ("responses", "create"),
-    "/v1/messages/count_tokens": ("messages", "count_tokens"),
-    "/v1/responses/input_tokens": ("responses", "count_tokens"),
-    "/v1/embeddings": ("chat", "embeddings"),
-}
-"""What each path that goes through the pipeline asks."""
 
 
 class Plano:

@@ -19,13 +19,14 @@ import click
 import msgspec
 import uvicorn
 
-from plano import logs, memory
 from plano.app import Plano
 from plano.config import Config, from_environment, load
 from plano.config.report import describe
+from plano.credentials.loopback import is_loopback
+from plano.edge.metrics_port import MetricsPort, shared_directory
 from plano.errors import ConfigError
-from plano.loopback import is_loopback
-from plano.metrics_port import MetricsPort, shared_directory
+from plano.observability import logs
+from plano.runtime import heap as memory
 from plano.server import Connection
 from plano.version import VERSION
 

@@ -10,8 +10,8 @@ from plano.config import Config
 from plano.config.assemble import entry_of
 from plano.config.settings import Tls
 from plano.errors import ConfigError
-from plano.models import ModelIndex
 from plano.provider import Target
+from plano.routing.models import ModelIndex
 from plano.testing import FakeProvider
 from plano.transport import AsyncBaseTransport, HTTP1Transport, HTTPXSender, Sender, Transports, tls_context
 

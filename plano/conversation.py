@@ -13,13 +13,12 @@ All structs are frozen: change one with `msgspec.structs.replace(conversation, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
-from plano.errors import PlanoError, UnsupportedConversion
-from plano.losses import LOSS_FIELDS
+from plano.errors import PlanoError
 from plano.types import Dialect
 
 Extras: TypeAlias = Mapping[Dialect, Mapping[str, Raw]]
@@ -445,75 +444,3 @@ Event: TypeAlias = (
     | Ping
     | Unknown
 )
-
-# --- what did not fit ----------------------------------------------------------------------------
-
-
-NAMED = 20
-"""Losses of fields that a client made up that are named; of those that an API has there are only so many."""
-
-_LONGEST_NAME = 80
-_LONGEST_REASON = 200
-
-
-class Loss(Struct, frozen=True):
-    """A field that the target's API cannot say. `field` is a path in the client's words where it is
-    one (`top_k`, `tools.cache_control`); array positions are left out, so that there are few of them.
-    `count` is more than 1 for the one that stands for all that are not named."""
-
-    field: str
-    reason: str
-    count: int = 1
-
-
-class Losses:
-    """Collects what a codec could not write. Each field is reported once.
-
-    A request may have any number of fields that a client made up. They are all counted, and the first `NAMED` of them
-    named; names and reasons are shortened. The length is the count.
-    """
-
-    __slots__ = ("_made_up", "_named", "_seen")
-
-    def __init__(self) -> None:
-        self._named: list[Loss] = []
-        self._seen: set[int] = set()  # hashes: the names may be long
-        self._made_up = 0  # of those that are named
-
-    def drop(self, field: str, reason: str) -> None:
-        """Leave the field out and say so."""
-        name = hash(field)
-        if name in self._seen:
-            return
-        self._seen.add(name)
-        if field not in LOSS_FIELDS:
-            if self._made_up == NAMED:
-                return
-            self._made_up += 1
-        self._named.append(Loss(_short(field, _LONGEST_NAME), _short(reason, _LONGEST_REASON)))
-
-    def drop_extras(self, extras: Extras, target: Dialect, prefix: str = "") -> None:
-        """Report everything in `extras` that belongs to another dialect than `target`."""
-        for dialect, fields in extras.items():
-            if dialect != target:
-                for field in fields:
-                    self.drop(prefix + field, f"only the {dialect} API has it")
-
-    def __iter__(self) -> Iterator[Loss]:
-        yield from self._named
-        more = len(self._seen) - len(self._named)
-        if more:
-            yield Loss(f"and {more} more", "no API has them", more)
-
-    def __len__(self) -> int:
-        return len(self._seen)
-
-
-def _short(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
-def refuse(field: str, reason: str) -> UnsupportedConversion:
-    """The error to raise for what cannot be left out without changing the meaning."""
-    reason = _short(reason, _LONGEST_REASON)  # some quote what a client chose
-    return UnsupportedConversion(f"`{field}` cannot be translated: {reason}", param=field)

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Raw
 
-from plano.conversation import Finish, Loss, Usage
+from plano.conversation import Finish, Usage
 from plano.errors import PlanoError, UpstreamFailure
+from plano.losses import Loss
 from plano.provider import Target
 from plano.types import ANONYMOUS, Caller, Dialect
 

@@ -13,23 +13,24 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from plano import access, logs
 from plano.config import Config
 from plano.config.assemble import entry_of
 from plano.connections import Connections
-from plano.endpoints import Ask, send_json
+from plano.credentials.loopback import is_loopback, objection
+from plano.edge.answers import send_json
+from plano.edge.ask import Ask
+from plano.edge.exposition import DIRECTORY, Admit, Exposition
 from plano.errors import UPSTREAM_FAILURES, ConfigError, PermissionDenied
-from plano.exposition import DIRECTORY, Admit, Exposition
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
-from plano.finished import Finished
-from plano.instruments import NONE, OTHER, Instruments, Served
-from plano.loopback import is_loopback, objection
-from plano.models import Entry, ModelIndex
+from plano.observability import access, logs
+from plano.observability.finished import Finished
+from plano.observability.instruments import NONE, OTHER, Instruments, Served
+from plano.observability.prices import Prices
 from plano.pipeline import Link
-from plano.prices import Prices
-from plano.stores import StoreCheck, Stores
+from plano.routing.models import Entry, ModelIndex
+from plano.state.store_per_loop import StoreCheck, Stores
 from plano.types import DIALECTS, Headers, Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")

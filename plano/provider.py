@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from msgspec import Raw, Struct
 
-from plano.conversation import Losses
+from plano.credentials.headers import AuthStyle
+from plano.losses import Losses
+from plano.operations import Operation
 from plano.types import Dialect, Secret
 
 Fields: TypeAlias = dict[str, Raw]
 """A request body's top-level fields, in order, each as the bytes it came as."""
 
-Operation: TypeAlias = Literal["create", "count_tokens", "embeddings"]
-"""What is asked of a dialect: the reply itself, or one of the calls beside it."""
-
-AuthStyle: TypeAlias = Literal["bearer", "x-api-key", "api-key", "none"]
-"""How a key travels: in `Authorization: Bearer`, in a header of its own, or not at all."""
 
 Urls: TypeAlias = Mapping[tuple[Dialect, Operation], str]
 """The full URL of each endpoint; embeddings are OpenAI's, under `("chat", "embeddings")`."""
@@ -113,15 +110,6 @@ class Provider(Struct, frozen=True, kw_only=True):
         """The most output tokens `model` can give, by the longest prefix that is known, or None."""
         known = [prefix for prefix in self.max_tokens if model.startswith(prefix)]
         return self.max_tokens[max(known, key=len)] if known else None
-
-
-def credential(style: AuthStyle, key: Secret) -> tuple[str, str] | None:
-    """The header that carries `key`, name in lower case, or None where the style is not to send one."""
-    if style == "none":
-        return None
-    if style == "bearer":
-        return "authorization", f"Bearer {key.reveal()}"
-    return style, key.reveal()
 
 
 def endpoints(provider: Provider, dialects: Iterable[Dialect], base_url: str | None = None) -> Urls:

@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from plano.conversation import Conversation, Losses
+from plano.conversation import Conversation
 from plano.dialects import CODECS
 from plano.errors import ModelNotFound
 from plano.journal import Journal
-from plano.provider import Operation, Target
+from plano.losses import Losses
+from plano.operations import Operation
+from plano.provider import Target
 from plano.types import ANONYMOUS, Caller, Dialect, Headers
 
 T = TypeVar("T")

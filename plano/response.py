@@ -7,16 +7,17 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeAlias, TypeVar
 
-from plano import sse
-from plano.assembly import ReplyBuilder, events_of
 from plano.conversation import Event, Failed, Reply, Usage
 from plano.dialects import CODECS
 from plano.dialects.codec import Codec
 from plano.errors import MethodNotAllowed, PlanoError, UpstreamError
+from plano.frames import sse
 from plano.journal import Journal
-from plano.relay import Relay, Stage, staged
 from plano.request import Request
-from plano.rewrite import StreamRewriter, TextMap, rewrite_body
+from plano.streams.relay import Relay
+from plano.streams.rewrite import StreamRewriter, TextMap, rewrite_body
+from plano.streams.stages import Stage, staged
+from plano.translation.assembly import ReplyBuilder, events_of
 from plano.types import Dialect, RawHeaders
 
 logger = logging.getLogger("plano")

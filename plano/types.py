@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any, Literal, TypeAlias
 
@@ -114,3 +115,8 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 ANONYMOUS = Caller()
+
+
+def new_id() -> str:
+    """An id for a reply whose upstream gave none; the dialect puts its prefix before it."""
+    return os.urandom(12).hex()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from plano.conversation import Losses
 from plano.dialects.effort import effort_of
+from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, encoded, strip, strip_unless
 from plano.types import Dialect

@@ -5,7 +5,7 @@ Its key is the OAuth token of a signed-in account; `ChatGPT-Account-Id` and `ori
 
 from __future__ import annotations
 
-from plano.conversation import Losses, refuse
+from plano.losses import Losses, refuse
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, encoded, strip
 from plano.types import Dialect

@@ -9,7 +9,7 @@ from hashlib import sha256
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import Losses
+from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, developer_as_system, encoded, rename
 from plano.types import Dialect

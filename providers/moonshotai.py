@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plano.conversation import Losses
+from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import developer_as_system, strip
 from plano.types import Dialect

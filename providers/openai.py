@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from plano.conversation import Losses
+from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, encoded, rename, strip, strip_effort, strip_unless
 from plano.types import Dialect

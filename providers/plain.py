@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plano.conversation import Losses
+from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import compatible_chat, compatible_heeds, early_chat, strip_effort
 from plano.types import Dialect

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import Losses
+from plano.losses import Losses
 from plano.provider import Fields
 from plano.types import Dialect
 

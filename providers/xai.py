@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from plano.conversation import Losses
+from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import strip, strip_effort
 from plano.types import Dialect

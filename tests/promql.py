@@ -6,7 +6,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from plano.instruments import METRICS, Metric, labels_of
+from plano.observability.instruments import METRICS, Metric, labels_of
 
 SCRAPE = frozenset({"job", "instance"})
 """What Prometheus adds to every series."""

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plano import Plano, sse
+from plano import Plano
+from plano.frames import sse
 from plano.testing import FakeProvider
 from plano.types import DIALECTS, Dialect
 from tests import oracles

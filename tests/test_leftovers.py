@@ -29,7 +29,7 @@ import plano
 from plano import Plano, Request, Response
 from plano.errors import InvalidRequest, PlanoError
 from plano.journal import Journal
-from plano.otlp import provider_for
+from plano.observability.otlp import provider_for
 from plano.server import Connection
 from plano.server.exchange import Exchange
 from plano.testing import FakeProvider, Reply, Verbatim, serve
@@ -474,6 +474,6 @@ def test_no_function_raises_an_error_that_its_own_frame_goes_on_holding() -> Non
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id[0].islower()
     ]
     assert found == [
-        "plano/logs.py: raise failed",  # at the start, once
-        "plano/relay.py: raise held",  # and lets go of it
+        "plano/observability/logs.py: raise failed",  # at the start, once
+        "plano/streams/relay.py: raise held",  # and lets go of it
     ]

@@ -12,10 +12,9 @@ import pytest
 
 import plano
 from plano import CallNext, Plano, Request, Response
-from plano.access import Line
-from plano.conversation import NAMED, Losses
 from plano.journal import Journal
-from plano.losses import LOSS_FIELDS
+from plano.losses import LOSS_FIELDS, NAMED, Losses
+from plano.observability.access import Line
 from plano.testing import FakeProvider
 from plano.types import DIALECTS, Dialect
 from tests import oracles

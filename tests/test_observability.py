@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from plano.access import Line
-from plano.instruments import LABELS, METRICS, Metric, labels_of
+from plano.observability.access import Line
+from plano.observability.instruments import LABELS, METRICS, Metric, labels_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "observability.md").read_text(encoding="utf-8")
 SECTION = re.compile(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plano.provider import Provider, credential, endpoints, with_model
+from plano.credentials.headers import credential
+from plano.provider import Provider, endpoints, with_model
 from plano.types import Secret
 
 ROW = Provider(

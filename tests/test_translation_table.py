@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import Raw
 
-from plano import errors, sse
+from plano import errors
 from plano.conversation import (
     Audio,
     Citation,
@@ -25,7 +25,6 @@ from plano.conversation import (
     Finish,
     Finished,
     Image,
-    Losses,
     Message,
     Opaque,
     Part,
@@ -49,6 +48,8 @@ from plano.dialects.effort import BUDGETS
 from plano.dialects.messages.thinking import DEFAULT_MAX_TOKENS
 from plano.dialects.openai import kind_of_status
 from plano.errors import UnsupportedConversion
+from plano.frames import sse
+from plano.losses import Losses
 from plano.types import DIALECTS, Dialect
 from tests.documents import ROOT
 

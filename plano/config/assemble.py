@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from plano.config.providers import row_of
 from plano.config.settings import Config, FilterEntry, ProviderEntry
 from plano.errors import ConfigError
-from plano.models import Entry, ModelIndex
 from plano.pipeline import Filter, Link
 from plano.provider import Provider
 from plano.providers import CATALOGUE
+from plano.routing.models import Entry, ModelIndex
 
 if TYPE_CHECKING:
     from plano.filters.tracing import Tracing
@@ -72,7 +72,7 @@ def build_tracing(config: Config, provider: Any = None) -> Tracing | None:
     if provider is None and (said is None or said.random_sampling == 0 or not can_trace()):
         return None
     from plano.filters.tracing import Tracing  # here: OpenTelemetry is for those who want it
-    from plano.otlp import provider_for
+    from plano.observability.otlp import provider_for
 
     if said is None:
         return Tracing(provider)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from plano.config.headers import without_outer_blanks, wrong_key
 from plano.config.problems import Problems
 from plano.config.settings import Config, ProviderEntry
-from plano.models import WILDCARD
 from plano.provider import Provider
 from plano.providers import CATALOGUE
+from plano.routing.models import WILDCARD
 from plano.types import Secret
 
 DEFAULTS: Mapping[str, str] = {

@@ -17,8 +17,8 @@ from plano.config.reading import Reader, Section
 from plano.config.schema import ROOT
 from plano.config.settings import Config, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
 from plano.errors import ConfigError, ModelNotFound
-from plano.models import ModelIndex
-from plano.prices import Price, read_prices
+from plano.observability.prices import Price, read_prices
+from plano.routing.models import ModelIndex
 from plano.state import StateSettings
 from plano.types import Caller, Secret
 

@@ -10,9 +10,9 @@ from plano.config.headers import wrong_value
 from plano.config.problems import Problems, did_you_mean, one_of, shown
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
-from plano.models import LONGEST_NAME, WILDCARD
 from plano.provider import STANDARD_PATHS, Provider
 from plano.providers import CATALOGUE
+from plano.routing.models import LONGEST_NAME, WILDCARD
 from plano.types import Secret
 
 INTERFACES: Mapping[str, str] = {"claude": "anthropic"}

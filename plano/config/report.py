@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from plano.config.assemble import build_models, entry_of
 from plano.config.settings import Config, ProviderEntry
-from plano.models import WILDCARD, ModelIndex
 from plano.provider import Target
+from plano.routing.models import WILDCARD, ModelIndex
 
 
 def describe(

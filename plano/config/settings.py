@@ -8,7 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from plano.config.problems import Problem
-from plano.prices import Price
+from plano.observability.prices import Price
 from plano.state import StateSettings
 from plano.transport import Timeouts
 from plano.types import Caller, Dialect, Secret

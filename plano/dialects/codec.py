@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Raw
 
-from plano.conversation import Conversation, Event, Finish, Losses, Reply, Usage
+from plano.conversation import Conversation, Event, Finish, Reply, Usage
 from plano.errors import PlanoError
-from plano.sse import Frame
+from plano.frames.sse import Frame
+from plano.losses import Losses
 from plano.types import Dialect
 
 

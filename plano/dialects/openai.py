@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from plano.conversation import Conversation, refuse
+from plano.conversation import Conversation
 from plano.dialects import reading
 from plano.errors import Kind, PlanoError, UpstreamStatus
+from plano.losses import refuse
 
 SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_retention"})
 """Request fields that both dialects have, in the same form, and that the neutral model does not know.

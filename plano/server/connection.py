@@ -16,13 +16,13 @@ from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from plano.outbox import outbox_of
-from plano.rounds import rounds_of
+from plano.runtime.deadlines import rounds_of
+from plano.runtime.outbox import outbox_of
+from plano.runtime.unacknowledged import unacknowledged
 from plano.server.exchange import Exchange
 from plano.server.heads import Refusal, encoded, last_reply
 from plano.server.limits import LIMITS, Limits
 from plano.server.reader import Reader
-from plano.transport.unacknowledged import unacknowledged
 from plano.types import RawHeaders, Scope
 
 logger = logging.getLogger("uvicorn.error")
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
             self.flush()
 
     def flush(self) -> None:
-        """See `plano.outbox`."""
+        """See `plano.runtime.outbox`."""
         held = self._held
         if held:
             data = held[0] if len(held) == 1 else b"".join(held)
@@ -385,7 +385,7 @@ class Connection(asyncio.Protocol):
         self.due = perf_counter() + seconds
 
     def overdue(self) -> None:
-        """See `plano.rounds`."""
+        """See `plano.runtime.deadlines`."""
         if self._phase is _REST:
             self._close()
         elif self._phase is _HEAD:

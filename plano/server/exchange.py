@@ -150,17 +150,17 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def watch(self) -> None:
-        """See `plano.direct`."""
+        """See `plano.edge.own_server`."""
         self._calls_off = True
 
     def unwatch(self) -> None:
-        """See `plano.direct`."""
+        """See `plano.edge.own_server`."""
         self._calls_off = False
         if self.gone and self.task is not None:
             self.task.uncancel()
 
     def whole(self) -> bytes | None:
-        """See `plano.direct`."""
+        """See `plano.edge.own_server`."""
         if not self.arrived or self._delivered or self.gone or self.answered:
             return None
         parts, self.parts = self.parts, []
@@ -209,7 +209,7 @@ class Exchange:
             connection.finished(self)
 
     def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """See `plano.direct`."""
+        """See `plano.edge.own_server`."""
         connection = self._connection
         if self.started or self._head is not None or connection.clogged or self.gone:
             return False
@@ -233,7 +233,7 @@ class Exchange:
         return True
 
     def pass_on(self, body: bytes) -> bool:
-        """See `plano.direct`."""
+        """See `plano.edge.own_server`."""
         connection = self._connection
         if not self._chunked or not body or self.answered or connection.clogged or self.gone:
             return False
@@ -312,4 +312,4 @@ class Exchange:
         return body
 
 
-vars(Exchange)["send"].of_planos_server = True  # see `plano.direct`
+vars(Exchange)["send"].of_planos_server = True  # see `plano.edge.own_server`

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from plano.server.exchange import Exchange
+from plano.server.head_cache import HEADS
 from plano.server.heads import CHUNKED, METHODS, NOTED, PLAIN, Refusal, body_length, other_method, target_parts
-from plano.server.known import HEADS
 from plano.server.limits import LIMITS, Limits
 from plano.types import RawHeaders, Scope
 

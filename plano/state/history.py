@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from plano import sse
-from plano.assembly import ReplyBuilder
-from plano.conversation import Conversation, Losses, Message, RedactedThinking, Reply, System, Thinking
+from plano.conversation import Conversation, Message, RedactedThinking, Reply, System, Thinking
 from plano.dialects import CODECS, reading
 from plano.errors import InvalidRequest, UpstreamError
+from plano.frames import sse
+from plano.losses import Losses
 from plano.state.record import Origin, Record
+from plano.translation.assembly import ReplyBuilder
 from plano.types import Dialect
 
 _THOUGHTS = (Thinking, RedactedThinking)

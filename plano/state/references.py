@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import Losses
 from plano.dialects import names, reading
 from plano.errors import InvalidRequest, NotFound
+from plano.losses import Losses
 from plano.state import history, record
 from plano.state.backend import Item
 from plano.state.record import Origin, Record

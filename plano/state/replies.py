@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
-from plano import sse
 from plano.dialects import CODECS, reading
+from plano.frames import sse
 
 NOT_STORED = b": plano-stored false\n\n"
 """A comment (WHATWG HTML, section 9.2.6) in front of a stream's last event."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from plano.conversation import Conversation, Finish, Part, Text, Tool, ToolCall, ToolResult
-from plano.estimate import BYTES_PER_TOKEN
 from plano.testing.record import Recorded
 from plano.testing.samples import sample
 from plano.testing.script import Reply, tool_call
+from plano.translation.estimate import BYTES_PER_TOKEN
 
 _ECHO = 600
 """Characters of what was said that are repeated."""

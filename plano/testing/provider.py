@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from plano.conversation import Part
 from plano.errors import CallerError, MethodNotAllowed, NotFound
-from plano.testing import beside
+from plano.testing import other_endpoints as beside
 from plano.testing.demo import demo
-from plano.testing.playing import FakeExchange, play, within
+from plano.testing.playback import FakeExchange, play, within
 from plano.testing.record import Recorded
 from plano.testing.script import Answer, Break, Failure, Reply, Script, Verbatim
 from plano.testing.wire import Wire, of_error, of_json, render

@@ -12,7 +12,7 @@ import msgspec
 
 from plano.conversation import Conversation
 from plano.dialects import CODECS
-from plano.provider import Operation
+from plano.operations import Operation
 from plano.types import Dialect, RawHeaders
 
 Outcome: TypeAlias = Literal["running", "complete", "broken", "left"]

@@ -10,26 +10,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plano import sse
-from plano.assembly import events_of
-from plano.conversation import (
-    Conversation,
-    Event,
-    Losses,
-    Message,
-    Part,
-    TextDelta,
-    Thinking,
-    ToolCall,
-    Usage,
-)
+from plano.conversation import Conversation, Event, Message, Part, TextDelta, Thinking, ToolCall, Usage
 from plano.conversation import Reply as NeutralReply
 from plano.dialects import CODECS
 from plano.dialects.openai import kind_of_status
 from plano.errors import PlanoError, UpstreamStatus
-from plano.estimate import PER_MESSAGE, estimate_tokens
+from plano.frames import sse
+from plano.losses import Losses
 from plano.testing.record import Recorded
 from plano.testing.script import Answer, Failure, Reply, Verbatim
+from plano.translation.assembly import events_of
+from plano.translation.estimate import PER_MESSAGE, estimate_tokens
 from plano.types import Dialect, RawHeaders
 
 _WORD = re.compile(r"\s*\S+\s*|\s+")

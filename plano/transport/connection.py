@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, cast
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade
 
-from plano.outbox import outbox_of
-from plano.rounds import rounds_of
+from plano.runtime.deadlines import rounds_of
+from plano.runtime.outbox import outbox_of
+from plano.runtime.unacknowledged import unacknowledged
 from plano.transport.arrivals import arrivals
 from plano.transport.errors import Disconnected, Stale
 from plano.transport.exchange import Incoming, Phase
 from plano.transport.sender import Timeouts
-from plano.transport.unacknowledged import unacknowledged
 
 if TYPE_CHECKING:
     from plano.transport.pool import Pool
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
     One task at a time waits on a connection, through one future.
 
     Attributes:
-        due: see `plano.rounds`.
+        due: see `plano.runtime.deadlines`.
     """
 
     __slots__ = (
@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         return exchange
 
     def flush(self) -> None:
-        """See `plano.outbox`."""
+        """See `plano.runtime.outbox`."""
         if self._held and self._transport is not None:
             held, self._held = self._held, b""
             self._transport.write(held)
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         return left > 0 and (left > self._expiry - HARDLY or not self._arrivals(0))
 
     def overdue(self) -> None:
-        """See `plano.rounds`."""
+        """See `plano.runtime.deadlines`."""
         if self._phase is _REST:
             self._pool.discard(self)
         elif self._phase is _WRITE:

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from plano.endpoints import send_error
+from plano.edge.answers import send_error
 from plano.errors import MethodNotAllowed, PlanoError
-from plano.models import ModelIndex
+from plano.routing.models import ModelIndex
 from plano.types import Caller, Headers, RawHeaders, Receive, Scope, Send
 from plano.ui.record import SECONDS, SHORTEST, STEP, Record
 from plano.version import VERSION

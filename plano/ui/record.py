@@ -14,12 +14,12 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from plano.access import asked_model
-from plano.conversation import Loss, Usage
+from plano.conversation import Usage
 from plano.journal import Journal
-from plano.losses import LOSS_FIELDS
+from plano.losses import LOSS_FIELDS, Loss
+from plano.observability.access import asked_model
+from plano.observability.prices import Prices
 from plano.pipeline import CallNext
-from plano.prices import Prices
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response

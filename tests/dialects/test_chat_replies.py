@@ -18,7 +18,6 @@ from plano.conversation import (
     Citation,
     Conversation,
     Finish,
-    Losses,
     Opaque,
     Part,
     Refusal,
@@ -31,6 +30,7 @@ from plano.conversation import (
 )
 from plano.dialects import chat
 from plano.errors import ModelNotFound, RateLimited, UpstreamError, UpstreamProtocolError, UpstreamStatus
+from plano.losses import Losses
 
 HERE = Path(__file__).parent
 ASKED = Conversation()

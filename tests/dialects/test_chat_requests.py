@@ -21,7 +21,6 @@ from plano.conversation import (
     Conversation,
     Document,
     Image,
-    Losses,
     Message,
     Opaque,
     Part,
@@ -39,6 +38,7 @@ from plano.conversation import (
 )
 from plano.dialects import chat
 from plano.errors import InvalidRequest, UnsupportedConversion
+from plano.losses import Losses
 
 HERE = Path(__file__).parent
 GOLDEN = sorted(HERE.glob("request-*.chat.json"))

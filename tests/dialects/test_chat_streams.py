@@ -16,8 +16,6 @@ from msgspec import Raw
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from plano import sse
-from plano.assembly import ReplyBuilder, events_of
 from plano.conversation import (
     Audio,
     Citation,
@@ -26,7 +24,6 @@ from plano.conversation import (
     Event,
     Failed,
     Finished,
-    Losses,
     Opaque,
     Part,
     PartStart,
@@ -46,6 +43,9 @@ from plano.conversation import (
 )
 from plano.dialects import chat
 from plano.errors import RateLimited, UpstreamProtocolError, UpstreamStatus
+from plano.frames import sse
+from plano.losses import Losses
+from plano.translation.assembly import ReplyBuilder, events_of
 
 HERE = Path(__file__).parent
 GOLDEN = (HERE / "stream-rich.chat.sse").read_bytes()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import plano
-from plano import sse
 from plano.conversation import Conversation
 from plano.dialects import CODECS, messages
 from plano.errors import UpstreamError, UpstreamProtocolError
-from plano.translate import Translator
+from plano.frames import sse
+from plano.translation.translate import Translator
 from plano.types import DIALECTS, Dialect
 from tests.mutations import deepest
 from tests.test_fuzz import STREAMED, WHOLE
@@ -178,7 +178,7 @@ def test_what_is_nested_nearly_too_deeply_to_be_read_is_the_upstreams_fault(upst
 # --- every place where something is decoded -------------------------------------------------------
 
 ROOT = Path(plano.__file__).parent
-SEARCHED = ("dialects", "usage.py", "rewrite.py", "response.py", "upstream.py", "translate.py", "relay.py")
+SEARCHED = ("dialects", "observability/usage.py", "response.py", "streams", "translation", "upstream")
 GUARDS = ("UNREADABLE", "UNFIT", "RecursionError", "_BAD")
 
 GUARD = "it is the guard itself, or says what it raises"
@@ -207,8 +207,7 @@ EXCUSED: dict[str, str] = {
     "dialects/responses/request.py _object": OF_REQUESTS,
     "dialects/responses/settings.py write_text": OF_REQUESTS,
     "dialects/responses/write_request.py _include": OF_REQUESTS,
-    "upstream.py _body": OF_REQUESTS,
-    "upstream.py only_credential_of": OF_REQUESTS,
+    "upstream/send.py _body": OF_REQUESTS,
 }
 """Where something is decoded without a guard around it, and why it may be."""
 

@@ -14,7 +14,6 @@ from plano.conversation import (
     Audio,
     Citation,
     Conversation,
-    Losses,
     Opaque,
     Part,
     RedactedThinking,
@@ -41,6 +40,7 @@ from plano.errors import (
     UpstreamStatus,
     UpstreamTimeout,
 )
+from plano.losses import Losses
 
 HERE = Path(__file__).parent
 GOLDEN = sorted(HERE.glob("reply-*.messages.json"))

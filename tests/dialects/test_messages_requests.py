@@ -18,7 +18,6 @@ from plano.conversation import (
     Conversation,
     Document,
     Image,
-    Losses,
     Message,
     Opaque,
     Part,
@@ -36,6 +35,7 @@ from plano.conversation import (
 )
 from plano.dialects import messages
 from plano.errors import InvalidRequest, UnsupportedConversion
+from plano.losses import Losses
 
 HERE = Path(__file__).parent
 GOLDEN = sorted(HERE.glob("request-*.messages.json"))

@@ -14,7 +14,6 @@ from anthropic.types import Message as OracleMessage
 from anthropic.types import RawMessageStreamEvent
 from msgspec import Raw
 
-from plano.assembly import ReplyBuilder, events_of
 from plano.conversation import (
     Audio,
     Citation,
@@ -23,7 +22,6 @@ from plano.conversation import (
     Event,
     Failed,
     Finished,
-    Losses,
     Opaque,
     PartStart,
     PartStop,
@@ -42,7 +40,9 @@ from plano.conversation import (
 )
 from plano.dialects import messages
 from plano.errors import RateLimited, UpstreamProtocolError, UpstreamStatus
-from plano.sse import Frame, Splitter, frames
+from plano.frames.sse import Frame, Splitter, frames
+from plano.losses import Losses
+from plano.translation.assembly import ReplyBuilder, events_of
 
 HERE = Path(__file__).parent
 GOLDEN = sorted(HERE.glob("stream-*.messages.sse"))

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from plano import sse
-from plano.conversation import Conversation, Event, Finished, Losses
+from plano.conversation import Conversation, Event, Finished
 from plano.dialects import chat, messages, responses
+from plano.frames import sse
+from plano.losses import Losses
 
 CLAUDE = {"format": "anthropic-claude-v1", "index": 0}
 OPENAI = {"format": "openai-responses-v1", "index": 0, "id": "rs_1"}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from plano import sse
-from plano.conversation import Losses
 from plano.dialects import responses
 from plano.errors import InvalidRequest, UpstreamError
+from plano.frames import sse
+from plano.losses import Losses
 
 HERE = Path(__file__).parent
 REQUEST = json.loads((HERE / "rich_request.responses.json").read_bytes())

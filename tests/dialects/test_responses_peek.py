@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from plano import sse
 from plano.conversation import Usage
 from plano.dialects import responses
 from plano.dialects.codec import StreamEnd
+from plano.frames import sse
 
 HERE = Path(__file__).parent
 STREAM = (HERE / "rich_reply.responses.sse").read_bytes()

@@ -14,7 +14,6 @@ from openai.types.responses import Response
 from plano.conversation import (
     Citation,
     Conversation,
-    Losses,
     Opaque,
     Part,
     RedactedThinking,
@@ -28,6 +27,7 @@ from plano.conversation import (
 )
 from plano.dialects import responses
 from plano.errors import InvalidRequest, RateLimited, UpstreamProtocolError, UpstreamStatus, UpstreamTimeout
+from plano.losses import Losses
 
 HERE = Path(__file__).parent
 RICH = (HERE / "rich_reply.responses.json").read_bytes()

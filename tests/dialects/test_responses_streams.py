@@ -14,8 +14,6 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from plano import sse
-from plano.assembly import ReplyBuilder, events_of
 from plano.conversation import (
     Audio,
     AudioDelta,
@@ -25,7 +23,6 @@ from plano.conversation import (
     Event,
     Failed,
     Finished,
-    Losses,
     Opaque,
     Part,
     PartStart,
@@ -47,6 +44,9 @@ from plano.conversation import (
 from plano.dialects import responses
 from plano.dialects.responses.errors import CODES
 from plano.errors import PlanoError, RateLimited, UpstreamProtocolError, UpstreamStatus, UpstreamUnavailable
+from plano.frames import sse
+from plano.losses import Losses
+from plano.translation.assembly import ReplyBuilder, events_of
 
 HERE = Path(__file__).parent
 STREAM = (HERE / "rich_reply.responses.sse").read_bytes()

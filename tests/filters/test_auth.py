@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from plano import Plano
+from plano.credentials.headers import credential_of
 from plano.testing import FakeProvider
 from plano.types import DIALECTS, Dialect, Headers
-from plano.upstream import credential_of
 from tests.asgi import Answer, Exchange, ask, scope
 from tests.test_promises import MINIMAL, PATHS
 

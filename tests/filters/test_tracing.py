@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from plano import CallNext, Plano, Request, Response
-from plano.otlp import OwnProvider, provider_for
+from plano.observability.otlp import OwnProvider, provider_for
 from plano.testing import FakeProvider, Reply, Usage
 from tests.asgi import Exchange, ask, scope
 from tests.documents import ROOT

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from plano.models import Entry, ModelIndex
-from plano.provider import Provider, Target, credential
+from plano.credentials.headers import credential
+from plano.provider import Provider, Target
 from plano.providers import CATALOGUE
+from plano.routing.models import Entry, ModelIndex
 from plano.types import DIALECTS, Dialect, Secret
 
 BEARER, X_API_KEY, API_KEY = ("authorization", "Bearer k"), ("x-api-key", "k"), ("api-key", "k")

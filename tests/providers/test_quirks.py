@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from plano.conversation import Losses
 from plano.errors import UnsupportedConversion
+from plano.losses import Losses
 from plano.provider import Fields
 from plano.providers import CATALOGUE
 from plano.types import Dialect

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from plano.direct import direct
+from plano.edge.own_server import direct
 from plano.server.exchange import Application
 from plano.types import Receive, Scope, Send
 from tests.server.wire import Server, bodies, piece, read_body, serving, start, until

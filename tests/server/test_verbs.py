@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from plano.edge.sender import send_response
 from plano.journal import Journal
 from plano.request import Request
 from plano.response import Response
-from plano.sender import send_response
 from plano.types import RawHeaders, Receive, Scope, Send
 from tests.server.wire import piece, read_body, serving, start, until
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from plano.errors import UpstreamUnavailable
-from plano.outbox import Outbox
+from plano.runtime.outbox import Outbox
 from plano.transport import HTTP1Transport
 from plano.transport.connection import MOST_HELD, Connection
 from tests.transport.wire import Peer, Server, always, ask, reply

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plano import Caller, Plano
-from plano.prices import Prices
+from plano.observability.prices import Prices
 from plano.testing import FakeProvider, Usage
 from plano.types import Dialect
 from plano.ui import record as module

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from plano import sse
 from plano.dialects import openai, reading
 from plano.errors import PlanoError, UpstreamStatus
+from plano.frames import sse
 
 _ANY = msgspec.json.Decoder()
 

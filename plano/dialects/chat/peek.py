@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from plano import sse
 from plano.conversation import Finish, Usage
 from plano.dialects import reading
 from plano.dialects.chat.finish import BROKEN, read_finish
 from plano.dialects.chat.usage import read_usage
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.fields import ABSENT, present
+from plano.frames import sse
 
 
 class _Body(Struct):

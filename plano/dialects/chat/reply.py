@@ -14,7 +14,6 @@ from plano.conversation import (
     Citation,
     Conversation,
     Extras,
-    Losses,
     Opaque,
     Part,
     RedactedThinking,
@@ -37,6 +36,7 @@ from plano.dialects.custom_tools import unwrap
 from plano.dialects.fields import ABSENT, OBJECT, present
 from plano.dialects.reply_ids import reply_id
 from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamStatus
+from plano.losses import Losses
 
 # --- reading ---
 

@@ -40,7 +40,7 @@ from plano.dialects.chat.thinking import Entries, read_detail
 from plano.dialects.chat.usage import read_usage
 from plano.dialects.fields import ABSENT, NULL, present
 from plano.errors import PlanoError, UpstreamProtocolError
-from plano.sse import Frame
+from plano.frames.sse import Frame
 
 
 class _AudioDelta(Struct):

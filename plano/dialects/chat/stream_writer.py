@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from plano import sse
 from plano.conversation import (
     Audio,
     AudioDelta,
@@ -41,6 +40,7 @@ from plano.dialects.chat.usage import write_usage
 from plano.dialects.chat.write_content import call_object
 from plano.dialects.custom_tools import Unwrapper
 from plano.dialects.reply_ids import reply_id
+from plano.frames import sse
 
 _encode = msgspec.json.encode
 

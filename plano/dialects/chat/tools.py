@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import NO_EXTRAS, Conversation, Extras, Losses, Tool, ToolChoice, refuse
+from plano.conversation import NO_EXTRAS, Conversation, Extras, Tool, ToolChoice
 from plano.dialects import reading
 from plano.dialects.chat.write_content import add_extras
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import BOOLEAN, STRING, Fields, Object, raw_of
+from plano.losses import Losses, refuse
 
 # --- reading ---
 

@@ -8,24 +8,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import (
-    Audio,
-    Document,
-    Image,
-    Losses,
-    Opaque,
-    Part,
-    RedactedThinking,
-    Refusal,
-    Text,
-    Thinking,
-    ToolCall,
-    refuse,
-)
+from plano.conversation import Audio, Document, Image, Opaque, Part, RedactedThinking, Refusal, Text, Thinking, ToolCall
 from plano.dialects import data_uris
 from plano.dialects.chat.thinking import write_details
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import Object
+from plano.losses import Losses, refuse
 
 NO_CACHE = "the chat API has no cache marks"
 

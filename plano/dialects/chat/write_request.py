@@ -13,7 +13,6 @@ from plano.conversation import (
     Conversation,
     Document,
     Image,
-    Losses,
     Message,
     Part,
     Reasoning,
@@ -40,6 +39,7 @@ from plano.dialects.chat.write_content import (
 from plano.dialects.effort import NOT_THINKING, effort_of
 from plano.dialects.fields import Object
 from plano.dialects.openai import SHARED_FIELDS, refuse_stored, user_of
+from plano.losses import Losses
 from plano.types import Dialect
 
 _BEFORE_TOOLS = ("temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty")

@@ -14,7 +14,7 @@ from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.fields import ABSENT, present
 from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.usage import Tally, read_usage
-from plano.sse import frames
+from plano.frames.sse import frames
 
 
 class _Reply(Struct):

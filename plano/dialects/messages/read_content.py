@@ -21,7 +21,8 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import reading, seals
+from plano.dialects import reading
+from plano.dialects import signatures as seals
 from plano.dialects.content import Readers
 from plano.dialects.content import read_parts as content_parts
 from plano.dialects.fields import BOOLEAN, CONTENT, NULL, RAWS, STRING, Fields, Object, raw_of

@@ -18,7 +18,6 @@ from plano.conversation import (
     Citation,
     Conversation,
     Extras,
-    Losses,
     Opaque,
     Part,
     RedactedThinking,
@@ -28,7 +27,8 @@ from plano.conversation import (
     Thinking,
     ToolCall,
 )
-from plano.dialects import reading, seals
+from plano.dialects import reading
+from plano.dialects import signatures as seals
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object, own, raw_of
 from plano.dialects.messages.errors import misplaced_error
@@ -38,6 +38,7 @@ from plano.dialects.messages.usage import read_usage, usage_object
 from plano.dialects.messages.write_content import input_of, tool_id
 from plano.dialects.reply_ids import reply_id
 from plano.errors import UpstreamProtocolError
+from plano.losses import Losses
 
 PREFIX = "msg_"
 """Of a reply's id."""

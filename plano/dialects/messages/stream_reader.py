@@ -36,7 +36,7 @@ from plano.dialects.messages.read_content import read_citation
 from plano.dialects.messages.reply import read_block, reply_extras
 from plano.dialects.messages.usage import Tally
 from plano.errors import UpstreamProtocolError
-from plano.sse import Frame
+from plano.frames.sse import Frame
 
 
 class _Delta(Struct, gc=False):

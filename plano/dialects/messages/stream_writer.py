@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from plano import sse
 from plano.conversation import (
     Audio,
     CitationDelta,
@@ -42,6 +41,7 @@ from plano.dialects.messages.finish import write_finish
 from plano.dialects.messages.reply import PREFIX, call_block, citation_object, signature
 from plano.dialects.messages.usage import delta_usage_object, usage_object
 from plano.dialects.reply_ids import reply_id
+from plano.frames import sse
 
 _PING = sse.frame(b'{"type": "ping"}', "ping")
 _STOP = sse.frame(b'{"type":"message_stop"}', "message_stop")

@@ -12,18 +12,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plano.conversation import (
-    Conversation,
-    Losses,
-    Message,
-    Reasoning,
-    RedactedThinking,
-    Thinking,
-    ToolCall,
-    ToolResult,
-)
+from plano.conversation import Conversation, Message, Reasoning, RedactedThinking, Thinking, ToolCall, ToolResult
 from plano.dialects.effort import BUDGETS, budget_of, clamped
 from plano.dialects.fields import own
+from plano.losses import Losses
 
 DEFAULT_MAX_TOKENS = 4096
 """Output tokens, where neither the client nor the catalogue says a number: this API insists on one."""

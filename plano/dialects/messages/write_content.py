@@ -15,7 +15,6 @@ from plano.conversation import (
     Audio,
     Document,
     Image,
-    Losses,
     Opaque,
     Part,
     RedactedThinking,
@@ -24,12 +23,12 @@ from plano.conversation import (
     Thinking,
     ToolCall,
     ToolResult,
-    refuse,
 )
 from plano.dialects import reading
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import OBJECT, Object, own, raw_of
 from plano.dialects.messages.read_content import text_of
+from plano.losses import Losses, refuse
 
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _EMPTY_INPUT = Raw(b"{}")

@@ -7,22 +7,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import (
-    Conversation,
-    Losses,
-    Message,
-    System,
-    Text,
-    Tool,
-    ToolChoice,
-    refuse,
-)
+from plano.conversation import Conversation, Message, System, Text, Tool, ToolChoice
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import OBJECT, own
 from plano.dialects.messages.schema import enforceable
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
 from plano.dialects.openai import refuse_stored
+from plano.losses import Losses, refuse
 
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
 _ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')

@@ -11,10 +11,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import Conversation, Extras, Finish, Losses, Usage
+from plano.conversation import Conversation, Extras, Finish, Usage
 from plano.dialects.responses.settings import write_reasoning, write_text
 from plano.dialects.responses.tools import write_choice, write_tools
 from plano.errors import UnsupportedConversion
+from plano.losses import Losses
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 

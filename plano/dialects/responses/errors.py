@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from plano import sse
 from plano.dialects import openai
 from plano.errors import Kind, PlanoError, UpstreamStatus
+from plano.frames import sse
 
 CODES = frozenset(
     {

@@ -30,7 +30,8 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import data_uris, reading, seals
+from plano.dialects import data_uris, reading
+from plano.dialects import signatures as seals
 from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
 from plano.dialects.responses import ids
 

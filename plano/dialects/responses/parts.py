@@ -18,7 +18,7 @@ from plano.dialects.responses.calls import with_replayed
 from plano.dialects.responses.frames import Frames, Template
 from plano.dialects.responses.logprobs import from_chat
 from plano.dialects.responses.write_items import Status
-from plano.dialects.seals import pack
+from plano.dialects.signatures import pack
 
 
 class OpenPart(Protocol):

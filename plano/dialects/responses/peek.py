@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from plano import sse
 from plano.conversation import Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
+from plano.frames import sse
 
 _CALLS = ("function_call", "custom_tool_call")
 

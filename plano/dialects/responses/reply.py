@@ -11,7 +11,6 @@ from plano.conversation import (
     NO_EXTRAS,
     Conversation,
     Extras,
-    Losses,
     Opaque,
     Part,
     RedactedThinking,
@@ -39,8 +38,9 @@ from plano.dialects.responses.errors import failure
 from plano.dialects.responses.items import Item, read_output
 from plano.dialects.responses.logprobs import from_chat, logprobs_of, to_chat
 from plano.dialects.responses.write_items import content_type
-from plano.dialects.seals import pack
+from plano.dialects.signatures import pack
 from plano.errors import UpstreamProtocolError
+from plano.losses import Losses
 
 OWN_FIELDS = ("service_tier", "moderation", "tool_usage", "prompt_cache_diagnostics", "access_programs", "image")
 """What a Response says beyond its output and the echoes of its request; kept in `extras`."""

@@ -48,7 +48,7 @@ from plano.dialects.responses.logprobs import entries_of, to_chat
 from plano.dialects.responses.reply import WireReply, own_extras
 from plano.dialects.responses.stream_state import TYPE, WIRE, ItemState, Open, Wire
 from plano.errors import UpstreamProtocolError
-from plano.sse import Frame
+from plano.frames.sse import Frame
 
 P = TypeVar("P", bound=Part)
 

@@ -42,7 +42,7 @@ from plano.dialects.responses.errors import error_of_reply, stream_error
 from plano.dialects.responses.frames import Frames
 from plano.dialects.responses.parts import CallPart, MessageItem, OpenPart, ReasoningPart, SaidPart
 from plano.dialects.responses.write_items import content_type
-from plano.dialects.seals import pack
+from plano.dialects.signatures import pack
 
 _PING = b": ping\n\n"
 """This dialect has no event for it; a comment keeps a connection alive just as well."""

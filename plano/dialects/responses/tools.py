@@ -8,10 +8,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw
 
-from plano.conversation import Conversation, Losses, Tool, ToolChoice, refuse
+from plano.conversation import Conversation, Tool, ToolChoice
 from plano.dialects import reading
 from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, decode, object_at
 from plano.errors import InvalidRequest
+from plano.losses import Losses, refuse
 
 _MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
 

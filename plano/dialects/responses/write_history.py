@@ -12,7 +12,6 @@ from plano.conversation import (
     Document,
     Extras,
     Image,
-    Losses,
     Message,
     Opaque,
     Part,
@@ -23,11 +22,11 @@ from plano.conversation import (
     Thinking,
     ToolCall,
     ToolResult,
-    refuse,
 )
 from plano.dialects import data_uris
 from plano.dialects.responses import write_items
 from plano.dialects.responses.write_items import content_type, own_fields
+from plano.losses import Losses, refuse
 
 _SHARED = frozenset({"prompt_cache_breakpoint"})
 """Fields of a content part that the chat API has too, in the same form."""

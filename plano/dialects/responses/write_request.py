@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from plano.conversation import Conversation, Losses, refuse
+from plano.conversation import Conversation
 from plano.dialects.effort import NOT_THINKING
 from plano.dialects.fields import STRINGS
 from plano.dialects.openai import SHARED_FIELDS, user_of
@@ -14,6 +14,7 @@ from plano.dialects.responses.request import LOGPROBS, SEALS
 from plano.dialects.responses.settings import write_reasoning, write_text
 from plano.dialects.responses.tools import write_choice, write_tools
 from plano.dialects.responses.write_history import History
+from plano.losses import Losses, refuse
 
 _OWN_PLACE = frozenset({"include", "text"})
 """Extras that are part of a field which is written from several."""

@@ -1,0 +1,1 @@
+"""Keys: the headers they travel in, and how they are kept out of everything else."""

@@ -1,0 +1,1 @@
+"""HTTP towards clients: endpoints, bodies, and how responses are sent."""

@@ -1,0 +1,272 @@
+"""The ASGI endpoints: one class for what goes through the pipeline, one for what plano answers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from random import randbytes
+from time import perf_counter
+from typing import TypeAlias
+
+from plano.edge.answers import log_fault
+from plano.edge.body import ClientLeft, Watch, late_body, peek, read_body, too_large
+from plano.edge.own_server import Direct, direct
+from plano.edge.sender import send_response, sent_at_once
+from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated
+from plano.journal import Journal
+from plano.observability.finished import Finished
+from plano.operations import Operation
+from plano.pipeline import CallNext
+from plano.request import Request
+from plano.response import Response, error_response
+from plano.types import ANONYMOUS, Caller, Dialect, Headers, Receive, Scope, Send
+
+logger = logging.getLogger("plano")
+
+CallerOf: TypeAlias = Callable[[Scope], Caller | Awaitable[Caller | None] | None]
+"""A host's own authentication: the caller of an ASGI scope, or None to turn the request away with a 401."""
+
+_DROPPED = b"x-plano-dropped"
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_LONGEST_HEADER = 2000
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+class Ask:
+    """An endpoint that asks a model: body in, pipeline, reply out.
+
+    Args:
+        run: the folded pipeline, with `intake` in it.
+        body_limit: bytes.
+        body_deadline: seconds for a body to arrive.
+        strict: whether requests are strict that do not say.
+        caller_of: the host's own authentication, if it has one.
+        admit: raises for headers that no caller sends, where nothing but a caller's key can let a request in.
+        finished: takes each request when it is over.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        operation: Operation,
+        run: CallNext,
+        *,
+        body_limit: int,
+        body_deadline: float,
+        strict: bool,
+        caller_of: CallerOf | None,
+        admit: Callable[[Headers], Caller] | None,
+        finished: Finished,
+    ) -> None:
+        self._finished = finished
+        self._dialect = dialect
+        self._operation = operation
+        self._run = run
+        self._body_limit = body_limit
+        self._body_deadline = body_deadline
+        self._strict = strict
+        self._caller_of = caller_of
+        self._admit = admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        journal = Journal(self._dialect)
+        headers = Headers(scope["headers"])
+        server = direct(send, receive)
+        whole = None if server is None else server.whole()
+        slow: Watch | None = None
+        watch: Watch | Direct
+        if server is None or whole is None:
+            watch = slow = Watch(receive, journal.started + self._body_deadline)
+        else:  # there is nothing to wait for but the client's leaving, which the server knows first
+            watch = server
+            server.watch()
+        request: Request | None = None
+        response: Response | None = None
+        try:
+            # What is wrong with a request is left in its journal, so that metrics see it too.
+            body, caller = b"", ANONYMOUS
+            try:
+                if scope["method"] != "POST":
+                    raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
+                if whole is None:
+                    if self._admit is not None:
+                        self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
+                    whole = await read_body(receive, headers, limit=self._body_limit)
+                body = whole
+                if len(body) > self._body_limit:
+                    raise too_large(self._body_limit)
+                if slow is not None:
+                    slow.arrived()
+                journal.received = perf_counter()
+                journal.bytes_in = len(body)
+                if self._caller_of is not None:
+                    caller = await caller_from(self._caller_of, scope)
+            except PlanoError as error:
+                journal.error = error
+            except asyncio.CancelledError:
+                if slow is None or not slow.late:
+                    raise
+                slow.forgive()
+                journal.error = late_body(self._body_deadline)
+            request = self._request(headers, body, caller, journal)
+            if slow is not None and journal.error is not None:
+                slow.arrived()
+            try:
+                response = await self._run(request)
+            except Exception as error:
+                response = _failed(request, error)
+            _name(request, response)
+            if journal.losses:
+                _report(response)
+            if response.body is None:
+                await _deliver(request, response, send)
+            elif server is None or not sent_at_once(response, response.body, journal, server):
+                await send_response(response, send)
+        except ClientLeft:
+            return
+        except asyncio.CancelledError:
+            journal.outcome = "aborted"
+            if not watch.gone:
+                raise
+        except OSError:  # how a server says that the client has gone while something is sent
+            journal.outcome = "aborted"
+        finally:
+            watch.unwatch()
+            if request is not None:
+                if journal.ended is None:
+                    journal.ended = perf_counter()
+                try:
+                    if journal.releases or (response is not None and response.holds):
+                        await _let_go(journal, response)
+                finally:
+                    self._finished.add(request, response, scope, watch.loop)
+
+    def _request(self, headers: Headers, body: bytes, caller: Caller, journal: Journal) -> Request:
+        model, stream = None, False
+        if journal.error is None:
+            try:
+                asked, body = peek(body)
+                model, stream = asked.model, bool(asked.stream)
+            except PlanoError as error:
+                journal.error = error
+        strict = headers.find(b"x-plano-strict")
+        return Request(
+            dialect=self._dialect,
+            operation=self._operation,
+            raw=body,
+            raw_model=model,
+            model=model,
+            stream=stream,
+            headers=headers,
+            caller=caller,
+            id=_request_id(headers),
+            strict=self._strict if strict is None else strict.lower() == b"true",
+            journal=journal,
+        )
+
+
+async def _let_go(journal: Journal, response: Response | None) -> None:
+    """Of everything the request held, also of what a filter dropped on its way."""
+    try:
+        if response is not None and response.holds:
+            await response.aclose()
+    finally:
+        for release in journal.releases:
+            await release()
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.find(b"x-request-id")
+    if given is not None:
+        said = given.decode("latin-1")
+        if _REQUEST_ID.fullmatch(said):
+            return said
+    return randbytes(16).hex()  # it tells requests apart; nothing rests on its being hard to guess
+
+
+async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
+    """The caller that the host says it is.
+
+    Raises:
+        Unauthenticated: it says nobody.
+        GatewayFailed: it raised what is no PlanoError, or gave what is no Caller.
+    """
+    try:
+        caller = caller_of(scope)
+        if inspect.isawaitable(caller):
+            caller = await caller
+        assert caller is None or isinstance(caller, Caller), f"`caller` gave a {type(caller).__name__}, not a Caller"
+    except PlanoError:
+        raise
+    except Exception as error:
+        raise GatewayFailed() from error
+    if caller is None:
+        raise Unauthenticated("You are not signed in.")
+    return caller
+
+
+def intake(request: Request, call_next: CallNext) -> Awaitable[Response]:
+    """The link where what was wrong with a request's body is raised: below metrics, above all else."""
+    if request.journal.error is not None:
+        raise request.journal.error
+    return call_next(request)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """A failure as the error response that the request's client expects."""
+    if isinstance(error, PlanoError):
+        log_fault(error)
+    else:
+        logger.error("a request failed inside plano", exc_info=error)
+        cause, error = error, GatewayFailed()
+        error.__cause__ = cause
+    request.journal.error = error
+    return error_response(request, error)
+
+
+async def _deliver(request: Request, response: Response, send: Send) -> None:
+    """Send a stream, or the error that came up before its first byte."""
+    try:
+        await send_response(response, send)
+    except PlanoError as error:
+        await _deliver_error(request, error, send)
+    except (asyncio.CancelledError, OSError):
+        raise
+    except Exception:
+        logger.exception("a filter failed at the start of a stream")
+        await _deliver_error(request, FilterError("stream"), send)
+
+
+async def _deliver_error(request: Request, error: PlanoError, send: Send) -> None:
+    request.journal.error = error
+    answer = error_response(request, error)
+    _name(request, answer)
+    await send_response(answer, send)
+
+
+def _report(response: Response) -> None:
+    """Name the losses so far in a header; those of a stream come too late for it, and are only counted."""
+    fields = ", ".join(loss.field for loss in response.journal.losses)
+    fields = _UNPRINTABLE.sub("?", fields)  # some hold names a client chose
+    response.headers.append((_DROPPED, fields[:_LONGEST_HEADER].encode()))
+
+
+def _name(request: Request, response: Response) -> None:
+    """The request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
+    headers = response.headers
+    for name, upstreams in headers:
+        if name == b"x-request-id":
+            request.journal.upstream_id = upstreams.decode("latin-1")
+            if request.headers.find(b"x-request-id") is not None:
+                response.set_header(b"x-request-id", request.id.encode())
+                response.set_header(b"x-plano-upstream-request-id", upstreams)
+            return
+    headers.append((b"x-request-id", request.id.encode()))
+
+
+def _status_of_a_wrong_method(headers: Headers) -> int:
+    """Codex tries seven WebSockets one after the other, unless this tells it that there are none."""
+    return 426 if (headers.get("upgrade") or "").lower() == "websocket" else 405

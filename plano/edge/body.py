@@ -1,0 +1,220 @@
+"""The edge: reading a request's body within bounds, and noticing when a client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.dialects import names, reading
+from plano.errors import BodyTimeout, InvalidRequest, TooLarge
+from plano.runtime.deadlines import rounds_of
+from plano.types import Headers, Receive
+
+
+class ClientLeft(Exception):
+    """The client closed the connection; there is nobody to answer."""
+
+
+class Peek(Struct, frozen=True, gc=False):
+    """What is read of every body before anything else is."""
+
+    model: str | None = None
+    stream: bool | None = None
+
+
+DECIDED_ON = frozenset(
+    {
+        "background",
+        "conversation",
+        "frequency_penalty",
+        "include",
+        "input",
+        "instructions",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "previous_response_id",
+        "prompt",
+        "reasoning",
+        "reasoning_effort",
+        "response_format",
+        "seed",
+        "service_tier",
+        "stop",
+        "stop_sequences",
+        "store",
+        "stream",
+        "stream_options",
+        "system",
+        "temperature",
+        "text",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+        "user",
+    }
+)
+"""Fields by which plano, a provider's quirks or a filter decides what becomes of a request. The upstream must find the
+same in them, in whatever language it is written: a caller's limit to some models is worth nothing if `Model` names
+another one."""
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_model = msgspec.json.Decoder(str | None)
+_stream = msgspec.json.Decoder(bool | None)
+_peek = msgspec.json.Decoder(Peek)
+_NULL = Raw(b"null")
+
+_ROOM = 64
+"""Stack frames. What is nested so deeply that it can be read here, can be read this much further down too: up to
+Python 3.11, the depth that the recursion limit leaves is shared between calls and JSON."""
+
+_SHALLOW = 1000
+"""Bytes. A shorter body is not nested deeply enough to matter."""
+
+
+def peek(body: bytes) -> tuple[Peek, bytes]:
+    """Model and stream flag of a body of any dialect, and the body as it may go on: names are written without escapes,
+    since some of them are looked for in its bytes.
+
+    Raises:
+        InvalidRequest: it is not a JSON object in UTF-8, one of the two is of the wrong type, or two readers could
+            take a name in it for different ones.
+    """
+    fields = _with_room(body, _ROOM) if len(body) > _SHALLOW else reading.request(_fields, body)
+    if not body.isascii():  # what the decoder skips it does not check
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(
+                f"The request body is not valid UTF-8: {error.reason} at byte {error.start}."
+            ) from None
+    plain = names.judge(body, fields, DECIDED_ON)
+    model, stream = fields.get("model", _NULL), fields.get("stream", _NULL)
+    try:
+        found = Peek(_model.decode(model), _stream.decode(stream))
+    except msgspec.MsgspecError:
+        found = reading.request(_peek, b'{"model":%b,"stream":%b}' % (model, stream))
+    return found, body if plain else msgspec.json.encode(fields)
+
+
+def _with_room(body: bytes, room: int) -> dict[str, Raw]:
+    return _with_room(body, room - 1) if room else reading.request(_fields, body)
+
+
+async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
+    """The whole body. Whoever calls this sees to it that it does not take for ever.
+
+    Args:
+        limit: bytes.
+
+    Raises:
+        TooLarge: it is longer than `limit`, or says that it will be.
+        ClientLeft: the client left before it was complete.
+    """
+    announced = headers.find(b"content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit:
+        raise too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        if not message.get("more_body"):
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
+
+
+def late_body(deadline: float) -> BodyTimeout:
+    """The error for a body that took longer than `deadline` seconds."""
+    return BodyTimeout(f"The request body did not arrive within {deadline:g} seconds.")
+
+
+def too_large(limit: int) -> TooLarge:
+    """The error for a body that is longer than `limit` bytes."""
+    return TooLarge(f"The request body is larger than the limit of {limit} bytes.")
+
+
+class Watch:
+    """Looks after the task that made it: calls it off when a request's body is late, or when its client leaves.
+
+    Most requests are over before either could be, so nothing happens until the rounds find that it is time.
+
+    Args:
+        receive: where the server says `http.disconnect`.
+        due: when the body must have arrived, by `time.perf_counter()`.
+
+    Attributes:
+        due: when there is something to do.
+        loop: the event loop it is on.
+        late: the body was; the task is cancelled for that.
+        gone: the client has left; the task is cancelled for that.
+    """
+
+    __slots__ = ("_arrived", "_receive", "_rounds", "_task", "_waiter", "due", "gone", "late", "loop")
+
+    def __init__(self, receive: Receive, due: float) -> None:
+        self.due = due
+        self.late = False
+        self.gone = False
+        self._arrived = False
+        self._receive = receive
+        self.loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(self.loop)
+        self._waiter: asyncio.Task[None] | None = None
+        self._rounds = rounds_of(self.loop)
+        self._rounds.add(self)
+
+    def arrived(self, patience: float = 0.1) -> None:
+        """The body is there; from in `patience` seconds on, the client is watched."""
+        self._arrived = True
+        self.due = perf_counter() + patience
+
+    def forgive(self) -> None:
+        """The task goes on although it was called off, to say why."""
+        if self._task is not None:
+            self._task.uncancel()
+
+    def unwatch(self) -> None:
+        """Nothing is called off any more; a task whose client left has ended by that, and was not cancelled."""
+        self._rounds.watched.discard(self)
+        if self._waiter is not None:
+            self._waiter.cancel()
+            self._waiter = None  # its end would lead back here by way of the frames that it passed: a ring
+        if self.gone:
+            self.forgive()
+
+    def overdue(self) -> None:
+        """It is time: see `plano.runtime.deadlines`."""
+        if self._arrived:
+            self._waiter = asyncio.create_task(self._wait())
+        else:
+            self.late = True
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _wait(self) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                break
+        self.gone = True
+        self._cancel()

@@ -1,0 +1,77 @@
+"""`/v1/models` and `/v1/models/{id}`, in OpenAI's shape and in Anthropic's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from plano.errors import InvalidRequest, ModelNotFound
+from plano.routing.models import ModelInfo
+
+CREATED = 1_704_067_200
+"""Unix seconds that every model is said to be created at (2024-01-01): no provider's date is known here,
+and a changing one would make the list look new each time."""
+
+_PAGE = 20
+_LARGEST_PAGE = 1000
+
+
+def openai_model(info: ModelInfo) -> dict[str, Any]:
+    """OpenAI API reference, "The model object"."""
+    return {"id": info.id, "object": "model", "created": CREATED, "owned_by": info.owner}
+
+
+def anthropic_model(info: ModelInfo) -> dict[str, Any]:
+    """Anthropic API reference, "Get a Model"."""
+    created = datetime.fromtimestamp(CREATED, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": "model", "id": info.id, "display_name": info.id, "created_at": created}
+
+
+def openai_list(models: Sequence[ModelInfo]) -> dict[str, Any]:
+    return {"object": "list", "data": [openai_model(info) for info in models]}
+
+
+def anthropic_list(models: Sequence[ModelInfo], query: Mapping[str, str]) -> dict[str, Any]:
+    """A page, by `limit` (1 to 1000, 20 if not said), `after_id` and `before_id`.
+
+    Raises:
+        InvalidRequest: `limit` is not such a number.
+    """
+    limit = _limit(query.get("limit"))
+    found = list(models)
+    ids = [info.id for info in found]
+    if (after := query.get("after_id")) in ids:
+        found = found[ids.index(after) + 1 :]
+        page = found[:limit]
+    elif (before := query.get("before_id")) in ids:
+        found = found[: ids.index(before)]
+        page = found[-limit:]
+    else:
+        page = found[:limit]
+    return {
+        "data": [anthropic_model(info) for info in page],
+        "has_more": len(page) < len(found),
+        "first_id": page[0].id if page else None,
+        "last_id": page[-1].id if page else None,
+    }
+
+
+def find(models: Sequence[ModelInfo], name: str) -> ModelInfo:
+    """The model of that name.
+
+    Raises:
+        ModelNotFound: there is none.
+    """
+    for info in models:
+        if info.id == name:
+            return info
+    raise ModelNotFound(name)
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return _PAGE
+    if not given.isdigit() or not 1 <= int(given) <= _LARGEST_PAGE:
+        raise InvalidRequest(f"limit: must be a number from 1 to {_LARGEST_PAGE}.", param="limit")
+    return int(given)

@@ -1,0 +1,92 @@
+"""`/metrics` on a port of its own, and the directory by which workers count together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from plano.edge.exposition import DIRECTORY, Exposition
+from plano.errors import ConfigError
+
+_BACKLOG = 64
+"""Connections that wait to be taken up; who scrapes has few."""
+
+
+class MetricsPort:
+    """A server with metrics and nothing else on it.
+
+    Args:
+        host, port: where it listens, from now on; what comes before it serves has to wait.
+
+    Raises:
+        ConfigError: nothing can listen there.
+    """
+
+    def __init__(self, exposition: Exposition, host: str, port: int) -> None:
+        self._sockets = [_listening(host, port)]
+        config = uvicorn.Config(
+            exposition,
+            host=host,
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+
+    async def start(self) -> None:
+        """Serve in the running event loop."""
+        self._server.config.load()
+        self._server.lifespan = self._server.config.lifespan_class(self._server.config)
+        await self._server.startup(self._sockets)
+
+    async def stop(self) -> None:
+        await self._server.shutdown(self._sockets)
+
+    @contextmanager
+    def in_thread(self) -> Iterator[None]:
+        """Serve from a thread, for a process that has no event loop: the one that keeps workers running."""
+        thread = threading.Thread(target=self._server.run, args=(self._sockets,), name="plano-metrics", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._server.should_exit = True
+            thread.join(timeout=5)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(f"metrics.port: nothing can listen on {host} port {port}: {error.strerror}") from error
+
+
+@contextmanager
+def shared_directory() -> Iterator[str]:
+    """A directory that this process's children, and they alone, count in; gone when this ends.
+
+    One that the environment names already is used as it is.
+    """
+    given = os.environ.get(DIRECTORY)
+    if given:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="plano-metrics-", ignore_cleanup_errors=True) as directory:
+        os.environ[DIRECTORY] = directory
+        try:
+            yield directory
+        finally:
+            del os.environ[DIRECTORY]

@@ -1,0 +1,199 @@
+"""From a Response to ASGI messages.
+
+`send` of plano's own server (`plano.server.exchange.Exchange`) has two verbs beside it that need not be awaited:
+`reply` for a whole response, `pass_on` for a piece of a stream; `receive` has `whole` for a body that is there. Under
+another server, or with anything around them, the messages of ASGI say the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
+from typing import TypeAlias
+
+from plano.dialects import CODECS
+from plano.edge.own_server import Direct, direct
+from plano.errors import FilterError, PlanoError, UpstreamError
+from plano.journal import Journal
+from plano.response import Response
+from plano.streams.relay import Relay
+from plano.streams.stages import Ended
+from plano.types import RawHeaders, Send
+
+logger = logging.getLogger("plano")
+
+Pour: TypeAlias = Callable[[Callable[[bytes], bool]], Awaitable[None]]
+"""See `plano.transport.exchange.Incoming.pour`."""
+
+_NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+"""Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
+
+
+async def send_response(response: Response, send: Send) -> None:
+    """Send it all. A stream that breaks ends in its dialect's error event.
+
+    Nothing is sent of a stream before its first piece is there.
+
+    Raises:
+        PlanoError: the stream broke before its first piece; an error can still be answered.
+    """
+    journal = response.journal
+    journal.status = response.status
+    body = response.body
+    if body is None:
+        await _send_pieces(response, send)
+        journal.ended = perf_counter()
+    else:
+        before = perf_counter()
+        journal.bytes_out = len(body)
+        headers: RawHeaders = [*response.headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        journal.ended = now = perf_counter()
+        journal.sending += now - before
+    _settle(journal)
+
+
+def sent_at_once(response: Response, body: bytes, journal: Journal, server: Direct) -> bool:
+    """Do what `send_response` does, for a whole body that need not wait; False if it was not done."""
+    before = perf_counter()
+    journal.status = 500  # what the server says where a filter put something into the headers that cannot be sent
+    if not server.reply(response.status, response.headers, body):
+        return False
+    journal.status = response.status
+    journal.bytes_out = len(body)
+    journal.ended = now = perf_counter()
+    journal.sending += now - before
+    _settle(journal)
+    return True
+
+
+def _settle(journal: Journal) -> None:
+    if journal.outcome is None:
+        journal.outcome = "completed" if journal.error is None or journal.status >= 400 else "failed"
+
+
+async def _send_pieces(response: Response, send: Send) -> None:
+    out = _Outlet(response, send)
+    assert response.pieces is not None, "asked before"
+    try:
+        if isinstance(response.pieces, Relay):
+            await _send_relay(response.pieces, out)
+        else:
+            async for piece in response.pieces:
+                await out.send(piece)
+    except Exception as error:
+        if not out.started or out.closed:
+            raise
+        await out.send(_last_words(response, error))
+    await out.end()
+
+
+async def _send_relay(relay: Relay, out: _Outlet) -> None:
+    """What iterating over it and `out.send` would do, in one loop: nothing else is done as often as this."""
+    journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
+    pour: Pour | None = getattr(source, "pour", None)
+    server = direct(message)
+    spout = relay.spout(server.pass_on) if pour is not None and server is not None else None
+    asked = perf_counter()
+    try:
+        async for chunk in source:
+            now = perf_counter()
+            journal.waited_in_stream += now - asked
+            piece = feed(chunk)
+            if not isinstance(piece, bytes) or not out.started:
+                await out.send_all(piece)
+            elif piece:
+                journal.bytes_out += len(piece)
+                before = perf_counter()
+                try:
+                    await message({"type": "http.response.body", "body": piece, "more_body": True})
+                except OSError:
+                    out.closed = True
+                    raise
+                journal.sending += perf_counter() - before
+            asked = perf_counter()
+            if spout is not None and pour is not None and out.started:
+                await pour(spout.take)
+                now = perf_counter()
+                journal.waited_in_stream += now - asked - spout.busy
+                journal.bytes_out += spout.size
+                spout.size, spout.busy = 0, 0.0
+                held = spout.held()
+                if held is not None:
+                    await out.send_all(held)
+                asked = perf_counter()
+        async for part in relay.finish():
+            await out.send(part)
+        return
+    except Ended as ended:
+        ending = ended.pieces
+    except UpstreamError as error:
+        said = relay.fail(error)
+        if said is None:
+            raise
+        ending = said
+    async for part in ending:
+        await out.send(part)
+
+
+class _Outlet:
+    """Where a stream goes out. It is opened by its first piece.
+
+    Attributes:
+        message: ASGI's `send`.
+        started: something is out.
+        closed: nobody takes more.
+    """
+
+    __slots__ = ("_response", "closed", "message", "started")
+
+    def __init__(self, response: Response, send: Send) -> None:
+        self.message = send
+        self.started = False
+        self.closed = False
+        self._response = response
+
+    @property
+    def journal(self) -> Journal:
+        return self._response.journal
+
+    async def send_all(self, pieces: bytes | AsyncIterator[bytes]) -> None:
+        if not isinstance(pieces, bytes):
+            async for piece in pieces:
+                await self.send(piece)
+        elif pieces:
+            await self.send(pieces)
+
+    async def send(self, piece: bytes) -> None:
+        before = perf_counter()
+        try:
+            if not self.started:
+                await self._open()
+            await self.message({"type": "http.response.body", "body": piece, "more_body": True})
+        except OSError:
+            self.closed = True
+            raise
+        self.journal.bytes_out += len(piece)
+        self.journal.sending += perf_counter() - before
+
+    async def end(self) -> None:
+        if not self.started:
+            await self._open()
+        await self.message({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _open(self) -> None:
+        self.started = True
+        headers = [*self._response.headers, *_NOT_KEPT_BACK]
+        await self.message({"type": "http.response.start", "status": self._response.status, "headers": headers})
+
+
+def _last_words(response: Response, error: Exception) -> bytes:
+    """The error event that ends a broken stream."""
+    if not isinstance(error, PlanoError):
+        logger.error("a filter failed in the middle of a stream", exc_info=error)
+        error = FilterError("stream")
+    response.journal.error = error
+    response.journal.outcome = "failed"
+    return CODECS[response.dialect].write_stream_error(error)

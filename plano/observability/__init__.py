@@ -1,0 +1,1 @@
+"""Measuring and recording requests: usage, logs, metrics and their prices."""

@@ -1,0 +1,1 @@
+"""From the name a client asked for to the targets it means."""

@@ -1,0 +1,48 @@
+"""What is written in one turn of an event loop goes out at the turn's end, one after the other.
+
+Handing bytes to the system also wakes whoever waits for them, which takes longer than all the rest of a write if the
+peer's processor sleeps. Between two requests it has gone back to sleep; between two writes in a row it has not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from plano.runtime.per_loop import PerLoop
+
+
+class Held(Protocol):
+    """A connection with something to write."""
+
+    def flush(self) -> None:
+        """Writes it, if it is still there. Must not raise."""
+
+
+class Outbox:
+    """Of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._first: list[Held] = []
+        self._rest: list[Held] = []
+
+    def add(self, held: Held, *, first: bool = False) -> None:
+        """Flush `held` at the end of this turn.
+
+        Args:
+            first: before those that are not; upstreams are at work then while replies are written.
+        """
+        if not (self._rest or self._first):
+            self.loop.call_soon(self._flush)
+        (self._first if first else self._rest).append(held)
+
+    def _flush(self) -> None:
+        first, rest, self._first, self._rest = self._first, self._rest, [], []
+        for each in first:
+            each.flush()
+        for each in rest:
+            each.flush()
+
+
+outbox_of = PerLoop(Outbox)

@@ -1,0 +1,1 @@
+"""Streamed replies on their way from an upstream to a client."""

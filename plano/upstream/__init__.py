@@ -1,0 +1,1 @@
+"""The last link of the pipeline: sends a request to its target and wraps what comes back."""

@@ -1,0 +1,40 @@
+"""What an upstream's failure is called, and where it came from."""
+
+from __future__ import annotations
+
+from plano.errors import (
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamProtocolError,
+    UpstreamRefusedKey,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+
+
+def root_of(error: BaseException) -> BaseException:
+    """What an error came from in the end."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def failure_of(error: UpstreamError) -> UpstreamFailure:
+    for kind, name in _FAILURES:
+        if isinstance(error, kind):
+            return name
+    return failure_of_status(error.status)
+
+
+def failure_of_status(status: int) -> UpstreamFailure:
+    if status == 429:
+        return "rate_limit"
+    return "client_error" if status < 500 else "server_error"
+
+
+_FAILURES: tuple[tuple[type[UpstreamError], UpstreamFailure], ...] = (
+    (UpstreamRefusedKey, "refused_key"),
+    (UpstreamUnavailable, "unavailable"),
+    (UpstreamTimeout, "timeout"),
+    (UpstreamProtocolError, "protocol"),
+)

@@ -1,0 +1,125 @@
+"""Which headers go up to an upstream, and which come down from it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from plano.credentials.headers import credential, credential_of, only_credential_of
+from plano.credentials.masking import Mask
+from plano.provider import Target
+from plano.request import Request
+from plano.types import Dialect, Headers, RawHeaders, Secret
+
+_IDEMPOTENCY = b"idempotency-key"
+
+_FORWARDED = frozenset(
+    {b"anthropic-beta", b"anthropic-version", _IDEMPOTENCY, b"openai-beta", b"traceparent", b"tracestate"}
+)
+"""Request headers that go on to an upstream of the client's own dialect."""
+
+_FORWARDED_ANYWAY = frozenset({_IDEMPOTENCY, b"traceparent", b"tracestate"})
+
+_WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"chatgpt-account-id", b"originator"})
+"""Headers that say on whose behalf; they go on only with the caller's own credential."""
+
+_NO_SECRETS = _FORWARDED | _WITH_OWN_CREDENTIAL | {b"user-agent"}
+
+_RETURNED = frozenset(
+    {
+        b"content-type",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"request-id",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-request-id",
+        b"x-should-retry",
+    }
+)
+
+NOT_GUESSED = (b"x-content-type-options", b"nosniff")
+"""Has browsers believe the content type (WHATWG Fetch, section "X-Content-Type-Options header")."""
+
+INERT = (NOT_GUESSED, (b"content-security-policy", b"default-src 'none'; sandbox"))
+"""An upstream's error may be a web page. Shown on the gateway's origin, it can do nothing there."""
+
+_RETURNED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+
+def mask_of(target: Target, headers: Headers) -> Mask:
+    """Keeps out of errors what a target is shown: the entry's key or, with `passthrough_auth`, the one among these
+    headers, and what the entry's own headers hold, but for those that any client may send."""
+    key = credential_of(headers) if target.passthrough_auth else target.key and target.key.reveal()
+    own = [value.rpartition(" ")[2] for name, value in target.headers if name.encode() not in _NO_SECRETS]
+    return Mask([*own, key] if key else own)
+
+
+def own_headers(target: Target, dialect: Dialect) -> RawHeaders:
+    """The headers that every request to a target has, unless the client's own take their place."""
+    headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "plano"}
+    headers |= dict(target.provider.headers_for(dialect))
+    if target.key is not None and not target.passthrough_auth:
+        headers |= _credential(target, dialect, target.key)
+    headers |= dict(target.headers)
+    if target.host_header is not None:
+        headers["host"] = target.host_header
+    return _encoded(headers)
+
+
+def _encoded(headers: dict[str, str]) -> RawHeaders:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _credential(target: Target, dialect: Dialect, key: Secret) -> dict[str, str]:
+    header = credential(target.provider.auth_for(dialect), key)
+    return {} if header is None else dict((header,))
+
+
+def forwarded(request: Request, target: Target, one_tenant: bool) -> RawHeaders:
+    """What goes on of the client's headers, by allowlist; its key only where the entry says so."""
+    native = request.journal.dialect == request.dialect
+    allowed = _FORWARDED if native else _FORWARDED_ANYWAY
+    if target.passthrough_auth:
+        allowed |= _WITH_OWN_CREDENTIAL
+    elif request.headers.has_none(allowed):
+        return []
+    headers = [header for header in request.headers.raw if header[0] in allowed]
+    if target.passthrough_auth:
+        key = only_credential_of(request.headers)
+        if key is not None:
+            headers += _encoded(_credential(target, request.dialect, Secret(key)))
+    elif not one_tenant:
+        tenant = request.caller.tenant
+        headers = [(name, _of_tenant(tenant, said) if name == _IDEMPOTENCY else said) for name, said in headers]
+    return headers
+
+
+def _of_tenant(tenant: str, said: bytes) -> bytes:
+    """The same for the same tenant and value, wherever and whenever it is made; no two tenants' can be made equal."""
+    return sha256(b"%b\0%b" % (sha256(tenant.encode(errors="surrogatepass")).digest(), said)).hexdigest().encode()
+
+
+def content_type_of(headers: RawHeaders) -> str:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.decode("latin-1").lower()
+    return ""
+
+
+def readable(content_type: str) -> bool:
+    """Whether it may be a reply; servers that say nothing, or text/plain, are believed to send what was asked."""
+    return "html" not in content_type and "xml" not in content_type
+
+
+def returned(headers: RawHeaders, mask: Mask) -> RawHeaders:
+    """What comes back of the upstream's headers, by allowlist."""
+    found = [header for header in headers if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)]
+    shortest = mask.shortest
+    for _, value in found:
+        if len(value) >= shortest:
+            return [(name, mask.out_of(value)) for name, value in found]
+    return found  # as nearly always: keys are longer
+
+
+def as_type(headers: RawHeaders, content_type: bytes) -> RawHeaders:
+    return [*(header for header in headers if header[0] != b"content-type"), (b"content-type", content_type)]
