@@ -28,5 +28,5 @@ class Alias:
         caller = request.caller
         if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
             raise ModelNotFound(request.model or "")
-        request.journal.target = target
+        request.journal.resolved = target
         return call_next(replace(request, target=target))

@@ -98,13 +98,14 @@ class Metrics:
     def _over(self, request: Request) -> None:
         journal = request.journal
         self._in_flight[journal.dialect] -= 1
-        target, outcome, status, started = journal.target, journal.outcome or "failed", journal.status, journal.started
+        answer, target = journal.answer, journal.target
+        outcome, status, started = journal.outcome or "failed", journal.status, journal.started
         # All of the key is from a bounded set: entries from the configuration, the rest from plano's own words.
         error = "" if outcome == "completed" and status < 400 and journal.error is None else _error(journal)
         key = (
             None if target is None else target.entry,
             journal.dialect,
-            journal.upstream_dialect,
+            answer.dialect,
             request.operation,
             request.stream,
             0 if outcome == "aborted" and not journal.bytes_out else status // 100,
@@ -121,30 +122,30 @@ class Metrics:
         if received is not None and outcome != "aborted":
             overhead = ended - received - journal.waited - journal.waited_in_stream - journal.sending
             tally.overhead(overhead if overhead > 0.0 else 0.0)
-        usage = journal.usage
+        usage = answer.usage
         if usage is not None:
-            if tally.input is not None and tally.output is not None and not journal.estimated:
+            if tally.input is not None and tally.output is not None and not usage.estimated:
                 tally.input(usage.input_tokens)
                 tally.output(usage.output_tokens)
             else:
-                self._count_tokens(journal, tally, usage)
+                self._count_tokens(tally, usage)
             if usage.cached_tokens or usage.cache_creation_tokens or usage.reasoning_tokens:
                 self._count_details(tally, usage)
             if self._prices.known and target is not None:
                 price = self._prices.of(target)
                 if price is not None:
-                    self._on.cost[(*tally.place, _FLAG[bool(journal.estimated)])].inc(price.of(usage))
+                    self._on.cost[(*tally.place, _FLAG[bool(usage.estimated)])].inc(price.of(usage))
         if tally.first_token is not None and status < 400:
             _count_tokens_times(journal, tally.first_token, tally.per_token)
-        if journal.failures or journal.losses or journal.store_failed or outcome == "aborted":
+        if answer.failure or answer.losses or len(journal.attempts) > 1 or journal.store_failed or outcome == "aborted":
             self._count_mishaps(journal, tally.place)
         self._unfolded += 1
         if self._unfolded >= _FOLD:
             self._unfolded = 0
             self._on.fold()
 
-    def _count_tokens(self, journal: Journal, tally: _Tally, usage: Usage) -> None:
-        estimated, tokens, model = journal.estimated, self._on.tokens, tally.model
+    def _count_tokens(self, tally: _Tally, usage: Usage) -> None:
+        estimated, tokens, model = usage.estimated, self._on.tokens, tally.model
         count_input: Count = tokens[(*model, "input", _FLAG["input" in estimated])].observe
         count_output: Count = tokens[(*model, "output", _FLAG["output" in estimated])].observe
         count_input(usage.input_tokens)
@@ -186,15 +187,16 @@ class Metrics:
 
 
 def _count_tokens_times(journal: Journal, first_token: Count, per_token: Count | None) -> None:
-    first = journal.first_token or journal.first_piece
+    answer = journal.answer
+    first = answer.first_token or answer.first_piece
     if first is None:
         return
     first_token(first - journal.started)
-    usage = journal.usage
-    if journal.outcome == "completed" and journal.last_piece is not None and usage is not None:
+    usage = answer.usage
+    if journal.outcome == "completed" and answer.last_piece is not None and usage is not None:
         following = usage.output_tokens - 1
-        if following > 0 and not journal.estimated and per_token is not None:
-            per_token((journal.last_piece - first) / following)
+        if following > 0 and not usage.estimated and per_token is not None:
+            per_token((answer.last_piece - first) / following)
 
 
 def _status_class(journal: Journal) -> str:

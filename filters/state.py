@@ -49,7 +49,7 @@ class _Turn(Struct, frozen=True, gc=False):
     """What is stored once the reply is there."""
 
     tenant: str
-    entry: str
+    origin: Origin
     asked: bytes | Raw
     after: Turn | None
     conversation: str | None = None
@@ -129,7 +129,7 @@ class State:
         response = await call_next(onward)
         if said.store is False or not response.ok:
             return response
-        turn = _Turn(request.caller.tenant, request.require_target().entry, request.body, after)
+        turn = _Turn(request.caller.tenant, _origin(request, response), request.body, after)
         if response.pieces is not None:
             store = self._store()
             put = partial(self._put_stream, request.journal, turn)
@@ -156,8 +156,7 @@ class State:
         self, journal: Journal, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
     ) -> bool | Awaitable[bool]:
         """False if it could not be stored, which is noted."""
-        origin = Origin(turn.entry, journal.upstream_dialect or "chat")
-        payload = record.pack(Head(origin, len(turn.asked), streamed), turn.asked, *reply)
+        payload = record.pack(Head(turn.origin, len(turn.asked), streamed), turn.asked, *reply)
         return self._put(journal, turn, id_, "chat", payload)
 
     # --- responses ---
@@ -181,7 +180,7 @@ class State:
         store = said.store is not False
         if not (store or echo):
             return response
-        turn = _Turn(request.caller.tenant, target.entry, said.input, past.after, said.conversation)
+        turn = _Turn(request.caller.tenant, _origin(request, response), said.input, past.after, said.conversation)
         if response.pieces is not None:
             put = partial(self._put_response, request.journal, turn) if store else None
             return response.through(ResponseStage(put, echo, at_once=self._store().at_once))
@@ -195,9 +194,8 @@ class State:
         """False if it could not be stored, which is noted. What has no id, or is not over, is not stored at all."""
         if reply is None:
             return True
-        dialect = journal.upstream_dialect or "chat"
-        kept = dialect == "responses" and reply.kept and self._upstream_store is not False
-        origin = Origin(turn.entry, dialect, kept)
+        kept = turn.origin.dialect == "responses" and reply.kept and self._upstream_store is not False
+        origin = Origin(turn.origin.entry, turn.origin.dialect, kept)
         if turn.conversation is not None and not await self._append(journal, turn, origin, reply):
             return False
         head = Head(origin, len(turn.asked), False, turn.conversation)
@@ -267,10 +265,12 @@ class State:
             for kept in past.items:
                 origin, item = record.read_item(kept)
                 found += history.fitted([item], origin, entry, losses)
-            _note(request, losses)
+            request = _note(request, losses)
             fields["input"] = _joined([*found, *history.listed(said.input)])
         if native and not self._may_pass_on(target):
-            fields |= _own_references(request, fields.get("input") or said.input, said.tools, past, target)
+            losses = Losses()
+            fields |= _own_references(losses, fields.get("input") or said.input, said.tools, past, target)
+            request = _note(request, losses)
         return _with_fields(request, fields) if fields else request
 
     def _echo(self, said: AskedResponse) -> dict[str, Raw]:
@@ -328,6 +328,14 @@ _NOT_KEPT = (StoreUnavailable, TooLarge, InvalidRequest)
 """Why a reply that is there is not stored: no store, too long, or an id that no store takes."""
 
 
+def _origin(request: Request, response: Response) -> Origin:
+    """Who wrote a reply: the target that answered, which may be another than the one that the name resolved to."""
+    attempt = response.attempt
+    if attempt is None or attempt.target is None:
+        return Origin(request.require_target().entry)
+    return Origin(attempt.target.entry, attempt.dialect or "chat")
+
+
 def _continued_completion(request: Request, records: list[Record]) -> Request:
     """A chat completion with what it continues in front."""
     fields = _OBJECT.decode(request.body)
@@ -340,8 +348,9 @@ def _continued_completion(request: Request, records: list[Record]) -> Request:
     losses = Losses()
     before = history.messages(records, target.entry, losses)
     own = history.listed(fields.get("messages", b""))
-    _note(request, losses)
-    return _with_fields(request, changes | {"messages": _joined([*before, *history.unsaid(own, before)])})
+    return _with_fields(
+        _note(request, losses), changes | {"messages": _joined([*before, *history.unsaid(own, before)])}
+    )
 
 
 def _neutral(request: Request, records: list[Record]) -> Request:
@@ -361,23 +370,24 @@ def _joined(found: Sequence[Raw]) -> Raw:
     return Raw(b"[" + b",".join(found) + b"]")
 
 
-def _note(request: Request, losses: Losses) -> None:
-    if len(losses):
-        if request.strict:
-            refuse_losses(losses, request.dialect)
-        request.journal.losses += tuple(losses)
+def _note(request: Request, losses: Losses) -> Request:
+    """The request, with more that was lost of it. Raises for a strict one."""
+    if not len(losses):
+        return request
+    if request.strict:
+        refuse_losses(losses, request.dialect)
+    return request.replace(lost=(*request.lost, *losses))
 
 
-def _own_references(request: Request, given: Raw, tools: Raw, past: _Past, target: Target) -> dict[str, Raw | None]:
+def _own_references(losses: Losses, given: Raw, tools: Raw, past: _Past, target: Target) -> dict[str, Raw | None]:
     """What has to change so that nothing is referred to that may be another tenant's; see `plano.state.references`."""
-    known, losses = references.Known(target.entry, past.records, past.items), Losses()
+    known = references.Known(target.entry, past.records, past.items)
     if tools:
         references.judge_tools(tools, known)
     if bytes(memoryview(given)[:1]) in _NO_ITEMS:
         return {}
     items = history.listed(given)
     found = references.own(items, known, losses)
-    _note(request, losses)
     return {} if found == items else {"input": _joined(found)}
 
 

@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+from plano.attempt import NOT_ASKED, Attempt
 from plano.credentials.headers import credential_of
 from plano.credentials.masking import Mask
 from plano.errors import PlanoError, UpstreamStatus
@@ -67,16 +68,15 @@ Attributes = dict[str, AttributeValue]
 
 
 class _Attempt:
-    """An attempt at an upstream, until the request is over and all is known of it."""
+    """The span of an attempt at an upstream, until the request is over and all is known of it."""
 
-    __slots__ = ("ended", "failures", "finish", "mask", "said", "span", "status")
+    __slots__ = ("ended", "finish", "made", "mask", "said", "span")
 
-    def __init__(self, span: Span, failures: int, mask: Mask) -> None:
+    def __init__(self, span: Span, mask: Mask) -> None:
         self.span = span
         self.mask = mask
-        self.failures = failures
+        self.made: Attempt = NOT_ASKED
         self.ended: int | None = None
-        self.status: int | None = None
         self.said = _Said()
         self.finish: str | None = None
 
@@ -133,7 +133,7 @@ class Tracing:
         if not span.is_recording():
             return await call_next(request)
         attempts: list[_Attempt] = request.state.setdefault(_ATTEMPTS, [])
-        attempt = _Attempt(span, len(request.journal.failures), mask_of(target, request.headers))
+        attempt = _Attempt(span, mask_of(target, request.headers))
         attempts.append(attempt)
         span.set_attributes(self._chosen(request.headers) | _attempted(request, target, len(attempts)))
         try:
@@ -141,11 +141,12 @@ class Tracing:
         except BaseException:
             attempt.ended = time.time_ns()
             raise
-        attempt.status = response.status
+        finally:
+            attempt.made = request.journal.answer
         if response.pieces is None:
             _finish_body(attempt, response)
         else:
-            response.on_close(partial(_finish_stream, attempt, request.journal))
+            response.on_close(partial(_finish_stream, attempt))
         return response
 
     def deliver(self) -> None:
@@ -229,12 +230,12 @@ def _finish_body(attempt: _Attempt, response: Response) -> None:
     attempt.finish = reply.finish if reply is not None else None
 
 
-def _finish_stream(attempt: _Attempt, journal: Journal) -> None:
+def _finish_stream(attempt: _Attempt) -> None:
     attempt.ended = time.time_ns()
-    if journal.first is not None:
-        frames = sse.frames(journal.first)
-        attempt.said = next((said for frame in frames if (said := _read(frame.data)).model), _Said())
-    attempt.finish = journal.finish
+    first = attempt.made.first
+    if first is not None:
+        attempt.said = next((said for frame in sse.frames(first) if (said := _read(frame.data)).model), _Said())
+    attempt.finish = attempt.made.finish
 
 
 def _over(span: Span, request: Request) -> None:
@@ -244,35 +245,32 @@ def _over(span: Span, request: Request) -> None:
         return
     journal = request.journal
     attempts: list[_Attempt] = request.state.get(_ATTEMPTS, [])
-    for index, attempt in enumerate(attempts):
-        following = attempts[index + 1].failures if index + 1 < len(attempts) else None
-        _end_attempt(attempt, journal, following)
-    span.set_attributes(_outcome(request, attempts[-1] if attempts else None))
+    for attempt in attempts:
+        _end_attempt(attempt, journal)
+    answered = next((attempt for attempt in attempts if attempt.made is journal.answer), None)
+    span.set_attributes(_outcome(request, answered))
     if journal.outcome == "failed" or journal.status >= 500:
         span.set_status(Status(StatusCode.ERROR))
     span.end()
 
 
-def _end_attempt(attempt: _Attempt, journal: Journal, following: int | None) -> None:
-    """`following` is where the failures of the next attempt begin; None for the last one."""
-    span = attempt.span
-    failures = journal.failures[attempt.failures : following]
-    if attempt.status is not None:
-        span.set_attribute("http.response.status_code", attempt.status)
-    if failures:
-        span.set_attribute("error.type", failures[-1][1])
+def _end_attempt(attempt: _Attempt, journal: Journal) -> None:
+    span, made = attempt.span, attempt.made
+    answered = made is journal.answer
+    if made.status:
+        span.set_attribute("http.response.status_code", made.status)
+    if made.failure is not None:
+        span.set_attribute("error.type", made.failure)
         span.set_status(Status(StatusCode.ERROR))
-    elif following is None and journal.outcome == "aborted":
+    elif answered and journal.outcome == "aborted":
         span.set_attribute("error.type", "aborted")
-    span.set_attributes(_answered(attempt))
-    if following is None:
-        span.set_attributes(_used(journal))
-        if journal.first_piece is not None and journal.sent is not None:
-            span.set_attribute("gen_ai.response.time_to_first_chunk", journal.first_piece - journal.sent)
+    span.set_attributes(_answered(attempt) | _used(made))
+    if made.first_piece is not None and made.sent is not None:
+        span.set_attribute("gen_ai.response.time_to_first_chunk", made.first_piece - made.sent)
     span.end(attempt.ended)
 
 
-def _outcome(request: Request, last: _Attempt | None) -> Attributes:
+def _outcome(request: Request, answered: _Attempt | None) -> Attributes:
     journal = request.journal
     lost = sum(loss.count for loss in journal.losses)
     attributes: Attributes = {"http.response.status_code": journal.status, "plano.losses": lost}
@@ -280,15 +278,15 @@ def _outcome(request: Request, last: _Attempt | None) -> Attributes:
     asked = asked_model(request.model, request.journal.target)
     if asked:
         attributes["gen_ai.request.model"] = asked
-    attributes |= _used(journal)
+    attributes |= _used(journal.answer)
     if journal.target is not None:
         attributes |= _place(journal.target)
-    if last is not None:
-        attributes |= _answered(last)
+    if answered is not None:
+        attributes |= _answered(answered)
         if journal.upstream_dialect is not None:
             attributes["plano.upstream_dialect"] = journal.upstream_dialect
-    if journal.first_token is not None:
-        attributes["gen_ai.response.time_to_first_chunk"] = journal.first_token - journal.started
+    if journal.answer.first_token is not None:
+        attributes["gen_ai.response.time_to_first_chunk"] = journal.answer.first_token - journal.started
     error = _error_type(journal)
     if error is not None:
         attributes["error.type"] = error
@@ -318,8 +316,8 @@ def _answered(attempt: _Attempt) -> Attributes:
     return attributes
 
 
-def _used(journal: Journal) -> Attributes:
-    usage = journal.usage
+def _used(attempt: Attempt) -> Attributes:
+    usage = attempt.said()
     if usage is None:
         return {}
     used: Attributes = {
@@ -333,7 +331,7 @@ def _used(journal: Journal) -> Attributes:
     ):
         if tokens:
             used[name] = tokens
-    if journal.estimated:
+    if usage.estimated:
         used["plano.usage_estimated"] = True
     return used
 

@@ -9,9 +9,11 @@ from copy import copy
 import msgspec
 from msgspec.structs import replace
 
+from plano.attempt import Attempt
 from plano.dialects.responses.ids import any_minted
 from plano.dialects.signatures import MARK
 from plano.errors import UnsupportedConversion, UpstreamError
+from plano.journal import Journal
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -78,8 +80,7 @@ def _outgoing(request: Request, target: Target, dialect: Dialect) -> Request:
     if dialect == "messages" and conversation.max_tokens is None:
         conversation = replace(conversation, max_tokens=target.max_tokens)
     body, losses = translate_request(conversation, dialect, strict=request.strict, most_tokens=target.max_tokens)
-    request.journal.losses += tuple(losses)
-    return request.replace(dialect=dialect, raw=body, raw_model=target.model)
+    return request.replace(dialect=dialect, raw=body, raw_model=target.model, lost=(*request.lost, *losses))
 
 
 def _incoming(request: Request, response: Response) -> Response:
@@ -88,15 +89,15 @@ def _incoming(request: Request, response: Response) -> Response:
         response.dialect, request.dialect, request.conversation, fallback_id=new_id(), now=int(time.time())
     )
     if response.pieces is not None:
-        return response.translated(request).through(_Stage(translator, request))
+        return response.translated(request).through(_Stage(translator, request.journal, response.attempt))
     body = response.body or b""
     if not response.ok:
         failed = response.translated(request, body=translator.error(response.status, body))
         failed.set_header(b"content-type", b"application/json")
         return failed
     body = translator.reply(body)
-    request.journal.losses += tuple(translator.losses)
-    request.journal.usage = translator.usage
+    if response.attempt is not None:
+        response.attempt.lose(tuple(translator.losses))
     translated = response.translated(request, body=body)
     translated.set_header(b"content-type", b"application/json")  # whatever the upstream called what it sent
     return translated
@@ -108,17 +109,19 @@ class _Stage:
     Where nothing was said before, the error is raised instead, so that the client can be told with a status.
     """
 
-    def __init__(self, translator: Translator, request: Request) -> None:
+    def __init__(self, translator: Translator, journal: Journal, attempt: Attempt | None) -> None:
         self._stream = translator.stream()
         self._losses = translator.losses
-        self._request = request
+        self._journal = journal
+        self._attempt = attempt
         self._silent = True
 
     def feed(self, piece: bytes) -> bytes:
         translated = self._stream.feed(piece)
         if self._stream.error is not None:
             self._raise_if_silent()
-            self._request.journal.failures += ((self._request.require_target(), "broken_stream"),)
+            if self._attempt is not None:
+                self._attempt.fail("broken_stream")
             raise Ended(self._over(translated))
         if translated:
             self._silent = False
@@ -139,7 +142,7 @@ class _Stage:
             raise copy(self._stream.error)  # which will hold the frames that it is raised through, and they the stream
 
     def _over(self, last: bytes) -> bytes:
-        journal = self._request.journal
-        journal.losses += tuple(self._losses)
-        journal.error = self._stream.error
+        if self._attempt is not None:
+            self._attempt.lose(tuple(self._losses))
+        self._journal.note_error(self._stream.error)
         return last

@@ -314,7 +314,11 @@ Finish: TypeAlias = Literal[
 
 class Usage(Struct, frozen=True, kw_only=True):
     """Tokens. `input_tokens` counts everything that was read, cached or not (OpenAI's way of counting;
-    the messages dialect's `input_tokens` leaves cache reads and writes out)."""
+    the messages dialect's `input_tokens` leaves cache reads and writes out).
+
+    Attributes:
+        estimated: the counts (`input`, `output`) that nobody said and plano estimated.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -322,6 +326,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     cache_creation_tokens: int = 0
     reasoning_tokens: int = 0
     extras: Extras = NO_EXTRAS
+    estimated: tuple[Literal["input", "output"], ...] = ()
 
 
 class Reply(Struct, frozen=True, kw_only=True):

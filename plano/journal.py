@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, Literal, TypeAlias
 
-from msgspec import Raw
-
-from plano.conversation import Finish, Usage
+from plano.attempt import NOT_ASKED, Attempt
+from plano.conversation import Usage
 from plano.errors import PlanoError, UpstreamFailure
 from plano.losses import Loss
 from plano.provider import Target
@@ -19,81 +18,91 @@ Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 begun. `aborted`: the client left first."""
 
 
-_NONE: frozenset[str] = frozenset()
-
-
 class Journal:
-    """One per request, shared by the request, its response and every copy of either.
+    """The record of a request, shared by the request, its response and every copy of either.
 
     All times are `time.perf_counter()` seconds; None means that it did not happen.
 
     Attributes:
         dialect: the client's.
         caller: who is asking, once the auth filter has said so.
-        target: where the request goes, once the alias filter has said so.
+        resolved: the target that the model's name resolved to, once the alias filter has said so.
+        attempts: the tries at upstreams, in order.
+        answer: the attempt whose reply goes to the client; until that is known, the last one; `NOT_ASKED` before any.
         closers: what to call, with the request, soon after all is over, when everything here is final.
         started: the request's head was read.
         received: its body was there.
-        sent: the last attempt was handed to the transport.
-        answered: its reply's status and headers were there.
-        first_piece: the first piece of its body was there.
-        first_token: the first piece with something in it that the model said.
-        last_piece: the last one was.
         ended: the last byte went to the client, or the client left.
         waited: seconds in all that upstreams were waited for until there was a response.
         waited_in_stream: seconds in all between asking for a piece of a stream and having it.
         sending: seconds in all that handing bytes to the client's connection took, waiting for it included.
-        upstream_dialect: what the upstream was spoken to in.
-        upstream_id: what the upstream calls the request, in its `x-request-id`.
-        attempts: how often an upstream was asked.
-        failures: what went wrong with upstreams: whose, and how (see `plano.errors.UPSTREAM_FAILURES`).
-        usage_said: the `usage` of the upstream's reply as JSON, where it came in one piece.
-        usage: tokens, once they are known; those in `estimated` (`input`, `output`) nobody said.
-        losses: what could not be translated.
+        status: the HTTP status that the client was sent.
+        outcome: how it ended; None while it goes on.
+        error: what the client was told instead of a reply, or at the end of a broken one.
         bytes_in, bytes_out: of the bodies, on the client's side.
         releases: what lets go of each upstream connection the request had.
-        weight: for how many requests the times of this one's filters stand.
+        weight: how many requests the times of this one's filters stand for.
         store_failed: the reply should have been stored, and could not be.
-        first, last: the first piece of the upstream's stream and its last few; frames are whole.
-        events, bytes_streamed: how many frames the upstream's stream had from its first token on, and bytes.
     """
 
-    # What few requests touch and little code reads stays on the class: making one sets eight attributes, and not forty.
+    # What few requests touch and little code reads stays on the class: making one sets four attributes, and not twenty.
     caller: Caller = ANONYMOUS
-    target: Target | None = None
+    resolved: Target | None = None
+    attempts: tuple[Attempt, ...] = ()
+    answer: Attempt = NOT_ASKED
     received: float | None = None
-    sent: float | None = None
-    answered: float | None = None
-    first_piece: float | None = None
-    first_token: float | None = None
-    last_piece: float | None = None
     waited: float = 0.0
     waited_in_stream: float = 0.0
     sending: float = 0.0
-    upstream_dialect: Dialect | None = None
-    upstream_id: str | None = None
-    attempts: int = 0
     status: int = 0
-    finish: Finish | None = None
-    usage_said: Raw | None = None
-    usage: Usage | None = None
     weight: int = 1
     closers: tuple[Callable[[Any], None], ...] = ()
     store_failed: bool = False
     bytes_in: int = 0
     bytes_out: int = 0
     releases: tuple[Callable[[], Awaitable[None]], ...] = ()
-    first: bytes | None = None
-    last: Sequence[bytes] = ()
-    events: int = 0
-    bytes_streamed: int = 0
+    outcome: Outcome | None = None
+    error: PlanoError | None = None
+    ended: float | None = None
 
     def __init__(self, dialect: Dialect = "chat") -> None:
         self.dialect: Dialect = dialect
         self.started: float = perf_counter()
-        self.ended: float | None = None
-        self.outcome: Outcome | None = None
-        self.error: PlanoError | None = None
-        self.failures: tuple[tuple[Target, UpstreamFailure], ...] = ()
-        self.losses: tuple[Loss, ...] = ()
-        self.estimated: frozenset[str] = _NONE
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note another try."""
+        self.attempts += (attempt,)
+        self.answer = attempt
+
+    def note_error(self, error: PlanoError | None) -> None:
+        """Note what the client is told instead of a reply, or at its end; None where it is told of no error."""
+        self.error = error
+
+    @property
+    def target(self) -> Target | None:
+        """The target that answered, or, where none was asked, the one that the model's name resolved to."""
+        return self.answer.target or self.resolved
+
+    @property
+    def upstream_dialect(self) -> Dialect | None:
+        """The API that the answer was asked for in."""
+        return self.answer.dialect
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of the answer."""
+        return self.answer.usage
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What could not be translated on the way to and from the answer."""
+        return self.answer.losses
+
+    @property
+    def failures(self) -> list[tuple[Target, UpstreamFailure]]:
+        """The attempts that failed, and how."""
+        return [
+            (attempt.target, attempt.failure)
+            for attempt in self.attempts
+            if attempt.failure is not None and attempt.target is not None
+        ]

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol, TypeAlias
 
-from plano.errors import ConfigError, FilterError, GatewayFailed, PlanoError
+from plano.errors import ConfigError, FilterError, PlanoError
 from plano.request import Request
-from plano.response import Response
+from plano.response import Response, failed_response
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -112,16 +112,14 @@ def _checked(link: Link, call_next: CallNext) -> CallNext:
 
 
 def _awaited(call_next: CallNext) -> CallNext:
-    """What a filter of somebody else's calls: everything happens when it is awaited, and what fails in plano below is
-    not put down to that filter."""
+    """What a filter of somebody else's calls: everything happens when it is awaited, and every error from below is a
+    response."""
 
     async def onward(request: Request) -> Response:
         try:
             return await call_next(request)
-        except PlanoError:
-            raise
         except Exception as error:
-            raise GatewayFailed from error
+            return failed_response(request, error)
 
     return onward
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from plano.conversation import Conversation
 from plano.dialects import CODECS
-from plano.errors import ModelNotFound
+from plano.errors import ModelNotFound, PlanoError
 from plano.journal import Journal
-from plano.losses import Losses
+from plano.losses import Loss, Losses
 from plano.operations import Operation
 from plano.provider import Target
 from plano.types import ANONYMOUS, Caller, Dialect, Headers
@@ -33,6 +33,8 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         target: where the request goes, once the alias filter has run.
         id: the request's id, as in the `x-request-id` header.
         strict: losses in translation are errors.
+        lost: what of it could not be said in the dialect that it is now in; the attempt that sends it reports that.
+        refusal: what is wrong with its body; only the links in front of `intake` see such a request.
         state: a dictionary for filters, one per request, shared by all its copies.
         journal: times, losses and usage of this request.
     """
@@ -49,6 +51,8 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     target: Target | None = None
     id: str = ""
     strict: bool = False
+    lost: tuple[Loss, ...] = ()
+    refusal: PlanoError | None = None
     state: dict[str, Any] = msgspec.field(default_factory=dict)
     journal: Journal = msgspec.field(default_factory=Journal)
 

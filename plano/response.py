@@ -5,18 +5,28 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from copy import copy
 from typing import TypeAlias, TypeVar
 
+from plano.attempt import Attempt
 from plano.conversation import Event, Failed, Reply, Usage
 from plano.dialects import CODECS
 from plano.dialects.codec import Codec
-from plano.errors import MethodNotAllowed, PlanoError, UpstreamError
+from plano.errors import (
+    FilterError,
+    GatewayFailed,
+    MethodNotAllowed,
+    PlanoError,
+    StateUnreadable,
+    UpstreamError,
+    forget_frames,
+)
 from plano.frames import sse
 from plano.journal import Journal
+from plano.provider import Target
 from plano.request import Request
-from plano.streams.relay import Relay
 from plano.streams.rewrite import StreamRewriter, TextMap, rewrite_body
-from plano.streams.stages import Stage, staged
+from plano.streams.stages import Flow, Stage
 from plano.translation.assembly import ReplyBuilder, events_of
 from plano.types import Dialect, RawHeaders
 
@@ -24,7 +34,7 @@ logger = logging.getLogger("plano")
 
 T = TypeVar("T")
 
-Pieces: TypeAlias = AsyncIterator[bytes] | Relay
+Pieces: TypeAlias = AsyncIterator[bytes] | Flow
 """A streamed body. Each piece holds whole SSE frames. A stream that breaks raises a PlanoError."""
 
 OnClose: TypeAlias = Callable[[], Awaitable[None] | None]
@@ -66,8 +76,12 @@ class Response:
         headers: lower-case names; may be appended to. Neither length nor transfer headers: the sender writes those.
         body: the body's bytes, or None for a stream.
         pieces: the stream, or None.
+        attempt: the try at an upstream that this is the reply of, or None for a response that was made here.
+        error: what this response tells the client, where it was made of an error; None for an upstream's own error.
     """
 
+    attempt: Attempt | None = None
+    error: PlanoError | None = None
     _life: _Life | None = None  # a body that nobody waits for has none
     _reply: Reply | None = None
 
@@ -80,6 +94,7 @@ class Response:
         body: bytes | None = None,
         pieces: Pieces | None = None,
         release: Callable[[], Awaitable[None]] | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
         assert (body is None) != (pieces is None), "a response has either a body or pieces"
         self.request = request
@@ -87,6 +102,8 @@ class Response:
         self.headers: RawHeaders = headers if headers is not None else []
         self.body = body
         self.pieces = pieces
+        if attempt is not None:
+            self.attempt = attempt
         if release is not None:
             self._life = _Life(request.journal, release)
 
@@ -112,16 +129,39 @@ class Response:
         return self._reply
 
     @property
+    def target(self) -> Target | None:
+        """The target that this is the reply of; None for a response that was made here."""
+        return None if self.attempt is None else self.attempt.target
+
+    @property
     def usage(self) -> Usage | None:
-        """Tokens used, as far as the upstream has said so; of a stream that is mostly at its end."""
-        journal = self.journal
-        if journal.usage is None and self.ok:
-            if self.body is not None:
-                journal.usage = self._codec.peek_usage(self.body)
-            elif journal.first is not None and journal.upstream_dialect is not None:
-                end = CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last)
-                journal.usage, journal.finish = end.usage, end.finish
-        return journal.usage
+        """Tokens used, as far as the upstream has said so; of a stream that is mostly at its end.
+
+        When the response is over (see `on_close`) an estimate stands here where the upstream said nothing;
+        `usage.estimated` says which counts are estimated.
+        """
+        return None if self.attempt is None or self.request.operation == "count_tokens" else self.attempt.said()
+
+    async def begun(self) -> Response:
+        """Wait for the first real output of the model, and give this response back.
+
+        Until then another target may still be asked in its place; what has come is held back, and goes out with that
+        output. A whole reply has begun when it is there.
+
+        Raises:
+            UpstreamError: the upstream failed before it: with an error of its own, or in its stream.
+        """
+        if self.pieces is not None:
+            if not isinstance(self.pieces, Flow):
+                self.pieces = Flow(aiter(self.pieces), self._codec)
+            await self.pieces.begun()
+        elif self.status >= 400 and self.body is not None:
+            error = self.error
+            if error is None and self.attempt is not None:
+                error = self._codec.read_error(self.status, self.body)
+            if isinstance(error, UpstreamError):
+                raise copy(error)
+        return self
 
     def events(self) -> AsyncIterator[Event]:
         """The reply step by step, streamed or not. Consumes the stream: answer with `with_events(...)`."""
@@ -141,7 +181,7 @@ class Response:
                     for frame in writer.feed(event):
                         yield frame
             except UpstreamError as error:
-                self.journal.error = error
+                self.journal.note_error(error)
                 for frame in writer.feed(Failed(error)):
                     yield frame
             for frame in writer.finish():
@@ -201,13 +241,21 @@ class Response:
         """Whether there is anything to let go of: an upstream, a stream, or who asked to be told."""
         return self.pieces is not None or self._life is not None
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody asked to be told of its end."""
+        return self._life is not None and bool(self._life.closers)
+
     def through(self, stage: Stage) -> Response:
         """With the stream going through a stage, which costs each piece less than `with_pieces` does."""
         assert self.pieces is not None, "a body has no stages"
-        if isinstance(self.pieces, Relay):
-            self.pieces.add(stage)
-            return self
-        return self.with_pieces(staged(aiter(self.pieces), stage))
+        flow = self.pieces if isinstance(self.pieces, Flow) else Flow(aiter(self.pieces), self._codec)
+        flow.add(stage)
+        return self if flow is self.pieces else self.with_pieces(flow)
+
+    def blame(self, error: Exception) -> PlanoError:
+        """The error that stands for a failure in the middle of this response's stream."""
+        return GatewayFailed()
 
     def on_close(self, fn: OnClose) -> None:
         """Call `fn` once when this response is over: sent, broken, or the client gone. `response.usage` and
@@ -238,7 +286,9 @@ class Response:
             headers=self.headers,
             body=body,
             pieces=pieces,
+            attempt=self.attempt,
         )
+        other.error = self.error
         other._life = self._alive()
         return other
 
@@ -261,7 +311,29 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
         headers.append((b"allow", error.allow.encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    return Response(request, status=error.status, headers=headers, body=CODECS[request.dialect].write_error(error))
+    response = Response(request, status=error.status, headers=headers, body=CODECS[request.dialect].write_error(error))
+    response.error = error
+    return response
+
+
+def failed_response(request: Request, error: Exception) -> Response:
+    """A failure as the response that the request's client expects. What is the gateway's fault is logged."""
+    if isinstance(error, PlanoError):
+        log_fault(error)
+    else:
+        logger.error("a request failed inside plano", exc_info=error)
+        cause, error = error, GatewayFailed()
+        error.__cause__ = cause
+    forget_frames(error)  # which hold the request
+    return error_response(request, error)
+
+
+def log_fault(error: PlanoError) -> None:
+    """Log what is neither the client's fault nor the upstream's, with the traceback of its cause."""
+    if isinstance(error, StateUnreadable):
+        logger.error("%s (%s)", error, error.__cause__)
+    if isinstance(error, FilterError | GatewayFailed):
+        logger.error("%s", error, exc_info=error.__cause__)
 
 
 async def _each(items: Iterable[T]) -> AsyncIterator[T]:

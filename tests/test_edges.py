@@ -95,10 +95,12 @@ async def test_what_an_earlier_attempt_said_is_not_taken_for_the_last_ones(first
             async for _ in response.pieces:
                 pass
         await response.aclose()
-        assert request.journal.first_token is not None
+        assert response.attempt is not None
+        assert response.attempt.first_token is not None
         response = await call_next(request)
-        assert request.journal.first_token is None
-        assert request.journal.usage is None
+        assert response.attempt is request.journal.attempts[1]
+        assert response.attempt.first_token is None
+        assert response.usage is None
         request.journal.closers += (lambda over: usages.append(over.journal.usage.output_tokens),)
         return response
 

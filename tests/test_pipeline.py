@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plano.errors import ConfigError, FilterError, InvalidRequest
+from plano.errors import ConfigError, FilterError, GatewayFailed, InvalidRequest
 from plano.journal import Journal
 from plano.pipeline import APART, CallNext, Link, fold, name_of
 from plano.request import Request
@@ -92,8 +92,7 @@ async def test_a_link_counts_with_all_that_is_below_it_also_where_it_fails() -> 
     spent = [0.0] * 4
     run = fold([Link("a", Tagging("a")), Link("b", Tagging("b"), trusted=True)], failing, spent)
     for start in (5.0, 5.0, 6.0):
-        with pytest.raises(InvalidRequest):
-            await run(asked(start))
+        assert isinstance((await run(asked(start))).error, InvalidRequest)
     outer, inner, end, waited = spent
     assert outer >= inner >= end > 0
     assert waited == 6.0
@@ -134,13 +133,31 @@ async def test_an_error_is_put_down_to_whoever_made_it(
     call: Callable[..., Any], trusted: bool, error: type[Exception], timed: bool
 ) -> None:
     """Neither the links around a bad one nor timing change that."""
-    links = [Link("above", Tagging("a"), trusted), Link("the one", call, trusted), Link("below", Tagging("b"))]
+    links = [Link("above", Tagging("a"), True), Link("the one", call, trusted), Link("below", Tagging("b"))]
     run = fold(links, last, [0.0] * 5 if timed else None)
     with pytest.raises(error) as caught:
         await run(asked())
     if error is FilterError:
         assert "the one" in str(caught.value)
         assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize(("call", "trusted", "error"), ERRORS)
+async def test_where_an_error_meets_a_filter_it_is_a_response(
+    call: Callable[..., Any], trusted: bool, error: type[Exception], timed: bool
+) -> None:
+    async def stamping(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.set_header(b"x-stamp", b"yes")
+        return response
+
+    links = [Link("above", stamping), Link("the one", call, trusted), Link("below", Tagging("b"))]
+    response = await fold(links, last, [0.0] * 5 if timed else None)(asked())
+    expected = GatewayFailed if error is ZeroDivisionError else error
+    assert type(response.error) is expected
+    assert response.status == response.error.status
+    assert (b"x-stamp", b"yes") in response.headers
 
 
 def test_what_cannot_be_called_is_found_at_the_start() -> None:

@@ -10,18 +10,11 @@ from typing import Any
 import msgspec
 
 from plano.dialects import CODECS
-from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, StateUnreadable
+from plano.errors import MethodNotAllowed, PlanoError
+from plano.response import log_fault
 from plano.types import Headers, RawHeaders, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
-
-
-def log_fault(error: PlanoError) -> None:
-    """Log what is neither the client's fault nor the upstream's, with the traceback of its cause."""
-    if isinstance(error, StateUnreadable):
-        logger.error("%s (%s)", error, error.__cause__)
-    if isinstance(error, FilterError | GatewayFailed):
-        logger.error("%s", error, exc_info=error.__cause__)
 
 
 class Answer:

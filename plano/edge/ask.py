@@ -6,22 +6,23 @@ import asyncio
 import inspect
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import randbytes
 from time import perf_counter
 from typing import TypeAlias
 
-from plano.edge.answers import log_fault
-from plano.edge.body import ClientLeft, Watch, late_body, peek, read_body, too_large
+from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import Direct, direct
 from plano.edge.sender import send_response, sent_at_once
-from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated
+from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, forget_frames
 from plano.journal import Journal
+from plano.losses import Loss
 from plano.observability.finished import Finished
+from plano.observability.usage import settle
 from plano.operations import Operation
 from plano.pipeline import CallNext
 from plano.request import Request
-from plano.response import Response, error_response
+from plano.response import Response, error_response, failed_response
 from plano.types import ANONYMOUS, Caller, Dialect, Headers, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
@@ -73,7 +74,6 @@ class Ask:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         journal = Journal(self._dialect)
-        headers = Headers(scope["headers"])
         server = direct(send, receive)
         whole = None if server is None else server.whole()
         slow: Watch | None = None
@@ -86,45 +86,9 @@ class Ask:
         request: Request | None = None
         response: Response | None = None
         try:
-            # What is wrong with a request is left in its journal, so that metrics see it too.
-            body, caller = b"", ANONYMOUS
-            try:
-                if scope["method"] != "POST":
-                    raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
-                if whole is None:
-                    if self._admit is not None:
-                        self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
-                    whole = await read_body(receive, headers, limit=self._body_limit)
-                body = whole
-                if len(body) > self._body_limit:
-                    raise too_large(self._body_limit)
-                if slow is not None:
-                    slow.arrived()
-                journal.received = perf_counter()
-                journal.bytes_in = len(body)
-                if self._caller_of is not None:
-                    caller = await caller_from(self._caller_of, scope)
-            except PlanoError as error:
-                journal.error = error
-            except asyncio.CancelledError:
-                if slow is None or not slow.late:
-                    raise
-                slow.forgive()
-                journal.error = late_body(self._body_deadline)
-            request = self._request(headers, body, caller, journal)
-            if slow is not None and journal.error is not None:
-                slow.arrived()
-            try:
-                response = await self._run(request)
-            except Exception as error:
-                response = _failed(request, error)
-            _name(request, response)
-            if journal.losses:
-                _report(response)
-            if response.body is None:
-                await _deliver(request, response, send)
-            elif server is None or not sent_at_once(response, response.body, journal, server):
-                await send_response(response, send)
+            request = await self._take_in(scope, receive, journal, whole, slow)
+            response = await self._answered(request)
+            await _send(request, response, send, server)
         except ClientLeft:
             return
         except asyncio.CancelledError:
@@ -136,46 +100,105 @@ class Ask:
         finally:
             watch.unwatch()
             if request is not None:
-                if journal.ended is None:
-                    journal.ended = perf_counter()
-                try:
-                    if journal.releases or (response is not None and response.holds):
-                        await _let_go(journal, response)
-                finally:
-                    self._finished.add(request, response, scope, watch.loop)
+                await self._let_go(request, response, scope, watch.loop)
 
-    def _request(self, headers: Headers, body: bytes, caller: Caller, journal: Journal) -> Request:
-        model, stream = None, False
-        if journal.error is None:
-            try:
-                asked, body = peek(body)
-                model, stream = asked.model, bool(asked.stream)
-            except PlanoError as error:
-                journal.error = error
+    async def _take_in(
+        self, scope: Scope, receive: Receive, journal: Journal, whole: bytes | None, slow: Watch | None
+    ) -> Request:
+        """The request, with a refusal in it where something is wrong with its body: metrics are to see it too."""
+        headers = Headers(scope["headers"])
+        caller, asked, body = ANONYMOUS, _NOTHING_ASKED, b""
+        refusal: PlanoError | None = None
+        try:
+            body = await self._body(scope, receive, headers, whole)
+            if slow is not None:
+                slow.arrived()
+            journal.received = perf_counter()
+            journal.bytes_in = len(body)
+            if self._caller_of is not None:
+                caller = await caller_from(self._caller_of, scope)
+            asked, body = peek(body)
+        except PlanoError as error:
+            refusal = error
+            forget_frames(error)
+        except asyncio.CancelledError:
+            if slow is None or not slow.late:
+                raise
+            slow.forgive()
+            refusal = late_body(self._body_deadline)
+        if slow is not None and refusal is not None:
+            slow.arrived()
         strict = headers.find(b"x-plano-strict")
         return Request(
             dialect=self._dialect,
             operation=self._operation,
             raw=body,
-            raw_model=model,
-            model=model,
-            stream=stream,
+            raw_model=asked.model,
+            model=asked.model,
+            stream=bool(asked.stream),
             headers=headers,
             caller=caller,
             id=_request_id(headers),
             strict=self._strict if strict is None else strict.lower() == b"true",
+            refusal=refusal,
             journal=journal,
         )
 
+    async def _body(self, scope: Scope, receive: Receive, headers: Headers, whole: bytes | None) -> bytes:
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
+        if whole is None:
+            if self._admit is not None:
+                self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
+            return await read_body(receive, headers, limit=self._body_limit)
+        if len(whole) > self._body_limit:
+            raise too_large(self._body_limit)
+        return whole
 
-async def _let_go(journal: Journal, response: Response | None) -> None:
-    """Of everything the request held, also of what a filter dropped on its way."""
-    try:
-        if response is not None and response.holds:
-            await response.aclose()
-    finally:
-        for release in journal.releases:
-            await release()
+    async def _answered(self, request: Request) -> Response:
+        try:
+            response = await self._run(request)
+        except Exception as error:
+            response = failed_response(request, error)
+        journal = request.journal
+        if response.attempt is not None:
+            journal.answer = response.attempt
+        journal.note_error(response.error)
+        _name(request, response)
+        losses = journal.answer.losses
+        if losses:
+            _report(response, losses)
+        return response
+
+    async def _let_go(
+        self, request: Request, response: Response | None, scope: Scope, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Let go of everything the request held, also of what a filter dropped on its way, and count it."""
+        journal = request.journal
+        if journal.ended is None:
+            journal.ended = perf_counter()
+        try:
+            if response is not None and response.holds:
+                if response.watched:
+                    settle(request, response)  # those who are told at the end may ask for its usage
+                await response.aclose()
+        finally:
+            try:
+                for release in journal.releases:
+                    await release()
+            finally:
+                self._finished.add(request, response, scope, loop)
+
+
+_NOTHING_ASKED = Peek()
+
+
+async def _send(request: Request, response: Response, send: Send, server: Direct | None) -> None:
+    body = response.body
+    if body is None:
+        await _deliver(request, response, send)
+    elif server is None or not sent_at_once(response, body, request.journal, server):
+        await send_response(response, send)
 
 
 def _request_id(headers: Headers) -> str:
@@ -209,22 +232,10 @@ async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
 
 
 def intake(request: Request, call_next: CallNext) -> Awaitable[Response]:
-    """The link where what was wrong with a request's body is raised: below metrics, above all else."""
-    if request.journal.error is not None:
-        raise request.journal.error
+    """The link where what is wrong with a request's body is raised: below metrics, above all else."""
+    if request.refusal is not None:
+        raise request.refusal
     return call_next(request)
-
-
-def _failed(request: Request, error: Exception) -> Response:
-    """A failure as the error response that the request's client expects."""
-    if isinstance(error, PlanoError):
-        log_fault(error)
-    else:
-        logger.error("a request failed inside plano", exc_info=error)
-        cause, error = error, GatewayFailed()
-        error.__cause__ = cause
-    request.journal.error = error
-    return error_response(request, error)
 
 
 async def _deliver(request: Request, response: Response, send: Send) -> None:
@@ -235,21 +246,20 @@ async def _deliver(request: Request, response: Response, send: Send) -> None:
         await _deliver_error(request, error, send)
     except (asyncio.CancelledError, OSError):
         raise
-    except Exception:
-        logger.exception("a filter failed at the start of a stream")
-        await _deliver_error(request, FilterError("stream"), send)
+    except Exception as error:
+        await _deliver_error(request, response.blame(error), send)
 
 
 async def _deliver_error(request: Request, error: PlanoError, send: Send) -> None:
-    request.journal.error = error
+    request.journal.note_error(error)
     answer = error_response(request, error)
     _name(request, answer)
     await send_response(answer, send)
 
 
-def _report(response: Response) -> None:
+def _report(response: Response, losses: Sequence[Loss]) -> None:
     """Name the losses so far in a header; those of a stream come too late for it, and are only counted."""
-    fields = ", ".join(loss.field for loss in response.journal.losses)
+    fields = ", ".join(loss.field for loss in losses)
     fields = _UNPRINTABLE.sub("?", fields)  # some hold names a client chose
     response.headers.append((_DROPPED, fields[:_LONGEST_HEADER].encode()))
 
@@ -259,7 +269,8 @@ def _name(request: Request, response: Response) -> None:
     headers = response.headers
     for name, upstreams in headers:
         if name == b"x-request-id":
-            request.journal.upstream_id = upstreams.decode("latin-1")
+            if response.attempt is not None:
+                response.attempt.note_id(upstreams)
             if request.headers.find(b"x-request-id") is not None:
                 response.set_header(b"x-request-id", request.id.encode())
                 response.set_header(b"x-plano-upstream-request-id", upstreams)

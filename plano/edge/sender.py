@@ -8,23 +8,17 @@ another server, or with anything around them, the messages of ASGI say the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
-from typing import TypeAlias
 
 from plano.dialects import CODECS
 from plano.edge.own_server import Direct, direct
-from plano.errors import FilterError, PlanoError, UpstreamError
+from plano.errors import PlanoError
 from plano.journal import Journal
 from plano.response import Response
-from plano.streams.relay import Relay
-from plano.streams.stages import Ended
+from plano.streams.stages import Flow
 from plano.types import RawHeaders, Send
 
 logger = logging.getLogger("plano")
-
-Pour: TypeAlias = Callable[[Callable[[bytes], bool]], Awaitable[None]]
-"""See `plano.transport.exchange.Incoming.pour`."""
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
@@ -75,67 +69,21 @@ def _settle(journal: Journal) -> None:
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
-    out = _Outlet(response, send)
-    assert response.pieces is not None, "asked before"
+    out, pieces = _Outlet(response, send), response.pieces
+    assert pieces is not None, "asked before"
+    server = direct(send)
+    flow = pieces.run(None if server is None else server.pass_on) if isinstance(pieces, Flow) else None
     try:
-        if isinstance(response.pieces, Relay):
-            await _send_relay(response.pieces, out)
-        else:
-            async for piece in response.pieces:
-                await out.send(piece)
+        async for piece in flow or pieces:
+            await out.send(piece)
     except Exception as error:
         if not out.started or out.closed:
             raise
         await out.send(_last_words(response, error))
+    finally:
+        if flow is not None:
+            await flow.aclose()
     await out.end()
-
-
-async def _send_relay(relay: Relay, out: _Outlet) -> None:
-    """What iterating over it and `out.send` would do, in one loop: nothing else is done as often as this."""
-    journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
-    pour: Pour | None = getattr(source, "pour", None)
-    server = direct(message)
-    spout = relay.spout(server.pass_on) if pour is not None and server is not None else None
-    asked = perf_counter()
-    try:
-        async for chunk in source:
-            now = perf_counter()
-            journal.waited_in_stream += now - asked
-            piece = feed(chunk)
-            if not isinstance(piece, bytes) or not out.started:
-                await out.send_all(piece)
-            elif piece:
-                journal.bytes_out += len(piece)
-                before = perf_counter()
-                try:
-                    await message({"type": "http.response.body", "body": piece, "more_body": True})
-                except OSError:
-                    out.closed = True
-                    raise
-                journal.sending += perf_counter() - before
-            asked = perf_counter()
-            if spout is not None and pour is not None and out.started:
-                await pour(spout.take)
-                now = perf_counter()
-                journal.waited_in_stream += now - asked - spout.busy
-                journal.bytes_out += spout.size
-                spout.size, spout.busy = 0, 0.0
-                held = spout.held()
-                if held is not None:
-                    await out.send_all(held)
-                asked = perf_counter()
-        async for part in relay.finish():
-            await out.send(part)
-        return
-    except Ended as ended:
-        ending = ended.pieces
-    except UpstreamError as error:
-        said = relay.fail(error)
-        if said is None:
-            raise
-        ending = said
-    async for part in ending:
-        await out.send(part)
 
 
 class _Outlet:
@@ -158,13 +106,6 @@ class _Outlet:
     @property
     def journal(self) -> Journal:
         return self._response.journal
-
-    async def send_all(self, pieces: bytes | AsyncIterator[bytes]) -> None:
-        if not isinstance(pieces, bytes):
-            async for piece in pieces:
-                await self.send(piece)
-        elif pieces:
-            await self.send(pieces)
 
     async def send(self, piece: bytes) -> None:
         before = perf_counter()
@@ -192,8 +133,7 @@ class _Outlet:
 def _last_words(response: Response, error: Exception) -> bytes:
     """The error event that ends a broken stream."""
     if not isinstance(error, PlanoError):
-        logger.error("a filter failed in the middle of a stream", exc_info=error)
-        error = FilterError("stream")
-    response.journal.error = error
+        error = response.blame(error)
+    response.journal.note_error(error)
     response.journal.outcome = "failed"
     return CODECS[response.dialect].write_stream_error(error)

@@ -128,9 +128,9 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
 def line_of(request: Request, method: str, path: str) -> Line:
     """What there is to say of a request that is over."""
     journal = request.journal
-    target, usage = journal.target, journal.usage
-    started = journal.started
-    first, model = journal.first_token, request.model
+    answer, target = journal.answer, journal.target
+    started, usage, losses = journal.started, answer.usage, answer.losses
+    first, model = answer.first_token, request.model
     line = Line(  # by position: by name it would take ten times as long
         method if method == "POST" else _safe(method),
         path,
@@ -139,7 +139,7 @@ def line_of(request: Request, method: str, path: str) -> Line:
         request.id,
         journal.caller.name,
         journal.dialect,
-        journal.upstream_dialect,
+        answer.dialect,
         model if target is not None else asked_model(model, None),
         None if target is None else target.name,
         request.stream,
@@ -148,20 +148,20 @@ def line_of(request: Request, method: str, path: str) -> Line:
         None if first is None else (first - started) * 1e6 // 1.0 / 1e6,
         journal.bytes_in,
         journal.bytes_out,
-        sum(loss.count for loss in journal.losses) if journal.losses else 0,
+        sum(loss.count for loss in losses) if losses else 0,
         None if usage is None else usage.input_tokens,
         None if usage is None else usage.output_tokens,
     )
     # What most do not have would cost each of them something if it were set for all.
     if usage is not None and usage.cached_tokens:
         line.cached_tokens = usage.cached_tokens
-    if journal.estimated:
+    if usage is not None and usage.estimated:
         line.estimated = True
-    if journal.attempts != 1:
-        line.attempts = journal.attempts
-    if journal.upstream_id is not None:
-        line.upstream_id = journal.upstream_id
-    if journal.error is not None or journal.failures:
+    if len(journal.attempts) != 1:
+        line.attempts = len(journal.attempts)
+    if answer.upstream_id is not None:
+        line.upstream_id = answer.upstream_id
+    if journal.error is not None or answer.failure is not None:
         line.error = _error(journal)
     return line
 
@@ -171,10 +171,10 @@ def asked_model(model: str | None, target: Target | None) -> str | None:
     return model if model is None or target is not None else _safe(model)
 
 
-def _error(journal: Journal) -> str:
+def _error(journal: Journal) -> str | None:
     if journal.error is not None:
         return _safe(journal.error.code or journal.error.kind)  # an upstream's own code may be anything
-    return journal.failures[-1][1]
+    return journal.answer.failure
 
 
 def _handle(level: int, lines: Lines) -> None:

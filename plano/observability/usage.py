@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from itertools import dropwhile
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from plano.attempt import NOT_ASKED, Attempt
 from plano.conversation import Usage
 from plano.dialects import CODECS
 from plano.frames import sse
-from plano.journal import Journal
 from plano.request import Request
 from plano.response import Response
 from plano.translation.estimate import BASE64_BYTES_PER_TOKEN, BYTES_PER_TOKEN, PER_MESSAGE
 
-OUTPUT = frozenset({"output"})
-BOTH = frozenset({"input", "output"})
+_OUTPUT: tuple[Literal["output"]] = ("output",)
+_BOTH: tuple[Literal["input"], Literal["output"]] = ("input", "output")
 
 _READ = 32 * 1024
 """Bytes of a request that is read for an estimate. What is longer is only searched for the files in it."""
@@ -47,27 +47,30 @@ _TEXTS = frozenset(
 
 
 def settle(request: Request, response: Response | None) -> None:
-    """Bring `usage` and `estimated` of the request's journal to their final state.
+    """Bring the `usage` of a request's answer to its final state. It does not matter how often this is called.
 
     Without a reply that was at least begun nothing was used, unless the client left while it was being made:
     its input is then estimated. Of a stream that was cut off, what came of it is.
     """
-    journal = request.journal
-    if journal.attempts == 0 or request.operation == "count_tokens":
+    attempt, outcome = request.journal.answer, request.journal.outcome
+    if attempt is NOT_ASKED or request.operation == "count_tokens":
         return
-    replied = response is not None and response.status < 400
-    if not replied and journal.outcome != "aborted":
+    replied = response is not None and response.status < 400 and attempt.failure in _REPLIED
+    if not replied and outcome != "aborted":
         return
-    said = _said(journal) if replied else None
-    if said is not None:
-        journal.usage = said
-        if journal.outcome != "completed" and _is_first_word(journal):
-            output = max(said.output_tokens, _streamed(journal))
-            journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
+    said = _said(attempt) if replied else None
+    if said is None:
+        output = 0 if request.operation == "embeddings" else _output(attempt, response)
+        attempt.usage = Usage(input_tokens=estimate_input(request.raw), output_tokens=output, estimated=_BOTH)
+    elif outcome != "completed" and not said.estimated and _is_first_word(attempt):
+        output = max(said.output_tokens, _streamed(attempt))
+        attempt.usage = msgspec.structs.replace(said, output_tokens=output, estimated=_OUTPUT)
     else:
-        output = 0 if request.operation == "embeddings" else _output(journal, response)
-        journal.usage = Usage(input_tokens=estimate_input(request.raw), output_tokens=output)
-        journal.estimated = BOTH
+        attempt.usage = said
+
+
+_REPLIED = (None, "broken_stream")
+"""How an attempt may have failed that a reply came of."""
 
 
 def estimate_input(body: bytes) -> int:
@@ -82,54 +85,49 @@ def estimate_input(body: bytes) -> int:
     return max(1, len(text) // BYTES_PER_TOKEN + (len(body) - len(text)) // BASE64_BYTES_PER_TOKEN)
 
 
-def _said(journal: Journal) -> Usage | None:
+def _said(attempt: Attempt) -> Usage | None:
     """What the upstream said. All zeros is what some write who do not know."""
-    usage = journal.usage
-    if usage is None and journal.upstream_dialect is not None:
-        if journal.first is not None:
-            usage = CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last).usage
-        elif journal.usage_said is not None:
-            usage = CODECS[journal.upstream_dialect].usage_of(journal.usage_said)
+    usage = attempt.said()
     return usage if usage is not None and (usage.input_tokens or usage.output_tokens) else None
 
 
-def _is_first_word(journal: Journal) -> bool:
+def _is_first_word(attempt: Attempt) -> bool:
     """Whether what was said is only what a stream in the messages dialect opens with: all of its input, and a first
     count of its output."""
-    if journal.first is None or journal.upstream_dialect != "messages":
+    if attempt.first is None or attempt.dialect != "messages":
         return False
-    latest = [piece for piece in journal.last if piece is not journal.first]
+    latest = [piece for piece in attempt.last if piece is not attempt.first]
     return CODECS["messages"].peek_stream(b"", latest).usage is None
 
 
-def _output(journal: Journal, response: Response | None) -> int:
-    if journal.first is not None:
-        return _streamed(journal)
+def _output(attempt: Attempt, response: Response | None) -> int:
+    if attempt.first is not None:
+        return _streamed(attempt)
     if response is None or response.body is None:
         return 0
     return -(-_length(_parsed(response.body)) // BYTES_PER_TOKEN)
 
 
-def _streamed(journal: Journal) -> int:
+def _streamed(attempt: Attempt) -> int:
     """By what was said in the frames that were kept, at the stream's ends; reading all of them would cost as much
     as translating the stream.
 
     Where the rest of a frame is as long in all of them, as it mostly is, what was said in the others is their
     length without it. Where it is not (some pad their frames), they are taken to say as much as those kept.
     """
-    kept = list(journal.last)
-    if journal.first is not None and not any(piece is journal.first for piece in kept):
-        kept.insert(0, journal.first)
+    kept = list(attempt.last)
+    if attempt.first is not None and not any(piece is attempt.first for piece in kept):
+        kept.insert(0, attempt.first)
     frames = [(len(block), _said_in(block)) for piece in kept for block in sse.cut(piece)]
     frames = list(dropwhile(lambda frame: not frame[1], frames))  # what opens a stream was not counted
     speaking = [(length, said) for length, said in frames if said]
     if not speaking:
         return 0
     silent = [length for length, said in frames if not said]
-    count = max(journal.events - len(silent), len(speaking))
+    count = max(attempt.events - len(silent), len(speaking))
     around = [length - said for length, said in speaking]
     if max(around) - min(around) <= _ALIKE:
-        said = journal.bytes_streamed - sum(silent) - count * sum(around) / len(around)
+        said = attempt.bytes_streamed - sum(silent) - count * sum(around) / len(around)
     else:
         said = count * sum(said for _, said in speaking) / len(speaking)
     return max(1, round(said / BYTES_PER_TOKEN))

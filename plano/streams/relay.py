@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter
 
+from plano.attempt import Attempt
 from plano.credentials.masking import NOTHING, Mask
 from plano.dialects import CODECS
 from plano.dialects.reading import CUT_OFF
 from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.frames.sse import Aligner
 from plano.request import Request
-from plano.streams.stages import Ended, Stage, one, through
-from plano.types import Dialect
-
-_TOKEN: dict[Dialect, re.Pattern[bytes]] = {
-    "chat": re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]'),
-    "messages": re.compile(rb"content_block_delta"),
-    "responses": re.compile(rb'\.delta"'),
-}
-"""What is in the first frame that the model itself said something in, and not in those that open a stream."""
+from plano.streams.stages import Flow, Passed, one, through
 
 
-class Relay:
-    """An upstream's stream, watched for its end and for what it says of usage, and what it goes through.
-
-    Iterating gives its pieces. Whoever sends them on can do the same by hand, which saves each piece a coroutine: each
-    chunk of `source` through `feed`, and `finish` after the last one, or `fail` when there is an error instead.
+class Relay(Flow):
+    """An upstream's stream, watched for its end and for what it says of usage.
 
     Args:
         request: as the upstream got it.
         source: the reply's body.
+        attempt: where what happens to it is noted.
         mask: keeps the gateway's credentials out of what it says of errors.
     """
 
-    def __init__(self, request: Request, source: AsyncIterator[bytes], mask: Mask = NOTHING) -> None:
-        self.source = source
+    def __init__(self, request: Request, source: AsyncIterator[bytes], attempt: Attempt, mask: Mask = NOTHING) -> None:
+        codec = CODECS[request.dialect]
+        super().__init__(source, codec, request.journal)
+        self._request_journal = request.journal
+        self._attempt = attempt
         self._mask = mask
         self._shortest = mask.shortest
-        self.journal = request.journal
-        self._request = request
+        self._speaks = codec.speaks
         self._aligner = Aligner()
         self._align = self._aligner.feed
         self._aligned = True
         self._last: deque[bytes] = deque(maxlen=4)
         self._keep = self._last.append
-        self._stages: list[Stage] = []
-        self._feeds: list[Callable[[bytes], bytes | AsyncIterator[bytes]]] = []
-        request.journal.last = self._last
+        attempt.last = self._last
 
-    def add(self, stage: Stage) -> None:
-        """Have the pieces go through `stage` too, after those that are there."""
-        self._stages.append(stage)
-        self._feeds.append(stage.feed)
+    def feed(self, chunk: bytes) -> Passed:
+        """What comes out of one chunk of the source. Raises what stages raise."""
+        piece = self.arrived(chunk)
+        return self.through_stages(piece) if piece else piece
 
-    def feed(self, chunk: bytes) -> bytes | AsyncIterator[bytes]:
-        """What goes on of what has come. Raises what stages raise."""
+    def arrived(self, chunk: bytes) -> bytes:
         if chunk.endswith(b"\n\n") and self._aligned:  # as nearly all do
             piece = chunk
         else:
@@ -67,31 +56,21 @@ class Relay:
                 return piece
         if len(piece) >= self._shortest and piece.find(b"error") >= 0:
             piece = self._mask.out_of(piece)
-        journal = self.journal
-        if journal.first_token is None:
+        attempt = self._attempt
+        if attempt.first_token is None:
             self._before_first_token(piece)
         else:
-            journal.events += piece.count(b"\n\n") or 1
-            journal.bytes_streamed += len(piece)
+            attempt.events += piece.count(b"\n\n") or 1
+            attempt.bytes_streamed += len(piece)
         self._keep(piece)
-        passed_by = 0
-        try:
-            for feed in self._feeds:
-                passed_by += 1
-                passed = feed(piece)
-                if passed.__class__ is not bytes:
-                    return through(passed, self._stages[passed_by:])  # type: ignore[arg-type]
-                if not passed:
-                    return passed
-                piece = passed
-        except Ended as ended:
-            ended.pieces = through(ended.pieces, self._stages[passed_by:])
-            raise
         return piece
 
-    def spout(self, pass_on: Callable[[bytes], bool]) -> Spout:
-        """`feed` for whoever is called with a chunk and cannot wait; what it gives goes to `pass_on`."""
-        return Spout(self, pass_on)
+    def rest(self) -> bytes:
+        rest = self._mask.out_of(self._aligner.finish())
+        if rest:
+            self._attempt.first = self._attempt.first or rest
+            self._keep(rest)
+        return rest
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
         """The source is over: what is still to go on.
@@ -99,116 +78,38 @@ class Relay:
         Raises:
             UpstreamError: it ended before its dialect's end.
         """
-        journal = self.journal
-        rest = self._mask.out_of(self._aligner.finish())
+        attempt = self._attempt
+        rest = self.rest()
         if rest:
-            journal.first = journal.first or rest
-            self._keep(rest)
             async for piece in through(one(rest), self._stages):
                 yield piece
-        journal.last_piece = perf_counter()
-        end = CODECS[self._request.dialect].peek_stream(journal.first or b"", self._last)
+        attempt.last_piece = perf_counter()
+        end = self._codec.peek_stream(attempt.first or b"", self._last)
         if not end.complete:
             raise UpstreamProtocolError(CUT_OFF)
         if end.failed:
-            journal.outcome = "failed"
-            self._note_failure()
-        journal.usage, journal.finish = end.usage, end.finish
-        for at, stage in enumerate(self._stages, 1):
-            async for piece in through(stage.finish(), self._stages[at:]):
-                yield piece
+            self._request_journal.outcome = "failed"
+            attempt.fail("broken_stream")
+        attempt.usage, attempt.finish = end.usage, end.finish
+        async for piece in super().finish():
+            yield piece
 
     def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
         """The stream broke: what ends it for the client; None where the error is to be raised on."""
-        self._note_failure()
+        self.note_failure(error)
+        return super().fail(error)
+
+    def note_failure(self, error: UpstreamError) -> None:
+        self._attempt.fail("broken_stream")
         self._mask.out_of_error(error)
-        for at, stage in enumerate(self._stages, 1):
-            last = stage.fail(error)
-            if last is not None:
-                return through(one(last), self._stages[at:])
-        return None
-
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        journal = self.journal
-        before = perf_counter()
-        try:
-            async for chunk in self.source:
-                journal.waited_in_stream += perf_counter() - before
-                piece = self.feed(chunk)
-                if not isinstance(piece, bytes):
-                    async for part in piece:
-                        yield part
-                elif piece:
-                    yield piece
-                before = perf_counter()
-            async for part in self.finish():
-                yield part
-            return
-        except Ended as ended:
-            ending = ended.pieces
-        except UpstreamError as error:
-            said = self.fail(error)
-            if said is None:
-                raise
-            ending = said
-        async for part in ending:
-            yield part
-
-    def _note_failure(self) -> None:
-        self.journal.failures += ((self._request.require_target(), "broken_stream"),)
 
     def _before_first_token(self, piece: bytes) -> None:
-        journal, now = self.journal, perf_counter()
-        if journal.first is None:
-            journal.first, journal.first_piece = piece, now
-        spoken = _TOKEN[self._request.dialect].search(piece)
-        if spoken is not None:
-            journal.first_token = now
-            start = max(0, piece.rfind(b"\n\n", 0, spoken.start()))
-            journal.events = piece.count(b"\n\n", start + 1) or 1
-            journal.bytes_streamed = len(piece) - start
-
-
-class Spout:
-    """Passes a stream on from where it comes in, so that no task has to be woken for a piece.
-
-    Args:
-        pass_on: takes a piece; False if it could not.
-
-    Attributes:
-        size: bytes that were passed on.
-        busy: seconds that this took.
-    """
-
-    __slots__ = ("_feed", "_held", "_pass_on", "busy", "size")
-
-    def __init__(self, relay: Relay, pass_on: Callable[[bytes], bool]) -> None:
-        self._feed = relay.feed
-        self._pass_on = pass_on
-        self._held: bytes | AsyncIterator[bytes] | Exception | None = None
-        self.size = 0
-        self.busy = 0.0
-
-    def take(self, chunk: bytes) -> bool:
-        """What to call with each chunk; False if what it gives has to be waited for: see `held`."""
-        before = perf_counter()
-        try:
-            piece = self._feed(chunk)
-            if piece.__class__ is bytes and (not piece or self._pass_on(piece)):
-                self.size += len(piece)
-                self.busy += perf_counter() - before
-                return True
-            self._held = piece
-        except Exception as error:
-            self._held = error
-        return False
-
-    def held(self) -> bytes | AsyncIterator[bytes] | None:
-        """What `take` could not pass on, to be sent. Raises what it could not raise there."""
-        held, self._held = self._held, None
-        if isinstance(held, Exception):
-            try:
-                raise held
-            finally:
-                del held  # or the frame would hold the error that holds the frame
-        return held
+        attempt, now = self._attempt, perf_counter()
+        if attempt.first is None:
+            attempt.first, attempt.first_piece = piece, now
+        spoken = self._speaks(piece)
+        if spoken >= 0:
+            attempt.first_token = now
+            start = max(0, piece.rfind(b"\n\n", 0, spoken))
+            attempt.events = piece.count(b"\n\n", start + 1) or 1
+            attempt.bytes_streamed = len(piece) - start

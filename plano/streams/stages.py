@@ -1,18 +1,32 @@
-"""Stages: what a stream passes through on its way."""
+"""Stages, which a streamed reply passes through on its way to the client, and the loop that drives it through them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Protocol
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from copy import copy
+from time import perf_counter
+from typing import Protocol, TypeAlias
 
-from plano.errors import UpstreamError
+from plano.dialects.codec import Codec
+from plano.dialects.reading import CUT_OFF
+from plano.errors import UpstreamError, UpstreamProtocolError
+from plano.frames import sse
+from plano.journal import Journal
+
+MAX_HELD_FRAMES = 64
+MAX_HELD_BYTES = 256 * 1024
+"""What a stream may hold back while it waits for the first real output."""
+
+Passed: TypeAlias = bytes | AsyncIterator[bytes]
+"""What goes on of a piece, which may be nothing: bytes, or, where something has to be waited for, one piece after the
+other."""
 
 
 class Stage(Protocol):
-    """Looks at a stream as it passes, or changes it. `feed` and `finish` give what goes on, which may be nothing: as
-    bytes, or, where something has to be waited for, one piece after the other."""
+    """Looks at a stream as it passes, or changes it."""
 
-    def feed(self, piece: bytes) -> bytes | AsyncIterator[bytes]:
+    def feed(self, piece: bytes) -> Passed:
         """Raises Ended where the stream is over before its source is, UpstreamError where it broke."""
 
     def finish(self) -> AsyncIterator[bytes]:
@@ -30,26 +44,232 @@ class Ended(Exception):
         self.pieces: AsyncIterator[bytes] = one(last)
 
 
-async def staged(pieces: AsyncIterator[bytes], stage: Stage) -> AsyncGenerator[bytes, None]:
-    """Any pieces of whole frames through a stage."""
-    try:
-        async for piece in pieces:
-            passed = stage.feed(piece)
-            if not isinstance(passed, bytes):
-                async for part in passed:
-                    yield part
-            elif passed:
-                yield passed
-        ending = stage.finish()
-    except Ended as ended:
-        ending = ended.pieces
-    except UpstreamError as error:
-        last = stage.fail(error)
-        if last is None:
+class Flow:
+    """A stream of whole frames and the stages that it goes through. Iterating gives the pieces that come out.
+
+    Args:
+        source: the pieces that go in. One that has `push_to` (see `plano.transport.exchange.Incoming`) can call
+            instead of being asked.
+        codec: the dialect that the source is written in.
+        journal: whose `waited_in_stream` grows; None where another flow behind this one waits for the upstream.
+    """
+
+    def __init__(self, source: AsyncIterator[bytes], codec: Codec, journal: Journal | None = None) -> None:
+        self.source = source
+        self._codec = codec
+        self._journal = journal
+        self._stages: list[Stage] = []
+        self._feeds: list[Callable[[bytes], Passed]] = []
+        self._held: deque[bytes] = deque()  # what `begun` has read
+
+    def add(self, stage: Stage) -> None:
+        """Have the pieces go through `stage` too, after the stages that are there."""
+        self._stages.append(stage)
+        self._feeds.append(stage.feed)
+
+    def feed(self, chunk: bytes) -> Passed:
+        """What comes out of one chunk of the source. Raises what stages raise."""
+        return self.through_stages(chunk)
+
+    def through_stages(self, piece: bytes) -> Passed:
+        passed_by = 0
+        try:
+            for feed in self._feeds:
+                passed_by += 1
+                passed = feed(piece)
+                if passed.__class__ is not bytes:
+                    return through(passed, self._stages[passed_by:])  # type: ignore[arg-type]
+                if not passed:
+                    return passed
+                piece = passed
+        except Ended as ended:
+            ended.pieces = through(ended.pieces, self._stages[passed_by:])
             raise
-        ending = one(last)
-    async for part in ending:
-        yield part
+        return piece
+
+    async def finish(self) -> AsyncGenerator[bytes, None]:
+        """The source is over: what is still to go on.
+
+        Raises:
+            UpstreamError: it ended before its dialect's end.
+        """
+        for at, stage in enumerate(self._stages, 1):
+            async for piece in through(stage.finish(), self._stages[at:]):
+                yield piece
+
+    def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
+        """The stream broke: what ends it for the client; None where the error is to be raised on."""
+        for at, stage in enumerate(self._stages, 1):
+            last = stage.fail(error)
+            if last is not None:
+                return through(one(last), self._stages[at:])
+        return None
+
+    async def begun(self) -> None:
+        """Wait for the first real output of the model, and hold what comes until then.
+
+        The wait ends too when `MAX_HELD_FRAMES` or `MAX_HELD_BYTES` are held. The stages see what is held once the
+        stream is read on.
+
+        Raises:
+            UpstreamError: the stream failed before there was any.
+        """
+        if self._held:
+            return
+        try:
+            await self._hold_until_output()
+        except UpstreamError as error:
+            self.note_failure(error)
+            raise
+
+    async def _hold_until_output(self) -> None:
+        held, frames, size = self._held, 0, 0
+        while frames < MAX_HELD_FRAMES and size < MAX_HELD_BYTES:
+            chunk = await self._next()
+            piece = self.rest() if chunk is None else self.arrived(chunk)
+            if piece:
+                held.append(piece)
+                size += len(piece)
+                for frame in sse.frames(piece):
+                    if self._tells(frame):
+                        return
+                    frames += 1
+            if chunk is None:
+                if not self._codec.peek_stream(b"", list(held)[-4:]).complete:
+                    raise UpstreamProtocolError(CUT_OFF)
+                return
+
+    async def _next(self) -> bytes | None:
+        asked = perf_counter()
+        try:
+            return await anext(self.source, None)
+        finally:
+            if self._journal is not None:
+                self._journal.waited_in_stream += perf_counter() - asked
+
+    def _tells(self, frame: sse.Frame) -> bool:
+        """Whether a frame settles how the stream began. Raises the error that it may hold."""
+        error = self._codec.error_in(frame)
+        if error is not None:
+            raise copy(error)
+        return self._codec.begins(frame)
+
+    def arrived(self, chunk: bytes) -> bytes:
+        """The whole frames in what has come."""
+        return chunk
+
+    def rest(self) -> bytes:
+        """What is left at the source's end."""
+        return b""
+
+    def note_failure(self, error: UpstreamError) -> None:
+        """The source broke."""
+
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        return self.run()
+
+    async def run(self, push: Callable[[bytes], bool] | None = None) -> AsyncGenerator[bytes, None]:
+        """Drive the stream to its end. This is the only loop that does.
+
+        Args:
+            push: takes a piece without waiting; False if it could not. From the first piece on, pieces of a source
+                that can push go there, and only what `push` did not take is given here.
+        """
+        journal, source, feed = self._journal, self.source, self.feed
+        push_to: PushTo | None = None if push is None else getattr(source, "push_to", None)
+        pushed = None if push is None or push_to is None else PushedStream(feed, push)
+        begun = False
+        try:
+            while self._held:
+                async for part in _each(self.through_stages(self._held.popleft())):
+                    yield part
+                    begun = True
+            asked = perf_counter()
+            async for chunk in source:
+                if journal is not None:
+                    journal.waited_in_stream += perf_counter() - asked
+                piece = feed(chunk)
+                if not isinstance(piece, bytes):
+                    async for part in piece:
+                        yield part
+                        begun = True
+                elif piece:
+                    yield piece
+                    begun = True
+                asked = perf_counter()
+                if begun and pushed is not None and push_to is not None:
+                    await push_to(pushed.take)
+                    pushed.settle(journal, asked)
+                    held = pushed.held()
+                    if held is not None:
+                        async for part in _each(held):
+                            yield part
+                    asked = perf_counter()
+            async for part in self.finish():
+                yield part
+            return
+        except Ended as ended:
+            ending = ended.pieces
+        except UpstreamError as error:
+            said = self.fail(error)
+            if said is None:
+                raise
+            ending = said
+        async for part in ending:
+            yield part
+
+
+PushTo: TypeAlias = Callable[[Callable[[bytes], bool]], Awaitable[None]]
+"""See `plano.transport.exchange.Incoming.push_to`."""
+
+
+class PushedStream:
+    """Passes a stream on from where it comes in, so that no task has to be woken for a piece.
+
+    Args:
+        feed: what a chunk goes through.
+        push: takes a piece; False if it could not.
+    """
+
+    __slots__ = ("_busy", "_feed", "_held", "_push", "_size")
+
+    def __init__(self, feed: Callable[[bytes], Passed], push: Callable[[bytes], bool]) -> None:
+        self._feed = feed
+        self._push = push
+        self._held: Passed | Exception | None = None
+        self._size = 0  # bytes that were pushed
+        self._busy = 0.0  # seconds that this took
+
+    def take(self, chunk: bytes) -> bool:
+        """What to call with each chunk; False if what comes out of it has to be waited for: see `held`."""
+        before = perf_counter()
+        try:
+            piece = self._feed(chunk)
+            if piece.__class__ is bytes and (not piece or self._push(piece)):
+                self._size += len(piece)
+                self._busy += perf_counter() - before
+                return True
+            self._held = piece
+        except Exception as error:
+            self._held = error
+        return False
+
+    def held(self) -> Passed | None:
+        """What `take` could not pass on, to be sent. Raises what it could not raise there."""
+        held, self._held = self._held, None
+        if isinstance(held, Exception):
+            try:
+                raise held
+            finally:
+                del held  # or the frame would hold the error that holds the frame
+        return held
+
+    def settle(self, journal: Journal | None, asked: float) -> None:
+        """Note the bytes that were pushed since the last time, and the seconds waited for them since `asked`."""
+        if journal is not None:
+            journal.waited_in_stream += perf_counter() - asked - self._busy
+            journal.bytes_out += self._size
+        self._size, self._busy = 0, 0.0
 
 
 async def through(pieces: AsyncIterator[bytes], stages: list[Stage]) -> AsyncGenerator[bytes, None]:
@@ -58,9 +278,12 @@ async def through(pieces: AsyncIterator[bytes], stages: list[Stage]) -> AsyncGen
         if not stages:
             yield piece
             continue
-        passed = stages[0].feed(piece)
-        async for part in through(one(passed) if isinstance(passed, bytes) else passed, stages[1:]):
+        async for part in through(_each(stages[0].feed(piece)), stages[1:]):
             yield part
+
+
+def _each(passed: Passed) -> AsyncIterator[bytes]:
+    return one(passed) if isinstance(passed, bytes) else passed
 
 
 async def one(piece: bytes) -> AsyncGenerator[bytes, None]:

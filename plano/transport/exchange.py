@@ -129,7 +129,7 @@ class Incoming:
             raise StopAsyncIteration
         return data
 
-    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+    async def push_to(self, sink: Callable[[bytes], bool]) -> None:
         """Hands each piece to `sink` the moment it comes, without waking the task that waits here. Returns when `sink`
         says False, or when there is more to say than that a piece has come: then it is to be read on as usual.
 

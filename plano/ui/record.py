@@ -171,7 +171,8 @@ class Record:
         journal, now = request.journal, self._clock()
         self.running -= 1
         self._number += 1
-        target, usage, first = journal.target, journal.usage, journal.first_token
+        answer, target = journal.answer, journal.target
+        usage, first = answer.usage, answer.first_token
         seconds = (journal.ended or journal.started) - journal.started
         first_seconds = None if first is None else first - journal.started
         price = self._prices.of(target) if self._prices.known and target is not None and usage is not None else None
@@ -185,19 +186,19 @@ class Record:
                 request.id,
                 journal.caller,
                 journal.dialect,
-                journal.upstream_dialect,
+                answer.dialect,
                 asked_model(request.model, target),
                 target,
                 request.stream,
                 status,
                 outcome,
-                _error(journal) if journal.error is not None or journal.failures or outcome != "completed" else None,
+                _error(journal) if journal.error is not None or answer.failure or outcome != "completed" else None,
                 seconds,
                 first_seconds,
                 usage,
-                bool(journal.estimated),
+                usage is not None and bool(usage.estimated),
                 dollars,
-                _names(journal.losses) if journal.losses else (),
+                _names(answer.losses) if answer.losses else (),
             )
         )
         count = self._count(int(now), journal)
@@ -290,6 +291,6 @@ def _error(journal: Journal) -> str | None:
         return "aborted"
     if journal.error is not None:
         return journal.error.kind
-    if journal.failures and (journal.status >= 400 or journal.outcome == "failed"):
-        return journal.failures[-1][1]
+    if journal.status >= 400 or journal.outcome == "failed":
+        return journal.answer.failure
     return None

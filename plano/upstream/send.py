@@ -11,6 +11,7 @@ from time import perf_counter
 import msgspec
 from msgspec import Raw, Struct
 
+from plano.attempt import Attempt
 from plano.credentials.masking import Mask
 from plano.dialects import CODECS, reading
 from plano.errors import (
@@ -20,13 +21,13 @@ from plano.errors import (
     UpstreamProtocolError,
     UpstreamRefusedKey,
 )
-from plano.journal import Journal
 from plano.losses import Losses
 from plano.operations import Operation
 from plano.provider import Fields, Prepare, Target
 from plano.request import Request
-from plano.response import Pieces, Response
+from plano.response import Response
 from plano.streams.relay import Relay
+from plano.streams.stages import one
 from plano.translation.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
 from plano.types import Dialect, RawHeaders, new_id
@@ -114,46 +115,52 @@ class Upstream:
         if theirs:  # what the client says takes the place of what would be said anyway
             said = {name for name, _ in theirs}
             constant, headers = [], [*(each for each in constant if each[0] not in said), *theirs, *headers]
+        lost = request.lost
         if way.prepare is None and request.edited is None and request.raw_model == target.model:
             body = request.raw
         else:
-            body = self._body(request, target, way)
+            losses = Losses()
+            body = self._body(request, target, way, losses)
+            if len(losses):
+                lost = (*lost, *losses)
         outgoing = Outgoing(url=way.url, headers=headers, constant=constant, body=body, timeouts=self._timeouts)
-        journal.attempts += 1
-        journal.upstream_dialect = request.dialect
-        if journal.attempts > 1:
-            _forget_stream(journal)
-        journal.sent = perf_counter()
-        failures = len(journal.failures)
+        attempt = Attempt(target, request.dialect, lost, perf_counter())
+        journal.begin(attempt)
         try:
-            try:
-                exchange = await self._sender_for(target).send(outgoing)
-            finally:
-                journal.answered = now = perf_counter()
-                journal.waited += now - journal.sent
-            if exchange.status == 200 and not request.stream:
-                for name, value in exchange.headers:
-                    if name == b"content-type" and value == b"application/json":  # as nearly all replies are
-                        reply = exchange.whole(MAX_REPLY)
-                        if reply is None:
-                            return await self._reply(request, exchange, mask)
-                        journal.last_piece = now
-                        reply = _expected(request, reply, mask)
-                        return Response(request, headers=returned(exchange.headers, mask), body=reply)
-            return await self._response(request, target, exchange, mask)
+            return await self._answer(request, target, attempt, outgoing, mask)
         except UpstreamError as error:
             mask.out_of_error(error)
-            if len(journal.failures) == failures:  # a stream that was read here has said so itself
-                journal.failures += ((target, failure_of(error)),)
-            self._log(target, error, now)
+            attempt.fail(failure_of(error))
+            self._log(target, error, attempt.answered)
             raise
         except GatewayExhausted as error:  # nobody's failure but our own
-            self._log(target, error, now)
+            self._log(target, error, attempt.answered)
             raise
 
-    def _log(self, target: Target, error: PlanoError, now: float) -> None:
+    async def _answer(
+        self, request: Request, target: Target, attempt: Attempt, outgoing: Outgoing, mask: Mask
+    ) -> Response:
+        before = perf_counter()
+        try:
+            exchange = await self._sender_for(target).send(outgoing)
+        finally:
+            attempt.answered = now = perf_counter()
+            request.journal.waited += now - before
+        attempt.status = exchange.status
+        if exchange.status == 200 and not request.stream:
+            for name, value in exchange.headers:
+                if name == b"content-type" and value == b"application/json":  # as nearly all replies are
+                    reply = exchange.whole(MAX_REPLY)
+                    if reply is None:
+                        return await self._reply(request, attempt, exchange, mask)
+                    attempt.last_piece = now
+                    reply = _expected(request, attempt, reply, mask)
+                    return Response(request, headers=returned(exchange.headers, mask), body=reply, attempt=attempt)
+        return await self._response(request, target, attempt, exchange, mask)
+
+    def _log(self, target: Target, error: PlanoError, now: float | None) -> None:
         """Say, once in a while for each entry, what the client is not told: which certificate, name or address."""
-        if now < self._quiet_until.get(target.entry, 0.0):
+        if now is None or now < self._quiet_until.get(target.entry, 0.0):
             return
         self._quiet_until[target.entry] = now + LOG_EVERY
         cause = root_of(error)
@@ -172,7 +179,7 @@ class Upstream:
         self._ways[key] = way
         return way
 
-    def _body(self, request: Request, target: Target, way: _Way) -> bytes:
+    def _body(self, request: Request, target: Target, way: _Way, losses: Losses) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
         prepare = way.prepare
         in_place = request.edited is None and request.raw_model == target.model
@@ -184,23 +191,19 @@ class Upstream:
         fields = _fields.decode(raw)
         if prepare is not None:
             before = fields.copy()
-            self._prepare(prepare, request, target, fields)
+            prepare(request.dialect, target.model, fields, losses)
+            if len(losses) and request.strict:
+                refuse_losses(losses, request.dialect)
             if in_place and fields == before:
                 return raw
         fields["model"] = Raw(_encode(target.model))
         return _encode(fields)
 
-    def _prepare(self, prepare: Prepare, request: Request, target: Target, fields: Fields) -> None:
-        losses = Losses()
-        prepare(request.dialect, target.model, fields, losses)
-        if len(losses):
-            if request.strict:
-                refuse_losses(losses, request.dialect)
-            request.journal.losses += tuple(losses)
-
-    async def _response(self, request: Request, target: Target, exchange: Exchange, mask: Mask) -> Response:
+    async def _response(
+        self, request: Request, target: Target, attempt: Attempt, exchange: Exchange, mask: Mask
+    ) -> Response:
         if exchange.status >= 400:
-            return await self._error(request, target, exchange, mask)
+            return await self._error(request, target, attempt, exchange, mask)
         content_type = content_type_of(exchange.headers)
         if exchange.status >= 300 or not readable(content_type):
             await exchange.aclose()
@@ -209,31 +212,34 @@ class Upstream:
                 f"`{content_type or 'none'}`, which is not a reply."
             )
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
-            return await self._stream(request, exchange, content_type, mask)
-        response = await self._reply(request, exchange, mask)
+            return await self._stream(request, attempt, exchange, content_type, mask)
+        response = await self._reply(request, attempt, exchange, mask)
         if not request.stream:
             return response
         assert response.body is not None, "it was read whole"
         stream = _translator(request).stream_of(response.body)
-        return Response(request, headers=as_type(response.headers, b"text/event-stream"), pieces=_one(stream))
+        headers = as_type(response.headers, b"text/event-stream")
+        return Response(request, headers=headers, pieces=one(stream), attempt=attempt)
 
-    async def _reply(self, request: Request, exchange: Exchange, mask: Mask) -> Response:
-        body = _expected(request, await self._read(request, exchange), mask)
-        return Response(request, headers=[*returned(exchange.headers, mask), NOT_GUESSED], body=body)
+    async def _reply(self, request: Request, attempt: Attempt, exchange: Exchange, mask: Mask) -> Response:
+        body = _expected(request, attempt, await self._read(request, attempt, exchange), mask)
+        headers = [*returned(exchange.headers, mask), NOT_GUESSED]
+        return Response(request, headers=headers, body=body, attempt=attempt)
 
-    async def _stream(self, request: Request, exchange: Exchange, content_type: str, mask: Mask) -> Response:
+    async def _stream(
+        self, request: Request, attempt: Attempt, exchange: Exchange, content_type: str, mask: Mask
+    ) -> Response:
         headers = returned(exchange.headers, mask)
-        relay = Relay(request, aiter(exchange), mask)
+        relay = Relay(request, aiter(exchange), attempt, mask)
         if not request.stream:
             request.journal.releases += (exchange.aclose,)
             body = _translator(request).reply_of(await _joined(relay))
-            return Response(request, headers=as_type(headers, b"application/json"), body=body)
+            return Response(request, headers=as_type(headers, b"application/json"), body=body, attempt=attempt)
         if "event-stream" not in content_type:
             headers = as_type(headers, b"text/event-stream")
-        return Response(request, headers=headers, pieces=relay, release=exchange.aclose)
+        return Response(request, headers=headers, pieces=relay, release=exchange.aclose, attempt=attempt)
 
-    async def _read(self, request: Request, exchange: Exchange) -> bytes:
-        journal = request.journal
+    async def _read(self, request: Request, attempt: Attempt, exchange: Exchange) -> bytes:
         before = perf_counter()
         try:
             return await exchange.read(MAX_REPLY)
@@ -241,30 +247,25 @@ class Upstream:
             await exchange.aclose()
             raise
         finally:
-            journal.last_piece = now = perf_counter()
-            journal.waited += now - before
+            attempt.last_piece = now = perf_counter()
+            request.journal.waited += now - before
 
-    async def _error(self, request: Request, target: Target, exchange: Exchange, mask: Mask) -> Response:
-        body = await self._read(request, exchange)
+    async def _error(
+        self, request: Request, target: Target, attempt: Attempt, exchange: Exchange, mask: Mask
+    ) -> Response:
+        body = await self._read(request, attempt, exchange)
         if exchange.status in (401, 403) and not target.passthrough_auth:
             said = CODECS[request.dialect].read_error(exchange.status, body)
             raise UpstreamRefusedKey(
                 f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
-                f"(status {exchange.status}). The gateway's configuration must be mended, not your request."
+                f"(status {exchange.status}). Fix the gateway's configuration; your request is fine."
             ) from said
         if exchange.status >= 600:  # no HTTP server would send it on
             raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
-        request.journal.failures += ((target, failure_of_status(exchange.status)),)
+        attempt.fail(failure_of_status(exchange.status))
         headers = [*returned(exchange.headers, mask), *INERT]
-        return Response(request, status=exchange.status, headers=headers, body=mask.out_of(body))
-
-
-def _forget_stream(journal: Journal) -> None:
-    """What an earlier attempt left behind of its reply."""
-    journal.first = journal.first_piece = journal.first_token = journal.last_piece = None
-    journal.last = ()
-    journal.usage = journal.usage_said = journal.finish = None
-    journal.events = journal.bytes_streamed = 0
+        body = mask.out_of(body)
+        return Response(request, status=exchange.status, headers=headers, body=body, attempt=attempt)
 
 
 _ABSENT = Raw(b"null")
@@ -293,11 +294,11 @@ _ESSENTIAL: dict[tuple[Dialect, Operation], Callable[[_Kinds], Raw]] = {
 }
 
 
-def _expected(request: Request, body: bytes, mask: Mask) -> bytes:
+def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> bytes:
     """The body of a 200. Raises for one that is no reply: the upstream's error where it says one, UpstreamProtocolError
     else. One with an error beside the reply, or in one of several choices, is masked."""
     kinds = reading.upstream(_kinds, body)
-    request.journal.usage_said = kinds.usage  # found on the way; whoever wants it need not search again
+    attempt.usage_said = kinds.usage  # found on the way; whoever wants it need not search again
     if _ESSENTIAL[request.dialect, request.operation](kinds) == _ABSENT:
         if b'"error"' in body:
             raise CODECS[request.dialect].read_error(502, body)
@@ -323,7 +324,3 @@ async def _joined(relay: Relay) -> bytes:
             raise UpstreamProtocolError(f"The upstream's reply is longer than {MAX_REPLY} bytes.")
         pieces.append(piece)
     return b"".join(pieces)
-
-
-async def _one(piece: bytes) -> Pieces:
-    yield piece

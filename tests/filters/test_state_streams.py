@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from plano import Plano
+from plano.attempt import Attempt
 from plano.errors import StoreUnavailable
 from plano.filters.state import State
 from plano.request import Request
@@ -62,8 +63,7 @@ async def passed(dialect: str, store: Watched, *pieces: bytes) -> Response:
             for piece in pieces:
                 yield piece
 
-        request.journal.upstream_dialect = request.dialect
-        return Response(request, pieces=each())
+        return Response(request, pieces=each(), attempt=Attempt(target, request.dialect))
 
     response = await State(lambda: store)(request, upstream)  # type: ignore[arg-type,return-value]
     assert response.pieces is not None

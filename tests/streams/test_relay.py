@@ -9,6 +9,8 @@ from typing import TypeAlias
 import msgspec
 import pytest
 
+from plano.attempt import Attempt
+from plano.dialects import CODECS
 from plano.edge.sender import send_response
 from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamUnavailable
 from plano.filters.translation import Translation
@@ -19,7 +21,7 @@ from plano.providers import CATALOGUE
 from plano.request import Request
 from plano.response import Response
 from plano.streams.relay import Relay
-from plano.streams.stages import Ended, Stage, staged
+from plano.streams.stages import Ended, Flow, Stage
 from plano.types import Dialect, Message
 
 HERE = Path(__file__).parents[1] / "dialects"
@@ -62,7 +64,7 @@ class Pouring(Source):
 
     poured = 0
 
-    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+    async def push_to(self, sink: Callable[[bytes], bool]) -> None:
         while self.chunks:
             self.poured += 1
             if not sink(self.chunks.pop(0)):
@@ -114,8 +116,14 @@ vars(Taking)["send"].of_planos_server = True
 Way: TypeAlias = Callable[[Request, Source, Sequence[Stage]], Awaitable[bytes]]
 
 
+def relay_of(request: Request, source: Source) -> Relay:
+    """A relay of another attempt at the request's target."""
+    request.journal.begin(Attempt(request.target, request.dialect))
+    return Relay(request, source, request.journal.answer)
+
+
 def relayed(request: Request, source: Source, stages: Sequence[Stage]) -> Relay:
-    relay = Relay(request, source)
+    relay = relay_of(request, source)
     for stage in stages:
         relay.add(stage)
     return relay
@@ -256,7 +264,7 @@ async def test_a_stream_may_be_cut_at_any_byte(way: str, dialect: Dialect, stage
     for at in range(1, len(stream)):
         request = asked(dialect)
         assert await WAYS[way](request, Source((stream[:at], stream[at:])), make()) == expected
-        assert request.journal.failures == ()
+        assert request.journal.failures == []
 
 
 @pytest.mark.parametrize("stages", STAGED)
@@ -270,8 +278,8 @@ async def test_a_stream_may_come_in_chunks_of_any_size(way: str, dialect: Dialec
     chunks = [stream[at : at + size] for at in range(0, len(stream), size)] if size else cut(stream)
     request = asked(dialect)
     assert await WAYS[way](request, Source(chunks), make()) == said(stream)
-    assert request.journal.failures == ()
-    assert request.journal.finish == "tool_calls"
+    assert request.journal.failures == []
+    assert request.journal.answer.finish == "tool_calls"
     assert request.journal.usage is not None
 
 
@@ -296,8 +304,8 @@ async def test_all_ways_note_the_same_of_a_stream() -> None:
     for way in WAYS.values():
         request = asked("messages")
         await way(request, Source(cut(stream)), [])
-        journal = request.journal
-        noted.append((journal.first, tuple(journal.last), journal.events, journal.bytes_streamed, journal.usage))
+        answer = request.journal.answer
+        noted.append((answer.first, tuple(answer.last), answer.events, answer.bytes_streamed, answer.usage))
     assert noted[1:] == noted[:1] * (len(noted) - 1)
 
 
@@ -305,7 +313,7 @@ async def test_all_ways_note_the_same_of_a_stream() -> None:
 async def test_what_is_poured_is_not_sent_as_messages(dialect: Dialect) -> None:
     frames = cut(STREAMS[dialect])
     request, client, source = asked(dialect), Taking(), Pouring(frames)
-    await send_response(Response(request, pieces=Relay(request, source)), client.send)
+    await send_response(Response(request, pieces=relay_of(request, source)), client.send)
     assert source.poured == client.taken == len(frames) - 1
 
 
@@ -313,7 +321,7 @@ async def test_what_is_poured_is_not_sent_as_messages(dialect: Dialect) -> None:
 async def test_what_a_client_does_not_take_at_once_is_neither_lost_nor_passed_by(every: int) -> None:
     frames = [b"data: %d\n\n" % number for number in range(50)] + [b"data: [DONE]\n\n"]
     request, client = asked(), Taking(lambda number: number % every == 0)
-    await send_response(Response(request, pieces=Relay(request, Pouring(frames))), client.send)
+    await send_response(Response(request, pieces=relay_of(request, Pouring(frames))), client.send)
     assert client.body == b"".join(frames)
     assert client.taken < client.offered
     assert request.journal.bytes_out == len(client.body)
@@ -333,7 +341,7 @@ async def test_a_stage_may_end_a_stream(way: str, size: int, last: int) -> None:
     request = asked()
     assert await WAYS[way](request, Source(chunks), [Stopping(last)]) == expected
     assert await WAYS[way](asked(), Source(chunks), [Stopping(last), Shouting()]) == expected.upper()
-    assert request.journal.failures == ()
+    assert request.journal.failures == []
 
 
 FAILING: dict[str, tuple[Callable[[], list[Stage]], bytes | None]] = {
@@ -471,9 +479,9 @@ async def _translated(frames: Sequence[bytes]) -> tuple[Request, list[Stage]]:
     relays: list[tuple[Request, Relay]] = []
 
     async def upstream(request: Request) -> Response:
-        relay = Relay(request, Source(frames))
+        relay = relay_of(request, Source(frames))
         relays.append((request, relay))
-        return Response(request, pieces=relay)
+        return Response(request, pieces=relay, attempt=request.journal.answer)
 
     await Translation()(client, upstream)
     request, relay = relays[0]
@@ -483,7 +491,7 @@ async def _translated(frames: Sequence[bytes]) -> tuple[Request, list[Stage]]:
 @pytest.mark.parametrize("stages", STAGED)
 async def test_pieces_that_are_no_relay_go_through_a_stage_as_well(stages: str) -> None:
     make, said = STAGED[stages]
-    pieces: AsyncIterator[bytes] = Source(cut(STREAMS["chat"]))
+    flow = Flow(Source(cut(STREAMS["chat"])), CODECS["chat"])
     for stage in make():
-        pieces = staged(pieces, stage)
-    assert b"".join([piece async for piece in pieces]) == said(STREAMS["chat"])
+        flow.add(stage)
+    assert b"".join([piece async for piece in flow]) == said(STREAMS["chat"])

@@ -42,7 +42,7 @@ async def all_of(exchange: Incoming, refuses: Callable[[int], bool] = lambda num
 
     async for piece in exchange:
         pieces.append(piece)
-        await exchange.pour(sink)
+        await exchange.push_to(sink)
     return pieces, through_sink
 
 
@@ -80,7 +80,7 @@ async def stepped(exchange: Incoming, step: asyncio.Event, refuses: Callable[[in
     async for piece in exchange:
         pieces.append(piece)
         step.set()
-        await exchange.pour(sink)
+        await exchange.push_to(sink)
         for found in pieces:
             yield found
         pieces.clear()
@@ -115,7 +115,7 @@ async def test_the_sink_has_a_piece_as_it_comes(transport: HTTP1Transport, serve
         return True
 
     script.next.set()
-    await exchange.pour(sink)
+    await exchange.push_to(sink)
     assert got == [b"two", b"three"]
     assert [piece async for piece in exchange] == []
 
@@ -168,7 +168,7 @@ async def test_what_has_to_be_decoded_is_not_poured(transport: HTTP1Transport, s
 async def test_what_is_there_already_is_read_first(transport: HTTP1Transport, server: Server) -> None:
     server.plays(answering(reply(b"hello")))
     exchange = await begun(transport, server)
-    await exchange.pour(lambda piece: pytest.fail("there is nothing to wait for"))
+    await exchange.push_to(lambda piece: pytest.fail("there is nothing to wait for"))
     assert await exchange.read(100) == b"hello"
 
 
@@ -190,7 +190,7 @@ async def test_an_upstream_that_falls_silent_is_given_up(
     assert await anext(exchange) == b"piece"
     if poured:
         script.next.set()
-    await exchange.pour(sink)
+    await exchange.push_to(sink)
     assert got == [b"piece"] * poured
     with pytest.raises(UpstreamTimeout):
         await anext(exchange)
@@ -234,7 +234,7 @@ async def test_a_reply_that_breaks_off_is_not_taken_for_a_whole_one(
     exchange = await begun(transport, server)
     assert await anext(exchange) == b"one"
     go.set()
-    await exchange.pour(lambda piece: True)
+    await exchange.push_to(lambda piece: True)
     with pytest.raises(UpstreamUnavailable):
         await anext(exchange)
     await server.all_gone()
@@ -247,7 +247,7 @@ async def test_what_came_before_nonsense_is_still_read(transport: HTTP1Transport
     assert await anext(exchange) == b"one"
     script.next.set()
     got: list[bytes] = []
-    await exchange.pour(lambda piece: got.append(piece) is None)
+    await exchange.push_to(lambda piece: got.append(piece) is None)
 
     async def read_on() -> None:
         async for piece in exchange:
@@ -275,7 +275,7 @@ async def test_a_task_that_is_cancelled_while_it_pours_closes_the_connection(
         (script.next if left else there).set()
         return True
 
-    pouring = asyncio.create_task(exchange.pour(sink))
+    pouring = asyncio.create_task(exchange.push_to(sink))
     await asyncio.sleep(0)
     if poured:
         script.next.set()
@@ -294,7 +294,7 @@ async def test_closing_a_reply_ends_its_pouring(transport: HTTP1Transport, serve
     server.plays(script)
     exchange = await begun(transport, server)
     assert await anext(exchange) == b"one"
-    pouring = asyncio.create_task(exchange.pour(lambda piece: True))
+    pouring = asyncio.create_task(exchange.push_to(lambda piece: True))
     await asyncio.sleep(0)
     await exchange.aclose()
     await pouring
@@ -323,7 +323,7 @@ async def test_what_comes_after_the_sink_gave_up_waits_its_turn(transport: HTTP1
         return False
 
     go.set()
-    await exchange.pour(sink)
+    await exchange.push_to(sink)
     assert len(got) == 2
     rest = b"".join([piece async for piece in exchange])
     assert b"".join(got) + rest == b"onetwothreefour"
@@ -338,7 +338,7 @@ async def test_the_sink_that_gave_up_is_not_called_before_its_task_wakes(
     exchange = await begun(transport, server)
     assert await anext(exchange) == b"one"
     got: list[bytes] = []
-    pouring = asyncio.create_task(exchange.pour(lambda piece: got.append(piece) is not None))
+    pouring = asyncio.create_task(exchange.push_to(lambda piece: got.append(piece) is not None))
     await asyncio.sleep(0)
     connection = exchange._connection
     assert connection is not None
