@@ -96,7 +96,7 @@ class Bench:
         started = time.process_time()
         for _ in range(requests):
             await self._ask()
-        self.gateway._observing.finished.flush()  # what is done for several at once is part of it
+        self.gateway._survivors.observing.finished.flush()  # what is done for several at once is part of it
         for handler in logging.getLogger("plano.access").handlers:
             handler.flush()
         return (time.process_time() - started) / requests * 1e6
@@ -138,7 +138,7 @@ async def scrape(entries: int) -> tuple[int, float]:
     """Lines of a scrape of a gateway with so many models that were all asked in every way, and its milliseconds."""
     config = {"model_providers": [{"model": f"openai/m{n}", "access_key": "k"} for n in range(entries)]}
     gateway = Plano(config, transport=Instant(False))
-    instruments = gateway._observing.instruments
+    instruments = gateway._survivors.observing.instruments
     for n in range(entries):
         place = ("openai", f"openai/m{n}")
         for error in ("", "aborted", "upstream", "rate_limit"):

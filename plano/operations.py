@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from plano.types import Dialect
 
-Operation: TypeAlias = Literal["create", "count_tokens", "embeddings"]
+Operation: TypeAlias = Literal["create", "count_tokens", "embeddings", "other"]
 """What is asked of a dialect: the reply itself, or one of the calls beside it."""
 
 ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {

@@ -154,7 +154,7 @@ async def test_the_body_of_somebody_unknown_is_not_taken_in(key: str | None) -> 
     await app(scope("POST", "/v1/chat/completions", headers=headers), receive, send)
     assert sent[0]["status"] == 401
     assert taken == []
-    app._observing.finished.flush()
+    app._survivors.observing.finished.flush()
 
 
 async def test_what_on_close_asked_for_is_called_once_for_dropped_responses_too_and_may_raise(

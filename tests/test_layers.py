@@ -17,6 +17,7 @@ ROOMS = [
         "operations credentials conversation frames losses",
         "dialects",
         "provider",
+        "attempt",
         "journal",
         "request streams translation",
         "response",
@@ -26,6 +27,7 @@ ROOMS = [
         "upstream filters providers",
         "config testing",
         "connections observing ui server",
+        "generation",
         "app",
         "plano",
         "cli",
@@ -47,7 +49,7 @@ PURE = (
 
 OUTSIDE = {
     "httpx": ("plano.transport",),
-    "starlette": ("plano.app", "plano.cli"),
+    "starlette": ("plano.app", "plano.cli", "plano.generation"),
     "psycopg": ("plano.state",),
     "opentelemetry": ("plano.filters.tracing", "plano.observability.otlp"),
 }

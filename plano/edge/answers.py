@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Awaitable, Callable
+from random import randbytes
+from typing import Any, TypeAlias
 
 import msgspec
 
 from plano.dialects import CODECS
 from plano.errors import MethodNotAllowed, PlanoError
 from plano.response import log_fault
-from plano.types import Headers, RawHeaders, Receive, Scope, Send
+from plano.types import Dialect, Headers, RawHeaders, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
+
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 class Answer:
@@ -52,11 +58,25 @@ async def send_json(
     await send({"type": "http.response.body", "body": b"" if head else body})
 
 
+def dialect_of(scope: Scope, headers: Headers) -> Dialect:
+    """The dialect of a request that asks no model: Anthropic's for its paths and headers, else OpenAI's."""
+    return "messages" if "/v1/messages" in scope["path"] or "anthropic-version" in headers else "chat"
+
+
+def request_id(headers: Headers) -> str:
+    """The id that a client gave its request, or one made here where it gave none that can be logged."""
+    given = headers.find(b"x-request-id")
+    if given is not None:
+        said = given.decode("latin-1")
+        if _REQUEST_ID.fullmatch(said):
+            return said
+    return randbytes(16).hex()  # it tells requests apart; nothing rests on its being hard to guess
+
+
 async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Send) -> None:
     """An error where no dialect is settled: in Anthropic's form for its paths and headers, else in OpenAI's."""
     log_fault(error)
-    messages = "/v1/messages" in scope["path"] or "anthropic-version" in headers
-    body = CODECS["messages" if messages else "chat"].write_error(error)
+    body = CODECS[dialect_of(scope, headers)].write_error(error)
     extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []
     if error.retry_after is not None:
         extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))

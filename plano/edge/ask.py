@@ -7,10 +7,10 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from random import randbytes
 from time import perf_counter
 from typing import TypeAlias
 
+from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import Direct, direct
 from plano.edge.sender import send_response, sent_at_once
@@ -33,7 +33,6 @@ CallerOf: TypeAlias = Callable[[Scope], Caller | Awaitable[Caller | None] | None
 _DROPPED = b"x-plano-dropped"
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _LONGEST_HEADER = 2000
-_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 class Ask:
@@ -138,7 +137,7 @@ class Ask:
             stream=bool(asked.stream),
             headers=headers,
             caller=caller,
-            id=_request_id(headers),
+            id=request_id(headers),
             strict=self._strict if strict is None else strict.lower() == b"true",
             refusal=refusal,
             journal=journal,
@@ -199,15 +198,6 @@ async def _send(request: Request, response: Response, send: Send, server: Direct
         await _deliver(request, response, send)
     elif server is None or not sent_at_once(response, body, request.journal, server):
         await send_response(response, send)
-
-
-def _request_id(headers: Headers) -> str:
-    given = headers.find(b"x-request-id")
-    if given is not None:
-        said = given.decode("latin-1")
-        if _REQUEST_ID.fullmatch(said):
-            return said
-    return randbytes(16).hex()  # it tells requests apart; nothing rests on its being hard to guess
 
 
 async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:

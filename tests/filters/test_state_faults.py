@@ -225,10 +225,10 @@ async def test_a_damaged_turn_is_a_503_that_says_so_and_is_logged_with_its_id(
 ) -> None:
     provider = FakeProvider()
     async with gateway(provider, storage) as app:
-        assert app._stores is not None
+        assert app._survivors.stores is not None
         for payload in DAMAGED:
             for stored, id_ in (("responses", "resp_1"), ("chat", "chatcmpl-1")):
-                store = app._stores()
+                store = app._survivors.stores()
                 made = await store.put("default", Turn(id=id_, kind=stored, created=0.0, payload=payload))
                 whole = HEAD % (4, b"false") + b'"Hi"' + REPLY
                 await store.put("default", Turn(id="after", kind="responses", created=0.0, payload=whole), after=made)
@@ -251,10 +251,10 @@ async def test_a_damaged_turn_is_a_503_that_says_so_and_is_logged_with_its_id(
 async def test_a_damaged_item_of_a_conversation_is_a_503_too(storage: Storage, payload: bytes) -> None:
     provider = FakeProvider()
     async with gateway(provider, storage) as app:
-        assert app._stores is not None
+        assert app._survivors.stores is not None
         head = b'{"created_at":1}'
-        await app._stores().create_conversation("default", "conv_1", head, [Item("msg_1", payload)])
-        await app._stores().create_conversation("default", "conv_2", payload)
+        await app._survivors.stores().create_conversation("default", "conv_1", head, [Item("msg_1", payload)])
+        await app._survivors.stores().create_conversation("default", "conv_2", payload)
         for path in ("conv_1/items", "conv_1/items/msg_1", "conv_2"):
             answer = await ask(app, "GET", f"/v1/conversations/{path}")
             assert error(answer) == (503, "state_unreadable", None), answer.body

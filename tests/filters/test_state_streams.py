@@ -197,8 +197,8 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(client: 
 
 
 def _tree_of(app: Plano) -> Any:
-    assert app._stores is not None
-    return app._stores()._backend._turns  # type: ignore[attr-defined]
+    assert app._survivors.stores is not None
+    return app._survivors.stores()._backend._turns  # type: ignore[attr-defined]
 
 
 async def test_an_incomplete_reply_is_stored_as_what_it_is() -> None:

@@ -91,7 +91,7 @@ async def test_values_do_not_pile_up_where_nobody_scrapes() -> None:
     asked = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
     for _ in range(300):
         await ask(app, "POST", "/v1/chat/completions", asked)
-    (series,) = app._observing.instruments.duration.values()
+    (series,) = app._survivors.observing.instruments.duration.values()
     assert sum(series._counts) >= 256
     assert len(series._new) <= 44
 

@@ -192,7 +192,7 @@ async def test_a_hosts_own_authentication_holds_for_the_page_too() -> None:
 
 async def test_neither_bodies_nor_keys_are_in_it() -> None:
     app = gateway(auth=keys(operator=True))
-    upstream = app._connections._override
+    upstream = app._survivors.connections._override
     assert isinstance(upstream, FakeProvider)
     paths = {"/v1/chat/completions": HELLO, "/v1/messages": HELLO | {"max_tokens": 5}}
     for path, payload in paths.items():

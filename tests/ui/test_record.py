@@ -37,7 +37,7 @@ class Watched:
         self.clock = Clock()
         entries = [{"model": "openai/gpt-4o", "access_key": "k"}, {"model": "anthropic/claude", "access_key": "k"}]
         self.config: dict[str, Any] = {"model_providers": entries, **more}
-        prices = Plano(self.config)._observing.prices
+        prices = Plano(self.config)._survivors.observing.prices
         self.record = Record(prices, self.clock)
         # Outermost: the metrics' place in the order is first, and filters come after.
         order = ("filters", "metrics", "intake", "auth", "alias", "state", "translation")
@@ -45,7 +45,7 @@ class Watched:
 
     async def ask(self, payload: Any = HELLO, path: str = CHAT, headers: dict[str, str] | None = None) -> Row:
         await ask(self.gateway, "POST", path, payload, headers)
-        self.gateway._observing.finished.flush()
+        self.gateway._survivors.observing.finished.flush()
         return self.record.rows(OPERATOR)[0]
 
 
@@ -112,7 +112,7 @@ async def test_a_client_that_left_is_no_error() -> None:
     assert watched.record.running == 1
     exchange.leave()
     await task
-    watched.gateway._observing.finished.flush()
+    watched.gateway._survivors.observing.finished.flush()
     (row,) = watched.record.rows(OPERATOR)
     assert (row.outcome, row.error, row.estimated) == ("aborted", "aborted", True)
     assert watched.record.running == 0

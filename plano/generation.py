@@ -1,0 +1,261 @@
+"""A generation: everything that one configuration decides, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.routing import Route, Router
+
+from plano.config import Config
+from plano.config.assemble import build_filters, build_models
+from plano.connections import Connections
+from plano.credentials.loopback import objection
+from plano.edge import listing
+from plano.edge.answers import Answer, Application, send_error
+from plano.edge.ask import Ask, CallerOf, caller_from, intake
+from plano.edge.filtered import Filtered
+from plano.edge.stored_routes import ROUTES, Stored
+from plano.errors import NotFound, PermissionDenied
+from plano.filters.alias import Alias
+from plano.filters.auth import Auth
+from plano.filters.state import State
+from plano.filters.translation import Translation
+from plano.observing import Observing
+from plano.operations import ASKED_AT
+from plano.pipeline import Filter, Link, fold, name_of
+from plano.routing.models import ModelInfo
+from plano.state.store_per_loop import Stores
+from plano.types import Caller, Headers, Receive, Scope, Send
+from plano.ui import Ui
+from plano.ui.record import Record
+from plano.upstream.send import Upstream
+
+DEFAULT_ORDER = (
+    "ui",
+    "tracing",
+    "metrics",
+    "intake",
+    "auth",
+    "filters",
+    "alias",
+    "state",
+    "translation",
+    "attempt",
+)
+"""The pipeline, outermost first. `filters` is where a user's own go, in the order they were given; `attempt` is the
+span around each try at an upstream."""
+
+_IN_THEIR_PLACE = frozenset({"ui", "tracing", "attempt"})
+"""Links that stand where `DEFAULT_ORDER` has them if an order does not name them."""
+
+
+class Survivors(NamedTuple):
+    """What outlives a configuration: open connections, stored state, and counters.
+
+    Attributes:
+        stores: None where the gateway keeps no state.
+        tracing: the filter that makes spans, or None.
+        record: what the page at `/ui` shows, or None without one.
+    """
+
+    connections: Connections
+    stores: Stores | None
+    observing: Observing
+    tracing: Any
+    record: Record | None
+
+
+class Generation:
+    """What a configuration decides: models, links, routes. A reload makes another and puts it in this one's place.
+
+    Args:
+        survivors: what lives on from one generation to the next.
+        filters: the user's own, after those that the configuration names.
+        order: the pipeline's links by name, outermost first.
+        caller_of: the host's own authentication, in place of the configuration's keys.
+
+    Attributes:
+        pipeline: every link, outermost first.
+        asks: the endpoints that ask a model, by path.
+        routes: everything that answers, for Starlette's router.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        survivors: Survivors,
+        *,
+        filters: Sequence[Filter],
+        order: Sequence[str],
+        caller_of: CallerOf | None,
+    ) -> None:
+        self.config = config
+        self.models = build_models(config)
+        self._survivors = survivors
+        self._caller_of = caller_of
+        self._auth = Auth(config.callers if caller_of is None else ())
+        self._order = _complete(order)
+        self._own = [*build_filters(config), *(Link(name_of(call), call) for call in filters)]
+        self.guarded = config.loopback and not config.callers
+        self.pipeline = self._links()
+        observing = survivors.observing
+        upstream = Upstream(survivors.connections.sender_for, config.timeouts, one_tenant=self._one_tenant)
+        self._run = fold(self.pipeline, upstream, observing.time_links(self.pipeline))
+        endpoints = self._endpoints()
+        self.asks = {path: each for path, each in endpoints.items() if isinstance(each, Ask)}
+        self.refuse = observing.counted(_refuse)
+        self.router = Router(
+            [Route(path, observing.counted(endpoint, path)) for path, endpoint in endpoints.items()],
+            default=observing.counted(self._filtered(_nowhere, open_to_all=True)),
+            redirect_slashes=False,
+        )
+
+    async def caller(self, scope: Scope, headers: Headers) -> Caller:
+        """The caller of a request that asks no model. Raises Unauthenticated."""
+        return self._auth.caller(headers) if self._caller_of is None else await caller_from(self._caller_of, scope)
+
+    def _links(self) -> list[Link]:
+        """Every link of the pipeline, in order."""
+        survivors = self._survivors
+        tracing, stores, record = survivors.tracing, survivors.stores, survivors.record
+        built = {
+            "ui": _own("ui", record),
+            "tracing": _own("tracing", tracing),
+            "metrics": survivors.observing.links(),
+            "intake": _own("intake", intake),
+            "auth": _own("auth", self._auth),
+            "filters": self._own,
+            "alias": _own("alias", Alias(self.models)),
+            "state": _own("state", None if stores is None else self._state(stores)),
+            "translation": _own("translation", Translation()),
+            "attempt": _own("attempt", None if tracing is None else tracing.attempt),
+        }
+        return [link for name in self._order for link in built[name]]
+
+    def _state(self, stores: Stores) -> State:
+        return State(
+            stores,
+            chat_completions=self.config.chat_completions_continue,
+            upstream_store=self.config.upstream_store,
+            one_tenant=self._one_tenant,
+        )
+
+    @property
+    def _one_tenant(self) -> bool:
+        """Whether all callers are known to be of one tenant."""
+        return self._caller_of is None and len({caller.tenant for caller, _ in self.config.callers}) <= 1
+
+    def _endpoints(self) -> dict[str, Application]:
+        """What answers at which path. Each path is there with and without a slash at its end, because some clients
+        lose the body in a redirect."""
+        found: dict[str, Application] = {
+            **self._asking(),
+            **self._stored(),
+            "/v1/models": self._filtered(Answer(self._list_models, "GET", "HEAD")),
+            "/v1/models/{id:path}": self._filtered(Answer(self._show_model, "GET", "HEAD")),
+            "/healthz": Answer(lambda scope, headers: {"status": "ok"}, "GET", "HEAD"),
+            **self._survivors.observing.endpoints(self.caller),
+            **self._page(),
+            "/": self._filtered(
+                Answer(lambda scope, headers: {"name": "plano", "apis": list(ASKED_AT)}, "GET", "HEAD"),
+                open_to_all=True,
+            ),
+        }
+        return {way: each for path, each in found.items() for way in _both(path)}
+
+    def _filtered(self, endpoint: Application, *, open_to_all: bool = False) -> Application:
+        if not self._own:
+            return endpoint
+        return Filtered(endpoint, self._own, self.caller, strangers=open_to_all or not self._auth_first)
+
+    @property
+    def _auth_first(self) -> bool:
+        """Whether the user's filters see no request without a valid key."""
+        return self._order.index("auth") < self._order.index("filters")
+
+    def _asking(self) -> dict[str, Application]:
+        config = self.config
+        keyed = bool(config.callers) and self._caller_of is None and self._auth_first
+        return {
+            path: Ask(
+                dialect,
+                operation,
+                self._run,
+                body_limit=config.limits.max_body_bytes,
+                body_deadline=config.limits.body_seconds,
+                strict=config.strict_translation,
+                caller_of=self._caller_of,
+                admit=self._auth.caller if keyed else None,
+                finished=self._survivors.observing.finished,
+            )
+            for path, (dialect, operation) in ASKED_AT.items()
+        }
+
+    def _stored(self) -> dict[str, Application]:
+        limits = self.config.limits
+        options: dict[str, Any] = {"body_limit": limits.max_body_bytes, "body_deadline": limits.body_seconds}
+        return {
+            path: self._filtered(Stored(self._survivors.stores, self.caller, methods, **options))
+            for path, methods in ROUTES.items()
+        }
+
+    def _page(self) -> dict[str, Application]:
+        """The page at `/ui`, where there is one."""
+        record, observing = self._survivors.record, self._survivors.observing
+        if record is None:
+            return {}
+        return Ui(record, self.models, self._viewer, observing.finished.refresh, shared=observing.shared).endpoints()
+
+    async def _viewer(self, scope: Scope, headers: Headers) -> Caller:
+        """The caller who looks at the page; where nobody is asked for a key, everybody sees everything."""
+        caller = await self.caller(scope, headers)
+        return caller if self._caller_of is not None or self.config.callers else Caller(operator=True)
+
+    async def _list_models(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        models = await self._visible(scope, headers)
+        if "anthropic-version" in headers:
+            return listing.anthropic_list(models, dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))))
+        return listing.openai_list(models)
+
+    async def _show_model(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        info = listing.find(await self._visible(scope, headers), scope["path_params"]["id"].rstrip("/"))
+        return listing.anthropic_model(info) if "anthropic-version" in headers else listing.openai_model(info)
+
+    async def _visible(self, scope: Scope, headers: Headers) -> list[ModelInfo]:
+        """The models that the caller may ask for."""
+        caller = await self.caller(scope, headers)
+        return [info for info in self.models.listing() if caller.may_use(info.id) or caller.may_use(info.target)]
+
+
+def _both(path: str) -> tuple[str, ...]:
+    return (path,) if path == "/" or path.endswith(":path}") else (path, path + "/")
+
+
+def _complete(order: Sequence[str]) -> list[str]:
+    """An order with the links in it that need not be named."""
+    named = set(order)
+    optional = _IN_THEIR_PLACE - named
+    assert named | optional == set(DEFAULT_ORDER), f"the order must name {', '.join(DEFAULT_ORDER)}, each once"
+    assert len(named) == len(order), "the order must name each link once"
+    first = [name for name in DEFAULT_ORDER if name in optional and name != "attempt"]
+    return [*first, *order, *(["attempt"] if "attempt" in optional else [])]
+
+
+def _own(name: str, call: Any) -> list[Link]:
+    """A link of plano's own, if it is wanted."""
+    return [] if call is None else [Link(name, call, trusted=True)]
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    why = objection(scope["headers"])
+    assert why is not None, "only what is refused comes here"
+    await send_error(scope, Headers(scope["headers"]), PermissionDenied(why), send)
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    await send_error(scope, Headers(scope["headers"]), NotFound(f"There is nothing at {scope['path'][:200]}."), send)
