@@ -36,7 +36,8 @@ class Attempt:
         usage: tokens, as far as they are known. When the request is over, an estimate stands here where the upstream
             said nothing; `Usage.estimated` tells.
         finish: why the model stopped, where a stream said so.
-        first, last: the first piece of the upstream's stream and its last few; frames are whole.
+        first, spoken, last: the first piece of the upstream's stream, the first in which the model said something, and
+            the last few; frames are whole.
         events, bytes_streamed: how many frames the stream had from its first token on, and how many bytes.
     """
 
@@ -52,6 +53,7 @@ class Attempt:
     usage: Usage | None = None
     finish: Finish | None = None
     first: bytes | None = None
+    spoken: bytes | None = None
     last: Sequence[bytes] = ()
     events: int = 0
     bytes_streamed: int = 0

@@ -116,8 +116,8 @@ def _streamed(attempt: Attempt) -> int:
     length without it. Where it is not (some pad their frames), they are taken to say as much as those kept.
     """
     kept = list(attempt.last)
-    if attempt.first is not None and not any(piece is attempt.first for piece in kept):
-        kept.insert(0, attempt.first)
+    if attempt.spoken is not None and not any(piece is attempt.spoken for piece in kept):
+        kept.insert(0, attempt.spoken)
     frames = [(len(block), _said_in(block)) for piece in kept for block in sse.cut(piece)]
     frames = list(dropwhile(lambda frame: not frame[1], frames))  # what opens a stream was not counted
     speaking = [(length, said) for length, said in frames if said]

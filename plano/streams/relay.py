@@ -109,7 +109,7 @@ class Relay(Flow):
             attempt.first, attempt.first_piece = piece, now
         spoken = self._speaks(piece)
         if spoken >= 0:
-            attempt.first_token = now
+            attempt.first_token, attempt.spoken = now, piece
             start = max(0, piece.rfind(b"\n\n", 0, spoken))
             attempt.events = piece.count(b"\n\n", start + 1) or 1
             attempt.bytes_streamed = len(piece) - start
