@@ -246,9 +246,12 @@ def _read_call(raw: Raw, reply: str, n: int) -> ToolCall:
 
 def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
     legacy = asks_for_functions(asked)
+    message = _WrittenMessage(asked, losses)
+    for part in reply.parts:
+        message.add(part)
     choice: dict[str, Any] = {
         "index": 0,
-        "message": _message(reply, asked, losses, legacy=legacy),
+        "message": message.fields(legacy=legacy),
         "logprobs": reply.logprobs,
         "finish_reason": write_finish(reply.finish, legacy=legacy),
     }
@@ -271,61 +274,78 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
     return msgspec.json.encode(fields | others.get("chat", {}))
 
 
-def _message(reply: Reply, asked: Conversation, losses: Losses, *, legacy: bool) -> dict[str, Any]:
-    customs = custom_names(asked)
-    texts: list[str] = []
-    refusals: list[str] = []
-    thoughts: list[str] = []
-    details: list[Any] = []
-    calls: list[dict[str, Any]] = []
-    annotations: list[Any] = []
-    fields: dict[str, Any] = {}
-    at = 0
-    for part in reply.parts:
+class _WrittenMessage:
+    """The message of a reply, collected part by part.
+
+    This dialect has one field for all texts, one for all reasoning and so on: the order of different kinds of parts
+    cannot be said in it.
+    """
+
+    def __init__(self, asked: Conversation, losses: Losses) -> None:
+        self._customs = custom_names(asked)
+        self._losses = losses
+        self._texts: list[str] = []
+        self._length = 0  # characters in the texts so far
+        self._annotations: list[Any] = []
+        self._refusals: list[str] = []
+        self._thoughts: list[str] = []
+        self._details: list[Any] = []
+        self._calls: list[dict[str, Any]] = []
+        self._others: dict[str, Any] = {}
+
+    def add(self, part: Part) -> None:
         match part:
             case Text():
-                annotations += (
-                    written
-                    for citation in part.citations
-                    if (written := write_annotation(citation, at, len(part.text), losses)) is not None
-                )
-                texts.append(part.text)
-                at += len(part.text)
+                self._add_text(part)
             case Refusal():
-                refusals.append(part.text)
+                self._refusals.append(part.text)
             case Thinking():
-                thoughts.append(part.text)
-                details += write_details(part)
+                self._thoughts.append(part.text)
+                self._details += write_details(part)
             case RedactedThinking():
-                details += write_details(part)
+                self._details += write_details(part)
             case ToolCall():
-                calls.append(write_reply_call(part, customs))
+                self._calls.append(write_reply_call(part, self._customs))
             case Audio():
-                fields["audio"] = _audio(part)
-            case Opaque() if part.dialect == "chat":
-                fields[part.type] = part.raw
+                self._others["audio"] = _audio(part)
+            case Opaque(dialect="chat"):
+                self._others[part.type] = part.raw
             case Opaque():
-                losses.drop("reply.content", f"only the {part.dialect} API has `{part.type}`")
+                self._losses.drop("reply.content", f"only the {part.dialect} API has `{part.type}`")
             case _:
-                losses.drop(f"reply.{type(part).__name__.lower()}", "the chat API has no room for it in a reply")
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": "".join(texts) if texts or not (calls or refusals or fields) else None,
-        "refusal": "".join(refusals) if refusals else None,
-    }
-    if any(thoughts):
-        message["reasoning_content"] = "".join(thoughts)
-    if details:
-        message["reasoning_details"] = details
-    if annotations:
-        message["annotations"] = annotations
-    if calls and legacy:
-        message["function_call"] = calls[0]["function"]
-        if len(calls) > 1:
-            losses.drop("reply.tool_calls", "`functions` can say one call only")
-    elif calls:
-        message["tool_calls"] = calls
-    return message | fields
+                self._losses.drop(f"reply.{type(part).__name__.lower()}", "the chat API has no room for it in a reply")
+
+    def _add_text(self, text: Text) -> None:
+        length = len(text.text)
+        found = (write_annotation(citation, self._length, length, self._losses) for citation in text.citations)
+        self._annotations += (annotation for annotation in found if annotation is not None)
+        self._texts.append(text.text)
+        self._length += length
+
+    def fields(self, *, legacy: bool) -> dict[str, Any]:
+        """The whole message. `legacy`: the client asked with `functions`."""
+        says_nothing_else = not (self._calls or self._refusals or self._others)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "".join(self._texts) if self._texts or says_nothing_else else None,
+            "refusal": "".join(self._refusals) if self._refusals else None,
+        }
+        if any(self._thoughts):
+            message["reasoning_content"] = "".join(self._thoughts)
+        if self._details:
+            message["reasoning_details"] = self._details
+        if self._annotations:
+            message["annotations"] = self._annotations
+        return message | self._call_fields(legacy=legacy) | self._others
+
+    def _call_fields(self, *, legacy: bool) -> dict[str, Any]:
+        if not self._calls:
+            return {}
+        if not legacy:
+            return {"tool_calls": self._calls}
+        if len(self._calls) > 1:
+            self._losses.drop("reply.tool_calls", "`functions` can say one call only")
+        return {"function_call": self._calls[0]["function"]}
 
 
 def custom_names(asked: Conversation) -> frozenset[str]:
