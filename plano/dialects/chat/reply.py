@@ -1,4 +1,4 @@
-"""A complete reply, both ways. Source: API reference, Chat, "The chat completion object"."""
+"""Reads and writes a complete reply. Source: API reference, Chat, "The chat completion object"."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from plano.losses import Losses
 
 
 class ContentPart(Struct):
-    """Mistral's reasoning models answer in parts."""
+    """A part of a reply's content; Mistral's reasoning models answer in parts."""
 
     type: str | None = None
     text: str | None = None
@@ -108,7 +108,7 @@ class _Reply(Struct):
 
 
 class _Wrong(Struct):
-    """What an error looks like: OpenAI's way, or older vLLM's."""
+    """The fields by which an error is recognized: OpenAI's `error`, and `object` of older vLLM's."""
 
     error: Raw = ABSENT
     object: str | None = None
@@ -119,10 +119,11 @@ _WRONG = msgspec.json.Decoder(_Wrong)
 _CALL = msgspec.json.Decoder(_Call)
 
 KNOWN = frozenset({"id", "object", "model", "created", "choices", "usage", "obfuscation"})
-"""Top-level fields of replies and chunks that are read, or say nothing. The others are kept as extras."""
+"""The top-level fields of replies and chunks that are read, or say nothing. All others are kept as extras."""
 
 
 def read_reply(body: bytes) -> Reply:
+    """Read a complete reply; see `plano.dialects.codec.Codec`."""
     return reading.upstreams(_read_reply, body)
 
 
@@ -137,7 +138,7 @@ def _read_reply(body: bytes) -> Reply:
         raise UpstreamProtocolError(NOT_A_REPLY)
     choice = reply.choices[0]
     if error := broken(choice.finish_reason, choice.error):
-        raise copy(error)  # not what this frame holds
+        raise copy(error)  # this frame holds the original
     if choice.message is None:
         raise UpstreamProtocolError(NOT_A_REPLY)
     parts = tuple(_parts(choice.message, reply.id or ""))
@@ -155,12 +156,12 @@ def _read_reply(body: bytes) -> Reply:
 
 
 def seconds(created: float | None) -> int | None:
-    """A reply's time; None where it says none, or Azure's 0."""
+    """The time of a reply in Unix seconds; None if it has none, or Azure's 0."""
     return int(created) if created and 0 < created < 2**53 else None
 
 
 def broken(reason: str | None, error: Raw) -> UpstreamError | None:
-    """The error of a choice that ended in one."""
+    """The error in which a choice ended, or None."""
     if present(error):
         return in_band_error(error)
     if reason == BROKEN:
@@ -177,6 +178,7 @@ def read_extras(body: bytes) -> Extras:
 
 
 def _parts(message: _Message, reply: str) -> list[Part]:
+    """The parts of a reply's message, reasoning first and calls last."""
     parts = read_own(message.reasoning_content or message.reasoning, message.reasoning_details or ())
     citations = tuple(read_annotation(raw) for raw in message.annotations or ())
     for part in content_parts(message.content):
@@ -203,6 +205,7 @@ def audio_extras(expires_at: Raw) -> Extras:
 
 
 def content_parts(content: str | list[ContentPart] | None) -> list[Part]:
+    """The parts in a reply's `content`."""
     if not content:
         return []
     if isinstance(content, str):
@@ -221,7 +224,7 @@ _CALL_FIELDS = frozenset({"id", "type", "index", "function", "custom"})
 
 
 def read_call_extras(raw: Raw | bytes) -> Extras:
-    """A call's unknown fields (Gemini's `extra_content` holds a signature that must come back)."""
+    """A call's unknown fields, such as Gemini's `extra_content`, whose signature must come back."""
     found = {
         name: value
         for name, value in reading.upstream(OBJECT, bytes(raw)).items()
@@ -245,6 +248,7 @@ def _read_call(raw: Raw, reply: str, n: int) -> ToolCall:
 
 
 def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+    """Write a complete reply; see `plano.dialects.codec.Codec`."""
     legacy = asks_for_functions(asked)
     message = _WrittenMessage(asked, losses)
     for part in reply.parts:
@@ -349,11 +353,12 @@ class _WrittenMessage:
 
 
 def custom_names(asked: Conversation) -> frozenset[str]:
-    """The client's tools that take free text: calls of them are given back as such."""
+    """The names of the client's custom tools; calls of them are written as custom calls."""
     return frozenset(tool.name for tool in asked.tools if tool.kind == "custom")
 
 
 def write_reply_call(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
+    """A call as the client knows it: a function that stood in for a custom tool becomes one again."""
     if call.kind == "function" and call.name in customs:
         restored = msgspec.structs.replace(call, kind="custom", arguments=unwrap(call.arguments))
         return call_object(restored, kind="custom")
@@ -361,8 +366,11 @@ def write_reply_call(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
 
 
 def write_annotation(citation: Citation, at: int, length: int, losses: Losses | None = None) -> Any:
-    """One of `annotations`. `at` is where the citing text begins in the whole, `length` how long it is: what a
-    citation without places refers to."""
+    """One of `annotations`, or None for a citation that this dialect cannot say.
+
+    The citing text begins at `at` in the whole content and is `length` characters long; a citation without places
+    refers to all of it.
+    """
     if citation.dialect == "chat" and citation.raw is not None:
         return citation.raw
     if citation.url is None:

@@ -1,7 +1,7 @@
-"""JSON schemas of other APIs, for structured outputs and strict tools of this one.
+"""Fits JSON schemas that were written for other APIs to structured outputs and strict tools of this one.
 
-Anthropic enforces a part of JSON Schema, and refuses requests with the rest ("Structured outputs", section "JSON Schema
-limitations"). What it does not enforce is said to the model in words.
+Anthropic enforces a part of JSON Schema, and refuses requests that use the rest ("Structured outputs", section "JSON
+Schema limitations"). A keyword that it does not enforce is moved into the `description`, which the model reads.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _FORMATS = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv
 _NAMED = ("$defs", "definitions", "properties")
 _LISTED = ("anyOf", "allOf")
 _DEEPEST = 100
-"""Levels of a schema that are looked at; nobody's model has more."""
+"""The number of levels that are fitted; no real schema has more."""
 
 
 def enforceable(schema: Raw) -> tuple[Raw, list[str]]:
-    """The schema as this API takes it, and the keywords that are now only words."""
+    """The schema as this API takes it, and the keywords that were moved into descriptions, sorted."""
     try:
         found = msgspec.json.decode(schema)
     except reading.UNREADABLE:
@@ -50,6 +50,7 @@ def enforceable(schema: Raw) -> tuple[Raw, list[str]]:
 
 
 def _fitted(schema: Any, in_words: set[str], levels: int) -> Any:
+    """A schema and all inside it, down to `levels`; adds the moved keywords to `in_words`."""
     if not isinstance(schema, dict) or levels == 0:
         return schema
     fitted: dict[str, Any] = {}
@@ -82,6 +83,7 @@ def _each(value: Any, in_words: set[str], levels: int) -> Any:
 
 
 def _is_refused(keyword: str, value: Any) -> bool:
+    """Whether Anthropic refuses a schema that has this keyword with this value."""
     if keyword == "additionalProperties":
         return value is not False
     if keyword == "minItems":

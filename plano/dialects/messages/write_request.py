@@ -1,4 +1,4 @@
-"""Conversations, to requests of this dialect."""
+"""Writes a request to an upstream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
 _ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')
 _NONE_LIKE_IT = "the messages API has no such field"
 _LEAST_TOP_P = 0.95
-"""With thinking on; "Extended thinking", section "Feature compatibility"."""
+"""The least `top_p` that the API takes while thinking is on ("Extended thinking", section "Feature compatibility")."""
 
 _DROPPED = (
     "seed",
@@ -35,6 +35,7 @@ _DROPPED = (
 
 
 def write_request(conversation: Conversation, losses: Losses) -> bytes:
+    """Write the body of a request; see `plano.dialects.codec.Codec`."""
     _refuse_what_has_no_substitute(conversation)
     _report_dropped(conversation, losses)
     system, messages = _placed(conversation, losses)
@@ -82,11 +83,12 @@ def _report_dropped(conversation: Conversation, losses: Losses) -> None:
     losses.drop_extras(conversation.extras, "messages")
 
 
-# --- who says what -------------------------------------------------------------------------------
+# --- system and messages -------------------------------------------------------------------------
 
 
 def _placed(conversation: Conversation, losses: Losses) -> tuple[tuple[System, ...], tuple[Message, ...]]:
-    """The API wants a message: with none, the last instruction is said as the user's."""
+    """The instructions and the messages. The API requires a message: without one, the last instruction becomes the
+    user's."""
     system, messages = tuple(part for part in conversation.system if part.text.strip()), conversation.messages
     if messages or not system:
         return system, messages
@@ -104,7 +106,7 @@ def _system_block(part: System, losses: Losses) -> dict[str, Any]:
 
 
 def _write_messages(messages: tuple[Message, ...], losses: Losses) -> list[dict[str, Any]]:
-    """Neighbours of one role become the one turn that this dialect wants them to be."""
+    """Write messages as turns: neighbours of one role are merged, as this dialect requires."""
     turns: list[tuple[str, dict[str, Any], list[Any]]] = []
     for message in messages:
         role = _role(message, losses)
@@ -120,11 +122,13 @@ def _write_messages(messages: tuple[Message, ...], losses: Losses) -> list[dict[
 
 
 def _results_first(blocks: list[Any]) -> list[Any]:
-    """ "Tool use", section "Handling tool results": in a user's turn they come before everything else."""
+    """The blocks of a turn with tool results first, as the API requires ("Tool use", section "Handling tool
+    results")."""
     return sorted(blocks, key=lambda block: not (isinstance(block, dict) and block["type"] == "tool_result"))
 
 
 def _role(message: Message, losses: Losses) -> str:
+    """The role in this dialect; a system message that came from another becomes the user's."""
     if message.name is not None:
         losses.drop("messages.name", "the messages API has no names of speakers")
     losses.drop_extras(message.extras, "messages", "messages.")
@@ -198,7 +202,7 @@ def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict
     """`tool_choice` without its switch for parallel calls.
 
     Raises:
-        UnsupportedConversion: a tool is forced that this dialect cannot be given.
+        UnsupportedConversion: a tool is forced that this API cannot be given.
     """
     match choice:
         case None:
@@ -220,11 +224,13 @@ def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict
 
 
 def _may_be(tool: Tool, name: str | None) -> bool:
-    """A native tool may stand for several (`mcp_toolset`), whose names only the API knows."""
+    """Whether `tool` may be the one called `name`. A native tool may stand for several (`mcp_toolset`), whose names
+    only the API knows."""
     return tool.dialect == "messages" if tool.kind == "native" else tool.name == name
 
 
 def _carried(tool: Tool) -> bool:
+    """Whether this API can be given the tool."""
     return tool.kind != "native" or tool.dialect == "messages"
 
 
@@ -233,7 +239,7 @@ def _need_tools(conversation: Conversation) -> None:
         raise refuse("tool_choice", "it asks for a tool call, and there is no tool that the messages API can be given")
 
 
-# --- how ---------------------------------------------------------------------------------------
+# --- settings ------------------------------------------------------------------------------------
 
 
 def _write_output_config(
@@ -275,6 +281,7 @@ def _write_sampling(body: dict[str, Any], conversation: Conversation, planned: P
 
 
 def _leave_to_thinking(sampling: dict[str, Any], losses: Losses) -> None:
+    """Drop the sampling settings that the API refuses while it thinks."""
     reason = "the messages API refuses it while thinking"
     if sampling["temperature"] not in (None, 1):
         losses.drop("temperature", reason)
