@@ -46,7 +46,7 @@ LOSS_FIELDS = REQUEST_FIELDS | INNER_FIELDS
 """The names by which losses are counted. A client can make up field names, but not these."""
 
 
-NAMED = 20
+MAX_NAMED = 20
 """The number of made-up fields that are reported by name. The fields that an API has need no such limit."""
 
 _LONGEST_NAME = 80
@@ -72,8 +72,8 @@ class Loss(Struct, frozen=True):
 class Losses:
     """The fields that a codec could not write, each reported once.
 
-    A client can make up any number of fields. All of them are counted (`len`), and the first `NAMED` of them are named.
-    Names and reasons are shortened.
+    A client can make up any number of fields. All of them are counted (`len`), and the first `MAX_NAMED` of them are
+    named. Names and reasons are shortened.
     """
 
     __slots__ = ("_made_up", "_named", "_seen")
@@ -90,7 +90,7 @@ class Losses:
             return
         self._seen.add(name)
         if field not in LOSS_FIELDS:
-            if self._made_up == NAMED:
+            if self._made_up == MAX_NAMED:
                 return
             self._made_up += 1
         self._named.append(Loss(_short(field, _LONGEST_NAME), _short(reason, _LONGEST_REASON)))

@@ -24,9 +24,9 @@ _HEAD_SO_FAR = re.compile(r'\s*(?:\{\s*(?:"(?:i(?:n(?:p(?:u(?:t(?:"\s*(?::\s*)?)
 _LONGEST_HEAD = 256
 """The most characters of a head, which has 10 and some blanks; longer arguments without one have none."""
 
-_PLAIN = re.compile(r'[^"\\]*')
+_PLAIN_TEXT = re.compile(r'[^"\\]*')
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|[^u]|u(?![0-9a-fA-F]{0,3}\Z))", re.DOTALL)
-_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _REPLACEMENT = "\ufffd"
 
 
@@ -107,7 +107,7 @@ class Unwrapper:
         out: list[str] = []
         at = 0
         while at < len(text):
-            plain = _PLAIN.match(text, at)
+            plain = _PLAIN_TEXT.match(text, at)
             assert plain is not None, "the pattern matches the empty string too"
             if plain.end() > at:
                 out += (self._half(), plain.group())
@@ -129,7 +129,7 @@ class Unwrapper:
     def _unescape(self, escape: str) -> str:
         if len(escape) < 6:
             letter = escape[1]
-            return self._half() + (_SIMPLE.get(letter) or (letter if letter in '"\\/' else escape))
+            return self._half() + (_SIMPLE_ESCAPES.get(letter) or (letter if letter in '"\\/' else escape))
         code = int(escape[2:], 16)
         if 0xDC00 <= code < 0xE000 and self._high:
             high, self._high = self._high, 0

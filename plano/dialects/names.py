@@ -22,7 +22,7 @@ _NAME = re.compile(rb'[\s,{]*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
 _TEXT = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 
-_SHORT = 4096
+_SHORT_BODY = 4096
 """Bytes. Up to this size, encoding a body anew takes less time than adding up the sizes of its parts."""
 
 
@@ -43,7 +43,7 @@ def judge(body: bytes | Raw, fields: dict[str, Raw], known: frozenset[str], with
     Raises:
         InvalidRequest: a name stands there twice, or a name that is not `known` can be read as a known one.
     """
-    if len(body) < _SHORT and known.issuperset(fields) and _encode(fields) == body:
+    if len(body) < _SHORT_BODY and known.issuperset(fields) and _encode(fields) == body:
         return True  # written as plano would, as most are: no name is there twice, and none is spelled otherwise
     said = "".join(fields)
     # A body with the least possible punctuation, or punctuated as Python's `json` does, has room for nothing else.

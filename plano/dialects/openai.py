@@ -17,13 +17,13 @@ SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_r
 """Request fields that both dialects have in the same form, and the neutral model has not.
 They are kept in the `extras` of the dialect that they came in, and can be written into either."""
 
-_STORED = ("previous_response_id", "conversation", "prompt")
+_STORED_INPUT_FIELDS = ("previous_response_id", "conversation", "prompt")
 """Request fields that refer to input which is stored with the vendor."""
 
 
 def refuse_stored(conversation: Conversation) -> None:
     """Raise UnsupportedConversion if part of the request's input is stored with OpenAI; no other API can read it."""
-    for field in _STORED:
+    for field in _STORED_INPUT_FIELDS:
         if field in conversation.extras.get("responses", {}):
             raise refuse(field, "only the responses API knows what it stands for")
 

@@ -17,7 +17,7 @@ MARK = "plano-seal."
 """The beginning of a marked seal. A body that holds it cannot be forwarded as it is: its vendor would refuse the
 seal."""
 
-_NONE = "-"
+_NO_ID = "-"
 
 
 def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
@@ -26,7 +26,7 @@ def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
         return part.data if dialect == "messages" else f"{MARK}messages.redacted.{part.data}"
     if part.seal is None or part.origin == dialect or part.origin is None:
         return part.seal
-    return f"{MARK}{part.origin}.{part.item_id or _NONE}.{part.seal}"
+    return f"{MARK}{part.origin}.{part.item_id or _NO_ID}.{part.seal}"
 
 
 def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinking:
@@ -44,6 +44,6 @@ def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinkin
         seal=original,
         origin=cast(Dialect, origin),
         # An id without a seal would refer to reasoning that the vendor keeps, and that may be somebody else's.
-        item_id=None if item_id == _NONE or not original else item_id,
+        item_id=None if item_id == _NO_ID or not original else item_id,
         summary=origin == "responses",
     )

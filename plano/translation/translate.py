@@ -9,7 +9,7 @@ from plano.dialects import CODECS
 from plano.dialects.vendor_limits import by_client, client_names, fitted
 from plano.errors import PlanoError, UnsupportedConversion, UpstreamError, forget_frames
 from plano.frames import sse
-from plano.losses import NAMED, Losses
+from plano.losses import MAX_NAMED, Losses
 from plano.translation.assembly import ReplyBuilder, events_of
 from plano.types import Dialect
 
@@ -38,7 +38,7 @@ def refuse_losses(losses: Losses, dialect: Dialect) -> None:
     """Raise UnsupportedConversion if anything was lost. Its message names about twenty of the losses."""
     found = list(losses)
     if found:
-        named = [f"`{loss.field}`: {loss.reason}" for loss in found[:NAMED] if loss.count == 1]
+        named = [f"`{loss.field}`: {loss.reason}" for loss in found[:MAX_NAMED] if loss.count == 1]
         if len(losses) > len(named):
             named.append(f"and {len(losses) - len(named)} more")
         what = "; ".join(named)

@@ -179,7 +179,7 @@ def test_what_is_nested_nearly_too_deeply_to_be_read_is_the_upstreams_fault(upst
 
 ROOT = Path(plano.__file__).parent
 SEARCHED = ("dialects", "observability/usage.py", "response.py", "streams", "translation", "upstream")
-GUARDS = ("UNREADABLE", "UNFIT", "RecursionError", "_BAD")
+GUARDS = ("UNREADABLE", "UNFIT", "RecursionError")
 
 GUARD = "it is the guard itself, or says what it raises"
 OF_REQUESTS = "a part of a request, which was read as what it is before anything is written of it"

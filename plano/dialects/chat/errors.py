@@ -28,7 +28,7 @@ _STATUS_OF_TYPE = {
 }
 """The HTTP status for an `error.type` or `error.code`, as OpenAI and compatible servers spell them."""
 
-_KEPT = frozenset({400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
+_KEPT_STATUSES = frozenset({400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
 """The statuses that are taken over from an error's own `code`. 401 and 403 are not: they are about the gateway's
 key."""
 
@@ -47,7 +47,7 @@ def _status_of(error: Any) -> int:
         value = error.get(field)
         if isinstance(value, str):
             value = _STATUS_OF_TYPE.get(value.lower(), int(value) if value.isdecimal() and len(value) == 3 else None)
-        if isinstance(value, int | float) and value in _KEPT:
+        if isinstance(value, int | float) and value in _KEPT_STATUSES:
             return int(value)
     return 502
 

@@ -38,7 +38,7 @@ _ROLE: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "
 _ROLES = msgspec.json.Decoder(_ROLE)
 _STOP = msgspec.json.Decoder(str | list[str])
 
-_PLAIN: dict[str, msgspec.json.Decoder[Any]] = {
+_PLAIN_FIELDS: dict[str, msgspec.json.Decoder[Any]] = {
     "model": STRING,
     "temperature": NUMBER,
     "top_p": NUMBER,
@@ -62,7 +62,7 @@ _PLAIN: dict[str, msgspec.json.Decoder[Any]] = {
 def read_request(body: bytes) -> Conversation:
     """Read a request's body; see `plano.dialects.codec.Codec`."""
     fields = Fields(reading.request(OBJECT, body))
-    plain = {name: fields.take(name, decoder) for name, decoder in _PLAIN.items() if name in fields.found}
+    plain = {name: fields.take(name, decoder) for name, decoder in _PLAIN_FIELDS.items() if name in fields.found}
     if fields.found.get("messages", NULL) == NULL:
         raise fields.missing("messages")
     messages = _Messages().read(fields.each("messages"))

@@ -17,9 +17,9 @@ from plano.dialects import reading
 from plano.dialects.fields import ABSENT
 
 _ANY = msgspec.json.Decoder()
-_TOO_MANY = 2**53
+_TOKEN_LIMIT = 2**53
 
-_Tokens = Annotated[int, Meta(ge=0, lt=_TOO_MANY)]
+_Tokens = Annotated[int, Meta(ge=0, lt=_TOKEN_LIMIT)]
 
 
 class _Read(Struct, gc=False):
@@ -112,6 +112,6 @@ def _count(found: dict[str, Any], *names: str) -> int:
     """The first number above zero among the fields `names`, or 0."""
     for name in names:
         value = found.get(name)
-        if isinstance(value, int | float) and 0 < value < _TOO_MANY:
+        if isinstance(value, int | float) and 0 < value < _TOKEN_LIMIT:
             return int(value)
     return 0

@@ -26,7 +26,7 @@ _TYPES: dict[Kind, str] = {
     "server": "api_error",
 }
 
-_MEANINGS: dict[str, tuple[Kind, int]] = {
+_KIND_AND_STATUS: dict[str, tuple[Kind, int]] = {
     "invalid_request_error": ("invalid_request", 400),
     "authentication_error": ("authentication", 401),
     "billing_error": ("permission", 402),
@@ -73,7 +73,7 @@ def misplaced_error(body: bytes) -> UpstreamStatus:
     """Read an error that came with status 200, in place of a reply or an event. Its status is that of its type, or
     502."""
     error = read_error(502, body)
-    for kind, status in _MEANINGS.values():
+    for kind, status in _KIND_AND_STATUS.values():
         if kind == error.kind:
             error.status = status
     return error
@@ -82,8 +82,8 @@ def misplaced_error(body: bytes) -> UpstreamStatus:
 def _error(status: int, found: dict[str, Any]) -> UpstreamStatus:
     error = openai.error_from(status, found)
     type_ = found.get("type")
-    if isinstance(type_, str) and type_ in _MEANINGS:
-        error.kind = _MEANINGS[type_][0]
+    if isinstance(type_, str) and type_ in _KIND_AND_STATUS:
+        error.kind = _KIND_AND_STATUS[type_][0]
     details = found.get("details")
     if error.code is None and isinstance(details, dict) and isinstance(details.get("error_code"), str):
         error.code = details["error_code"]

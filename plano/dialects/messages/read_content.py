@@ -27,7 +27,7 @@ from plano.dialects.content import Readers
 from plano.dialects.content import read_parts as content_parts
 from plano.dialects.fields import BOOLEAN, CONTENT, NULL, RAWS, STRING, Fields, Object, raw_of
 
-OWN: Extras = {"messages": {}}
+FROM_MESSAGES: Extras = {"messages": {}}
 """Marks a value that was read from this dialect, where the neutral model cannot say that otherwise: a file id is this
 vendor's, a system message stood among the others. It holds no field."""
 
@@ -83,7 +83,9 @@ def _image(block: Fields) -> Part | None:
     if kind == "url":
         return Image(url=source.need("url", STRING), cache=cache, extras=block.extras("messages"))
     if kind == "file":
-        return Image(file_id=source.need("file_id", STRING), cache=cache, extras=block.extras("messages") or OWN)
+        return Image(
+            file_id=source.need("file_id", STRING), cache=cache, extras=block.extras("messages") or FROM_MESSAGES
+        )
     return None
 
 
@@ -99,7 +101,7 @@ def _document(block: Fields) -> Part | None:
         return Document(url=source.need("url", STRING), name=name, cache=cache, extras=block.extras("messages"))
     if kind == "file":
         file_id = source.need("file_id", STRING)
-        return Document(file_id=file_id, name=name, cache=cache, extras=block.extras("messages") or OWN)
+        return Document(file_id=file_id, name=name, cache=cache, extras=block.extras("messages") or FROM_MESSAGES)
     if kind == "text":
         return Document(text=source.need("data", STRING), name=name, cache=cache, extras=block.extras("messages"))
     text = text_of(source.found.get("content")) if kind == "content" else None

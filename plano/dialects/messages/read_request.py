@@ -25,7 +25,7 @@ from plano.conversation import (
 )
 from plano.dialects import reading
 from plano.dialects.fields import BOOLEAN, CONTENT, INTEGER, OBJECT, STRING, Fields, Object, raw_of
-from plano.dialects.messages.read_content import OWN, read_parts
+from plano.dialects.messages.read_content import FROM_MESSAGES, read_parts
 from plano.errors import InvalidRequest
 
 _SERVICE_TIERS = {"standard_only": "default"}
@@ -119,7 +119,7 @@ def _read_message(message: Fields) -> Message:
     if role == "user" or role == "assistant":
         return Message(role="user" if role == "user" else "assistant", parts=parts, extras=message.extras("messages"))
     if role == "system":
-        return Message(role="system", parts=parts, extras=message.extras("messages") or OWN)
+        return Message(role="system", parts=parts, extras=message.extras("messages") or FROM_MESSAGES)
     param = message.at("role")
     raise InvalidRequest(f"Invalid `{param}`: it is one of `user`, `assistant` and `system`.", param=param)
 
@@ -190,7 +190,7 @@ def _read_output(found: _Request, extras: dict[str, Raw]) -> tuple[Reasoning | N
 
 def _read_reasoning(found: Object | None, effort: str | None) -> Reasoning | None:
     if found is None:
-        return None if effort is None else Reasoning(effort=effort, extras=OWN)
+        return None if effort is None else Reasoning(effort=effort, extras=FROM_MESSAGES)
     thinking = Fields(found, "thinking")
     kind = thinking.need("type", STRING)
     budget = thinking.take("budget_tokens", INTEGER)

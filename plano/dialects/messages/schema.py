@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from plano.dialects import reading
 
-_REFUSED = frozenset(
+_REFUSED_KEYWORDS = frozenset(
     {
         "contains",
         "exclusiveMaximum",
@@ -33,9 +33,9 @@ _REFUSED = frozenset(
     }
 )
 _FORMATS = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"})
-_NAMED = ("$defs", "definitions", "properties")
-_LISTED = ("anyOf", "allOf")
-_DEEPEST = 100
+_MAPS_OF_SCHEMAS = ("$defs", "definitions", "properties")
+_LISTS_OF_SCHEMAS = ("anyOf", "allOf")
+_MAX_DEPTH = 100
 """The number of levels that are fitted; no real schema has more."""
 
 
@@ -46,7 +46,7 @@ def enforceable(schema: Raw) -> tuple[Raw, list[str]]:
     except reading.UNREADABLE:
         return schema, []
     in_words: set[str] = set()
-    return Raw(msgspec.json.encode(_fitted(found, in_words, _DEEPEST))), sorted(in_words)
+    return Raw(msgspec.json.encode(_fitted(found, in_words, _MAX_DEPTH))), sorted(in_words)
 
 
 def _fitted(schema: Any, in_words: set[str], levels: int) -> Any:
@@ -61,9 +61,9 @@ def _fitted(schema: Any, in_words: set[str], levels: int) -> Any:
             in_words.add(keyword)
         elif keyword == "oneOf" and "anyOf" not in schema:
             fitted["anyOf"] = _each(value, in_words, levels)
-        elif keyword in _LISTED:
+        elif keyword in _LISTS_OF_SCHEMAS:
             fitted[keyword] = _each(value, in_words, levels)
-        elif keyword in _NAMED and isinstance(value, dict):
+        elif keyword in _MAPS_OF_SCHEMAS and isinstance(value, dict):
             fitted[keyword] = {name: _fitted(inner, in_words, levels - 1) for name, inner in value.items()}
         elif keyword == "items":
             fitted[keyword] = _fitted(value, in_words, levels - 1)
@@ -90,4 +90,4 @@ def _is_refused(keyword: str, value: Any) -> bool:
         return value not in (0, 1)
     if keyword == "format":
         return value not in _FORMATS
-    return keyword in _REFUSED
+    return keyword in _REFUSED_KEYWORDS

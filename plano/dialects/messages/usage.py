@@ -15,7 +15,7 @@ from plano.dialects.fields import NULL, OBJECT, Object, own, present
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _KNOWN = (*_COUNTS, "output_tokens_details")
-_IN_DELTA = ("server_tool_use", "iterations")
+_DELTA_FIELDS = ("server_tool_use", "iterations")
 
 
 class _Details(Struct):
@@ -106,4 +106,4 @@ def usage_object(usage: Usage | None) -> dict[str, Any]:
 def delta_usage_object(usage: Usage | None) -> dict[str, Any]:
     """The `usage` of `message_delta`, which has fewer fields than a reply's."""
     written = usage_object(usage)
-    return {name: value for name, value in written.items() if name in _KNOWN or name in _IN_DELTA}
+    return {name: value for name, value in written.items() if name in _KNOWN or name in _DELTA_FIELDS}

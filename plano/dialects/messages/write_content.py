@@ -124,7 +124,8 @@ def _own_file(part: Image | Document) -> str:
     """The file id of a part.
 
     Raises:
-        UnsupportedConversion: the file is stored with another vendor."""
+        UnsupportedConversion: the file is stored with another vendor.
+    """
     if part.file_id is None or "messages" not in part.extras:
         raise refuse("messages.file_id", "an uploaded file is only known to the vendor it was uploaded to")
     return part.file_id

@@ -18,11 +18,11 @@ from plano.losses import Losses, refuse
 
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
 _ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')
-_NONE_LIKE_IT = "the messages API has no such field"
+_NO_SUCH_FIELD = "the messages API has no such field"
 _LEAST_TOP_P = 0.95
 """The least `top_p` that the API takes while thinking is on ("Extended thinking", section "Feature compatibility")."""
 
-_DROPPED = (
+_UNSUPPORTED_FIELDS = (
     "seed",
     "logprobs",
     "top_logprobs",
@@ -75,11 +75,11 @@ def _refuse_what_has_no_substitute(conversation: Conversation) -> None:
 
 
 def _report_dropped(conversation: Conversation, losses: Losses) -> None:
-    for name in _DROPPED:
+    for name in _UNSUPPORTED_FIELDS:
         if getattr(conversation, name) not in (None, False, 0.0):
-            losses.drop(name, _NONE_LIKE_IT)
+            losses.drop(name, _NO_SUCH_FIELD)
     if conversation.seed == 0:
-        losses.drop("seed", _NONE_LIKE_IT)
+        losses.drop("seed", _NO_SUCH_FIELD)
     losses.drop_extras(conversation.extras, "messages")
 
 
