@@ -81,7 +81,7 @@ class Losses:
     def __init__(self) -> None:
         self._named: list[Loss] = []
         self._seen: set[int] = set()  # hashes: the names may be long
-        self._made_up = 0  # of those that are named
+        self._made_up = 0  # the number of made-up fields that are named
 
     def drop(self, field: str, reason: str) -> None:
         """Report that `field` is left out."""

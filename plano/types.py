@@ -34,6 +34,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
+        """The string itself."""
         return self._value
 
     def __repr__(self) -> str:

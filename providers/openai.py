@@ -63,6 +63,7 @@ def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
 
 
 def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """Drop everything about reasoning."""
     reason = f"{model} does not reason"
     strip_effort(dialect, fields, losses, reason)
     if dialect == "responses":

@@ -127,6 +127,7 @@ class Unwrapper:
         return "".join(out)
 
     def _unescape(self, escape: str) -> str:
+        """The text of one escape; half a surrogate pair waits for the other half."""
         if len(escape) < 6:
             letter = escape[1]
             return self._half() + (_SIMPLE_ESCAPES.get(letter) or (letter if letter in '"\\/' else escape))
@@ -149,5 +150,6 @@ class Unwrapper:
 
 
 def _input_of(arguments: str) -> str:
+    """The text in whole arguments whose head is not the usual one."""
     wrapped = reading.maybe(_WRAPPED, arguments)
     return arguments if wrapped is None else wrapped.input

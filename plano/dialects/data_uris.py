@@ -17,4 +17,5 @@ def split(url: str) -> tuple[str | None, str | None]:
 
 
 def join(media_type: str, data: str) -> str:
+    """The data URI of base64 `data`."""
     return f"data:{media_type};base64,{data}"

@@ -130,11 +130,13 @@ def _sent(name: Name, dialect: Dialect) -> str:
 
 
 def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
+    """The system texts without the first line of the first one."""
     text = system[0].text.partition("\n")[2].lstrip("\n")
     return (replace(system[0], text=text), *system[1:]) if text else system[1:]
 
 
 def _fits(conversation: Conversation, dialect: Dialect, longest: int | None) -> bool:
+    """Whether nothing in the conversation has to be changed for `dialect`."""
     if any(
         _namespace(tool) is not None or tool.name != _sent(Name(tool.name, None), dialect)
         for tool in conversation.tools
@@ -149,6 +151,7 @@ def _choice(choice: ToolChoice, dialect: Dialect) -> ToolChoice:
 
 
 def _part(part: Part, dialect: Dialect, longest: int | None) -> Part:
+    """The part with names and ids that `dialect` takes; the same object if nothing has to be changed."""
     if isinstance(part, ToolCall):
         own = dict(part.extras.get("responses", ()))
         namespace = own.pop("namespace", None)

@@ -113,6 +113,7 @@ def parse(block: bytes) -> Frame | None:
 
 
 def _parse(block: bytes) -> Frame | None:
+    """The event in a block of any spelling."""
     event: str | None = None
     data: list[bytes] = []
     for line in block.split(b"\n"):
@@ -157,6 +158,7 @@ class Splitter:
         self._aligner = Aligner(limit)
 
     def feed(self, chunk: bytes) -> list[Frame]:
+        """The events that are complete after one more chunk."""
         piece = self._aligner.feed(chunk)
         return frames(piece) if piece else []
 

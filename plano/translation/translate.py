@@ -171,6 +171,7 @@ class StreamTranslator:
         return b"".join(self._writer.feed(Failed(error)))
 
     def _write(self, event: Event) -> list[bytes]:
+        """Note what the exchange keeps of an event, fill in what it lacks, and write it."""
         kind = type(event)
         if kind is Start:
             event = self._exchange._filled_start(event)  # type: ignore[arg-type]

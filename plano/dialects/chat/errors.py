@@ -41,6 +41,7 @@ def in_band_error(found: Raw) -> UpstreamStatus:
 
 
 def _status_of(error: Any) -> int:
+    """The status that an error names itself, as a number or by a known word."""
     if not isinstance(error, dict):
         return 502
     for field in ("code", "status", "type"):

@@ -108,6 +108,7 @@ def _key(choice: dict[str, Any], n: int) -> tuple[str, int]:
 
 
 def _texts(key: tuple[str, Any], message: dict[str, Any]) -> list[Slot]:
+    """The texts of a message: its `content`, or the text parts in that."""
     content = message.get("content")
     if isinstance(content, str):
         return [Slot(key, message, "content", "whole")]

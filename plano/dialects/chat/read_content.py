@@ -84,11 +84,12 @@ def _audio(part: Fields) -> Part:
 
 
 def _file(part: Fields) -> Part | None:
+    """Read a file; None for one that some server names in its own way."""
     file = part.need_nested("file")
     given, name = file.take("file_data", STRING), file.take("filename", STRING)
     file_id = file.take("file_id", STRING)
     if given is None and file_id is None:
-        return None  # some server's own way to name a file
+        return None
     cache, extras = _marked(part, "file", file)
     if given is None:
         return Document(file_id=file_id, name=name, cache=cache, extras=extras)

@@ -107,6 +107,7 @@ def _stream(fields: Fields) -> tuple[bool, bool]:
 
 
 def _metadata(fields: Fields) -> Raw | None:
+    """The metadata as it was written, once it is known to be an object."""
     raw = fields.found.get("metadata")
     return raw if fields.take("metadata", OBJECT) is not None else None
 
@@ -185,6 +186,7 @@ class _Messages:
         self._results: list[ToolResult] = []
 
     def read(self, found: list[Fields]) -> list[Message]:
+        """All messages, in order."""
         for n, message in enumerate(found):
             role = message.need("role", _ROLES)
             if role == "tool":
@@ -216,11 +218,13 @@ class _Messages:
         )
 
     def _function_result(self, message: Fields, n: int) -> ToolResult:
+        """Read the result of a deprecated call, which is found by the function's name."""
         name = message.need("name", STRING)
         call_id = self._functions.get(name, f"call_{name}_{n}")
         return ToolResult(call_id=call_id, parts=_content(message), extras=message.extras("chat"))
 
     def _assistant(self, message: Fields, n: int) -> Message:
+        """Read a message of the assistant: reasoning, texts, refusal, audio and calls, in this order."""
         text = message.take("reasoning_content", STRING) or message.take("reasoning", STRING)
         message.found.pop("reasoning", None)
         parts = read_thinking(text, message.take("reasoning_details", RAWS))
@@ -247,6 +251,7 @@ class _Messages:
 
 
 def _read(message: Fields, role: Literal["system", "developer", "user"]) -> Message:
+    """Read a message of the user, or an instruction."""
     cache = message.raw("cache_control")
     parts = _content(message)
     if cache is not None and parts:  # a mark on a message means the same as one on its last part
@@ -256,5 +261,6 @@ def _read(message: Fields, role: Literal["system", "developer", "user"]) -> Mess
 
 
 def _content(message: Fields) -> tuple[Part, ...]:
+    """The parts of a message's content; none if it is null or absent."""
     content = message.take("content", CONTENT)
     return read_content(content, message.at("content")) if content is not None else ()

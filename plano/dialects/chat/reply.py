@@ -50,6 +50,8 @@ class ContentPart(Struct):
 
 
 class Function(Struct, gc=False):
+    """The function that a call names, with its arguments."""
+
     name: str | None = None
     arguments: str | dict[str, Raw] | None = None  # a few servers send the object itself
 
@@ -61,6 +63,8 @@ class Function(Struct, gc=False):
 
 
 class Custom(Struct, gc=False):
+    """The custom tool that a call names, with its input."""
+
     name: str | None = None
     input: str | None = None
 
@@ -201,6 +205,7 @@ def _parts(message: _Message, reply: str) -> list[Part]:
 
 
 def audio_extras(expires_at: Raw) -> Extras:
+    """The field of an audio that only this dialect has."""
     return {"chat": {"expires_at": expires_at}} if present(expires_at) else NO_EXTRAS
 
 
@@ -298,6 +303,7 @@ class _WrittenMessage:
         self._others: dict[str, Any] = {}
 
     def add(self, part: Part) -> None:
+        """Add one part of the reply."""
         match part:
             case Text():
                 self._add_text(part)
@@ -343,6 +349,7 @@ class _WrittenMessage:
         return message | self._call_fields(legacy=legacy) | self._others
 
     def _call_fields(self, *, legacy: bool) -> dict[str, Any]:
+        """The calls: all of them, or the first one if the client knows only `function_call`."""
         if not self._calls:
             return {}
         if not legacy:

@@ -163,6 +163,7 @@ class ChatStreamReader:
         return [Start(id=self._id, model=chunk.model or "", created=seconds(chunk.created), extras=self._early)]
 
     def _finished(self, choice: _Choice, events: list[Event]) -> None:
+        """Add the events of a choice's end: an error, or the stops of all parts."""
         error = broken(choice.finish_reason, choice.error)
         if error is not None:
             events += self._fail(error)
@@ -260,6 +261,7 @@ class ChatStreamReader:
         self._open = self._kind = None
 
     def _close_all(self, events: list[Event]) -> None:
+        """Stop all parts, calls too."""
         self._close(events)
         closing = self._calls.close(next_part=self._next)
         self._next += sum(isinstance(event, PartStart) for event in closing)
@@ -297,6 +299,7 @@ class ChatStreamReader:
             events.append(AudioDelta(at, audio.data))
 
     def _call(self, deltas: list[CallDelta], data: bytes, events: list[Event]) -> None:
+        """Add the events of a delta's `tool_calls`."""
         self._close(events)
         raws: list[Raw] | None = None
         for n, delta in enumerate(deltas):
@@ -305,6 +308,7 @@ class ChatStreamReader:
             self._next_call(delta, raws[n] if raws and n < len(raws) else None, events)
 
     def _next_call(self, delta: CallDelta, raw: Raw | None, events: list[Event]) -> None:
+        """Add the events of one delta of a call, which may start a part."""
         for event in self._calls.feed(delta, raw, self._id, self._next):
             if type(event) is PartStart:
                 self._next += 1

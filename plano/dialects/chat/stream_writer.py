@@ -142,6 +142,7 @@ class ChatStreamWriter:
         return self._head + delta + b"}" + logprobs + b',"finish_reason":null}]' + self._tail
 
     def _finished(self, finished: Finished) -> list[bytes]:
+        """The chunk with the finish reason, and the usage if the client asked for it."""
         self._ended = True
         reason = _encode(write_finish(finished.finish, legacy=self._legacy))
         chunks = [self._head + b'},"finish_reason":' + reason + b"}]" + self._tail]
@@ -152,6 +153,7 @@ class ChatStreamWriter:
     # --- the parts ---
 
     def _delta(self, event: TextDelta) -> list[bytes]:
+        """The chunk for more text of a part."""
         part = self._parts.get(event.index)
         if part is None:  # a part that only another dialect has
             return []
@@ -172,6 +174,7 @@ class ChatStreamWriter:
         return part.head[len(self._head) :] + _encode(text)
 
     def _start_part(self, index: int, part: Part) -> list[bytes]:
+        """Open a part; most kinds write nothing until their first delta."""
         match part:
             case Text():
                 return self._open(index, part, b'"content":')
@@ -197,6 +200,7 @@ class ChatStreamWriter:
         return []
 
     def _start_call(self, index: int, call: ToolCall) -> list[bytes]:
+        """Open a call, and write its id and name."""
         at, self._calls = self._calls, self._calls + 1
         if self._legacy:
             return self._start_function(index, call, at)
@@ -218,6 +222,7 @@ class ChatStreamWriter:
         return [self._chunk(b'"function_call":' + _encode({"name": call.name, "arguments": ""}))]
 
     def _stop_part(self, index: int) -> list[bytes]:
+        """Close a part, and write the seal or the citations that had to wait for its end."""
         part = self._parts.pop(index, None)
         if part is None:
             return []

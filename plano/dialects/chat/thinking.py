@@ -137,6 +137,7 @@ class Entries:
         return seal
 
     def _close(self) -> None:
+        """Join the pieces of the entry that grew; the fields of its last piece count."""
         if len(self._pieces) == 1:
             self._done.append(bytes(self._first))
         elif self._pieces:
@@ -154,6 +155,7 @@ class _Grouping:
         self._own: list[Raw] = []  # the chat upstream's own entries, which become one part
 
     def read(self, details: Iterable[Raw]) -> list[Part]:
+        """The parts, in the order of the entries."""
         for raw in details:
             detail = read_detail(raw)
             if detail.origin == "chat":
@@ -168,6 +170,7 @@ class _Grouping:
         return [_without_bare_id(part) for part in self._parts]
 
     def _close(self) -> None:
+        """End the part of the chat upstream's own entries."""
         self._parts += read_own(None, self._own)
         self._own = []
 
@@ -202,6 +205,7 @@ def _without_bare_id(part: Part) -> Part:
 
 
 def _claude(detail: Detail) -> Part:
+    """The part of an entry of Anthropic's."""
     if detail.redacts:
         return RedactedThinking(data=detail.data or "", extras=FROM_CHAT)
     return Thinking(text=detail.words, seal=detail.signature or None, origin="messages", extras=FROM_CHAT)
@@ -228,6 +232,7 @@ def write_details(part: Thinking | RedactedThinking, text: str | None = None) ->
 
 
 def _write_openai(part: Thinking, words: str) -> list[Any]:
+    """The entries for a part of OpenAI's: its text, and its encrypted content."""
     name = {"id": part.item_id} if part.item_id is not None else {}
     kind, field = ("reasoning.summary", "summary") if part.summary else ("reasoning.text", "text")
     shown = [{"type": kind, field: words, **name, "format": _OPENAI}] if words else []

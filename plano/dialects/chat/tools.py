@@ -84,7 +84,7 @@ def read_choice(body: Fields) -> ToolChoice | None:
     type_ = choice.take("type", STRING) or "function"
     if type_ == "allowed_tools" and (allowed := choice.nested("allowed_tools")) is not None:
         names = [_name_in(tool) for tool in allowed.each("tools")]
-        if None not in names:  # else it allows tools that only this API has
+        if None not in names:  # otherwise it allows tools that only this API has
             required = allowed.take("mode", STRING) == "required"
             return ToolChoice(mode="allowed", names=tuple(name for name in names if name), required=required)
     if type_ == "function" and (function := choice.nested("function")) is not None:
@@ -95,6 +95,7 @@ def read_choice(body: Fields) -> ToolChoice | None:
 
 
 def _mode(given: str, raw: Raw | None) -> ToolChoice:
+    """A choice that is one word; one that only this API has is `native`."""
     if given == "auto":
         return ToolChoice(mode="auto")
     if given == "none":
@@ -218,5 +219,6 @@ def _write_choice(choice: ToolChoice, conversation: Conversation) -> Any:
 
 
 def _choice_of(name: str | None, conversation: Conversation) -> dict[str, Any]:
+    """A choice of one tool, by its kind and name."""
     kind = "custom" if name in native_customs(conversation) else "function"
     return {"type": kind, kind: {"name": name}}

@@ -115,6 +115,7 @@ def _document(document: Document, losses: Losses) -> dict[str, Any]:
 
 
 def _name_for(media_type: str | None) -> str:
+    """A file name with the ending of this media type."""
     subtype = (media_type or "application/pdf").rpartition("/")[2]
     return f"document.{subtype if subtype.isalnum() else 'bin'}"
 

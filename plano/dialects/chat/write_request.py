@@ -82,6 +82,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
 
 
 def _copy(conversation: Conversation, fields: dict[str, Any], names: Sequence[str]) -> None:
+    """Copy the fields `names` that the conversation has."""
     for name in names:
         value = getattr(conversation, name)
         if value is not None:
@@ -189,6 +190,7 @@ class _Messages:
         self._written.append({"role": system.role or "system", "content": content, **own})
 
     def _user(self, message: Message) -> None:
+        """Write a turn of the user: its results first, then all else as one message."""
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         others = [part for part in message.parts if not isinstance(part, ToolResult)]
         if not results:
@@ -227,6 +229,7 @@ class _Messages:
         self._written.append(finished(message, result, self._losses))
 
     def _assistant(self, message: Message) -> None:
+        """Write a message of the assistant, unless none of its parts can be said."""
         said: list[Part] = []
         thought: list[Thinking | RedactedThinking] = []
         fields: dict[str, Any] = {}
@@ -274,10 +277,12 @@ def _joined(conversation: Conversation) -> Sequence[System]:
 
 
 def _is_text(part: Part) -> bool:
+    """Whether a tool message can hold the part."""
     return isinstance(part, Text) or (isinstance(part, Document) and part.text is not None)
 
 
 def _named(written: dict[str, Any], message: Message) -> dict[str, Any]:
+    """The message with its name and its own fields."""
     if message.name is not None:
         written["name"] = message.name
     own: dict[str, Raw] = dict(message.extras.get("chat", ()))

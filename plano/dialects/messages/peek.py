@@ -83,6 +83,7 @@ def _events(pieces: Sequence[bytes]) -> list[_Event]:
 
 
 def _add(tally: Tally, usage: Raw) -> None:
+    """Add a `usage` object to the tally, if it can be read."""
     try:
         tally.add(usage)
     except reading.UNREADABLE:

@@ -74,6 +74,7 @@ def read_citation(raw: Raw) -> Citation:
 
 
 def _image(block: Fields) -> Part | None:
+    """Read an image; None if its source is of an unknown type."""
     source = block.need_nested("source")
     kind = source.need("type", STRING)
     cache = block.raw("cache_control")
@@ -90,6 +91,7 @@ def _image(block: Fields) -> Part | None:
 
 
 def _document(block: Fields) -> Part | None:
+    """Read a document; None if its source has no neutral form."""
     whole = block.found.get("source", NULL)
     source = block.need_nested("source")
     kind = source.need("type", STRING)

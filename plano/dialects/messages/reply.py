@@ -140,6 +140,7 @@ def _write_blocks(parts: Iterable[Part], losses: Losses) -> list[Any]:
 
 
 def _write_block(part: Part, losses: Losses) -> Any:
+    """The block for a part; None for a part that is empty or cannot be said."""
     match part:
         case Text():
             return _write_text(part, losses) if part.text else None

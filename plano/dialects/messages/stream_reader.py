@@ -185,6 +185,7 @@ class MessagesReader:
         return []
 
     def _end(self) -> list[Event]:
+        """The stops of all open blocks, and the end of the message."""
         self._over = True
         events: list[Event] = [] if self._started else [Start()]
         for index in list(self._blocks):
@@ -200,6 +201,7 @@ class MessagesReader:
     # --- its blocks ---
 
     def _block_start(self, index: int, whole: _Whole) -> list[Event]:
+        """The start of a block. An opaque block gives no events until it is whole."""
         found = whole.content_block
         if found is None:
             raise UpstreamProtocolError("The upstream started a block without saying which.")
@@ -217,6 +219,7 @@ class MessagesReader:
         return [*events, *self._part_start(block, part)]
 
     def _part_start(self, block: _Block, part: Part) -> list[Event]:
+        """The start of a part, and deltas with the contents that the start of the block had."""
         index = block.index
         match part:
             case ToolCall():
@@ -264,6 +267,7 @@ class MessagesReader:
         return [Unknown("messages", frame.event or "content_block_delta", frame.data)]
 
     def _block_stop(self, index: int) -> list[Event]:
+        """The stop of a block, and before it everything that no delta gave."""
         block = self._blocks.pop(index, None)
         if block is None:
             return []
@@ -288,6 +292,7 @@ class _OpaqueBlock:
         self._deltas: dict[str, list[object]] = {}
 
     def add(self, delta: _Delta, data: bytes) -> None:
+        """Take in a delta of the block."""
         if delta.partial_json is not None:
             self._input.append(delta.partial_json)
             return
@@ -296,6 +301,7 @@ class _OpaqueBlock:
                 self._deltas.setdefault(name, []).append(msgspec.json.decode(raw))
 
     def whole(self) -> Opaque:
+        """The block with all its deltas."""
         written = "".join(self._input)
         if written:
             self._fields["input"] = Raw(written.encode()) if reading.is_object(written) else raw_of(written)

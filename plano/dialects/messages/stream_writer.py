@@ -114,6 +114,7 @@ class MessagesWriter:
         return [_frame("message_start", {"message": message})]
 
     def _finish(self, event: Finished) -> list[bytes]:
+        """Close and write everything, then the end of the message."""
         out = self._begun() + self._close() + self._drain(to_the_end=True)
         self._over = True
         delta = {
@@ -131,6 +132,7 @@ class MessagesWriter:
     # --- its parts ---
 
     def _part_start(self, event: PartStart) -> list[bytes]:
+        """Start the block of a part, or let the part wait while another block is open."""
         block = _block_of(event.part, self._blocks)
         if block is None:
             return []
@@ -148,6 +150,7 @@ class MessagesWriter:
         return closed + block.start()
 
     def _part_stop(self, event: PartStop) -> list[bytes]:
+        """Stop the part's block, and go on with parts that wait."""
         self._cut.discard(event.index)
         if event.index in self._waiting:
             self._waiting[event.index].append(event)
@@ -225,6 +228,7 @@ class _Block:
         return [self._head + _encode(text) + b"}}\n\n"]
 
     def more(self, event: TextDelta | SealDelta | CitationDelta | Any) -> list[bytes]:
+        """A delta for the event; none if this kind of block has no such delta."""
         return self.text(event.text) if isinstance(event, TextDelta) else []
 
     def stop(self, whole: Part | None) -> list[bytes]:

@@ -90,6 +90,7 @@ def _translated(reasoning: Reasoning, conversation: Conversation, silent: Plan, 
 
 
 def _budget(reasoning: Reasoning, max_tokens: int | None) -> int | None:
+    """The budget for thinking, in tokens; None if there is no room for it, or the effort is unknown."""
     if reasoning.budget is not None:
         return clamped(reasoning.budget, max_tokens)
     return budget_of(reasoning.effort or "", max_tokens)

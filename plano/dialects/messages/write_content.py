@@ -142,6 +142,7 @@ def _document(part: Document) -> dict[str, Any]:
 
 
 def _document_source(part: Document, kept: Object) -> Any:
+    """The source of a document; its text, data, URL or file id."""
     if part.text is not None:
         return _kept_source(part.text, kept) or _text_source(part.text)
     if part.data is not None:
@@ -175,6 +176,7 @@ def _kept_source(text: str, kept: Object) -> Raw | None:
 
 
 def _search_result(part: Document, kept: Object) -> dict[str, Any]:
+    """A search result, which was read as a document."""
     block: dict[str, Any] = {"type": "search_result", "title": part.name, **kept}
     if text_of(kept.get("content")) != part.text:
         block["content"] = [{"type": "text", "text": part.text}]

@@ -142,6 +142,7 @@ def _role(message: Message, losses: Losses) -> str:
 
 
 def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losses) -> None:
+    """Add the tools and the choice among them. Tools that the choice does not allow are left out."""
     choice = conversation.tool_choice
     allowed = choice.names if choice is not None and choice.mode == "allowed" else None
     offered = [tool for tool in conversation.tools if allowed is None or tool.name in allowed]
@@ -161,6 +162,7 @@ def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losse
 
 
 def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
+    """A tool, or None if this API cannot be given it."""
     if tool.kind == "native":
         if tool.dialect == "messages":
             return tool.raw
@@ -182,6 +184,7 @@ def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
 
 
 def _schema(tool: Tool, losses: Losses) -> Raw:
+    """The schema of a tool's input; any object for a tool without parameters."""
     if tool.kind == "custom":
         if tool.format is not None and bytes(tool.format).replace(b" ", b"") != b'{"type":"text"}':
             losses.drop("tools.format", "the messages API has no grammars")
@@ -192,6 +195,7 @@ def _schema(tool: Tool, losses: Losses) -> Raw:
 
 
 def _enforceable(schema: Raw, field: str, losses: Losses) -> Raw:
+    """The schema as this API enforces it; keywords that it does not enforce are reported."""
     schema, in_words = enforceable(schema)
     if in_words:
         losses.drop(field, f"the messages API does not enforce {', '.join(in_words)}; said in words")
@@ -261,6 +265,7 @@ def _write_output_config(
 
 
 def _write_sampling(body: dict[str, Any], conversation: Conversation, planned: Plan, losses: Losses) -> None:
+    """Add the sampling settings, as far as this API takes them."""
     sampling: dict[str, Any] = {
         "temperature": conversation.temperature,
         "top_p": conversation.top_p,
@@ -295,6 +300,7 @@ def _leave_to_thinking(sampling: dict[str, Any], losses: Losses) -> None:
 
 
 def _write_identity(body: dict[str, Any], conversation: Conversation, kept: Raw | None, losses: Losses) -> None:
+    """Add the end user's id and the service tier."""
     metadata: dict[str, Any] = dict(OBJECT.decode(kept)) if kept is not None else {}
     user = conversation.user if conversation.user is not None else conversation.safety_identifier
     if user is not None:

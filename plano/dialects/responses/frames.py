@@ -37,11 +37,13 @@ class Frames:
         self.number = 0
 
     def frame(self, type_: str, **fields: Any) -> bytes:
+        """The frame of the next event, with these fields."""
         data = _one_line(_encode({"type": type_, "sequence_number": self.number, **fields}))
         self.number += 1
         return b"event: " + type_.encode() + b"\ndata: " + data + b"\n\n"
 
     def delta(self, template: Template, text: str) -> bytes:
+        """The frame of the next event, a delta of the part that the template is for."""
         number = self.number
         self.number = number + 1
         return template.frame(number, text)

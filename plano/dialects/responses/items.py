@@ -74,6 +74,7 @@ def read_output(raw: Raw, path: str) -> Item:
 
 
 def _read(raw: Raw, item: Fields, readers: dict[str, Callable[[Fields], Item | None]]) -> Item:
+    """Read an item by the reader of its type; an item of another type is opaque."""
     type_ = item.take("type", STRING)
     if type_ is None:
         type_ = _type_of_untyped(item)
@@ -102,6 +103,7 @@ def _opaque(raw: Raw, type_: str) -> Item:
 
 
 def _message(item: Fields) -> Item:
+    """Read a message item."""
     role = item.need("role", _ROLE)
     content = item.need("content", RAW_CONTENT)
     item_id = item.take("id", STRING)
@@ -265,6 +267,7 @@ def _reasoning_text(raw: Raw | None, path: str) -> list[str]:
 
 
 def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item:
+    """Read a call, whose arguments are in `field`."""
     item_id = item.take("id", STRING)
     call_id = item.take("call_id", STRING) or item_id
     if call_id is None:

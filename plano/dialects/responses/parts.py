@@ -47,10 +47,12 @@ class MessageItem:
         output.append(self._item("in_progress"))
 
     def start(self) -> bytes:
+        """The event that adds the item."""
         item = self._item("in_progress", [])
         return self._frames.frame("response.output_item.added", output_index=self.index, item=item)
 
     def done(self, status: Status) -> bytes:
+        """The event that ends the item, whole."""
         self.fill(status)
         return self._frames.frame("response.output_item.done", output_index=self.index, item=self._output[self.index])
 
@@ -134,6 +136,7 @@ class SaidPart:
         ]
 
     def snapshot(self) -> None:
+        """Put the text and its citations as they are now into the message item."""
         text = "".join(self._pieces)
         part: Text | Refusal
         if isinstance(self._part, Text):
@@ -188,6 +191,7 @@ class ReasoningPart:
         return self._frames.frame("response.output_item.added", output_index=self._index, item=item)
 
     def delta(self, text: str, logprobs: Raw | None) -> list[bytes]:
+        """More of the text; its first delta also adds the part."""
         if not text:
             return []
         opening = [] if self._pieces else [self._part_event("added", "")]
@@ -275,6 +279,7 @@ class CallPart:
         self._fill("incomplete", None)
 
     def _named(self) -> dict[str, str]:
+        """The name, which only the end of a function's arguments repeats."""
         return {"name": self._part.name} if self._part.kind == "function" else {}
 
     def _rest(self) -> list[bytes]:

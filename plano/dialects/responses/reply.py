@@ -94,6 +94,7 @@ def _read_reply(body: bytes) -> Reply:
 
 
 def _logprobs(raws: list[Raw], items: list[Item]) -> Raw | None:
+    """The log probabilities of all texts, in chat's form."""
     found = [logprobs_of(raw) for raw, item in zip(raws, items, strict=True) if item.kind == "message"]
     return to_chat([entry for entries in found for entry in entries])
 
@@ -147,6 +148,7 @@ class _Output:
         self._message_id: str | None = None
 
     def add(self, part: Part) -> None:
+        """Add one part of the reply."""
         if isinstance(part, Text | Refusal):
             self._said(part)
             return
@@ -162,6 +164,7 @@ class _Output:
         self._items.append(item)
 
     def _item(self, part: Part) -> dict[str, Any] | Raw | None:
+        """The item for a part that is one by itself; None for a part that cannot be said."""
         if isinstance(part, ToolCall):
             called = self._calls.restored(part)
             prefix = ids.CUSTOM if called.kind == "custom" else ids.FUNCTION

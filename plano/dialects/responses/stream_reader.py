@@ -157,6 +157,7 @@ class StreamReader:
     # --- items ---
 
     def _item(self, index: int, id_: str | None = None) -> ItemState:
+        """The state of the item at `index`; its first id counts."""
         found = self._items.get(index)
         if found is None:
             found = self._items[index] = ItemState()
@@ -215,6 +216,7 @@ class StreamReader:
         return events + self._stop(item.open, None if isinstance(part, Opaque) else part)
 
     def _open(self, part: Part) -> Open:
+        """Give a part the next index."""
         found = Open(self._parts, part)
         self._parts += 1
         return found
@@ -249,6 +251,7 @@ class StreamReader:
         return self._started_text(wire.output_index, wire.content_index, part)
 
     def _started_text(self, output_index: int, content_index: int, part: Text | Refusal) -> tuple[Open, list[Event]]:
+        """The text at this place, and its start if it had not started."""
         found = self._texts.get((output_index, content_index))
         if found is not None:
             return found, []
@@ -278,6 +281,7 @@ class StreamReader:
         return [*events, CitationDelta(found.index, read_annotation(wire.annotation))]
 
     def _part_done(self, wire: Wire) -> list[Event]:
+        """Read `content_part.done`, which repeats the whole part."""
         part = read_part(wire.part, "part", self._item(wire.output_index, wire.item_id).id)
         if not isinstance(part, Text | Refusal):
             return []
@@ -384,6 +388,7 @@ _HANDLERS: dict[str, _Handler] = {
 
 
 def _chat_logprobs(logprobs: Raw) -> Raw | None:
+    """A delta's log probabilities in chat's form, or None."""
     if logprobs is ABSENT or memoryview(logprobs).nbytes <= 4:  # absent, `[]` or `null`
         return None
     return to_chat(entries_of(logprobs))

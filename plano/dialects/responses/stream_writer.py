@@ -105,6 +105,7 @@ class StreamWriter:
         return [self._frames.frame(f"response.{name}", response=found) for name in ("created", "in_progress")]
 
     def _finished(self, event: Finished) -> list[bytes]:
+        """Close everything, then repeat the whole reply."""
         self._over = True
         incomplete = incomplete_reason(event.finish) is not None
         frames = [frame for index in list(self._open) for frame in self._stop(index, None)]
@@ -150,6 +151,7 @@ class StreamWriter:
     # --- parts ---
 
     def _part(self, index: int, part: Part) -> list[bytes]:
+        """Start a part, and the item that it is in."""
         if isinstance(part, Text | Refusal):
             frames, message = self._message_for(part)
             said = SaidPart(self._frames, message, part)
@@ -206,6 +208,7 @@ class StreamWriter:
         return []
 
     def _stop(self, index: int, whole: Part | None) -> list[bytes]:
+        """Stop a part, and the message item if it only waited for this part."""
         found = self._open.pop(index, None)
         if found is None:
             return []

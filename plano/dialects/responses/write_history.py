@@ -104,6 +104,7 @@ class History:
         self.items.append(written)
 
     def _output(self, part: Text | Refusal | Opaque) -> Any:
+        """A part of a message item of the assistant; None for one that cannot be said."""
         if isinstance(part, Text):
             if any(write_items.annotation(citation, 0) is None for citation in part.citations):
                 self._losses.drop("messages.citations", "only the API that it came from can say this citation")
@@ -159,6 +160,7 @@ class History:
         self.items.append({"type": type_, "call_id": part.call_id, "output": output, **own_fields(part.extras)})
 
     def _tool_output(self, parts: Sequence[Part]) -> Any:
+        """A tool's output: a string for a plain text, else a list of parts."""
         if len(parts) == 1 and isinstance(parts[0], Text) and not self._part_fields(parts[0]):
             return parts[0].text
         return [found for part in parts for found in self._content(part)] or ""
@@ -218,6 +220,7 @@ class History:
         return {"type": "input_audio", "input_audio": audio, **self._part_fields(part)}
 
     def _part_fields(self, part: Part) -> dict[str, Any]:
+        """The part's own fields, and those that it shares with chat; all others are reported."""
         self._note_losses(part)
         shared = {name: raw for name, raw in part.extras.get("chat", {}).items() if name in _SHARED_FIELDS}
         return shared | own_fields(part.extras)
@@ -230,12 +233,14 @@ class History:
             self.items.append(found)
 
     def _own(self, part: Opaque) -> Raw | None:
+        """The part as it was written, if it is this dialect's; else it is reported."""
         if part.dialect == "responses":
             return part.raw
         self._losses.drop("messages.content", f"only the {part.dialect} API has `{part.type}`")
         return None
 
     def _note_losses(self, part: Part, prefix: str = "messages.") -> None:
+        """Report the cache mark and the fields of a part that this dialect cannot say."""
         if part.cache is not None:
             self._losses.drop(f"{prefix}cache_control", "the responses API has other cache marks")
         self._losses.drop_extras(_without_shared(part.extras), "responses", prefix)

@@ -89,6 +89,7 @@ def _store(conversation: Conversation) -> bool | None:
 
 
 def _limit(conversation: Conversation, losses: Losses) -> int | None:
+    """The limit of output tokens, raised to the least that this API takes."""
     limit = conversation.max_tokens
     if limit is not None and limit < _LEAST_TOKENS and conversation.is_foreign_to("responses"):
         losses.drop("max_tokens", f"the responses API wants at least {_LEAST_TOKENS}; sent as that")
@@ -109,6 +110,7 @@ def _check(conversation: Conversation, losses: Losses) -> None:
 
 
 def _input(conversation: Conversation, losses: Losses) -> list[Any]:
+    """The `input` items of the instructions and messages."""
     history = History(losses)
     for system in conversation.system:
         if system.cache is not None:
@@ -146,6 +148,7 @@ def _include(conversation: Conversation) -> list[str]:
 
 
 def _extras(conversation: Conversation, losses: Losses) -> dict[str, Any]:
+    """The fields that only this dialect has, and those that it shares with chat; all others are reported."""
     shared = {name: raw for name, raw in conversation.extras.get("chat", {}).items() if name in SHARED_FIELDS}
     foreign = {
         dialect: {name: raw for name, raw in fields.items() if name not in shared}
