@@ -1,4 +1,4 @@
-"""The names under which losses are counted."""
+"""The names by which losses are counted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CODECS = Path(plano.__file__).parent / "dialects"
 
 
 def names_dropped(tree: ast.AST) -> Iterator[str]:
-    """The names that are written out where something is dropped; the others are fields of a client's."""
+    """The names that are written out in calls of `drop`; all others are fields that a client wrote."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "drop":
             first = node.args[0]

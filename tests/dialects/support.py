@@ -1,4 +1,4 @@
-"""Reading and writing through one dialect's codec, as all tests of the dialects do it."""
+"""Helpers that the tests of all dialects share: reading and writing through one dialect's codec."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ NOTHING_ASKED = Conversation()
 
 
 def read_request(codec: Codec, body: Any) -> Conversation:
-    """The conversation in `body`, any value, without its dialect: what it is compared with comes from none."""
+    """The conversation in `body`, any value that JSON can hold.
+
+    Its dialect is taken out, because the conversations that tests compare it with have none.
+    """
     return msgspec.structs.replace(codec.read_request(msgspec.json.encode(body)), dialect=None)
 
 

@@ -64,7 +64,7 @@ def written(conversation: Conversation) -> tuple[dict[str, Any], dict[str, str]]
 
 
 def checked(body: Any) -> None:
-    """Raises if the SDK's types do not allow it. They read iterables only when somebody looks at them."""
+    """Check a body by the SDK's types, which read iterables only when they are used."""
     exhaust(ORACLE.validate_python({"model": "m", **body}))
 
 
@@ -183,7 +183,7 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"store": True, "metadata": Raw(b'{"k":"v"}')}, {"store": True, "metadata": {"k": "v"}}),
     ({"user": "u", "safety_identifier": "s"}, {"user": "u", "safety_identifier": "s"}),
 ]
-"""What a conversation with one tool has more, and what its body has more."""
+"""Fields to add to a conversation with one tool, and the fields that its body then has in addition."""
 
 
 @pytest.mark.parametrize(("neutral", "body"), FIELDS, ids=str)
@@ -402,7 +402,7 @@ def test_results_of_free_text_calls_and_marked_ones_read_and_write() -> None:
 
 
 def details(*ids: str | None) -> Any:
-    """Summaries and seals in turns, with these ids."""
+    """Summaries and seals by turns, with these ids."""
     kinds = [("reasoning.summary", "summary"), ("reasoning.encrypted", "data")]
     return [
         {"type": kinds[n % 2][0], kinds[n % 2][1]: f"{n}", "format": "openai-responses-v1", "id": id_}

@@ -1,4 +1,4 @@
-"""Replies and errors of the messages dialect, both ways, and what is seen of them in passing."""
+"""Replies and errors of the messages dialect, read, written, and peeked at while they are forwarded."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def final(stream: bytes) -> Any:
 
 
 def blocks(events: Iterable[Event]) -> Any:
-    """The content that the SDK sees in what is written for `events`."""
+    """The content that the SDK reads from the stream that is written for `events`."""
     return final(write([Start(id="msg_1", model="m"), *events, Finished(finish="stop")]))["content"]
 
 

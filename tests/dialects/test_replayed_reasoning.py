@@ -1,4 +1,4 @@
-"""What a client of another dialect hands back of a chat upstream's sealed reasoning, and what that upstream gets."""
+"""A chat upstream's sealed reasoning, handed back by clients of other dialects: the upstream gets its own entries."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_stream_of_whole_entries_comes_back_as_the_upstream_wrote_it(entries: 
 
 
 def test_an_entry_that_was_streamed_in_pieces_comes_back_whole() -> None:
-    """The signature is of the whole text: pieces of it would be refused."""
+    """The upstream would refuse pieces, because the signature is that of the whole text."""
     pieces = [
         {"type": "reasoning.text", "text": "Hm, 2", **CLAUDE},
         {"type": "reasoning.text", "text": " > 1…", **CLAUDE},
@@ -135,7 +135,7 @@ def test_reasoning_without_a_seal_is_text_alone() -> None:
 
 
 def test_what_a_plano_upstream_says_of_another_vendors_seal_is_kept() -> None:
-    """Its stream has the text first and, at the end, the entry with all of the text beside the seal."""
+    """plano's own stream has the text first and, at the end, the entry with the whole text beside the seal."""
     events = streamed([{"reasoning_content": "Hm, 2 > 1…"}, {"reasoning_details": SIGNED}])
     block = block_of_stream(events)
     assert block["thinking"] == "Hm, 2 > 1…"

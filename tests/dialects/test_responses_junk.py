@@ -1,4 +1,4 @@
-"""Junk in every place of a request, a reply and a stream: an error that says whose fault it is, or none."""
+"""Junk in every place of a request, a reply and a stream: it is read, or raises an error that blames its writer."""
 
 from __future__ import annotations
 

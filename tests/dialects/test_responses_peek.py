@@ -1,4 +1,4 @@
-"""Looking into forwarded bytes of the responses dialect."""
+"""The usage, the end and the texts of forwarded replies of the responses dialect."""
 
 from __future__ import annotations
 

@@ -392,7 +392,7 @@ def test_a_request_is_written(case: str) -> None:
 
 
 UNTYPED = ("audio", "file as bare base64", "sealed reasoning without an id")
-"""The API takes these; the SDK's types do not know, or insist on an id."""
+"""Cases that the API takes and the SDK's types refuse: they do not know them, or require an id."""
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case not in UNTYPED])
