@@ -144,7 +144,7 @@ class UnsupportedConversion(InvalidRequest):
 
 
 class Unauthenticated(CallerError):
-    """The request has no key, more than one, or one that the gateway does not know."""
+    """The request has no key, an unknown one or several, or the application around plano knows no user for it."""
 
     default_status = 401
     default_kind: ClassVar[Kind] = "authentication"
