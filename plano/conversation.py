@@ -1,12 +1,12 @@
-"""The neutral model: what is asked, what comes back, and the steps of a streamed reply.
+"""The neutral model: requests, replies, and the events of a streamed reply, in no API's own words.
 
 Every dialect has one codec to and from this model (`plano.dialects`). Three rules hold everywhere:
 
-- What only one dialect knows is kept verbatim in `extras[dialect][field]` (or as an `Opaque` part)
-  and comes back out into that dialect alone; towards another dialect it is a loss.
-- JSON that nobody here interprets (schemas, extras) stays `msgspec.Raw`: the bytes as written, key
+- A field that only one dialect has is kept verbatim in `extras[dialect][field]` (or as an `Opaque` part). It is written
+  back into that dialect alone; towards another dialect it is a loss.
+- JSON that plano does not interpret (schemas, extras) stays `msgspec.Raw`: the bytes as written, key
   order and number spelling included.
-- Absent is `None` or empty, and is never written out as a default.
+- An absent value is `None` or empty, and is never written out as a default.
 
 All structs are frozen: change one with `msgspec.structs.replace(conversation, temperature=0.0)`.
 """
@@ -28,11 +28,11 @@ NO_EXTRAS: Extras = {}
 
 
 class _Part(Struct, frozen=True, kw_only=True):
-    """What every part may carry.
+    """The base of all parts.
 
     Attributes:
-        cache: the cache mark as JSON (`{"type":"ephemeral","ttl":"1h"}`), or None.
-        extras: fields of this part that only one dialect has.
+        cache: the part's `cache_control` as JSON (`{"type":"ephemeral","ttl":"1h"}`), or None.
+        extras: the fields of this part that only one dialect has.
     """
 
     cache: Raw | None = None
@@ -42,9 +42,9 @@ class _Part(Struct, frozen=True, kw_only=True):
 class Citation(Struct, frozen=True, kw_only=True):
     """A source that a text refers to.
 
-    `url` citations exist in all dialects (chat and responses: `url_citation` annotations; messages:
-    `web_search_result_location`); `start` and `end` count characters of the text, where the dialect
-    says them. Anything else is kept as `raw` for its own `dialect` (`url` is then None).
+    All dialects have citations of a URL (chat and responses: `url_citation` annotations; messages:
+    `web_search_result_location`). `start` and `end` count characters of the text, and are None where the dialect
+    does not say them. A citation of any other kind is kept as `raw` for its own `dialect`, and its `url` is None.
     """
 
     url: str | None = None
@@ -57,7 +57,7 @@ class Citation(Struct, frozen=True, kw_only=True):
 
 
 class Text(_Part, frozen=True, kw_only=True):
-    """Text; `item_id` is the responses dialect's id of the message item it is in (`msg_…`)."""
+    """A text; `item_id` is the id of the message item that it stands in (responses dialect, `msg_…`)."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -65,7 +65,7 @@ class Text(_Part, frozen=True, kw_only=True):
 
 
 class Image(_Part, frozen=True, kw_only=True):
-    """An image by `url`, by base64 `data` with its `media_type`, or by a provider's `file_id`."""
+    """An image: a `url`, base64 `data` with its `media_type`, or a provider's `file_id`."""
 
     url: str | None = None
     data: str | None = None
@@ -75,7 +75,7 @@ class Image(_Part, frozen=True, kw_only=True):
 
 
 class Document(_Part, frozen=True, kw_only=True):
-    """A file: by `url`, base64 `data` (`media_type`, mostly application/pdf), plain `text`, or `file_id`."""
+    """A file: a `url`, base64 `data` (`media_type`, mostly application/pdf), plain `text`, or a `file_id`."""
 
     url: str | None = None
     data: str | None = None
@@ -95,12 +95,12 @@ class Audio(_Part, frozen=True, kw_only=True):
 
 
 class ToolCall(_Part, frozen=True, kw_only=True):
-    """A call the model made.
+    """A tool call that the model made.
 
     Attributes:
-        id: what its result refers to (`call_…`, `toolu_…`).
-        arguments: JSON text as the model wrote it (`kind="function"`), or free text (`"custom"`).
-        item_id: the responses dialect's id of the item (`fc_…`), which is not the call's id.
+        id: the id that the call's result refers to (`call_…`, `toolu_…`).
+        arguments: JSON text as the model wrote it (`kind="function"`), or free text (`kind="custom"`).
+        item_id: the id of the item (responses dialect, `fc_…`), which is not the call's id.
     """
 
     id: str
@@ -111,7 +111,7 @@ class ToolCall(_Part, frozen=True, kw_only=True):
 
 
 class ToolResult(_Part, frozen=True, kw_only=True):
-    """What a call gave. `is_error` None means the dialect did not say."""
+    """The result of a tool call. `is_error` is None if the dialect did not say."""
 
     call_id: str
     parts: tuple[Part, ...]
@@ -120,16 +120,16 @@ class ToolResult(_Part, frozen=True, kw_only=True):
 
 
 class Thinking(_Part, frozen=True, kw_only=True):
-    """Reasoning the model showed, with the seal its vendor wants back byte for byte.
+    """Reasoning that the model showed, with the seal that its vendor wants back byte for byte.
 
     Attributes:
         text: the reasoning, or its summary; may be empty.
-        summary: `text` is a vendor's summary of hidden reasoning (responses `summary`), not the
+        summary: whether `text` is a vendor's summary of hidden reasoning (responses `summary`), not the
             reasoning itself.
         seal: the signature (messages), encrypted content (responses) or vendor's data (chat
             `reasoning_details`); None if there is none.
-        origin: the dialect whose upstream made the seal. A seal is sent to no other.
-        item_id: the responses dialect's id of the item (`rs_…`).
+        origin: the dialect whose upstream made the seal. A seal is sent to no other dialect.
+        item_id: the id of the item (responses dialect, `rs_…`).
     """
 
     text: str
@@ -140,13 +140,13 @@ class Thinking(_Part, frozen=True, kw_only=True):
 
 
 class RedactedThinking(_Part, frozen=True, kw_only=True):
-    """Reasoning the vendor hides: the messages dialect's `redacted_thinking`; `data` goes back unchanged."""
+    """Reasoning that the vendor hides (messages dialect, `redacted_thinking`); `data` goes back unchanged."""
 
     data: str
 
 
 class Refusal(_Part, frozen=True, kw_only=True):
-    """What the model said instead of an answer; `item_id` as in Text."""
+    """The text in which the model refuses to answer; `item_id` as in Text."""
 
     text: str
     item_id: str | None = None
@@ -170,8 +170,11 @@ Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One turn. Tool results are parts of a user message; `system` and `developer` messages that do
-    not lead the conversation stay where they were written."""
+    """One turn.
+
+    Tool results are parts of a user message. `system` and `developer` messages are here only if another message
+    stands before them; those in front of all others are the conversation's `system`.
+    """
 
     role: Role
     parts: tuple[Part, ...]
@@ -181,7 +184,7 @@ class Message(Struct, frozen=True, kw_only=True):
 
 class System(Struct, frozen=True, kw_only=True):
     """One leading instruction: a chat `system` or `developer` message, a messages `system` block, or
-    the responses `instructions` (role None: the dialect does not say)."""
+    the responses `instructions`. `role` is None if the dialect does not say it."""
 
     text: str
     role: Literal["system", "developer"] | None = None
@@ -190,11 +193,11 @@ class System(Struct, frozen=True, kw_only=True):
 
 
 class Tool(Struct, frozen=True, kw_only=True):
-    """A tool the model may call.
+    """A tool that the model may call.
 
     Attributes:
-        kind: `function` (JSON arguments by `parameters`, a JSON schema untouched), `custom` (free text,
-            `format` is its grammar), or `native`: only `dialect` has it, `raw` is all of it.
+        kind: `function` (JSON arguments; `parameters` is their JSON schema, untouched), `custom` (free text;
+            `format` is its grammar), or `native` (only `dialect` has it; `raw` is the whole tool).
     """
 
     name: str
@@ -210,9 +213,11 @@ class Tool(Struct, frozen=True, kw_only=True):
 
 
 class ToolChoice(Struct, frozen=True, kw_only=True):
-    """`named` forces the tool `name`; `allowed` limits to `names`, calling one of them when `required`.
+    """The choice among the tools.
 
-    `raw` holds a choice that only `dialect` has (mode `native`).
+    Attributes:
+        mode: `auto`, `none`, `required` (some tool), `named` (the tool `name`), `allowed` (only `names`, and at least
+            one of them if `required`), or `native` (only `dialect` has this choice; `raw` is the whole of it).
     """
 
     mode: Literal["auto", "none", "required", "named", "allowed", "native"]
@@ -225,12 +230,12 @@ class ToolChoice(Struct, frozen=True, kw_only=True):
 
 
 class Reasoning(Struct, frozen=True, kw_only=True):
-    """How hard to think.
+    """The settings for reasoning.
 
     Attributes:
         effort: none, minimal, low, medium, high, xhigh or max.
         budget: thinking tokens (messages `thinking.budget_tokens`).
-        mode: `enabled` or `adaptive` (messages `thinking.type`), `disabled`, or None if not said.
+        mode: `enabled`, `adaptive` or `disabled` (messages `thinking.type`), or None if it was not said.
         summary: auto, concise or detailed (responses).
     """
 
@@ -242,7 +247,7 @@ class Reasoning(Struct, frozen=True, kw_only=True):
 
 
 class ResponseFormat(Struct, frozen=True, kw_only=True):
-    """`text`, `json_object`, or `json_schema` with its schema untouched."""
+    """The format of the reply: `text`, `json_object`, or `json_schema` with its schema untouched."""
 
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
@@ -252,19 +257,19 @@ class ResponseFormat(Struct, frozen=True, kw_only=True):
 
 
 class Conversation(Struct, frozen=True, kw_only=True):
-    """What is asked of a model, in no particular dialect.
+    """A request to a model, in no particular dialect.
 
     Attributes:
         model: the name as asked, or None.
-        dialect: what it was asked in, None if in none. What another dialect means by a field that is absent, a writer
-            may have to say.
+        dialect: the dialect that it was asked in, or None. A writer needs it because an absent field may mean something
+            else in another dialect; then the writer has to say it.
         max_tokens: upper bound of output tokens, thinking included.
         user: the end user's id (chat and responses `user`, messages `metadata.user_id`).
-        safety_identifier: OpenAI's successor of `user`; messages' `user_id` takes it when `user` is None.
+        safety_identifier: OpenAI's successor of `user`; it becomes messages' `user_id` if `user` is None.
         metadata: OpenAI's string map, as JSON.
         include_usage: chat `stream_options.include_usage`; the other dialects always send usage.
         include_seals: responses `include` of `reasoning.encrypted_content`; the other dialects always send seals.
-        store: whether the reply may be kept (chat and responses), None if not said.
+        store: whether the vendor may keep the reply (chat and responses), None if it was not said.
     """
 
     model: str | None = None
@@ -300,7 +305,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
     def is_foreign_to(self, dialect: Dialect) -> bool:
-        """Whether it was asked in another."""
+        """Whether this was asked in another dialect than `dialect`."""
         return self.dialect not in (None, dialect)
 
 
@@ -309,12 +314,14 @@ class Conversation(Struct, frozen=True, kw_only=True):
 Finish: TypeAlias = Literal[
     "stop", "stop_sequence", "length", "context_window", "tool_calls", "content_filter", "refusal", "pause"
 ]
-"""Why a reply ended. The table of what each dialect calls these is in docs/translation.md."""
+"""The reason why a reply ended. docs/translation.md has the table of each dialect's words for it."""
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens. `input_tokens` counts everything that was read, cached or not (OpenAI's way of counting;
-    the messages dialect's `input_tokens` leaves cache reads and writes out).
+    """Counts of tokens.
+
+    `input_tokens` includes cached tokens, as OpenAI counts; the messages dialect's own `input_tokens` leaves cache
+    reads and writes out.
 
     Attributes:
         estimated: the counts (`input`, `output`) that nobody said and plano estimated.
@@ -330,13 +337,13 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """A complete answer.
+    """A complete reply.
 
     Attributes:
         id: as the upstream gave it, "" if it gave none.
-        model: what the upstream said it is.
-        created: Unix seconds, None where the upstream does not say.
-        usage: None when the upstream did not say.
+        model: the model's name as the upstream gave it.
+        created: Unix seconds, None if the upstream does not say.
+        usage: None if the upstream does not say.
         logprobs: chat's `choices[0].logprobs` as JSON, or None.
     """
 
@@ -355,12 +362,12 @@ class Reply(Struct, frozen=True, kw_only=True):
 #
 # A stream is: Start, then for each part PartStart, its deltas, PartStop, then Finished. Parts have
 # indexes 0, 1, 2 ... in the order they start. Parts of one stream may overlap (chat upstreams may
-# write two tool calls in turns); whoever needs them one after the other buffers. `Usage` numbers in
+# write two tool calls in turns); a writer that needs one after the other has to buffer. `Usage` numbers in
 # Finished are totals. A stream that breaks ends in Failed instead of Finished.
 
 
 class Start(Struct, frozen=True, kw_only=True):
-    """`usage` is what is known at the start (messages `message_start`), or None."""
+    """The start of a reply; `usage` is None, or holds the counts that are known already (messages `message_start`)."""
 
     id: str = ""
     model: str = ""
@@ -370,15 +377,15 @@ class Start(Struct, frozen=True, kw_only=True):
 
 
 class PartStart(Struct, frozen=True):
-    """`part` is what is known at the start: a Text, Thinking, Refusal, ToolCall or Audio without its
-    contents, or a RedactedThinking or Opaque, which come whole."""
+    """The start of a part. `part` is a Text, Thinking, Refusal, ToolCall or Audio without its contents, or a
+    RedactedThinking or Opaque, which come whole."""
 
     index: int
     part: Part
 
 
 class TextDelta(Struct, frozen=True):
-    """More of a Text, Thinking or Refusal part, of a ToolCall's arguments, or an Audio's transcript."""
+    """More of a Text, Thinking or Refusal part, of a ToolCall's arguments, or of an Audio's transcript."""
 
     index: int
     text: str
@@ -393,6 +400,8 @@ class SealDelta(Struct, frozen=True):
 
 
 class CitationDelta(Struct, frozen=True):
+    """One more citation of a Text part."""
+
     index: int
     citation: Citation
 
@@ -405,13 +414,15 @@ class AudioDelta(Struct, frozen=True):
 
 
 class PartStop(Struct, frozen=True):
-    """`part` is the finished part where the upstream repeated it whole (responses `…done`), else None."""
+    """The end of a part. `part` is the whole part if the upstream repeated it (responses `…done`), else None."""
 
     index: int
     part: Part | None = None
 
 
 class Finished(Struct, frozen=True, kw_only=True):
+    """The end of a reply that is complete; `usage` is None if the upstream did not say it."""
+
     finish: Finish
     stop_sequence: str | None = None
     usage: Usage | None = None

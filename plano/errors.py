@@ -1,31 +1,35 @@
-"""What can go wrong, split by whose fault it is.
+"""The exceptions that plano raises, split by who is to blame.
 
     PlanoError
-    ├── ConfigError                    at start-up only; lists every problem it found
-    ├── CallerError                    the caller's: 4xx
+    ├── ConfigError                         at start-up only; lists every problem it found
+    ├── CallerError                    400  the caller is to blame
     │   ├── InvalidRequest             400  malformed JSON, wrong types, bad parameters
     │   │   └── UnsupportedConversion  400  the target's API cannot say what was asked
     │   ├── Unauthenticated            401  missing or unknown key
-    │   ├── PermissionDenied           403
+    │   ├── PermissionDenied           403  this caller may not do it
     │   ├── NotFound                   404  unknown path or stored id
     │   │   └── ModelNotFound          404  unknown model, or one this caller may not use
-    │   ├── MethodNotAllowed           405  426 for an attempt at a WebSocket
+    │   ├── MethodNotAllowed           405  wrong HTTP method; 426 for an attempt at a WebSocket
     │   ├── BodyTimeout                408  the body did not arrive in time
     │   ├── TooLarge                   413  body, stored item or chain over its limit
-    │   └── RateLimited                429
-    ├── UpstreamError                  the upstream's: 502 unless said otherwise
-    │   ├── UpstreamStatus             an upstream's own 4xx or 5xx, its status kept
-    │   ├── UpstreamRefusedKey         502  the gateway's key was refused there
+    │   └── RateLimited                429  too many requests
+    ├── UpstreamError                  502  the upstream, or the network, is to blame
+    │   ├── UpstreamStatus                  the upstream's own error, with its own status
+    │   ├── UpstreamRefusedKey         502  the upstream refused the gateway's key
     │   ├── UpstreamUnavailable        502  no connection, or it broke
     │   ├── UpstreamTimeout            504  connect, first byte, or idle between chunks
     │   └── UpstreamProtocolError      502  a reply that is not what was asked for
-    ├── GatewayExhausted               503  no descriptors, memory or ports of its own for a connection to an upstream
+    ├── GatewayExhausted               503  no descriptors, memory or ports left for a connection to an upstream
     ├── StoreUnavailable               503  stored state was needed and could not be reached
-    │   └── StateUnreadable            503  it is there, and damaged
+    │   └── StateUnreadable            503  the stored state is there, and damaged
+    ├── GatewayFailed                  500  plano itself, or the application around it, has a bug
     └── FilterError                    500  a filter has a bug; names the filter
 
-Each error carries what a client needs to see; `plano.dialects` renders it in the client's
-dialect, as a body or as the last event of a stream.
+The number is the HTTP status, unless an error is raised with another one. `tests/test_errors.py` holds this drawing
+against the classes.
+
+Each error carries the facts that a client needs; `plano.dialects` renders them in the client's dialect, as a body or
+as the last event of a stream.
 """
 
 from __future__ import annotations
@@ -45,20 +49,20 @@ Kind: TypeAlias = Literal[
     "upstream",
     "server",
 ]
-"""What an error is about, independent of the dialect; each dialect has one word for each."""
+"""The subject of an error, independent of the dialect; each dialect has one word for each."""
 
 
 UpstreamFailure: TypeAlias = Literal[
     "rate_limit", "client_error", "server_error", "refused_key", "unavailable", "timeout", "protocol", "broken_stream"
 ]
-"""How an upstream failed. `client_error`: another 4xx of its own; `server_error`: a 5xx; `broken_stream`: anything
-that ends a reply which had begun."""
+"""The ways in which an upstream fails. `client_error` is a 4xx of its own that no other word covers, `server_error` a
+5xx, `broken_stream` anything that ends a reply which had begun."""
 
 UPSTREAM_FAILURES: tuple[UpstreamFailure, ...] = get_args(UpstreamFailure)
 
 
 class PlanoError(Exception):
-    """Base of everything plano raises.
+    """The base of all errors that plano raises.
 
     Attributes:
         status: HTTP status, 400 to 599.
@@ -66,7 +70,7 @@ class PlanoError(Exception):
         message: one sentence for the client; never holds a key.
         code: the machine-readable reason, as OpenAI's `error.code`, or None.
         param: path of the offending field, as OpenAI's `error.param`, or None.
-        retry_after: seconds, when the client may try again, or None.
+        retry_after: seconds until the client may try again, or None.
     """
 
     default_status: ClassVar[int] = 500
@@ -93,8 +97,11 @@ class PlanoError(Exception):
 
 
 def forget_frames(error: BaseException) -> None:
-    """Take the tracebacks off an error and off all that it came from. For one that is kept: its frames would keep what
-    they worked on, a request's body say, and by way of it the error itself, until the cycle collector comes by."""
+    """Take the tracebacks off an error and off all errors that it came from.
+
+    Call it for an error that is kept. The frames of a traceback hold what they worked on, such as a request's body,
+    and often the error itself, so that both would stay in memory until the cycle collector runs.
+    """
     seen: set[int] = set()
     open_: list[BaseException | None] = [error]
     while open_:
@@ -109,7 +116,7 @@ def forget_frames(error: BaseException) -> None:
 
 
 class ConfigError(PlanoError):
-    """The configuration cannot work. `problems` holds one line for each thing wrong."""
+    """The configuration cannot work; raised at start-up only. `problems` holds one line for each fault found."""
 
     def __init__(self, problems: Sequence[str] | str) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -117,39 +124,50 @@ class ConfigError(PlanoError):
 
 
 class CallerError(PlanoError):
-    """The caller's fault."""
+    """The caller is to blame; the base of all such errors."""
 
     default_status = 400
     default_kind: ClassVar[Kind] = "invalid_request"
 
 
 class InvalidRequest(CallerError):
-    """Malformed or contradictory; `param` names the field where there is one."""
+    """The request is malformed or contradicts itself; `param` names the field, if there is one."""
 
 
 class UnsupportedConversion(InvalidRequest):
-    """The upstream speaks another API, and that API cannot say what was asked."""
+    """The upstream's API cannot say what was asked in the client's API.
+
+    Raised where leaving it out would change the meaning; in strict translation, where anything would be left out.
+    """
 
     default_code = "unsupported_conversion"
 
 
 class Unauthenticated(CallerError):
+    """The request has no key, an unknown one or several, or the application around plano knows no user for it."""
+
     default_status = 401
     default_kind: ClassVar[Kind] = "authentication"
     default_code = "invalid_api_key"
 
 
 class PermissionDenied(CallerError):
+    """The caller may not do this, such as a web page of another origin at a gateway without keys."""
+
     default_status = 403
     default_kind: ClassVar[Kind] = "permission"
 
 
 class NotFound(CallerError):
+    """Nothing is served at this path, or nothing is stored under this id for this caller."""
+
     default_status = 404
     default_kind: ClassVar[Kind] = "not_found"
 
 
 class ModelNotFound(NotFound):
+    """The model is unknown, or this caller may not use it; the two look alike on purpose."""
+
     default_code = "model_not_found"
 
     def __init__(self, model: str) -> None:
@@ -157,6 +175,8 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(CallerError):
+    """The path exists and does not take this HTTP method; `allow` is the value of the `Allow` header."""
+
     default_status = 405
 
     def __init__(self, message: str, *, allow: str, status: int | None = None) -> None:
@@ -165,54 +185,66 @@ class MethodNotAllowed(CallerError):
 
 
 class BodyTimeout(CallerError):
+    """The request's body did not arrive within the deadline."""
+
     default_status = 408
     default_kind: ClassVar[Kind] = "timeout"
 
 
 class TooLarge(CallerError):
+    """The request body, a stored item or a chain of responses is over its limit."""
+
     default_status = 413
     default_kind: ClassVar[Kind] = "too_large"
 
 
 class RateLimited(CallerError):
+    """The caller has sent too much in too short a time; `retry_after` says when it may go on."""
+
     default_status = 429
     default_kind: ClassVar[Kind] = "rate_limit"
     default_code = "rate_limit_exceeded"
 
 
 class UpstreamError(PlanoError):
-    """The upstream's fault, or the network's."""
+    """The upstream, or the network on the way to it, is to blame; the base of all such errors."""
 
     default_status = 502
     default_kind: ClassVar[Kind] = "upstream"
 
 
 class UpstreamStatus(UpstreamError):
-    """The upstream answered with an error of its own; status, message and code are its."""
+    """The upstream answered with an error; `status`, `message` and `code` are those that it sent."""
 
 
 class UpstreamRefusedKey(UpstreamError):
-    """The upstream refused the key that the gateway is configured with (its 401 or 403)."""
+    """The upstream refused the key that the gateway is configured with (by a 401 or 403)."""
 
     default_code = "upstream_authentication_failed"
 
 
 class UpstreamUnavailable(UpstreamError):
+    """No connection to the upstream could be made, or it broke before the reply was complete."""
+
     default_code = "upstream_unavailable"
 
 
 class UpstreamTimeout(UpstreamError):
+    """The upstream was too slow to connect, to send its first byte, or to send the next chunk."""
+
     default_status = 504
     default_kind: ClassVar[Kind] = "timeout"
     default_code = "upstream_timeout"
 
 
 class UpstreamProtocolError(UpstreamError):
+    """The upstream sent a reply that breaks its protocol, ends early, or is not of the API that was asked."""
+
     default_code = "upstream_protocol_error"
 
 
 class GatewayExhausted(PlanoError):
-    """This machine or process is out of what a connection takes, so that no upstream was asked and none is to blame."""
+    """The machine or process has no descriptors, memory or ports left for a connection; no upstream was asked."""
 
     default_status = 503
     default_kind: ClassVar[Kind] = "overloaded"
@@ -220,16 +252,18 @@ class GatewayExhausted(PlanoError):
 
 
 class StoreUnavailable(PlanoError):
+    """Stored state was needed, and its store does not answer or cannot be used now."""
+
     default_status = 503
     default_kind: ClassVar[Kind] = "overloaded"
     default_code = "state_store_unavailable"
 
 
 class StateUnreadable(StoreUnavailable):
-    """What is stored under an id is not what was put there.
+    """The state stored under an id is not what was put there.
 
-    Neither the caller's fault nor gone: told as a failure of the store, so that it is looked at, and not as an id that
-    never was.
+    The caller is not to blame and the state is not gone, so this is reported as a failure of the store, which an
+    operator looks at, and not as an unknown id.
     """
 
     default_code = "state_unreadable"
@@ -239,14 +273,14 @@ class StateUnreadable(StoreUnavailable):
 
 
 class GatewayFailed(PlanoError):
-    """plano itself failed; the cause says how."""
+    """plano, or the application around it, raised an exception that is not a PlanoError; it is the `__cause__`."""
 
     def __init__(self) -> None:
         super().__init__("The gateway failed on this request.")
 
 
 class FilterError(PlanoError):
-    """A filter raised something that is not a PlanoError; `filter_name` says which."""
+    """A filter raised an exception that is not a PlanoError; `filter_name` says which filter."""
 
     def __init__(self, filter_name: str) -> None:
         super().__init__(f"The gateway's filter `{filter_name}` failed.", code="filter_error")

@@ -1,4 +1,4 @@
-"""Losses: the fields of a request or reply that the target's API cannot say, and the names they are counted under."""
+"""Losses: fields of a request or reply that the target's API cannot say, and the names that they are counted by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUEST_FIELDS = _words("""
     stop_sequences store stream_options system temperature text thinking thread tool_choice tools top_a top_k
     top_logprobs top_p truncation user user_profile_id verbosity web_search_options workspace_id
 """)
-"""Fields of a request in any of the three APIs, and a few that servers with a compatible API add."""
+"""The request fields of all three APIs, and a few that servers with a compatible API add."""
 
 INNER_FIELDS = _words("""
     messages.annotations messages.audio messages.cache_control messages.citations messages.content messages.detail
@@ -40,14 +40,14 @@ INNER_FIELDS = _words("""
     tools.allowed_callers tools.cache_control tools.defer_loading tools.format tools.input_examples tools.name
     tools.strict tools.type
 """)
-"""Fields inside messages, tools and replies."""
+"""The fields inside messages, tools and replies."""
 
 LOSS_FIELDS = REQUEST_FIELDS | INNER_FIELDS
-"""The names under which losses are counted. A loss's field may hold what a client made up; these cannot."""
+"""The names by which losses are counted. A client can make up field names, but not these."""
 
 
-NAMED = 20
-"""Losses of fields that a client made up that are named; of those that an API has there are only so many."""
+MAX_NAMED = 20
+"""The number of made-up fields that are reported by name. The fields that an API has need no such limit."""
 
 _LONGEST_NAME = 80
 
@@ -55,9 +55,14 @@ _LONGEST_REASON = 200
 
 
 class Loss(Struct, frozen=True):
-    """A field that the target's API cannot say. `field` is a path in the client's words where it is
-    one (`top_k`, `tools.cache_control`); array positions are left out, so that there are few of them.
-    `count` is more than 1 for the one that stands for all that are not named."""
+    """A field that the target's API cannot say.
+
+    Attributes:
+        field: its path as the client spells it (`top_k`, `tools.cache_control`), without positions in arrays, so that
+            there are few different paths.
+        reason: why it was left out.
+        count: 1, or more for the one loss that stands for all those that are not named.
+    """
 
     field: str
     reason: str
@@ -65,10 +70,10 @@ class Loss(Struct, frozen=True):
 
 
 class Losses:
-    """Collects what a codec could not write. Each field is reported once.
+    """The fields that a codec could not write, each reported once.
 
-    A request may have any number of fields that a client made up. They are all counted, and the first `NAMED` of them
-    named; names and reasons are shortened. The length is the count.
+    A client can make up any number of fields. All of them are counted (`len`), and the first `MAX_NAMED` of them are
+    named. Names and reasons are shortened.
     """
 
     __slots__ = ("_made_up", "_named", "_seen")
@@ -76,22 +81,22 @@ class Losses:
     def __init__(self) -> None:
         self._named: list[Loss] = []
         self._seen: set[int] = set()  # hashes: the names may be long
-        self._made_up = 0  # of those that are named
+        self._made_up = 0  # the number of made-up fields that are named
 
     def drop(self, field: str, reason: str) -> None:
-        """Leave the field out and say so."""
+        """Report that `field` is left out."""
         name = hash(field)
         if name in self._seen:
             return
         self._seen.add(name)
         if field not in LOSS_FIELDS:
-            if self._made_up == NAMED:
+            if self._made_up == MAX_NAMED:
                 return
             self._made_up += 1
         self._named.append(Loss(_short(field, _LONGEST_NAME), _short(reason, _LONGEST_REASON)))
 
     def drop_extras(self, extras: Mapping[Dialect, Mapping[str, Raw]], target: Dialect, prefix: str = "") -> None:
-        """Report everything in `extras` that belongs to another dialect than `target`."""
+        """Report all fields in `extras` that belong to other dialects than `target`, each as `prefix` and its name."""
         for dialect, fields in extras.items():
             if dialect != target:
                 for field in fields:
@@ -112,6 +117,6 @@ def _short(text: str, longest: int) -> str:
 
 
 def refuse(field: str, reason: str) -> UnsupportedConversion:
-    """The error to raise for what cannot be left out without changing the meaning."""
+    """The error to raise for a field that cannot be left out without changing the request's meaning."""
     reason = _short(reason, _LONGEST_REASON)  # some quote what a client chose
     return UnsupportedConversion(f"`{field}` cannot be translated: {reason}", param=field)

@@ -1,4 +1,4 @@
-"""The words every layer uses: dialect names, ASGI's types, secrets, headers, callers."""
+"""The types that every layer uses: dialect names, ASGI's types, secrets, headers, callers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
-"""Header names in lower case, as ASGI has them."""
+"""Pairs of name and value, the names in lower case (ASGI specification, "HTTP Connection Scope")."""
 
 
 class Secret:
-    """A string that shows itself only to whoever asks with `reveal()`.
+    """A string that only `reveal()` shows.
 
-    Neither `repr`, `str`, formatting, pickling nor a traceback's locals give the value away.
+    Neither `repr`, `str`, formatting, pickling nor the locals of a traceback give the value away.
     """
 
     __slots__ = ("_value",)
@@ -34,6 +34,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
+        """The string itself."""
         return self._value
 
     def __repr__(self) -> str:
@@ -55,7 +56,7 @@ class Secret:
 
 
 class Headers:
-    """Read-only view of ASGI headers; look-up ignores case, and of equal names the last one counts."""
+    """A read-only view of ASGI headers. Look-up ignores case; if a name stands there twice, the last value counts."""
 
     __slots__ = ("_by_name", "raw")
 
@@ -64,17 +65,18 @@ class Headers:
         self._by_name: dict[bytes, bytes] | None = None
 
     def get(self, name: str) -> str | None:
+        """The header's value as text, or None."""
         value = self.find(name.lower().encode("latin-1"))
         return value.decode("latin-1") if value is not None else None
 
     def find(self, name: bytes) -> bytes | None:
-        """The same for a name in lower case, without decoding."""
+        """Like `get`, for a name in lower case, without decoding."""
         if self._by_name is None:
             self._by_name = dict(self.raw)
         return self._by_name.get(name)
 
     def repeated(self, names: Iterable[bytes]) -> bytes | None:
-        """The first of these names, in lower case, that is here more than once."""
+        """The first of these names, in lower case, that more than one header has; None if there is none."""
         if self._by_name is None:
             self._by_name = dict(self.raw)
         if len(self._by_name) == len(self.raw):
@@ -82,7 +84,7 @@ class Headers:
         return next((name for name in names if sum(each == name for each, _ in self.raw) > 1), None)
 
     def has_none(self, names: frozenset[bytes]) -> bool:
-        """Whether none of these names, in lower case, is here."""
+        """Whether no header has any of these names, which are in lower case."""
         if self._by_name is None:
             self._by_name = dict(self.raw)
         return names.isdisjoint(self._by_name)
@@ -96,13 +98,13 @@ class Headers:
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who is asking, as the auth filter (or the host's own authentication) established it.
+    """The caller of a request, as the auth filter (or the host application's authentication) established it.
 
     Attributes:
-        name: what logs and metrics call this caller; never the key.
+        name: the caller's name in logs and metrics; never the key.
         tenant: scopes stored state, limits and caches. Callers of one tenant see each other's state.
-        models: the names this caller may ask for, or None for all of them.
-        operator: sees everybody's requests at `/ui`; who is none sees those of the same tenant.
+        models: the names of the models that this caller may ask for, or None for all of them.
+        operator: sees everybody's requests at `/ui`; other callers see only those of their own tenant.
     """
 
     name: str = "anonymous"
@@ -111,6 +113,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     operator: bool = False
 
     def may_use(self, model: str) -> bool:
+        """Whether this caller may ask for the model of this name."""
         return self.models is None or model in self.models
 
 
@@ -118,5 +121,5 @@ ANONYMOUS = Caller()
 
 
 def new_id() -> str:
-    """An id for a reply whose upstream gave none; the dialect puts its prefix before it."""
+    """Make up an id for a reply whose upstream gave none; the dialect puts its prefix before it."""
     return os.urandom(12).hex()

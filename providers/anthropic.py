@@ -1,4 +1,4 @@
-"""Anthropic, and what became of thinking budgets and sampling over its generations."""
+"""Anthropic, whose generations of models take different fields for thinking and sampling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAMILY = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2}|preview)
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
-    """What a generation no longer takes, in the words it takes now (Models, What's new, of each)."""
+    """Rewrite or drop the fields that a generation of models no longer takes (Models, "What's new" of each)."""
     generation = _generation(model)
     if generation is None:
         return
@@ -32,7 +32,7 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
 
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
-    """What `prepare` looks for."""
+    """The names of the fields that `prepare` looks for."""
     generation = _generation(model)
     if generation is None:
         return ()
@@ -41,7 +41,7 @@ def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
 
 
 def _generation(model: str) -> tuple[str, tuple[int, int]] | None:
-    """Family and version; None for models of before this naming, which take everything."""
+    """The family and version of a model; None for older models, which are named otherwise and take every field."""
     found = _FAMILY.match(model)
     if found is None:
         return None
@@ -52,15 +52,18 @@ def _generation(model: str) -> tuple[str, tuple[int, int]] | None:
 
 
 def _always_thinks(family: str, version: tuple[int, int]) -> bool:
+    """Whether a model cannot be told not to think."""
     return family in ("fable", "mythos") or (family == "opus" and version >= (5, 5))
 
 
 def _refuses_force(family: str, version: tuple[int, int]) -> bool:
-    """What's new in Claude Opus 5.5, "Forced tool use is not supported", which names Fable 5.1 too."""
+    """Whether a model cannot be forced to call a tool ("What's new in Claude Opus 5.5", section "Forced tool use is not
+    supported", which names Fable 5.1 too)."""
     return version >= {"opus": (5, 5), "fable": (5, 1), "mythos": (5, 1)}.get(family, (99, 0))
 
 
 def _free_choice(model: str, fields: Fields, losses: Losses) -> None:
+    """Let the model choose among its tools, if the request forces one."""
     choice = decoded(fields.get("tool_choice"))
     if isinstance(choice, dict) and choice.get("type") in ("any", "tool"):
         choice.pop("name", None)
@@ -69,8 +72,11 @@ def _free_choice(model: str, fields: Fields, losses: Losses) -> None:
 
 
 def _adaptive_thinking(model: str, fields: Fields, losses: Losses, *, always: bool) -> None:
-    """From 4.7 on `enabled` with a budget is a 400: the depth is said as an effort. The models that
-    always think refuse `disabled` as well: the least effort is the nearest they have."""
+    """Replace thinking that the model refuses.
+
+    From 4.7 on, `enabled` with a budget is a 400, so the budget becomes an effort. Models that always think refuse
+    `disabled` as well, so they get the least effort.
+    """
     thinking = decoded(fields.get("thinking"))
     if not isinstance(thinking, dict):
         return
@@ -85,6 +91,7 @@ def _adaptive_thinking(model: str, fields: Fields, losses: Losses, *, always: bo
 
 
 def _default_effort(fields: Fields, effort: str) -> None:
+    """Set an effort, unless the request has one."""
     config = decoded(fields.get("output_config"))
     if not isinstance(config, dict):
         config = {}

@@ -1,8 +1,8 @@
-"""Azure OpenAI: the same models behind two kinds of URL.
+"""Azure OpenAI: OpenAI's models behind two kinds of URL.
 
-`https://<resource>.openai.azure.com/openai/v1/...` is its v1 API: no api-version, the deployment is the `model`
-of the body. `.../openai/deployments/<deployment>/...?api-version=<date>` is the older one. An entry says which by
-its base URL: the older one where the path has `deployments` in it or the query has a dated `api-version`.
+`https://<resource>.openai.azure.com/openai/v1/...` is its v1 API: there is no api-version, and the body's `model` names
+the deployment. `.../openai/deployments/<deployment>/...?api-version=<date>` is the older API. The base URL of an entry
+decides between them: it means the older API if its path has `deployments` in it or its query a dated `api-version`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from plano.provider import Provider
 from plano.providers.openai import heeds, prepare, served_over
 
 _UNDATED = ("v1", "preview", "latest")
-"""Values of `api-version` that belong to the v1 API."""
+"""The values of `api-version` that belong to the v1 API."""
 
 
 def adapt(base: SplitResult) -> Provider:
@@ -30,6 +30,7 @@ def adapt(base: SplitResult) -> Provider:
 
 
 def _deployments(deployment: str) -> Provider:
+    """The row of the older API, where `deployment` is the part of the path that names the deployment."""
     return replace(
         AZURE_OPENAI,
         prefix="/openai",

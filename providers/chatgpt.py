@@ -1,6 +1,6 @@
-"""ChatGPT's own backend, for accounts with a subscription: the responses API, narrowed.
+"""ChatGPT's own backend, for accounts with a subscription: the responses API with fewer settings.
 
-Its key is the OAuth token of a signed-in account; `ChatGPT-Account-Id` and `originator` are an entry's `headers`.
+Its key is the OAuth token of a signed-in account. `ChatGPT-Account-Id` and `originator` go into the entry's `headers`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from plano.types import Dialect
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
-    """It streams always, keeps nothing, and lets nobody limit or steer the sampling.
+    """Turn storing off, and drop the limit and the sampling settings, which the backend refuses.
 
     Raises:
-        UnsupportedConversion: a reply that is not streamed was asked for.
+        UnsupportedConversion: the request does not ask for a stream, and the backend only streams.
     """
     if decoded(fields.get("stream")) is not True:
         raise refuse("stream", "ChatGPT's backend only streams; ask with `stream: true`")

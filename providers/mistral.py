@@ -1,5 +1,5 @@
-"""Mistral, whose chat API refuses fields that it does not know, has its own word for two of them, and takes ids of
-calls in its own form alone."""
+"""Mistral, whose chat API refuses unknown fields, has its own names for two, and takes ids of calls only in its own
+form."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from plano.providers.quirks import decoded, developer_as_system, encoded, rename
 from plano.types import Dialect
 
 _ITS_ID = re.compile(r"[a-zA-Z0-9]{9}")
-"""As its error says: "must be a-z, A-Z, 0-9, with a length of 9"."""
+"""The form of an id, from the API's error: "must be a-z, A-Z, 0-9, with a length of 9"."""
 
 _CALLS = re.compile(rb'"tool_call(s|_id)"')
 _objects = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """Rename, drop and rewrite the fields that Mistral would refuse."""
     developer_as_system(fields)
     rename(fields, "max_completion_tokens", "max_tokens")
     rename(fields, "seed", "random_seed")
-    # Usage comes with the last chunk of every stream, asked for or not: leaving this out loses nothing.
+    # Dropping this loses nothing, because the last chunk of every stream has the usage anyway.
     fields.pop("stream_options", None)
     its_ids(fields)
 
 
 def its_ids(fields: Fields) -> None:
-    """Calls that another vendor's model made, earlier in the conversation, get ids in the form that is taken here. The
-    same id always becomes the same, so calls and results still meet."""
+    """Give calls that another vendor's model made, earlier in the conversation, ids in Mistral's form. The same id
+    always becomes the same, so that results still find their calls."""
     messages = fields.get("messages")
     if messages is None or _CALLS.search(messages) is None:
         return
@@ -57,7 +58,7 @@ def _its_id(holder: dict[str, Raw], name: str) -> None:
 
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
-    """What `prepare` looks for."""
+    """The names of the fields, and of fields of messages, that `prepare` looks for."""
     return ("developer", "max_completion_tokens", "seed", "stream_options", "tool_calls", "tool_call_id")
 
 

@@ -1,4 +1,4 @@
-"""Moonshot AI, whose kimi-k3 models set their sampling themselves."""
+"""Moonshot AI, whose kimi-k3 models refuse sampling settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """Make developer messages system messages, and drop the sampling settings of kimi-k3 models."""
     developer_as_system(fields)
     if model.startswith("kimi-k3"):
         strip(fields, _SAMPLING, losses, f"{model} sets its sampling itself")
 
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
-    """What `prepare` looks for."""
+    """The words that `prepare` looks for."""
     return ("developer", *_SAMPLING)
 
 

@@ -1,4 +1,4 @@
-"""OpenAI, and what its models refuse: those that reason, and those that do not."""
+"""OpenAI, whose models refuse some fields if they reason, and others if they do not."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from plano.providers.quirks import decoded, encoded, rename, strip, strip_effort
 from plano.types import Dialect
 
 _REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
-"""o1, o3, o4-mini ..., and from gpt-5 on all but `gpt-5-chat-latest` and its kind."""
+"""The models that reason: o1, o3, o4-mini ..., and from gpt-5 on all but `gpt-5-chat-latest` and its kind."""
 
 _NOT_REASONING = re.compile(r"(ft:)?gpt-[34]|chatgpt-|gpt-[5-9].*-chat")
-"""Models that refuse `reasoning_effort` (chat: an unrecognized argument) and `reasoning` (responses: an unsupported
-parameter) whatever is in them."""
+"""The models that refuse `reasoning_effort` (chat: an unrecognized argument) and `reasoning` (responses: an unsupported
+parameter), whatever their value is."""
 
 _SEALS = "reasoning.encrypted_content"
 
 _RESPONSES_ONLY = re.compile(r"(o\d|gpt-[5-9]).*-(pro|codex|deep-research|cyber)|computer-use")
-"""Models that the model pages list under the responses API alone."""
+"""The models that the model pages list only under the responses API."""
 
 _BETTER_IN_RESPONSES = re.compile(r"gpt-(5\.[6-9]|[6-9])")
-"""Models whose chat API refuses function tools together with reasoning (`To use function tools, use
+"""The models that, in the chat API, refuse function tools together with reasoning (`To use function tools, use
 /v1/responses or set reasoning_effort to 'none'`)."""
 
 _QUIET_BY_DEFAULT = re.compile(r"gpt-5\.[1-4]")
-"""Reasoning models that do not reason unless asked, and so take temperature and its kind until they are."""
+"""The reasoning models that only reason if they are asked to, and until then take temperature and the like."""
 
 _SAMPLING: dict[str, float | None] = {
     "temperature": 1,
@@ -40,8 +40,11 @@ _SAMPLING: dict[str, float | None] = {
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Reasoning models: `max_tokens` under its new name, and no sampling while they reason. The others: nothing that
-    is said about reasoning."""
+    """Fit the fields to the model.
+
+    A reasoning model gets `max_tokens` under its new name, and no sampling settings while it reasons. Any other model
+    gets nothing about reasoning.
+    """
     if _NOT_REASONING.match(model):
         _say_nothing_of_reasoning(dialect, model, fields, losses)
     if not model.startswith(("gpt-", "o")) or _REASONING.match(model) is None:
@@ -53,24 +56,29 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
 
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
-    """What `prepare` looks for."""
+    """The names of the fields that `prepare` looks for."""
     if _NOT_REASONING.match(model):
         return ("reasoning_effort",) if dialect == "chat" else ("reasoning", "include")
     return ("max_tokens", *_SAMPLING) if _REASONING.match(model) else ()
 
 
 def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """Drop everything about reasoning."""
     reason = f"{model} does not reason"
     strip_effort(dialect, fields, losses, reason)
     if dialect == "responses":
         strip(fields, ("reasoning",), losses, reason)
         include = decoded(fields.get("include"))
-        if isinstance(include, list) and _SEALS in include:  # refused as well, and there would be none
+        if isinstance(include, list) and _SEALS in include:  # refused as well, and the reply would have no seals
             fields["include"] = encoded([item for item in include if item != _SEALS])
 
 
 def served_over(model: str) -> tuple[Dialect, ...]:
-    """Chat first, as every client dialect can be said in it; responses first or alone where the model says so."""
+    """The dialects that serve a model, the best first.
+
+    Chat comes first, because every client dialect can be translated to it, but for models that are better in responses,
+    or only there.
+    """
     if _RESPONSES_ONLY.match(model):
         return ("responses",)
     if _BETTER_IN_RESPONSES.match(model):
@@ -79,6 +87,7 @@ def served_over(model: str) -> tuple[Dialect, ...]:
 
 
 def _reasons(dialect: Dialect, model: str, fields: Fields) -> bool:
+    """Whether the model will reason on this request."""
     if dialect == "chat":
         effort = decoded(fields.get("reasoning_effort"))
     else:

@@ -1,7 +1,7 @@
-"""Providers that are a row and nothing more.
+"""Providers that need no code of their own.
 
-Where a provider documents a dialect as a beta, or serves it only in its newest versions, `speaks` leaves it
-out: clients of that dialect are translated, and an entry can still ask for it with `apis`.
+If a provider documents a dialect as a beta, or serves it only in its newest versions, `speaks` leaves that dialect
+out: its clients are translated, and an entry can still ask for it with `apis`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ _ALL: Mapping[Dialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
 
 
 def groq(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
-    """As `compatible_chat`; and its Llama models, which do not think, refuse an effort (docs, "Reasoning")."""
+    """Like `compatible_chat`; also drop the effort for Llama models, which do not think and refuse one (Groq's docs,
+    "Reasoning")."""
     compatible_chat(dialect, model, fields, losses)
     if "llama" in model:
         strip_effort(dialect, fields, losses, f"{model} does not think")
 
 
 def groq_heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
-    """What `groq` looks for."""
+    """The words that `groq` looks for."""
     return (*compatible_heeds(dialect, model), "reasoning_effort", "reasoning")
 
 

@@ -1,7 +1,7 @@
-"""What several providers' bodies need, each as a function over the top-level fields.
+"""Changes to bodies that several providers need, each as a function over the top-level fields.
 
-A quirk changes only what the provider is known to refuse, or to ignore though it has the same thing by
-another name. Nothing here reads the whole conversation unless it has to be changed.
+A quirk changes only fields that the provider is known to refuse, or to ignore though it has the same setting under
+another name. The whole conversation is only read if it has to be changed.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _messages = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def compatible_chat(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
-    """For servers with OpenAI's chat API of before its reasoning models: no developer role."""
+    """Make developer messages system messages, for servers with OpenAI's chat API as it was before reasoning models."""
     if dialect == "chat":
         developer_as_system(fields)
 
 
 def early_chat(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
-    """As `compatible_chat`, for servers that moreover know a reply's limit by its old name only."""
+    """Like `compatible_chat`, for servers that also know the limit of a reply only as `max_tokens`."""
     if dialect == "chat":
         developer_as_system(fields)
         rename(fields, "max_completion_tokens", "max_tokens")
 
 
 def compatible_heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
-    """What `compatible_chat` and `early_chat` look for."""
+    """The words that `compatible_chat` and `early_chat` look for."""
     return ("developer", "max_completion_tokens") if dialect == "chat" else ()
 
 
 def developer_as_system(fields: Fields) -> None:
-    """A developer message is a system message to a server that does not know the newer word.
+    """Give developer messages the role `system`, which servers without the newer role know.
 
-    OpenAI's own description of the role: it replaces system messages, for models from o1 on.
+    By OpenAI's description of the role, it replaces system messages for models from o1 on.
     """
     messages = fields.get("messages")
     if messages is None or _DEVELOPER.search(messages) is None:
@@ -49,7 +49,7 @@ def developer_as_system(fields: Fields) -> None:
     try:
         decoded = _messages.decode(messages)
     except msgspec.ValidationError:
-        return  # not a list of messages: the upstream says so better
+        return  # not a list of messages: the upstream's error will say so
     for message in decoded:
         if bytes(message.get("role", b"")) == b'"developer"':
             message["role"] = Raw(b'"system"')
@@ -57,14 +57,14 @@ def developer_as_system(fields: Fields) -> None:
 
 
 def rename(fields: Fields, old: str, new: str) -> None:
-    """Say `old` as `new`; a `new` that is there already stays as it is."""
+    """Rename the field `old` to `new`. If `new` is there already, it stays as it is, and `old` is dropped."""
     if old in fields:
         value = fields.pop(old)
         fields.setdefault(new, value)
 
 
 def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> None:
-    """Take fields out, reporting each that said something (null says nothing)."""
+    """Take fields out, and report each whose value is not null."""
     for name in names:
         value = fields.pop(name, None)
         if value is not None and bytes(value) != b"null":
@@ -72,8 +72,11 @@ def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> 
 
 
 def strip_effort(dialect: Dialect, fields: Fields, losses: Losses, reason: str, *, thinks: bool = False) -> None:
-    """For models that refuse to be told how hard to think. `thinks`: they do think; where they do not, an effort of
-    `none` asks for nothing else."""
+    """Take the effort out, for models that refuse it.
+
+    Args:
+        thinks: whether the model thinks. If it does not, an effort of `none` is what happens anyway, and not reported.
+    """
     if dialect == "chat":
         field, effort = "reasoning_effort", decoded(fields.pop("reasoning_effort", None))
     elif isinstance(reasoning := decoded(fields.get("reasoning")), dict):
@@ -88,9 +91,9 @@ def strip_effort(dialect: Dialect, fields: Fields, losses: Losses, reason: str, 
 
 
 def strip_unless(fields: Fields, harmless: Mapping[str, float | None], losses: Losses, reason: str) -> None:
-    """Take out the fields whose value is not the one that a model accepts all the same.
+    """Take out the fields that a model refuses, but for the one value that it accepts.
 
-    `harmless` maps a field to that value; None means that there is none. A null stays: it asks for nothing.
+    `harmless` maps a field to that value, or to None if there is none. A null stays, because it asks for nothing.
     """
     for name, accepted in harmless.items():
         value = decoded(fields.get(name))
@@ -99,10 +102,10 @@ def strip_unless(fields: Fields, harmless: Mapping[str, float | None], losses: L
 
 
 def decoded(value: Raw | None) -> object:
-    """A field's value as Python has it; None where it is missing."""
+    """A field's value, parsed; None if the field is absent."""
     return None if value is None else msgspec.json.decode(value)
 
 
 def encoded(value: object) -> Raw:
-    """The other way round."""
+    """A value as a field's JSON."""
     return Raw(msgspec.json.encode(value))

@@ -1,5 +1,7 @@
-"""xAI, whose chat API has web search as a tool and refuses OpenAI's option for it, and whose models think or do not,
-by their name, but for the newest."""
+"""xAI, whose chat API refuses OpenAI's option for web search, and whose older models refuse an effort.
+
+Each of those models either thinks or does not; its name says which.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ from plano.providers.quirks import strip, strip_effort
 from plano.types import Dialect
 
 _EFFORTLESS = re.compile(r"grok-(3(?!-mini)|4(?!\.|-[2-9])|4\.20(?!-multi)|code)")
-"""Models that refuse `reasoning_effort` (docs, "Reasoning"); grok-3-mini and those from grok-4.3 on take it."""
+"""The models that refuse `reasoning_effort` (docs, "Reasoning"); grok-3-mini takes it, as do all from grok-4.3 on."""
 
 
 def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+    """Drop the option for web search, and the effort for models that refuse it."""
     if dialect == "chat":
         strip(fields, ("web_search_options",), losses, "xAI's chat API does not take it")
     if _EFFORTLESS.match(model):
@@ -23,7 +26,7 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
 
 
 def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
-    """What `prepare` looks for."""
+    """The names of the fields that `prepare` looks for."""
     return ("web_search_options", "reasoning_effort") if dialect == "chat" else ("reasoning",)
 
 

@@ -1,4 +1,4 @@
-"""The names under which losses are counted."""
+"""The names by which losses are counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import plano
 from plano import CallNext, Plano, Request, Response
 from plano.journal import Journal
-from plano.losses import LOSS_FIELDS, NAMED, Losses
+from plano.losses import LOSS_FIELDS, MAX_NAMED, Losses
 from plano.observability.access import Line
 from plano.testing import FakeProvider
 from plano.types import DIALECTS, Dialect
@@ -27,7 +27,7 @@ CODECS = Path(plano.__file__).parent / "dialects"
 
 
 def names_dropped(tree: ast.AST) -> Iterator[str]:
-    """The names that are written out where something is dropped; the others are fields of a client's."""
+    """The names that are written out in calls of `drop`; all others are fields that a client wrote."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "drop":
             first = node.args[0]
@@ -76,8 +76,8 @@ def test_each_is_counted_and_about_twenty_are_named() -> None:
     found = list(losses)
     assert len(losses) == sum(loss.count for loss in found) == MANY + 2
     assert [loss.field for loss in found[:2]] == ["seed", f"made_up_0_{'x' * 67}..."]
-    assert [loss.field for loss in found[-2:]] == ["top_k", f"and {MANY - NAMED} more"]
-    assert len(found) == NAMED + 3
+    assert [loss.field for loss in found[-2:]] == ["top_k", f"and {MANY - MAX_NAMED} more"]
+    assert len(found) == MAX_NAMED + 3
     assert len(repr(found)) < 10_000
 
 
@@ -93,7 +93,7 @@ async def test_an_error_that_refuses_many_is_short_and_says_how_many(
     assert answer.status == 400
     oracles.error(client, answer.body)
     assert len(answer.body) < 6000
-    assert f"; and {MANY - NAMED} more." in answer.json()["error"]["message"]
+    assert f"; and {MANY - MAX_NAMED} more." in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -106,7 +106,7 @@ async def test_many_are_counted_everywhere_and_nowhere_listed(client: Dialect, u
     usual = few.headers.get("x-plano-dropped", "")
     dropped = answer.headers["x-plano-dropped"]
     assert len(dropped) < 2000 + len(usual)
-    assert f", and {MANY - NAMED} more" in dropped
+    assert f", and {MANY - MAX_NAMED} more" in dropped
     found = await scrape(app)
     assert found.of("plano_losses_total", field="other") == MANY
     data = await ask(app, "GET", "/ui/data")

@@ -1,4 +1,5 @@
-"""What vendors refuse, or take to mean something else, is not sent to them for clients of the other APIs."""
+"""Requests of clients of other APIs: vendors do not get values that they refuse, or would take to mean something
+else."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def asked_in(client: Dialect, **more: Any) -> dict[str, Any]:
 
 
 async def sent(client: Dialect, upstream: Dialect, **more: Any) -> tuple[dict[str, Any], str]:
-    """The body that the upstream got, and what was reported of it."""
+    """The body that the upstream got, and the losses that were reported."""
     provider = FakeProvider()
     app = Plano(config("http://upstream.test"), transport=provider)
     body = asked_in(client, **more) | {"model": f"fake_{upstream}/m-1"}

@@ -1,4 +1,4 @@
-"""The dialects. `CODECS[dialect]` is the package that reads and writes it; see `plano.dialects.codec`."""
+"""The dialects, one package for each wire API. `CODECS[dialect]` is the package; see `plano.dialects.codec`."""
 
 from __future__ import annotations
 

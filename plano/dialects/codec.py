@@ -1,8 +1,8 @@
-"""What a dialect is to the rest of plano: the verbs that each of them has.
+"""The interface of a dialect: the verbs that each of them has.
 
 A dialect is a package whose module object satisfies `Codec`: plain functions over bytes and structs.
-Nothing in it does I/O, reads a clock or makes up ids: what an upstream left out (a reply's id, its time)
-the caller fills in between reading and writing.
+Nothing in it does I/O, reads a clock or makes up ids. If an upstream leaves out a reply's id or its time, the caller
+fills them in between reading and writing.
 """
 
 from __future__ import annotations
@@ -20,36 +20,40 @@ from plano.types import Dialect
 
 
 class StreamReader(Protocol):
-    """An upstream's stream to events; one instance per exchange."""
+    """Reads an upstream's stream as events; one instance per exchange."""
 
     def feed(self, frame: Frame) -> list[Event]:
-        """Raises UpstreamProtocolError for a frame that is not of this dialect."""
+        """The events in one frame.
+
+        Raises:
+            UpstreamProtocolError: the frame is not of this dialect.
+        """
 
     def finish(self) -> list[Event]:
-        """At the end of the stream: what is still owed, such as a `Finished` that waited for usage.
+        """The events that are still due at the end of the stream, such as a `Finished` that waited for usage.
 
-        A stream that ended before its time yields `Failed` (unless one was yielded already).
+        If the stream ended too early, that is a `Failed`, unless one was given already.
         """
 
 
 class StreamWriter(Protocol):
-    """Events to a client's stream; one instance per exchange."""
+    """Writes events as a client's stream; one instance per exchange."""
 
     def feed(self, event: Event) -> list[bytes]:
-        """Whole SSE frames, ready to send. `Failed` ends the stream: it closes what is open as far as
-        the dialect's grammar wants it, and then says the error."""
+        """The whole SSE frames for one event. `Failed` ends the stream: open parts are closed as far as the dialect's
+        grammar demands it, and then the error is written."""
 
     def finish(self) -> list[bytes]:
-        """After the last event: what closes a stream that went well (`[DONE]`); nothing after `Failed`."""
+        """The frames after the last event, which close a complete stream (`[DONE]`); none after `Failed`."""
 
 
 class StreamEnd(NamedTuple):
-    """What a peek at a stream's first and last frames tells.
+    """The end of a stream, as its first and last frames show it.
 
     Attributes:
-        complete: the dialect's end was seen (a finish reason, `[DONE]`, `message_stop`, `response.completed`,
-            `response.incomplete`, or an error event: the client has been told).
-        failed: that end was an error.
+        complete: whether the client has seen an end: a finish reason, `[DONE]`, `message_stop`, `response.completed`,
+            `response.incomplete`, or an error event.
+        failed: whether that end is an error.
     """
 
     complete: bool
@@ -62,7 +66,7 @@ class Slot(NamedTuple):
     """A place in parsed JSON that holds text the model wrote for the user.
 
     Attributes:
-        key: which text it is part of: equal for all events of one text, within a stream.
+        key: identifies the text within its stream: all events of one text have the same key.
         holder, field: `holder[field]` is the string, and may be assigned.
         kind: `delta` (more of the text), `whole` (all of it), or `end` (no text here; the text is over).
     """
@@ -80,40 +84,55 @@ class Codec(Protocol):
     def name(self) -> Dialect: ...
 
     def read_request(self, body: bytes) -> Conversation:
-        """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
+        """Read a client's request.
+
+        Raises:
+            InvalidRequest: malformed JSON or a wrong type; `param` is the field's path.
+        """
 
     def write_request(self, conversation: Conversation, losses: Losses) -> bytes:
-        """Raises UnsupportedConversion for what cannot be left out without changing the meaning."""
+        """Write the body of a request to an upstream.
+
+        Raises:
+            UnsupportedConversion: something cannot be left out without changing the meaning.
+        """
 
     def read_reply(self, body: bytes) -> Reply:
-        """Raises UpstreamProtocolError if the body is not a complete reply of this dialect, and the
-        upstream's own error (`UpstreamStatus`) if it is an error object in a 200."""
+        """Read an upstream's complete reply.
+
+        Raises:
+            UpstreamProtocolError: the body is not a complete reply of this dialect.
+            UpstreamStatus: the body is an error of the upstream's that came with status 200.
+        """
 
     def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
-        """`asked` is the client's request: it decides echoes and which calls are custom."""
+        """Write a reply's body. The client's request, `asked`, decides which of its settings are echoed and which calls
+        are calls of custom tools."""
 
     def stream_reader(self) -> StreamReader: ...
 
     def stream_writer(self, asked: Conversation) -> StreamWriter: ...
 
     def read_error(self, status: int, body: bytes) -> PlanoError:
-        """An UpstreamStatus; a body that is not this dialect's error becomes its message, shortened."""
+        """Read an upstream's error as an UpstreamStatus. A body in no known form becomes the message, shortened."""
 
     def write_error(self, error: PlanoError) -> bytes:
-        """The JSON body of an error response."""
+        """Write the JSON body of an error response."""
 
     def write_stream_error(self, error: PlanoError) -> bytes:
-        """The SSE frame that ends a forwarded stream which broke."""
+        """Write the SSE frame that ends a forwarded stream after it broke."""
 
     def peek_usage(self, body: bytes) -> Usage | None:
-        """A complete reply's usage without reading the rest; None if it has none or is not JSON."""
+        """A complete reply's usage, without reading the rest; None if it has none or is not JSON."""
 
     def usage_of(self, raw: Raw) -> Usage | None:
-        """The same from the reply's `usage` alone."""
+        """The usage in a reply's `usage` object; None if it counts nothing."""
 
     def peek_stream(self, first: bytes, last: Sequence[bytes]) -> StreamEnd:
-        """From a stream's first piece and its last few pieces (whole frames, as the Aligner cuts them;
-        `first` may be among `last`)."""
+        """The end of a stream, from its first piece and its last few pieces.
+
+        The pieces are whole frames, as the Aligner cuts them; `first` may be among `last`.
+        """
 
     def begins(self, frame: Frame) -> bool:
         """Whether a frame of a stream is real output: something the model said or did, or the reply's end.
@@ -130,7 +149,7 @@ class Codec(Protocol):
         the frame."""
 
     def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
-        """The texts in a parsed reply body; all `whole`."""
+        """The texts in a parsed reply body; the kind of all slots is `whole`."""
 
     def event_texts(self, event: dict[str, Any]) -> list[Slot]:
-        """The texts in a parsed stream event, and the ends of texts."""
+        """The texts in a parsed stream event, and the ends of texts that it marks."""

@@ -1,4 +1,4 @@
-"""A message's content, where each part says its `type`: chat and messages have that in common."""
+"""Reads a message's content as chat and messages write it: a string, or a list of parts that each have a `type`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from plano.dialects.fields import STRING, Fields, Object, raw_of
 from plano.types import Dialect
 
 Readers: TypeAlias = Mapping[str, Callable[[Fields], Part | None]]
-"""By type. A reader gives None for a part of its type that has no neutral form."""
+"""The reader for each type. It gives None for a part of its type that has no neutral form."""
 
 
 def read_parts(content: str | list[Object], path: str, readers: Readers, dialect: Dialect) -> tuple[Part, ...]:
-    """The parts of `content`, of which a string is a single text. A part that nobody knows becomes an `Opaque`, and
-    goes back out as it came.
+    """The parts of `content`; a string is a single text. A part of an unknown type becomes an `Opaque`, which is
+    written as it was read.
 
     Raises:
-        InvalidRequest: a part is not of its type's form, or has no type.
+        InvalidRequest: a part has no type, or not the form of its type.
     """
     if isinstance(content, str):
         return (Text(text=content),)

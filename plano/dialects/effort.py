@@ -1,14 +1,14 @@
-"""How hard to think, said in one word or in tokens: what one dialect's way is in the other's.
+"""Reasoning efforts, converted between words and numbers of tokens.
 
-chat (`reasoning_effort`) and responses (`reasoning.effort`) take a word, messages takes a word
-(`output_config.effort`) or a number of tokens (`thinking.budget_tokens`). No vendor publishes what its words
-are in tokens; the table is this project's own and is part of what `docs/translation.md` promises.
+chat (`reasoning_effort`) and responses (`reasoning.effort`) take a word; messages takes a word
+(`output_config.effort`) or a number of tokens (`thinking.budget_tokens`). No vendor publishes the tokens that belong
+to its words. The table here is this project's own, and `docs/translation.md` promises it.
 """
 
 from __future__ import annotations
 
 LEAST_BUDGET = 1024
-"""Thinking tokens. The messages API refuses a `budget_tokens` below this."""
+"""Thinking tokens. The messages API refuses a smaller `budget_tokens`."""
 
 BUDGETS: dict[str, int] = {
     "minimal": 1024,
@@ -21,14 +21,14 @@ BUDGETS: dict[str, int] = {
 """Thinking tokens for each word but `none`, smallest first."""
 
 EFFORTS = ("none", *BUDGETS)
-"""Every word, from not at all to as much as there is."""
+"""Every word, from the least effort to the most."""
 
 NOT_THINKING = "an effort is how hard to think, and thinking is disabled"
-"""Why chat and responses are not told the effort that a messages client names for a reply without thinking."""
+"""The reason to drop an effort on the way to chat and responses, if a messages client asks for it without thinking."""
 
 
 def budget_of(effort: str, max_tokens: int | None) -> int | None:
-    """Thinking tokens for `effort`, below `max_tokens` (output tokens, thinking included) where that is given.
+    """Thinking tokens for `effort`, fewer than `max_tokens` (output tokens, thinking included) if that is given.
 
     None if there can be no thinking: the effort is `none` or unknown, or `max_tokens` leaves no room for the
     least budget.
@@ -38,7 +38,8 @@ def budget_of(effort: str, max_tokens: int | None) -> int | None:
 
 
 def clamped(budget: int, max_tokens: int | None) -> int | None:
-    """`budget` within what the messages API takes: at least `LEAST_BUDGET`, and less than `max_tokens`."""
+    """`budget` as the messages API takes it, at least `LEAST_BUDGET` and less than `max_tokens`; None if both cannot
+    be."""
     if max_tokens is not None:
         budget = min(budget, max_tokens - 1)
         if budget < LEAST_BUDGET:

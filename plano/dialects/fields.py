@@ -1,4 +1,4 @@
-"""JSON objects, read field by field, so that what nobody took is left over and stays as it was written."""
+"""Reads the JSON objects of requests field by field; the fields that are not taken stay as they were written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Decoder: TypeAlias = msgspec.json.Decoder[T]
 
 NULL = Raw(b"null")
 ABSENT = Raw()
-"""The default of a struct's unread field: msgspec does not take `Raw | None`."""
+"""The default of a struct's unread field, because msgspec does not take `Raw | None`."""
 
 STRING: Decoder[str] = msgspec.json.Decoder(str)
 BOOLEAN: Decoder[bool] = msgspec.json.Decoder(bool)
@@ -31,16 +31,16 @@ RAWS: Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 STRINGS: Decoder[list[str]] = msgspec.json.Decoder(list[str])
 
 CONTENT: Decoder[str | list[Object]] = msgspec.json.Decoder(str | list[Object])
-"""What a message or a tool's result holds: a string, or parts."""
+"""The content of a message or of a tool's result: a string, or parts."""
 
 RAW_CONTENT: Decoder[str | list[Raw]] = msgspec.json.Decoder(str | list[Raw])
-"""The same, with the parts unread."""
+"""Like `CONTENT`, with the parts unread."""
 
 _WHERE = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 
 
 def present(raw: Raw) -> bool:
-    """A struct's unread field says something: it is neither absent nor null."""
+    """Whether a struct's unread field has a value, neither absent nor null."""
     return raw is not ABSENT and raw != NULL and len(raw) > 0
 
 
@@ -53,20 +53,20 @@ def empty(raw: Raw) -> bool:
 
 
 def raw_of(value: object) -> Raw:
-    """A value as unread JSON."""
+    """Encode a value as unread JSON."""
     return Raw(msgspec.json.encode(value))
 
 
 def own(extras: Extras, dialect: Dialect) -> Object:
-    """The share of `extras` that is this dialect's, as a new dict."""
+    """The fields in `extras` that belong to `dialect`, as a new dict."""
     return dict(extras.get(dialect, ()))
 
 
 def decode(decoder: Decoder[T], raw: Raw, path: str) -> T:
-    """What stands at `path` of a request.
+    """Decode the JSON that stands at `path` in a request.
 
     Raises:
-        InvalidRequest: it is of another type; `param` is `path` with the place inside of it.
+        InvalidRequest: it is of another type; `param` is `path` and the place inside it.
     """
     try:
         return decoder.decode(raw)
@@ -83,13 +83,13 @@ def decode(decoder: Decoder[T], raw: Raw, path: str) -> T:
 
 
 def object_at(raw: Raw, path: str) -> Fields:
-    """The fields of an object that stands somewhere in a list."""
+    """The fields of the object at `path`, such as an element of a list."""
     return Fields(decode(OBJECT, raw, path), path)
 
 
 class Fields:
-    """Takes fields out of `found`; what is left in the end is what this project does not know. Absent and null are
-    the same."""
+    """An object whose fields are taken out of `found` one by one; the fields that are left in the end are unknown to
+    plano. Null counts as absent."""
 
     __slots__ = ("found", "path")
 
@@ -98,59 +98,66 @@ class Fields:
         self.path = path
 
     def take(self, name: str, decoder: Decoder[T]) -> T | None:
-        """The field's value. Raises InvalidRequest, with the field's path, if it is of another type."""
+        """Take the field's value, None if it is absent.
+
+        Raises:
+            InvalidRequest: it is of another type; `param` is the field's path.
+        """
         raw = self.raw(name)
         return None if raw is None else decode(decoder, raw, self.at(name))
 
     def need(self, name: str, decoder: Decoder[T]) -> T:
-        """Like `take`, for a field that must be there."""
+        """Like `take`, for a required field."""
         value = self.take(name, decoder)
         if value is None:
             raise self.missing(name)
         return value
 
     def raw(self, name: str) -> Raw | None:
-        """The field's JSON, unread."""
+        """Take the field's JSON, unread."""
         raw = self.found.pop(name, None)
         return None if raw is None or raw == NULL else raw
 
     def raw_object(self, name: str) -> Raw | None:
-        """Like `raw`, for what must be an object."""
+        """Like `raw`, for a field that must be an object."""
         raw = self.raw(name)
         if raw is not None and bytes(memoryview(raw)[:1]) != b"{":
             raise self.wrong(name, "Expected `object`")
         return raw
 
     def nested(self, name: str) -> Fields | None:
-        """The object in this field."""
+        """Take the object in this field."""
         found = self.take(name, OBJECT)
         return None if found is None else Fields(found, self.at(name))
 
     def need_nested(self, name: str) -> Fields:
-        """Like `nested`, for an object that must be there."""
+        """Like `nested`, for a required field."""
         return Fields(self.need(name, OBJECT), self.at(name))
 
     def each(self, name: str) -> list[Fields]:
-        """The objects of a list; none where the list is absent."""
+        """Take the objects of a list; none if the list is absent."""
         found = self.take(name, OBJECTS) or []
         return [Fields(item, f"{self.at(name)}[{n}]") for n, item in enumerate(found)]
 
     def at(self, name: str) -> str:
+        """The path of the field `name`, for errors."""
         return f"{self.path}.{name}" if self.path else name
 
     def rest(self) -> Object:
-        """What is left. A null says nothing, so it is not kept."""
+        """The fields that are left. A null says nothing, so it is not kept."""
         return {name: value for name, value in self.found.items() if value != NULL}
 
     def extras(self, dialect: Dialect) -> Extras:
-        """What is left, as the extras of `dialect`."""
+        """The fields that are left, as the extras of `dialect`."""
         rest = self.rest()
         return {dialect: rest} if rest else NO_EXTRAS
 
     def missing(self, name: str) -> InvalidRequest:
+        """The error for a required field that is absent."""
         param = self.at(name)
         return InvalidRequest(f"Missing `{param}`: the field is required.", param=param)
 
     def wrong(self, name: str, reason: str) -> InvalidRequest:
+        """The error for a field whose value is wrong."""
         param = self.at(name)
         return InvalidRequest(f"Invalid `{param}`: {reason}.", param=param)

@@ -1,8 +1,9 @@
-"""Objects whose names every reader takes for the same ones.
+"""Refuses JSON objects that two parsers would read differently.
 
-RFC 8259, section 4: names within an object should be unique, and what software makes of others is unpredictable. Some
-readers keep the first of two, some the last, and Go's takes names that differ in case (by Unicode's rules) for equal.
-What plano decides on it may also forward as it came, so an object that two readers take differently is refused.
+RFC 8259, section 4: names within an object should be unique; otherwise the behaviour of software is unpredictable.
+Some parsers keep the first of two equal names, some the last, and Go's treats names that differ in case (by Unicode's
+rules) as equal. plano decides by a body's fields and then may forward the body as it came, so the upstream must read
+the same fields as plano.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ _NAME = re.compile(rb'[\s,{]*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
 _TEXT = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 
-_SHORT = 4096
-"""Bytes that are written anew in less time than their parts are added up."""
+_SHORT_BODY = 4096
+"""Bytes. Up to this size, encoding a body anew takes less time than adding up the sizes of its parts."""
 
 
 def read(body: bytes | Raw, known: frozenset[str], within: str = "") -> dict[str, Raw]:
     """The fields of an object; `within` is its path, for errors.
 
     Raises:
-        InvalidRequest: as `judge`, or it is no object.
+        InvalidRequest: as `judge`, or the body is not an object.
     """
     fields = reading.request(_OBJECT, body)
     judge(body, fields, known, within)
@@ -37,15 +38,15 @@ def read(body: bytes | Raw, known: frozenset[str], within: str = "") -> dict[str
 
 
 def judge(body: bytes | Raw, fields: dict[str, Raw], known: frozenset[str], within: str = "") -> bool:
-    """Whether all names in `body`, of which `fields` was read, are spelled without escapes.
+    """Whether all names in `body`, from which `fields` was read, are spelled without escapes.
 
     Raises:
-        InvalidRequest: a name stands there twice, or one that is not `known` can be read as one that is.
+        InvalidRequest: a name stands there twice, or a name that is not `known` can be read as a known one.
     """
-    if len(body) < _SHORT and known.issuperset(fields) and _encode(fields) == body:
-        return True  # written as plano would, as most are: nothing is there twice, and nothing is spelled otherwise
+    if len(body) < _SHORT_BODY and known.issuperset(fields) and _encode(fields) == body:
+        return True  # written as plano would, as most are: no name is there twice, and none is spelled otherwise
     said = "".join(fields)
-    # With the least punctuation that there can be, or as Python's `json` writes it, nothing else is there.
+    # A body with the least possible punctuation, or punctuated as Python's `json` does, has room for nothing else.
     least = len(said) + sum(map(len, fields.values())) + 4 * len(fields) + 1
     if len(body) == least and said.islower():
         return True
@@ -59,17 +60,21 @@ def judge(body: bytes | Raw, fields: dict[str, Raw], known: frozenset[str], with
 
 
 def meant(name: str) -> str:
-    """The name that the least exact reader takes it for."""
+    """The name that the least exact parser reads here."""
     return name if name.isascii() and name.islower() else normalize("NFKC", normalize("NFKC", name).casefold())
 
 
 def _spaced(fields: dict[str, Raw]) -> bytes:
+    """The body as Python's `json` writes it, with a blank after each colon and comma."""
     return ('{"' + '": %b, "'.join(fields) + '": %b}').encode() % tuple(fields.values())
 
 
 def _walk(body: bytes, fields: dict[str, Raw], within: str) -> bool:
-    """Go over the members as they stand. The fields are in the order of their first names and with their last values,
-    so any other member is one whose name is there twice."""
+    """Go over the members as they stand in the body; gives whether no name has an escape.
+
+    `fields` has the names in the order in which they first occur, each with its last value. A member that does not
+    fit that has a name that stands there twice.
+    """
     at, last, plain = 0, "", True
     for name, value in fields.items():
         member = _NAME.match(body, at)

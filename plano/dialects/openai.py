@@ -1,4 +1,4 @@
-"""What OpenAI's two dialects, chat and responses, have in common."""
+"""Fields and errors that OpenAI's two dialects, chat and responses, share."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from plano.errors import Kind, PlanoError, UpstreamStatus
 from plano.losses import refuse
 
 SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_retention"})
-"""Request fields that both dialects have, in the same form, and that the neutral model does not know.
-They are kept in `extras` of the dialect they came in, and written into either."""
+"""Request fields that both dialects have in the same form, and the neutral model has not.
+They are kept in the `extras` of the dialect that they came in, and can be written into either."""
 
-_STORED = ("previous_response_id", "conversation", "prompt")
-"""Request fields that stand for input which is stored with the vendor."""
+_STORED_INPUT_FIELDS = ("previous_response_id", "conversation", "prompt")
+"""Request fields that refer to input which is stored with the vendor."""
 
 
 def refuse_stored(conversation: Conversation) -> None:
-    """Raise UnsupportedConversion for a request, on its way to another API, whose input is not all in it."""
-    for field in _STORED:
+    """Raise UnsupportedConversion if part of the request's input is stored with OpenAI; no other API can read it."""
+    for field in _STORED_INPUT_FIELDS:
         if field in conversation.extras.get("responses", {}):
             raise refuse(field, "only the responses API knows what it stands for")
 
 
 _LONGEST_USER = 64
-"""Characters. OpenAI refuses a longer `user`; what agents put into messages' `metadata.user_id` is longer."""
+"""Characters. OpenAI refuses a longer `user`, and agents send longer ones as messages' `metadata.user_id`."""
 
 
 def user_of(conversation: Conversation) -> str | None:
-    """The end user's id. One of another API that is too long here becomes its SHA-256, in hexadecimal: the same user is
-    still the same."""
+    """The end user's id as OpenAI takes it. A longer id from the messages API becomes its SHA-256 in hexadecimal, so
+    that one user keeps one id."""
     user = conversation.user
     if user is not None and len(user) > _LONGEST_USER and conversation.dialect == "messages":
         return sha256(user.encode(errors="surrogatepass")).hexdigest()
@@ -42,10 +42,10 @@ def user_of(conversation: Conversation) -> str | None:
 
 
 CONTEXT_LENGTH = "context_length_exceeded"
-"""The code by which OpenAI's clients know that a conversation does not fit, and make it shorter."""
+"""The code that tells OpenAI's clients that a conversation is too long, so that they shorten it."""
 
 _TOO_LONG = re.compile(r"maximum context length|^prompt is too long", re.IGNORECASE)
-"""How it is said without the code: by compatible servers, and by Anthropic, whose clients look for these words."""
+"""The messages that say the same without the code: compatible servers' and Anthropic's, whose clients look for them."""
 
 _TYPES: dict[Kind, str] = {
     "invalid_request": "invalid_request_error",
@@ -76,7 +76,7 @@ _KIND_OF_STATUS: dict[int, Kind] = {
 
 
 def kind_of_status(status: int) -> Kind:
-    """The kind of an upstream's error that says no more than its status."""
+    """The kind of an upstream's error of which only the status is known."""
     return _KIND_OF_STATUS.get(status, "invalid_request" if status < 500 else "upstream")
 
 
@@ -86,11 +86,12 @@ def error_object(error: PlanoError) -> dict[str, Any]:
 
 
 def write_error(error: PlanoError) -> bytes:
+    """Write the JSON body of an error response."""
     return msgspec.json.encode({"error": error_object(error)})
 
 
 def error_from(status: int, found: Any) -> UpstreamStatus:
-    """An error from the value of an `error` key: an object, or, with some servers, a string."""
+    """Read the value of an `error` key as an error. It is an object; some servers send a string."""
     if not isinstance(found, dict):
         found = {"message": found if isinstance(found, str) else None}
     message, code, param = found.get("message"), found.get("code"), found.get("param")
@@ -106,7 +107,7 @@ def error_from(status: int, found: Any) -> UpstreamStatus:
 
 
 def read_error(status: int, body: bytes) -> UpstreamStatus:
-    """An upstream's error body; anything that is not `{"error": ...}` becomes the message, shortened."""
+    """Read an upstream's error body. One in no known form becomes the message, shortened."""
     try:
         parsed = msgspec.json.decode(body)
     except reading.UNREADABLE:

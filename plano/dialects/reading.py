@@ -1,4 +1,5 @@
-"""Reading JSON into structs, with the faults of whoever wrote it told apart and located."""
+"""Reads JSON into structs. A client's fault raises InvalidRequest with the field's path, an upstream's fault
+UpstreamProtocolError."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from plano.errors import InvalidRequest, UpstreamProtocolError
 T = TypeVar("T")
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What decoding JSON raises: it is not JSON of the shape, or not UTF-8, or nested too deeply."""
+"""The exceptions of decoding: not JSON, JSON of another shape, not UTF-8, or nested too deeply."""
 
 UNFIT = (InvalidRequest, *UNREADABLE)
-"""What reading an upstream's words raises where they are made of the parts of requests."""
+"""The exceptions of reading an upstream's JSON with the readers that requests have."""
 
 CUT_OFF = "The upstream's stream ended before the reply was complete."
 
@@ -30,8 +31,8 @@ def request(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Decode a client's body.
 
     Raises:
-        InvalidRequest: empty, not UTF-8, not JSON, nested too deep, or a field of the wrong type; then
-            `param` is the field's path (`messages[0].role`).
+        InvalidRequest: it is empty, not UTF-8, not JSON, or nested too deeply; or a field has the wrong type, and
+            `param` is its path (`messages[0].role`).
     """
     try:
         return decoder.decode(body)
@@ -54,21 +55,25 @@ def _invalid(message: str) -> InvalidRequest:
 
 
 def upstream(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Decode what an upstream sent.
+    """Decode JSON that an upstream sent.
 
     Raises:
         UpstreamProtocolError: it is not JSON of the expected shape, or not UTF-8.
     """
     try:
         if not body.isascii():
-            body.decode()  # what the decoder skips it does not check, and some of that is passed on
+            body.decode()  # the decoder does not check what it skips, and some of that is passed on
         return decoder.decode(body)
     except UNREADABLE as error:
         raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None
 
 
 def upstreams(read: Callable[..., T], *args: Any) -> T:
-    """Call a reader of requests' parts on what an upstream wrote: a wrong type there is the upstream's fault."""
+    """Call a reader that requests have on JSON that an upstream wrote, so that a wrong type is the upstream's fault.
+
+    Raises:
+        UpstreamProtocolError: the reader raised one of `UNFIT`.
+    """
     try:
         return read(*args)
     except UNFIT as error:
@@ -76,18 +81,18 @@ def upstreams(read: Callable[..., T], *args: Any) -> T:
 
 
 def misread(error: Exception) -> UpstreamProtocolError:
-    """One of `UNFIT` as the upstream's fault."""
+    """The UpstreamProtocolError that stands for `error`, one of `UNFIT`."""
     message = error.message if isinstance(error, InvalidRequest) else str(error)
     return UpstreamProtocolError(f"The upstream's reply could not be read: {message}")
 
 
 def is_object(text: str) -> bool:
-    """Whether this is one whole JSON object, as a call's arguments should be."""
+    """Whether `text` is one whole JSON object, as a call's arguments should be."""
     return maybe(_ANY_OBJECT, text) is not None
 
 
 def maybe(decoder: msgspec.json.Decoder[T], body: bytes | Raw | str) -> T | None:
-    """What may be of another shape, or no JSON at all: None then."""
+    """Decode a body, or give None if it is of another shape or no JSON at all."""
     try:
         return decoder.decode(body)
     except UNREADABLE:

@@ -1,13 +1,13 @@
-"""Ids of replies. Each dialect has a prefix of its own; what is behind it stays when a reply changes dialects."""
+"""Converts the ids of replies: each dialect has its own prefix, and the rest of an id stays as it is."""
 
 from __future__ import annotations
 
 _PREFIXES = ("chatcmpl-", "msg_", "resp_", "gen-")
-"""Of the three dialects, and OpenRouter's."""
+"""The prefixes of the three dialects, and OpenRouter's."""
 
 
 def reply_id(id_: str, prefix: str) -> str:
-    """The reply's id with this prefix in place of another's."""
+    """The reply's id with `prefix`, in place of another dialect's if it has one."""
     if id_.startswith(prefix):
         return id_
     for other in _PREFIXES:

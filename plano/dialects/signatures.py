@@ -1,9 +1,9 @@
-"""Carrying one vendor's reasoning seal through another dialect, and back, byte for byte.
+"""Carries one vendor's reasoning seal through another dialect, and back, byte for byte.
 
 A `Thinking` part's seal (Anthropic's signature, OpenAI's encrypted content) only means something to the
 vendor that made it. A client of another dialect still has to hand it back on its next turn, so it travels in
-that dialect's own seal field (messages `signature`, responses `encrypted_content`), marked with where it
-came from. A seal without a mark is the dialect's own.
+that dialect's own seal field (messages `signature`, responses `encrypted_content`), marked with the dialect that it
+came from. A seal without a mark belongs to the dialect that it stands in.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from plano.conversation import RedactedThinking, Thinking
 from plano.types import Dialect
 
 MARK = "plano-seal."
-"""A body that holds this cannot be forwarded as it is: the vendor behind would refuse the seal."""
+"""The beginning of a marked seal. A body that holds it cannot be forwarded as it is: its vendor would refuse the
+seal."""
 
-_NONE = "-"
+_NO_ID = "-"
 
 
 def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
-    """The seal as it is written in `dialect`: as it is where it is at home, else marked."""
+    """The part's seal as `dialect` carries it: unchanged in the dialect that it came from, marked in any other."""
     if isinstance(part, RedactedThinking):
         return part.data if dialect == "messages" else f"{MARK}messages.redacted.{part.data}"
     if part.seal is None or part.origin == dialect or part.origin is None:
         return part.seal
-    return f"{MARK}{part.origin}.{part.item_id or _NONE}.{part.seal}"
+    return f"{MARK}{part.origin}.{part.item_id or _NO_ID}.{part.seal}"
 
 
 def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinking:
-    """The part that was packed into `seal`, found in `dialect` next to the reasoning's `text`."""
+    """The part that was packed into `seal`, which stood in `dialect` beside the reasoning's `text`."""
     if not seal.startswith(MARK):
         return Thinking(text=text, seal=seal, origin=dialect)
     origin, _, rest = seal[len(MARK) :].partition(".")
@@ -42,7 +43,7 @@ def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinkin
         text=text,
         seal=original,
         origin=cast(Dialect, origin),
-        # Without its seal, an id would be a reference to whatever the vendor keeps under it, and that may be anybody's.
-        item_id=None if item_id == _NONE or not original else item_id,
+        # An id without a seal would refer to reasoning that the vendor keeps, and that may be somebody else's.
+        item_id=None if item_id == _NO_ID or not original else item_id,
         summary=origin == "responses",
     )

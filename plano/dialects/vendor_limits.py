@@ -1,12 +1,12 @@
-"""What one vendor takes in a conversation and another must not get: names and ids that are too long, tools in
-namespaces, and a header.
+"""Fits a conversation to the limits of another vendor: names and ids that are too long, tools in namespaces, and a
+header that only one vendor understands.
 
-OpenAI takes tool names of 64 characters (API reference, Chat, `tools.function.name`); agents that speak Anthropic's API
-and name an MCP server's tools after the server make longer ones. Of a call's id OpenAI takes 40 characters in chat and
+OpenAI takes tool names of 64 characters (API reference, Chat, `tools.function.name`). Agents that speak Anthropic's API
+and name an MCP server's tools after the server make longer ones. OpenAI takes ids of calls of 40 characters in chat and
 64 in responses: its errors say so, its reference does not. In a reply the client sees its own names.
 
-Claude Code puts `x-anthropic-billing-header` at the beginning of its system prompt. It says nothing to a model, and is
-another one with each request, so that whoever caches by prefix would have to read every prompt anew.
+Claude Code puts `x-anthropic-billing-header` at the beginning of its system prompt. It says nothing to a model, and it
+differs in each request, so that a vendor that caches by prefix would have to read every prompt anew.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _LONGEST_ID: Mapping[Dialect, int] = {"chat": 40, "responses": 64}
 _BILLING = "x-anthropic-billing-header:"
 
 _DIGITS = 8
-"""Of a text's SHA-256, at the end of what is left of it: the same text always becomes the same."""
+"""The number of hexadecimal digits, of the whole text's SHA-256, that end a shortened text."""
 
 
 def cut(text: str, longest: int) -> str:
-    """At most `longest` characters that stand for `text`: itself where it is not longer."""
+    """Shorten `text` to `longest` characters, if it is longer. The same text always becomes the same."""
     if len(text) <= longest:
         return text
     digest = sha256(text.encode(errors="surrogatepass")).hexdigest()
@@ -43,7 +43,7 @@ def cut(text: str, longest: int) -> str:
 
 
 class Name(NamedTuple):
-    """What a client calls a tool."""
+    """The name by which a client calls a tool."""
 
     name: str
     namespace: str | None
@@ -52,10 +52,10 @@ class Name(NamedTuple):
 def fitted(
     conversation: Conversation, dialect: Dialect, losses: Losses, most_tokens: int | None = None
 ) -> Conversation:
-    """The conversation as another API than the one it was asked in can take it; in its own it stays as it is.
+    """Fit a conversation to the API of `dialect`; one that was asked in that dialect stays as it is.
 
-    OpenAI refuses a limit above `most_tokens`, which its model can give; agents made for other models ask for what
-    those can, Claude Code for 32 000.
+    OpenAI refuses a limit above `most_tokens`, the most that its model can give. Agents that were made for other models
+    ask for the most that those can give; Claude Code asks for 32 000.
     """
     if not conversation.is_foreign_to(dialect):
         return conversation
@@ -81,7 +81,7 @@ def fitted(
 
 
 def client_names(conversation: Conversation, dialect: Dialect) -> dict[str, Name]:
-    """What the client calls the tools that have another name in `dialect`, by that name."""
+    """The tools that have another name in `dialect` than the client gave them: that name to the client's."""
     if not conversation.is_foreign_to(dialect):
         return {}
     named = ((_sent(name, dialect), name) for _, name in _tools(conversation))
@@ -89,7 +89,7 @@ def client_names(conversation: Conversation, dialect: Dialect) -> dict[str, Name
 
 
 def by_client(part: Part, names: Mapping[str, Name]) -> Part:
-    """A part of a reply, by the names that the client knows."""
+    """A part of a reply, with the tool's name that the client knows."""
     if not isinstance(part, ToolCall) or (found := names.get(part.name)) is None:
         return part
     if found.namespace is None:
@@ -99,7 +99,7 @@ def by_client(part: Part, names: Mapping[str, Name]) -> Part:
 
 
 def _tools(conversation: Conversation) -> Iterator[tuple[Tool, Name]]:
-    """All tools, those in namespaces too, each with what the client calls it."""
+    """All tools, those in namespaces too, each with the client's name for it."""
     for tool in conversation.tools:
         if (found := _namespace(tool)) is None:
             yield tool, Name(tool.name, None)
@@ -117,23 +117,26 @@ _NAMESPACE = msgspec.json.Decoder(_Namespace)
 
 
 def _namespace(tool: Tool) -> _Namespace | None:
-    """API reference, Responses, `tools`: functions and custom tools of the client's under one name."""
+    """The namespace that `tool` is, or None: functions and custom tools under one name (API reference, Responses,
+    `tools`)."""
     return maybe(_NAMESPACE, tool.raw) if tool.dialect == "responses" and tool.raw is not None else None
 
 
 def _sent(name: Name, dialect: Dialect) -> str:
-    """A namespace's tools are called as MCP's usually are."""
+    """The name that the upstream gets. A tool in a namespace is named as agents usually name tools of MCP servers."""
     if name.namespace is not None:
         return cut(f"{name.namespace}__{name.name}", LONGEST_NAME)
     return cut(name.name, LONGEST_NAME) if dialect in _LONGEST_ID else name.name
 
 
 def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
+    """The system texts without the first line of the first one."""
     text = system[0].text.partition("\n")[2].lstrip("\n")
     return (replace(system[0], text=text), *system[1:]) if text else system[1:]
 
 
 def _fits(conversation: Conversation, dialect: Dialect, longest: int | None) -> bool:
+    """Whether nothing in the conversation has to be changed for `dialect`."""
     if any(
         _namespace(tool) is not None or tool.name != _sent(Name(tool.name, None), dialect)
         for tool in conversation.tools
@@ -148,6 +151,7 @@ def _choice(choice: ToolChoice, dialect: Dialect) -> ToolChoice:
 
 
 def _part(part: Part, dialect: Dialect, longest: int | None) -> Part:
+    """The part with names and ids that `dialect` takes; the same object if nothing has to be changed."""
     if isinstance(part, ToolCall):
         own = dict(part.extras.get("responses", ()))
         namespace = own.pop("namespace", None)

@@ -1,1 +1,1 @@
-"""How a stream is cut into frames."""
+"""The framing of streams: bytes to frames, and frames to bytes."""

@@ -1,8 +1,11 @@
 """Server-sent events: bytes to frames, and frames to bytes.
 
 Source: WHATWG HTML, section 9.2 "Server-sent events". Lines end at CR, LF or CRLF and at nothing else
-(`str.splitlines` and most `iter_lines` also split at U+2028, which JSON strings may hold). Frames and
-UTF-8 characters may be cut at any byte.
+(`str.splitlines` and most `iter_lines` also split at U+2028, which JSON strings may hold). The network may cut a
+stream at any byte, in the middle of a frame or of a UTF-8 character.
+
+Strategy: a stream that is forwarded is only cut into pieces of whole frames (`Aligner`). Frames are parsed (`frames`)
+if somebody has to read them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from msgspec import Struct
 from plano.errors import UpstreamProtocolError
 
 MAX_FRAME = 32 * 1024 * 1024
-"""Bytes. The longest frames in the wild are `response.completed` events that repeat a reply with images."""
+"""The most bytes of one frame. The longest in the wild are `response.completed` events that repeat images."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -32,7 +35,7 @@ class Frame(Struct, frozen=True, gc=False):
 
 
 class Aligner:
-    """Cuts a stream into pieces of whole frames, so that what is sent on always ends at a frame's end.
+    """Cuts a stream into pieces of whole frames, so that every piece that is sent on ends where a frame ends.
 
     A chunk that ends there already, as nearly all do, passes through without a copy.
     """
@@ -46,7 +49,7 @@ class Aligner:
 
     @property
     def empty(self) -> bool:
-        """Whether no frame is begun."""
+        """Whether nothing is held: the last frame is complete."""
         return not self._rest
 
     def feed(self, chunk: bytes) -> bytes:
@@ -73,7 +76,7 @@ class Aligner:
         return piece
 
     def finish(self) -> bytes:
-        """What came after the last complete frame, closed with a blank line if it holds anything."""
+        """The bytes after the last complete frame, closed with a blank line unless they are blank themselves."""
         rest = bytes(self._rest)
         self._rest.clear()
         self._scanned = 0
@@ -98,8 +101,8 @@ def cut(piece: bytes) -> list[bytes]:
 
 
 def parse(block: bytes) -> Frame | None:
-    """The event in one block. Comments, `id:` and `retry:` lines are passed over; None for a block
-    without data, as section 9.2.6 has it."""
+    """The event in one block, or None if it has no data (section 9.2.6). Comments, `id:` and `retry:` lines are
+    skipped."""
     name, start = None, 0
     if block.startswith(b"event: "):
         start = block.find(b"\n") + 1
@@ -110,6 +113,7 @@ def parse(block: bytes) -> Frame | None:
 
 
 def _parse(block: bytes) -> Frame | None:
+    """The event in a block of any spelling."""
     event: str | None = None
     data: list[bytes] = []
     for line in block.split(b"\n"):
@@ -129,7 +133,7 @@ def frames(piece: bytes) -> list[Frame]:
     if piece.startswith(b"event: "):
         start = piece.find(b"\n") + 1
         name = piece[7 : start - 1].decode("utf-8", "replace")
-    # One frame as all known servers write it, which nearly every piece is.
+    # The fast way: nearly every piece is one frame, spelled as all known servers do.
     if (
         piece.startswith(b"data: ", start)
         and piece.find(b"\n", start) == len(piece) - 2
@@ -146,7 +150,7 @@ def frames(piece: bytes) -> list[Frame]:
 
 
 class Splitter:
-    """Chunks cut anywhere to events: an `Aligner` and `frames` in one."""
+    """Reads events from chunks that are cut anywhere: an `Aligner` and `frames` in one."""
 
     __slots__ = ("_aligner",)
 
@@ -154,6 +158,7 @@ class Splitter:
         self._aligner = Aligner(limit)
 
     def feed(self, chunk: bytes) -> list[Frame]:
+        """The events that are complete after one more chunk."""
         piece = self._aligner.feed(chunk)
         return frames(piece) if piece else []
 

@@ -1,1 +1,1 @@
-"""From one dialect to another, through the neutral model."""
+"""Translation from one dialect to another, through the neutral model."""

@@ -1,4 +1,4 @@
-"""A reply as steps, and steps as a reply."""
+"""Conversion between a complete reply and the events of a stream, both ways."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from plano.types import DIALECTS
 
 
 def events_of(reply: Reply) -> list[Event]:
-    """The stream that would have built this reply, each part in one delta."""
+    """The events of a stream that builds this reply, each part in one delta."""
     events: list[Event] = [
         Start(id=reply.id, model=reply.model, created=reply.created, usage=reply.usage, extras=reply.extras)
     ]
@@ -49,6 +49,7 @@ def events_of(reply: Reply) -> list[Event]:
 
 
 def _steps(index: int, part: Part) -> list[Event]:
+    """The events of one part, but for its PartStop."""
     replace = msgspec.structs.replace
     match part:
         case Text():
@@ -76,7 +77,7 @@ def _steps(index: int, part: Part) -> list[Event]:
 
 
 class _Draft:
-    """One part while it grows."""
+    """A part that still grows."""
 
     __slots__ = ("citations", "data", "part", "seal", "text")
 
@@ -88,6 +89,7 @@ class _Draft:
         self.citations: list[Citation] = []
 
     def finished(self) -> Part:
+        """The part with everything that was added to it."""
         replace = msgspec.structs.replace
         text = "".join(self.text)
         match self.part:
@@ -108,6 +110,7 @@ class _Draft:
 
 
 def _merged(first: Extras, then: Extras) -> Extras:
+    """The extras of both; where both have a field, that of `then` counts."""
     return {
         dialect: {**first.get(dialect, {}), **then.get(dialect, {})}
         for dialect in DIALECTS
@@ -116,7 +119,7 @@ def _merged(first: Extras, then: Extras) -> Extras:
 
 
 class ReplyBuilder:
-    """Puts a reply together from its steps."""
+    """Puts a reply together from the events of its stream."""
 
     def __init__(self) -> None:
         self._start = Start()
@@ -124,7 +127,11 @@ class ReplyBuilder:
         self._finished: Finished | None = None
 
     def feed(self, event: Event) -> None:
-        """Raises the error of a `Failed` event."""
+        """Take in one event.
+
+        Raises:
+            PlanoError: the error of a `Failed` event.
+        """
         match event:
             case TextDelta():
                 self._draft(event.index).text.append(event.text)
@@ -144,14 +151,18 @@ class ReplyBuilder:
             case Finished():
                 self._finished = event
             case Failed():
-                raise copy(event.error)  # whoever feeds holds the event, and with it its error
+                raise copy(event.error)  # the caller holds the event, and through it the error with its frames
             case Ping() | Unknown():
                 pass
             case _:
                 assert_never(event)
 
     def reply(self) -> Reply:
-        """The reply; raises UpstreamProtocolError if the steps stopped before `Finished`."""
+        """The whole reply.
+
+        Raises:
+            UpstreamProtocolError: the events stopped before `Finished`.
+        """
         if self._finished is None:
             raise UpstreamProtocolError("The upstream's stream ended before the reply was complete.")
         return Reply(

@@ -1,4 +1,4 @@
-"""How many tokens a conversation has, roughly, for APIs that are asked and cannot say."""
+"""A rough count of a conversation's tokens, for upstreams whose API does not count them."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from plano.conversation import (
 )
 
 BYTES_PER_TOKEN = 4
-"""English prose and code come to about four bytes a token with the usual vocabularies."""
+"""English prose and code have about four bytes a token with the usual vocabularies."""
 
 IMAGE_TOKENS = 1600
-"""Anthropic's documentation ("Vision") gives about 1 600 tokens for an image of the largest size it keeps."""
+"""The tokens of an image: about 1 600 at the largest size that is kept (Anthropic's documentation, "Vision")."""
 
 BASE64_BYTES_PER_TOKEN = 32
-"""Documents: a PDF page of some 60 KB costs 1 500 to 3 000 tokens."""
+"""Bytes of a document's base64 that cost one token: a PDF page of some 60 KB costs 1 500 to 3 000 tokens."""
 
 PER_MESSAGE = 4
-"""Role and separators of each message."""
+"""Tokens of the role and separators of one message."""
 
 
 def estimate_tokens(conversation: Conversation) -> int:
-    """Input tokens, by the size of what is said: texts, tool definitions, images and files.
+    """Input tokens, estimated from the sizes of texts, tool definitions, images and files.
 
-    Right to within about a quarter for prose and code; never less than 1.
+    The estimate is within about a quarter of the truth for prose and code, and never less than 1.
     """
     size = sum(len(part.text.encode()) for part in conversation.system)
     size += sum(_size(part) for message in conversation.messages for part in message.parts)
@@ -43,7 +43,7 @@ def estimate_tokens(conversation: Conversation) -> int:
 
 
 def _size(part: Part) -> int:
-    """Bytes of text that would cost as much."""
+    """The number of bytes of text that would cost as much as this part."""
     match part:
         case Text() | Thinking() | Refusal():
             return len(part.text.encode())

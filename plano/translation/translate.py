@@ -1,4 +1,4 @@
-"""From one dialect to another, through the neutral model, with a report of what did not fit."""
+"""Translation of requests and replies between dialects, with a report of all that was lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from plano.dialects import CODECS
 from plano.dialects.vendor_limits import by_client, client_names, fitted
 from plano.errors import PlanoError, UnsupportedConversion, UpstreamError, forget_frames
 from plano.frames import sse
-from plano.losses import NAMED, Losses
+from plano.losses import MAX_NAMED, Losses
 from plano.translation.assembly import ReplyBuilder, events_of
 from plano.types import Dialect
 
@@ -17,11 +17,15 @@ from plano.types import Dialect
 def translate_request(
     conversation: Conversation, dialect: Dialect, *, strict: bool = False, most_tokens: int | None = None
 ) -> tuple[bytes, Losses]:
-    """A request's body in `dialect`, and what could not be said in it. `most_tokens` is what the model can give.
+    """Write a request's body in `dialect`; gives the body and the losses.
+
+    Args:
+        strict: whether to refuse a request of which anything is lost.
+        most_tokens: the most output tokens that the model can give, or None if that is not known.
 
     Raises:
-        UnsupportedConversion: something cannot be left out without changing the meaning; or, when
-            `strict`, anything was lost.
+        UnsupportedConversion: something cannot be left out without changing the meaning, or `strict` is set and
+            something was lost.
     """
     losses = Losses()
     body = CODECS[dialect].write_request(fitted(conversation, dialect, losses, most_tokens), losses)
@@ -31,10 +35,10 @@ def translate_request(
 
 
 def refuse_losses(losses: Losses, dialect: Dialect) -> None:
-    """Raise UnsupportedConversion if anything was lost, naming about twenty of it."""
+    """Raise UnsupportedConversion if anything was lost. Its message names about twenty of the losses."""
     found = list(losses)
     if found:
-        named = [f"`{loss.field}`: {loss.reason}" for loss in found[:NAMED] if loss.count == 1]
+        named = [f"`{loss.field}`: {loss.reason}" for loss in found[:MAX_NAMED] if loss.count == 1]
         if len(losses) > len(named):
             named.append(f"and {len(losses) - len(named)} more")
         what = "; ".join(named)
@@ -44,10 +48,10 @@ def refuse_losses(losses: Losses, dialect: Dialect) -> None:
 
 
 class Translator:
-    """One exchange's way back: the upstream's reply, streamed or not, in the client's dialect.
+    """Translates the reply of one exchange, streamed or not, from the upstream's dialect to the client's.
 
-    `fallback_id` and `now` (Unix seconds) stand in for what the upstream leaves out. Both dialects may be
-    the same one, where a reply came in another form (streamed or not) than was asked for.
+    `fallback_id` and `now` (Unix seconds) are used where the upstream gives no id or no time. Both dialects may be
+    the same: then the reply came in another form (streamed or not) than the client asked for.
     """
 
     def __init__(self, upstream: Dialect, client: Dialect, asked: Conversation, *, fallback_id: str, now: int) -> None:
@@ -62,28 +66,29 @@ class Translator:
         self.finish_reason: Finish | None = None
 
     def reply(self, body: bytes) -> bytes:
-        """A complete reply.
+        """Translate a complete reply.
 
         Raises:
-            UpstreamError: the body is not one, or is the upstream's error in disguise.
+            UpstreamError: the body is not a reply, or is an error of the upstream's that came with status 200.
         """
         return self._write(self._upstream.read_reply(body))
 
     def error(self, status: int, body: bytes) -> bytes:
-        """An error body."""
+        """Translate the body of an error response."""
         return self._client.write_error(self._upstream.read_error(status, body))
 
     def stream(self) -> StreamTranslator:
+        """A translator for the upstream's stream, piece by piece."""
         return StreamTranslator(self)
 
     def stream_of(self, body: bytes) -> bytes:
-        """A complete reply as the stream that was asked for, where the upstream did not stream."""
+        """Translate a complete reply into a stream, for an upstream that did not stream though it was asked to."""
         writer = self._client.stream_writer(self._asked)
         events = events_of(self._filled(self._upstream.read_reply(body)))
         return b"".join([*(frame for event in events for frame in writer.feed(event)), *writer.finish()])
 
     def reply_of(self, piece: bytes) -> bytes:
-        """A whole stream as the complete reply that was asked for, where the upstream only streams."""
+        """Translate a whole stream into a complete reply, for an upstream that only streams."""
         reader, builder = self._upstream.stream_reader(), ReplyBuilder()
         for frame in sse.frames(piece):
             for event in reader.feed(frame):
@@ -96,6 +101,7 @@ class Translator:
         return self._client.write_reply(self._filled(reply), self._asked, self.losses)
 
     def _filled(self, reply: Reply) -> Reply:
+        """The reply under the client's tool names, with id, time and model where the upstream left them out."""
         self.usage, self.finish_reason = reply.usage, reply.finish
         if self._names:
             reply = replace(reply, parts=tuple(by_client(part, self._names) for part in reply.parts))
@@ -109,6 +115,7 @@ class Translator:
         )
 
     def _by_client(self, event: PartStart | PartStop) -> Event:
+        """The event with its tool under the client's name."""
         if not self._names or event.part is None:
             return event
         return replace(event, part=by_client(event.part, self._names))
@@ -123,10 +130,10 @@ class Translator:
 
 
 class StreamTranslator:
-    """Pieces of the upstream's stream in, pieces of the client's out.
+    """Takes pieces of the upstream's stream and gives pieces of the client's.
 
-    A stream that goes wrong ends in the client dialect's error event; then `error` is set, and nothing more comes.
-    The error is without its frames: one of them is this class's.
+    A stream that fails ends in an error event of the client's dialect. Then `error` is set, and nothing more comes.
+    The error is kept without its frames, because one of them refers to this object.
     """
 
     def __init__(self, exchange: Translator) -> None:
@@ -136,19 +143,19 @@ class StreamTranslator:
         self.error: PlanoError | None = None
 
     def feed(self, piece: bytes) -> bytes:
-        """A piece of whole frames."""
+        """Translate one piece of whole frames."""
         out: list[bytes] = []
         try:
             for frame in sse.frames(piece):
                 for event in self._reader.feed(frame):
                     if self.error is None:
                         out += self._write(event)
-        except UpstreamError as error:  # what came before it in the piece is said all the same
+        except UpstreamError as error:  # the events before it in the piece are sent all the same
             out.append(self.fail(error))
         return out[0] if len(out) == 1 else b"".join(out)
 
     def finish(self) -> bytes:
-        """At the end of the upstream's stream."""
+        """The last piece of the client's stream, when the upstream's has ended."""
         out: list[bytes] = []
         if self.error is None:
             for event in self._reader.finish():
@@ -156,7 +163,7 @@ class StreamTranslator:
         return b"".join([*out, *self._writer.finish()])
 
     def fail(self, error: PlanoError) -> bytes:
-        """The client's stream, ended with an error; nothing where it ended in one already."""
+        """The piece that ends the client's stream with `error`; empty if an error has ended it already."""
         if self.error is not None:
             return b""
         self.error = error
@@ -164,6 +171,7 @@ class StreamTranslator:
         return b"".join(self._writer.feed(Failed(error)))
 
     def _write(self, event: Event) -> list[bytes]:
+        """Note what the exchange keeps of an event, fill in what it lacks, and write it."""
         kind = type(event)
         if kind is Start:
             event = self._exchange._filled_start(event)  # type: ignore[arg-type]

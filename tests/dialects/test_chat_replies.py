@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,8 +30,9 @@ from plano.conversation import (
 from plano.dialects import chat
 from plano.errors import ModelNotFound, RateLimited, UpstreamError, UpstreamProtocolError, UpstreamStatus
 from plano.losses import Losses
+from tests.dialects import support
+from tests.dialects.support import GOLDEN_FILES
 
-HERE = Path(__file__).parent
 ASKED = Conversation()
 FUNCTIONS = Conversation(tools=(Tool(name="f", dialect="chat"),))
 CUSTOM = Conversation(tools=(Tool(name="patch", kind="custom"),))
@@ -46,9 +46,7 @@ def written(reply: Reply, asked: Conversation = ASKED) -> tuple[dict[str, Any], 
 
 
 def unchecked(reply: Reply, asked: Conversation = ASKED) -> tuple[dict[str, Any], list[str]]:
-    losses = Losses()
-    body = chat.write_reply(reply, asked, losses)
-    return json.loads(body), [loss.field for loss in losses]
+    return support.write_reply(chat, reply, asked)
 
 
 def message(reply: Reply, asked: Conversation = ASKED) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def read(reason: Any = "stop", usage: Any = None, **fields: Any) -> Reply:
 
 
 def test_a_rich_reply_comes_out_as_it_went_in() -> None:
-    golden = (HERE / "reply-rich.chat.json").read_bytes()
+    golden = (GOLDEN_FILES / "reply-rich.chat.json").read_bytes()
     body, losses = written(chat.read_reply(golden))
     assert body == json.loads(golden)
     assert losses == []
@@ -249,7 +247,7 @@ def test_a_time_that_says_nothing_is_none() -> None:
         assert chat.read_reply(body).created is None
 
 
-GOLDEN = (HERE / "reply-rich.chat.json").read_bytes()
+GOLDEN = (GOLDEN_FILES / "reply-rich.chat.json").read_bytes()
 
 
 @seed(1)

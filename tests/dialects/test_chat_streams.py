@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -45,10 +44,11 @@ from plano.dialects import chat
 from plano.errors import RateLimited, UpstreamProtocolError, UpstreamStatus
 from plano.frames import sse
 from plano.losses import Losses
-from plano.translation.assembly import ReplyBuilder, events_of
+from plano.translation.assembly import events_of
+from tests.dialects import support
+from tests.dialects.support import GOLDEN_FILES, built
 
-HERE = Path(__file__).parent
-GOLDEN = (HERE / "stream-rich.chat.sse").read_bytes()
+GOLDEN = (GOLDEN_FILES / "stream-rich.chat.sse").read_bytes()
 ASKED = Conversation()
 WITH_USAGE = Conversation(include_usage=True)
 CUSTOM = Conversation(tools=(Tool(name="patch", kind="custom"),))
@@ -76,28 +76,7 @@ RICH = Reply(
 
 
 def events_in(pieces: Iterable[bytes]) -> list[Event]:
-    splitter, reader = sse.Splitter(), chat.stream_reader()
-    frames = [frame for piece in pieces for frame in splitter.feed(piece)] + splitter.finish()
-    return [event for frame in frames for event in reader.feed(frame)] + reader.finish()
-
-
-def built(events: Iterable[Event]) -> Reply:
-    """The reply, after a look at the grammar: started once, stopped once, nothing in between elsewhere."""
-    builder = ReplyBuilder()
-    started: list[int] = []
-    stopped: list[int] = []
-    for event in events:
-        if isinstance(event, PartStart):
-            started.append(event.index)
-        elif isinstance(event, PartStop):
-            stopped.append(event.index)
-        elif hasattr(event, "index"):
-            assert event.index in started
-            assert event.index not in stopped
-        builder.feed(event)
-    assert started == list(range(len(started)))
-    assert sorted(stopped) == started
-    return builder.reply()
+    return support.read_stream(chat, pieces)
 
 
 def chunk(delta: Any = None, *, reason: Any = None, **fields: Any) -> bytes:
@@ -543,8 +522,7 @@ def test_a_keep_alive_of_another_shape_is_passed_over() -> None:
 
 
 def write(events: Iterable[Event], asked: Conversation = ASKED) -> bytes:
-    writer = chat.stream_writer(asked)
-    return b"".join([*(frame for event in events for frame in writer.feed(event)), *writer.finish()])
+    return support.write_stream(chat, events, asked)
 
 
 def chunks(stream: bytes) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Whatever an upstream writes, and wherever, it is read, or it is the upstream's fault; it is never plano's."""
+"""Hostile values in every place of a reply: each is read, or is the upstream's fault, and never plano's."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def written(document: Any, hostile: bytes) -> bytes:
 
 
 def once(found: Iterator[tuple[Path_, Any]], seen: set[Path_]) -> Iterator[Any]:
-    """Of places that differ in their number alone, the first."""
+    """The first of all places that differ only in their positions in lists."""
     for path, document in found:
         if path not in seen:
             seen.add(path)
@@ -123,7 +123,7 @@ def test_an_event_is_read_or_it_is_the_upstreams_fault(upstream: Dialect, hostil
 
 
 CLIENTS = cycle(DIALECTS)
-"""What is wrong is wrong for each of them, and there are many places."""
+"""Client dialects take turns, because a wrong value is wrong for each of them and there are many places."""
 
 
 def _stream(upstream: Dialect, before: list[sse.Frame], wrong: sse.Frame, after: list[sse.Frame]) -> None:
@@ -161,7 +161,8 @@ def test_a_delta_that_nobody_knows_must_be_text_all_the_same(block: bytes, delta
 
 @pytest.mark.parametrize("upstream", DIALECTS)
 def test_what_is_nested_nearly_too_deeply_to_be_read_is_the_upstreams_fault(upstream: Dialect) -> None:
-    """Python's limit is shared by calls and JSON: what can be read at first may be too deep a few calls further in."""
+    """Calls and JSON share Python's recursion limit, so JSON that can be read at first may be too deep a few calls
+    later."""
     limit = deepest()
     frames = [frame for frame in sse.frames(STREAMED[upstream]) if frame.data.startswith(b"{")]
     for levels in range(limit - 60, limit + 4, 3):
@@ -181,7 +182,7 @@ def test_what_is_nested_nearly_too_deeply_to_be_read_is_the_upstreams_fault(upst
 
 ROOT = Path(plano.__file__).parent
 SEARCHED = ("dialects", "observability/usage.py", "response.py", "streams", "translation", "upstream")
-GUARDS = ("UNREADABLE", "UNFIT", "RecursionError", "_BAD")
+GUARDS = ("UNREADABLE", "UNFIT", "RecursionError")
 
 GUARD = "it is the guard itself, or says what it raises"
 OF_REQUESTS = "a part of a request, which was read as what it is before anything is written of it"
@@ -211,7 +212,7 @@ EXCUSED: dict[str, str] = {
     "dialects/responses/write_request.py _include": OF_REQUESTS,
     "upstream/send.py _body": OF_REQUESTS,
 }
-"""Where something is decoded without a guard around it, and why it may be."""
+"""The functions that may decode without a guard around it, and the reason."""
 
 
 def unguarded(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Replies and errors of the messages dialect, both ways, and what is seen of them in passing."""
+"""Replies and errors of the messages dialect, read, written, and peeked at while they are forwarded."""
 
 from __future__ import annotations
 
@@ -40,19 +40,18 @@ from plano.errors import (
     UpstreamStatus,
     UpstreamTimeout,
 )
-from plano.losses import Losses
+from tests.dialects import support
+from tests.dialects.support import GOLDEN_FILES
 
-HERE = Path(__file__).parent
-GOLDEN = sorted(HERE.glob("reply-*.messages.json"))
+GOLDEN = sorted(GOLDEN_FILES.glob("reply-*.messages.json"))
 ASKED = Conversation()
 
 
 def write(reply: Reply) -> tuple[dict[str, Any], set[str]]:
     """The body, checked by the SDK's types, and the fields lost."""
-    losses = Losses()
-    body = json.loads(messages.write_reply(reply, ASKED, losses))
+    body, losses = support.write_reply(messages, reply)
     OracleMessage.model_validate(body)
-    return body, {loss.field for loss in losses}
+    return body, set(losses)
 
 
 def read(**fields: Any) -> Reply:
@@ -73,7 +72,7 @@ def test_there_are_golden_replies() -> None:
 
 
 def test_a_reply_is_read_in_the_neutral_words() -> None:
-    reply = messages.read_reply((HERE / "reply-rich.messages.json").read_bytes())
+    reply = messages.read_reply((GOLDEN_FILES / "reply-rich.messages.json").read_bytes())
     assert [type(part) for part in reply.parts] == [
         Thinking,
         RedactedThinking,
@@ -383,7 +382,7 @@ def test_peeking_at_what_has_no_usage_finds_none(body: bytes) -> None:
 
 
 def test_the_texts_of_a_reply_can_be_changed_in_place() -> None:
-    reply = json.loads((HERE / "reply-rich.messages.json").read_bytes())
+    reply = json.loads((GOLDEN_FILES / "reply-rich.messages.json").read_bytes())
     (slot,) = messages.reply_texts(reply)
     assert (slot.key, slot.kind, slot.holder[slot.field]) == (4, "whole", "It is green.")
     slot.holder[slot.field] = "***"

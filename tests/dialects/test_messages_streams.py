@@ -40,26 +40,22 @@ from plano.conversation import (
 )
 from plano.dialects import messages
 from plano.errors import RateLimited, UpstreamProtocolError, UpstreamStatus
-from plano.frames.sse import Frame, Splitter, frames
-from plano.losses import Losses
-from plano.translation.assembly import ReplyBuilder, events_of
+from plano.frames.sse import Frame, frames
+from plano.translation.assembly import events_of
+from tests.dialects import support
+from tests.dialects.support import GOLDEN_FILES, built
 
-HERE = Path(__file__).parent
-GOLDEN = sorted(HERE.glob("stream-*.messages.sse"))
+GOLDEN = sorted(GOLDEN_FILES.glob("stream-*.messages.sse"))
 ORACLE: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(RawMessageStreamEvent)
 OUTSIDE_THE_UNION = {"ping", "error"}
 
 
 def read(pieces: Iterable[bytes]) -> list[Event]:
-    splitter, reader = Splitter(), messages.stream_reader()
-    events = [event for piece in pieces for frame in splitter.feed(piece) for event in reader.feed(frame)]
-    events += [event for frame in splitter.finish() for event in reader.feed(frame)]
-    return events + reader.finish()
+    return support.read_stream(messages, pieces)
 
 
 def write(events: Iterable[Event]) -> bytes:
-    writer = messages.stream_writer(Conversation())
-    return b"".join([frame for event in events for frame in writer.feed(event)] + writer.finish())
+    return support.write_stream(messages, events)
 
 
 def checked(stream: bytes) -> list[Any]:
@@ -107,19 +103,12 @@ def final(stream: bytes) -> Any:
 
 
 def blocks(events: Iterable[Event]) -> Any:
-    """The content that the SDK sees in what is written for `events`."""
+    """The content that the SDK reads from the stream that is written for `events`."""
     return final(write([Start(id="msg_1", model="m"), *events, Finished(finish="stop")]))["content"]
 
 
-def built(events: Iterable[Event]) -> Reply:
-    builder = ReplyBuilder()
-    for event in events:
-        builder.feed(event)
-    return builder.reply()
-
-
 def rewritten(reply: Reply) -> Any:
-    return json.loads(messages.write_reply(reply, Conversation(), Losses()))
+    return support.write_reply(messages, reply)[0]
 
 
 def line(type_: str, **fields: Any) -> bytes:
@@ -160,15 +149,15 @@ def test_a_stream_that_is_read_and_written_makes_the_same_message(path: Path) ->
 
 
 def test_streamed_or_not_a_reply_is_the_same() -> None:
-    streamed = rewritten(built(read([(HERE / "stream-rich.messages.sse").read_bytes()])))
-    whole = rewritten(messages.read_reply((HERE / "reply-rich.messages.json").read_bytes()))
+    streamed = rewritten(built(read([(GOLDEN_FILES / "stream-rich.messages.sse").read_bytes()])))
+    whole = rewritten(messages.read_reply((GOLDEN_FILES / "reply-rich.messages.json").read_bytes()))
     assert streamed["content"][4].pop("text") == "It is “green” 😀."
     assert whole["content"][4].pop("text") == "It is green."
     assert streamed == whole
 
 
 def test_a_whole_reply_as_a_stream_is_the_same_message() -> None:
-    body = (HERE / "reply-rich.messages.json").read_bytes()
+    body = (GOLDEN_FILES / "reply-rich.messages.json").read_bytes()
     message = final(write(events_of(messages.read_reply(body))))
     expected = OracleMessage.model_validate_json(body)
     assert message["content"] == json.loads(expected.to_json())["content"]
@@ -225,7 +214,7 @@ def test_a_call_whose_input_comes_whole_is_whole() -> None:
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:
-    golden = (HERE / "stream-rich.messages.sse").read_bytes()
+    golden = (GOLDEN_FILES / "stream-rich.messages.sse").read_bytes()
     assert built(read([golden])).parts[-1] == ToolCall(id="toolu_02", name="ls", arguments="{}")
 
 
@@ -580,7 +569,7 @@ def test_a_refusal_that_just_stops_is_a_refusal() -> None:
 def test_usage_is_the_same_streamed_and_not() -> None:
     usage = Usage(input_tokens=100, output_tokens=9, cached_tokens=20, cache_creation_tokens=30, reasoning_tokens=4)
     streamed = final(write([Start(id="msg_1", model="m"), Finished(finish="stop", usage=usage)]))
-    whole = json.loads(messages.write_reply(Reply(id="msg_1", model="m", usage=usage), Conversation(), Losses()))
+    whole = rewritten(Reply(id="msg_1", model="m", usage=usage))
     assert streamed["usage"] == whole["usage"]
 
 
@@ -614,7 +603,7 @@ def test_there_is_one_message_start_whatever_comes_first() -> None:
 
 
 def test_peeking_at_both_ends_of_a_stream_tells_what_came_of_it() -> None:
-    stream = (HERE / "stream-rich.messages.sse").read_bytes()
+    stream = (GOLDEN_FILES / "stream-rich.messages.sse").read_bytes()
     pieces = [piece + b"\n\n" for piece in stream.split(b"\n\n") if piece]
     seen = messages.peek_stream(pieces[0], pieces[-3:])
     assert (seen.complete, seen.failed, seen.finish) == (True, False, "tool_calls")

@@ -1,4 +1,4 @@
-"""What a client of another dialect hands back of a chat upstream's sealed reasoning, and what that upstream gets."""
+"""A chat upstream's sealed reasoning, handed back by clients of other dialects: the upstream gets its own entries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from plano.conversation import Conversation, Event, Finished
 from plano.dialects import chat, messages, responses
 from plano.frames import sse
 from plano.losses import Losses
+from tests.dialects import support
 
 CLAUDE = {"format": "anthropic-claude-v1", "index": 0}
 OPENAI = {"format": "openai-responses-v1", "index": 0, "id": "rs_1"}
@@ -35,23 +36,19 @@ def whole(entries: list[Any]) -> bytes:
 
 
 def streamed(deltas: list[dict[str, Any]]) -> list[Event]:
-    reader = chat.stream_reader()
     chunks: list[dict[str, Any]] = [
         *({"id": "gen-1", "choices": [{"index": 0, "delta": delta}]} for delta in [*deltas, {"content": "1"}]),
         {"id": "gen-1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
     ]
-    events = [event for one in chunks for event in reader.feed(sse.Frame(None, json.dumps(one).encode()))]
-    events += reader.finish()
+    events = support.read_stream(chat, [sse.frame(json.dumps(one).encode()) for one in chunks])
     assert isinstance(events[-1], Finished)
     return events
 
 
 def block_of_stream(events: list[Event]) -> dict[str, Any]:
     """The thinking block that a client of the messages API puts together."""
-    writer = messages.stream_writer(Conversation())
-    written = b"".join(frame for event in events for frame in writer.feed(event))
     block: dict[str, Any] = {}
-    for frame in sse.frames(written):
+    for frame in sse.frames(support.write_stream(messages, events)):
         event = json.loads(frame.data)
         if event["type"] == "content_block_start" and event["index"] == 0:
             block = event["content_block"]
@@ -72,9 +69,8 @@ def replayed(blocks: list[Any]) -> dict[str, Any]:
         {"role": "user", "content": "Sure?"},
     ]
     asked = messages.read_request(json.dumps({"model": "m", "max_tokens": 9, "messages": turns}).encode())
-    losses = Losses()
-    body = json.loads(chat.write_request(asked, losses))
-    assert list(losses) == []
+    body, losses = support.write_request(chat, asked)
+    assert losses == {}
     found: dict[str, Any] = body["messages"][1]
     return found
 
@@ -82,7 +78,7 @@ def replayed(blocks: list[Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("entries", CASES.values(), ids=CASES)
 def test_a_reply_comes_back_as_the_upstream_wrote_it(entries: list[Any]) -> None:
     reply = chat.read_reply(whole(entries))
-    written = json.loads(messages.write_reply(reply, Conversation(), Losses()))
+    written, _ = support.write_reply(messages, reply)
     thinking = written["content"][0]
     assert thinking["thinking"] == text_of(entries)
     back = replayed(written["content"])
@@ -110,7 +106,7 @@ def test_a_stream_of_whole_entries_comes_back_as_the_upstream_wrote_it(entries: 
 
 
 def test_an_entry_that_was_streamed_in_pieces_comes_back_whole() -> None:
-    """The signature is of the whole text: pieces of it would be refused."""
+    """The upstream would refuse pieces, because the signature is that of the whole text."""
     pieces = [
         {"type": "reasoning.text", "text": "Hm, 2", **CLAUDE},
         {"type": "reasoning.text", "text": " > 1…", **CLAUDE},
@@ -123,9 +119,9 @@ def test_an_entry_that_was_streamed_in_pieces_comes_back_whole() -> None:
 
 def test_a_client_of_the_responses_api_hands_the_same_back() -> None:
     reply = chat.read_reply(whole(BOTH))
-    output = json.loads(responses.write_reply(reply, Conversation(), Losses()))["output"]
+    output = support.write_reply(responses, reply)[0]["output"]
     asked = responses.read_request(json.dumps({"model": "m", "input": output}).encode())
-    written = json.loads(chat.write_request(asked, Losses()))
+    written, _ = support.write_request(chat, asked)
     assert written["messages"][0]["reasoning_details"] == BOTH
 
 
@@ -133,13 +129,13 @@ def test_reasoning_without_a_seal_is_text_alone() -> None:
     plain = [{"type": "reasoning.text", "text": "Hm.", **CLAUDE}]
     block = block_of_stream(streamed([{"reasoning_details": plain}]))
     assert block["thinking"] == "Hm."
-    content = json.loads(messages.write_reply(chat.read_reply(whole(plain)), Conversation(), Losses()))["content"]
+    content = support.write_reply(messages, chat.read_reply(whole(plain)))[0]["content"]
     assert replayed([block, *content[1:]]) == replayed(content)
     assert replayed(content) == {"role": "assistant", "content": "1", "reasoning_content": "Hm."}
 
 
 def test_what_a_plano_upstream_says_of_another_vendors_seal_is_kept() -> None:
-    """Its stream has the text first and, at the end, the entry with all of the text beside the seal."""
+    """plano's own stream has the text first and, at the end, the entry with the whole text beside the seal."""
     events = streamed([{"reasoning_content": "Hm, 2 > 1…"}, {"reasoning_details": SIGNED}])
     block = block_of_stream(events)
     assert block["thinking"] == "Hm, 2 > 1…"

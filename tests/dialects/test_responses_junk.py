@@ -1,11 +1,10 @@
-"""Junk in every place of a request, a reply and a stream: an error that says whose fault it is, or none."""
+"""Junk in every place of a request, a reply and a stream: it is read, or raises an error that blames its writer."""
 
 from __future__ import annotations
 
 import copy
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ from plano.dialects import responses
 from plano.errors import InvalidRequest, UpstreamError
 from plano.frames import sse
 from plano.losses import Losses
+from tests.dialects.support import GOLDEN_FILES
 
-HERE = Path(__file__).parent
-REQUEST = json.loads((HERE / "rich_request.responses.json").read_bytes())
-REPLY = json.loads((HERE / "rich_reply.responses.json").read_bytes())
-EVENTS = [json.loads(frame.data) for frame in sse.frames((HERE / "rich_reply.responses.sse").read_bytes())]
+REQUEST = json.loads((GOLDEN_FILES / "rich_request.responses.json").read_bytes())
+REPLY = json.loads((GOLDEN_FILES / "rich_reply.responses.json").read_bytes())
+EVENTS = [json.loads(frame.data) for frame in sse.frames((GOLDEN_FILES / "rich_reply.responses.sse").read_bytes())]
 
 JUNK: list[Any] = [None, 7, -1.5, "x", "", True, [], {}, [None], [[]], [{}], {"type": "x"}, {"type": 1}]
 

@@ -1,9 +1,8 @@
-"""Looking into forwarded bytes of the responses dialect."""
+"""The usage, the end and the texts of forwarded replies of the responses dialect."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,10 @@ from plano.conversation import Usage
 from plano.dialects import responses
 from plano.dialects.codec import StreamEnd
 from plano.frames import sse
+from tests.dialects.support import GOLDEN_FILES
 
-HERE = Path(__file__).parent
-STREAM = (HERE / "rich_reply.responses.sse").read_bytes()
-REPLY = (HERE / "rich_reply.responses.json").read_bytes()
+STREAM = (GOLDEN_FILES / "rich_reply.responses.sse").read_bytes()
+REPLY = (GOLDEN_FILES / "rich_reply.responses.json").read_bytes()
 
 USAGE = Usage(input_tokens=100, output_tokens=50, cached_tokens=64, cache_creation_tokens=8, reasoning_tokens=20)
 TEXT = "Grüße 🐱 says hi"

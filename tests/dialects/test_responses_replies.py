@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,10 +27,11 @@ from plano.conversation import (
 from plano.dialects import responses
 from plano.errors import InvalidRequest, RateLimited, UpstreamProtocolError, UpstreamStatus, UpstreamTimeout
 from plano.losses import Losses
+from tests.dialects import support
+from tests.dialects.support import GOLDEN_FILES
 
-HERE = Path(__file__).parent
-RICH = (HERE / "rich_reply.responses.json").read_bytes()
-ASKED = responses.read_request((HERE / "rich_asked.responses.json").read_bytes())
+RICH = (GOLDEN_FILES / "rich_reply.responses.json").read_bytes()
+ASKED = responses.read_request((GOLDEN_FILES / "rich_asked.responses.json").read_bytes())
 
 NOTHING_ASKED = Conversation(model="m")
 
@@ -60,6 +60,11 @@ def call(arguments: str = "{}") -> dict[str, Any]:
 
 def reply(*parts: Part, **fields: Any) -> Reply:
     return Reply(**{"id": "resp_1", "model": "m", "created": 5, "parts": parts, **fields})
+
+
+def written(reply: Reply, asked: Conversation = NOTHING_ASKED) -> Any:
+    """The body, parsed."""
+    return support.write_reply(responses, reply, asked)[0]
 
 
 def wire(*output: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -131,32 +136,28 @@ def test_a_reply_is_read(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_reply_is_written(case: str) -> None:
     neutral, body = CASES[case]
-    losses = Losses()
-    written = json.loads(responses.write_reply(neutral, NOTHING_ASKED, losses))
-    assert {name: written[name] for name in body} == body
-    assert list(losses) == []
+    found, losses = support.write_reply(responses, neutral, NOTHING_ASKED)
+    assert {name: found[name] for name in body} == body
+    assert losses == []
 
 
 def test_a_rich_reply_comes_back_as_it_was() -> None:
-    losses = Losses()
-    written = responses.write_reply(responses.read_reply(RICH), ASKED, losses)
-    assert json.loads(written) == json.loads(RICH)
-    assert list(losses) == []
+    assert support.write_reply(responses, responses.read_reply(RICH), ASKED) == (json.loads(RICH), [])
 
 
 def test_the_sdk_takes_what_is_written() -> None:
     for neutral, _ in CASES.values():
         if not any(isinstance(part, Opaque) for part in neutral.parts):
             Response.model_validate_json(responses.write_reply(neutral, NOTHING_ASKED, Losses()), strict=True)
-    for asked in (ASKED, responses.read_request((HERE / "rich_request.responses.json").read_bytes())):
+    for asked in (ASKED, responses.read_request((GOLDEN_FILES / "rich_request.responses.json").read_bytes())):
         found = Response.model_validate_json(responses.write_reply(responses.read_reply(RICH), asked, Losses()))
         assert found.output_text == "Grüße 🐱 says hi"
 
 
 def test_settings_are_echoed_and_defaults_where_there_are_none() -> None:
-    written = json.loads(responses.write_reply(reply(HI), NOTHING_ASKED, Losses()))
-    del written["output"]
-    assert written == {
+    found = written(reply(HI))
+    del found["output"]
+    assert found == {
         "id": "resp_1",
         "object": "response",
         "created_at": 5,
@@ -191,26 +192,26 @@ def test_settings_are_echoed_and_defaults_where_there_are_none() -> None:
 def test_a_request_cannot_say_what_only_a_reply_says() -> None:
     own: dict[str, Any] = {"id": "x", "status": "x", "error": "x", "output": 1, "usage": "x", "object": "x"}
     asked = responses.read_request(json.dumps({"input": "hi", "created_at": "x", **own}).encode())
-    found = json.loads(responses.write_reply(reply(Text(text="Hi")), asked, Losses()))
+    found = written(reply(Text(text="Hi")), asked)
     assert "x" not in [found[name] for name in own | {"created_at": 1}]
 
 
 def test_a_conversation_is_echoed_as_an_object() -> None:
     asked = responses.read_request(b'{"input":"hi","conversation":"conv_1"}')
-    assert json.loads(responses.write_reply(reply(HI), asked, Losses()))["conversation"] == {"id": "conv_1"}
+    assert written(reply(HI), asked)["conversation"] == {"id": "conv_1"}
 
 
 @pytest.mark.parametrize("id_", ["chatcmpl-abc", "msg_abc", "abc", "resp_abc"])
 def test_ids_are_made_of_the_replys_own(id_: str) -> None:
     parts = (Thinking(text="a"), Text(text="b"), ToolCall(id="c", name="f", arguments="{}"))
-    written = json.loads(responses.write_reply(reply(*parts, id=id_), NOTHING_ASKED, Losses()))
-    assert written["id"] == "resp_abc"
-    assert [item["id"] for item in written["output"]] == ["rs_plano_abc_0", "msg_plano_abc_1", "fc_plano_abc_2"]
+    found = written(reply(*parts, id=id_))
+    assert found["id"] == "resp_abc"
+    assert [item["id"] for item in found["output"]] == ["rs_plano_abc_0", "msg_plano_abc_1", "fc_plano_abc_2"]
 
 
 def test_another_vendors_reasoning_is_a_summary_with_its_seal_marked() -> None:
     parts = (Thinking(text="hm", seal="SIG", origin="messages"), RedactedThinking(data="DATA"), Text(text="b"))
-    output = json.loads(responses.write_reply(reply(*parts), NOTHING_ASKED, Losses()))["output"]
+    output = written(reply(*parts))["output"]
     assert [item.get("summary") for item in output] == [[{"type": "summary_text", "text": "hm"}], [], None]
     replayed = responses.read_request(msgspec.json.encode({"input": output})).messages[0].parts
     assert replayed == parts
@@ -224,7 +225,7 @@ CUSTOM = Conversation(model="m", tools=(Tool(name="g", kind="custom"),))
 )
 def test_a_function_that_stood_in_for_a_custom_tool_is_one_again(arguments: str, text: str) -> None:
     called = reply(ToolCall(id="c", name="g", arguments=arguments), finish="tool_calls")
-    (item,) = json.loads(responses.write_reply(called, CUSTOM, Losses()))["output"]
+    (item,) = written(called, CUSTOM)["output"]
     assert item == {
         "id": "ctc_plano_1_0",
         "type": "custom_tool_call",
@@ -235,16 +236,14 @@ def test_a_function_that_stood_in_for_a_custom_tool_is_one_again(arguments: str,
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:
-    (item,) = json.loads(
-        responses.write_reply(reply(ToolCall(id="c", name="f", arguments="")), NOTHING_ASKED, Losses())
-    )["output"]
+    (item,) = written(reply(ToolCall(id="c", name="f", arguments="")))["output"]
     assert item["arguments"] == "{}"
 
 
 def test_a_thought_signature_goes_with_its_call_and_comes_back() -> None:
     extras: Any = {"chat": {"extra_content": Raw(b'{"google":{"thought_signature":"S"}}')}}
     part = ToolCall(id="c", name="f", arguments="{}", extras=extras)
-    output = json.loads(responses.write_reply(reply(part), NOTHING_ASKED, Losses()))["output"]
+    output = written(reply(part))["output"]
     assert output[0]["extra_content"] == {"google": {"thought_signature": "S"}}
     assert responses.read_request(msgspec.json.encode({"input": output})).messages[0].parts == (part,)
 
@@ -256,12 +255,12 @@ def test_log_probabilities_are_on_the_text() -> None:
     found = responses.read_reply(msgspec.json.encode(body))
     assert found.logprobs is not None
     assert json.loads(bytes(found.logprobs)) == {"content": [entry]}
-    assert json.loads(responses.write_reply(found, NOTHING_ASKED, Losses()))["output"] == body["output"]
+    assert written(found)["output"] == body["output"]
 
 
 def test_a_citation_without_a_place_is_of_the_whole_text() -> None:
     part = Text(text="four", citations=(Citation(url="https://x", title=None, quote="q"),))
-    (item,) = json.loads(responses.write_reply(reply(part), NOTHING_ASKED, Losses()))["output"]
+    (item,) = written(reply(part))["output"]
     assert item["content"][0]["annotations"] == [
         {"type": "url_citation", "url": "https://x", "title": "", "start_index": 0, "end_index": 4}
     ]
@@ -272,13 +271,10 @@ def test_what_a_reply_cannot_say_is_reported() -> None:
         Opaque(dialect="messages", type="server_tool_use", raw=Raw(b"{}")),
         Text(text="a", citations=(Citation(dialect="messages", raw=Raw(b"{}")),)),
     )
-    losses = Losses()
-    written = json.loads(
-        responses.write_reply(reply(*parts, finish="stop_sequence", stop_sequence="X"), NOTHING_ASKED, losses)
-    )
-    assert written["status"] == "completed"
-    assert len(written["output"]) == 1
-    assert [loss.field for loss in losses] == ["reply.content", "reply.citations", "reply.stop_sequence"]
+    found, losses = support.write_reply(responses, reply(*parts, finish="stop_sequence", stop_sequence="X"))
+    assert found["status"] == "completed"
+    assert len(found["output"]) == 1
+    assert losses == ["reply.content", "reply.citations", "reply.stop_sequence"]
 
 
 @pytest.mark.parametrize(
@@ -295,9 +291,9 @@ def test_what_a_reply_cannot_say_is_reported() -> None:
     ],
 )
 def test_every_finish_reason_has_a_status(finish: Any, status: str, reason: str | None) -> None:
-    written = json.loads(responses.write_reply(reply(HI, finish=finish), NOTHING_ASKED, Losses()))
-    assert written["status"] == status
-    assert written["incomplete_details"] == (None if reason is None else {"reason": reason})
+    found = written(reply(HI, finish=finish))
+    assert found["status"] == status
+    assert found["incomplete_details"] == (None if reason is None else {"reason": reason})
 
 
 SPARSE: list[tuple[bytes, Reply]] = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -45,14 +44,14 @@ from plano.dialects import responses
 from plano.dialects.responses.errors import CODES
 from plano.errors import PlanoError, RateLimited, UpstreamProtocolError, UpstreamStatus, UpstreamUnavailable
 from plano.frames import sse
-from plano.losses import Losses
-from plano.translation.assembly import ReplyBuilder, events_of
+from plano.translation.assembly import events_of
+from tests.dialects import support
+from tests.dialects.support import GOLDEN_FILES, built
 
-HERE = Path(__file__).parent
-STREAM = (HERE / "rich_reply.responses.sse").read_bytes()
-REPLY = msgspec.json.format((HERE / "rich_reply.responses.json").read_bytes(), indent=-1)
+STREAM = (GOLDEN_FILES / "rich_reply.responses.sse").read_bytes()
+REPLY = msgspec.json.format((GOLDEN_FILES / "rich_reply.responses.json").read_bytes(), indent=-1)
 WHOLE = responses.read_reply(REPLY)
-ASKED = responses.read_request((HERE / "rich_asked.responses.json").read_bytes())
+ASKED = responses.read_request((GOLDEN_FILES / "rich_asked.responses.json").read_bytes())
 
 NOTHING_ASKED = Conversation(model="m")
 CUSTOM = Conversation(model="m", tools=(Tool(name="g", kind="custom"),))
@@ -64,16 +63,7 @@ SDK_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def read(pieces: list[bytes]) -> list[Event]:
-    splitter, reader = sse.Splitter(), responses.stream_reader()
-    frames = [frame for piece in pieces for frame in splitter.feed(piece)] + splitter.finish()
-    return [event for frame in frames for event in reader.feed(frame)] + reader.finish()
-
-
-def built(events: list[Event]) -> Reply:
-    builder = ReplyBuilder()
-    for event in events:
-        builder.feed(event)
-    return builder.reply()
+    return support.read_stream(responses, pieces)
 
 
 def stream(*events: dict[str, Any]) -> list[bytes]:
@@ -321,10 +311,8 @@ def test_what_is_no_event_is_the_upstreams_fault(data: bytes) -> None:
 
 def write(events: list[Event], asked: Conversation = NOTHING_ASKED) -> list[dict[str, Any]]:
     """The stream as its events; each is checked on the way: framing, numbering, and the SDK's types."""
-    writer = responses.stream_writer(asked)
-    out = b"".join([frame for event in events for frame in writer.feed(event)] + writer.finish())
     found = []
-    for number, frame in enumerate(sse.frames(out)):
+    for number, frame in enumerate(sse.frames(support.write_stream(responses, events, asked))):
         event = json.loads(frame.data)
         assert event["type"] == frame.event
         assert event["sequence_number"] == number
@@ -638,7 +626,7 @@ def replies() -> list[Reply]:
 @pytest.mark.parametrize("asked", [ASKED, CUSTOM], ids=["rich", "custom"])
 def test_a_stream_ends_in_the_reply_that_would_not_have_been_streamed(reply: Reply, asked: Conversation) -> None:
     streamed = write(events_of(reply), asked)[-1]["response"]
-    whole = json.loads(responses.write_reply(reply, asked, Losses()))
+    whole, _ = support.write_reply(responses, reply, asked)
     assert streamed == whole
     Response.model_validate(whole)
 

@@ -139,10 +139,12 @@ def test_the_end_waits_for_a_reader_but_not_for_one_that_stalls() -> None:
         handler.emit(info("the last words"))
         handler.close()
         assert b"the last words" in os.read(reads, 65_536)
-    with pipe() as (_, writes):
+    with pipe() as (reads, writes):
         handler = handler_to(writes)
         handler.emit(info("x" * 200_000))
         handler.close()
+        os.close(reads)
+        handler._writer._thread.join(20)  # type: ignore[attr-defined]  # or it would go on into the next test's pipe
 
 
 def test_what_cannot_be_written_is_counted_and_the_rest_goes_on() -> None:

@@ -1,4 +1,4 @@
-"""What each provider's bodies are changed to, and what is reported as lost."""
+"""The changes to each provider's bodies, and the losses that are reported."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ def test_a_body_of_any_shape_is_no_reason_to_fail(provider: str, dialect: Dialec
 
 
 def heeded(provider: str, dialect: Dialect, model: str, fields: Fields) -> bool:
-    """Whether a body of these fields is shown to the provider's quirks."""
+    """Whether the provider's quirks get to see a body with these fields."""
     heeds = CATALOGUE[provider].heeds
     assert heeds is not None
     body = msgspec.json.encode(fields)

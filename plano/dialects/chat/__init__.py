@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions API, and the many servers that speak it more or less.
+"""The chat dialect: OpenAI's Chat Completions API, and the many servers that more or less speak it.
 
 The verbs are those of `plano.dialects.codec.Codec`.
 """

@@ -1,8 +1,8 @@
-"""Tool calls of a stream, put together from deltas that servers number in many ways.
+"""Puts the tool calls of a stream together, from deltas that servers number in many ways.
 
-OpenAI's reference: the first delta of a call has its index, id and name; the others its index and more of the
-arguments. Seen in the wild besides: no index; index 0 for every call; id or name repeated in every delta; no
-id at all; whole calls in one delta; two calls growing in turns.
+By OpenAI's reference, the first delta of a call has its index, id and name; the others have its index and more of the
+arguments. Other servers were seen to send no index; index 0 for every call; the id or name in every delta; no
+id at all; whole calls in one delta; two calls that grow in turns.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from plano.dialects.chat.reply import Custom, Function, read_call_extras
 
 
 class CallDelta(Struct, gc=False):
+    """One element of a delta's `tool_calls`."""
+
     index: int | None = None
     id: str | None = None
     type: str | None = None
@@ -24,13 +26,13 @@ class CallDelta(Struct, gc=False):
 
     @property
     def begins(self) -> bool:
-        """It may be the first of its call, the one that may have fields beside the known ones."""
+        """Whether this may be the first delta of its call; only the first may have unknown fields."""
         named = self.function or self.custom
         return bool(self.id) or (named is not None and bool(named.name))
 
 
 class _Call:
-    """A call while it grows. It is started once its name is known."""
+    """A call that still grows. Its part starts when its name is known."""
 
     __slots__ = ("extras", "id", "index", "name", "part", "pieces", "stopped")
 
@@ -44,12 +46,12 @@ class _Call:
         self.extras: Extras = {}
 
     def complete(self) -> bool:
-        """Its arguments are a whole JSON object, so nothing more can come. Asked when another call begins."""
+        """Whether the arguments are a whole JSON object, so that no more of them can come."""
         return reading.is_object("".join(self.pieces))
 
 
 class Calls:
-    """All calls of one reply. Events come back with the index that `next_part` gave out."""
+    """All calls of one reply. The caller hands out the indexes of parts, by `next_part`."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -60,11 +62,17 @@ class Calls:
 
     @property
     def any_open(self) -> bool:
+        """Whether a call has not stopped yet."""
         return any(not call.stopped for call in self._calls)
 
     def feed(self, delta: CallDelta, raw: Raw | None, reply: str, next_part: int) -> list[Event]:
-        """`raw` is the delta as it came, where that is known; `reply` the reply's id; `next_part` the index that a
-        part which starts now has."""
+        """The events of one delta.
+
+        Args:
+            raw: the delta as it came, or None; its unknown fields become the call's.
+            reply: the reply's id, from which calls without an id get one.
+            next_part: the index of the part that the delta may start.
+        """
         kind = "custom" if delta.custom is not None else "function"
         if delta.custom is not None:
             name, piece = delta.custom.name, delta.custom.input
@@ -97,7 +105,7 @@ class Calls:
             return call
         if delta.id:
             return call if delta.id == call.id else None
-        # the name again: of a call that is whole it begins the next one, with some arguments of its own
+        # A name that is repeated begins another call only if the last one is whole and arguments come with it.
         return None if piece and call.complete() else call
 
     def _last(self) -> _Call | None:
@@ -111,8 +119,11 @@ class Calls:
         return call
 
     def close(self, *, complete_only: bool = False, next_part: int = 0) -> list[Event]:
-        """Stops what is open: all of it, or the calls that cannot grow any more, so that whoever writes one call
-        after the other need not wait for the reply's end. A call that never had a name starts here, nameless."""
+        """Stop the open calls.
+
+        With `complete_only`, stop only those that cannot grow any more: a writer that needs one call after the other
+        does not have to wait for the reply's end then. A call that never had a name starts here, without one.
+        """
         events: list[Event] = []
         for call in self._calls:
             if call.stopped or (complete_only and not call.complete()):
@@ -127,6 +138,7 @@ class Calls:
 
 
 def _grow(call: _Call, name: str | None, piece: str | None, kind: str, next_part: int) -> list[Event]:
+    """Add a piece of arguments to a call, and start its part if its name is known now."""
     if piece:
         call.pieces.append(piece)
     if call.part is None:
@@ -136,6 +148,7 @@ def _grow(call: _Call, name: str | None, piece: str | None, kind: str, next_part
 
 
 def _start(call: _Call, kind: str, part: int) -> list[Event]:
+    """Start the call's part, and give the arguments that came before."""
     call.part = part
     start = PartStart(
         part,

@@ -1,4 +1,4 @@
-"""Errors that come inside a reply or a stream whose HTTP status was 200."""
+"""Errors inside a reply or a stream whose HTTP status is 200."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ _STATUS_OF_TYPE = {
     "overloaded": 529,
     "timeout_error": 504,
 }
-"""HTTP status by `error.type` or `error.code`, as OpenAI and its imitators spell them."""
+"""The HTTP status for an `error.type` or `error.code`, as OpenAI and compatible servers spell them."""
 
-_KEPT = frozenset({400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
-"""Statuses taken over from the error's own `code`. Not 401 and 403: those speak of the gateway's key."""
+_KEPT_STATUSES = frozenset({400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
+"""The statuses that are taken over from an error's own `code`. 401 and 403 are not: they are about the gateway's
+key."""
 
 
 def in_band_error(found: Raw) -> UpstreamStatus:
-    """The error from an `error` value, with the status it would have had outside; 502 if it does not say."""
+    """The error in the value of an `error` field, with the status that it would have had as a response of its own; 502
+    if it does not say."""
     return error_of(reading.upstream(_ANY, bytes(found)))
 
 
@@ -51,17 +53,18 @@ def ended_in_error(reason: str | None) -> UpstreamStatus | None:
 
 
 def _status_of(error: Any) -> int:
+    """The status that an error names itself, as a number or by a known word."""
     if not isinstance(error, dict):
         return 502
     for field in ("code", "status", "type"):
         value = error.get(field)
         if isinstance(value, str):
             value = _STATUS_OF_TYPE.get(value.lower(), int(value) if value.isdecimal() and len(value) == 3 else None)
-        if isinstance(value, int | float) and value in _KEPT:
+        if isinstance(value, int | float) and value in _KEPT_STATUSES:
             return int(value)
     return 502
 
 
 def write_stream_error(error: PlanoError) -> bytes:
-    """OpenAI's SDKs raise on a frame with `error`; no `[DONE]` follows it."""
+    """Write the frame that ends a stream with an error. OpenAI's SDKs raise on it, and no `[DONE]` follows it."""
     return sse.frame(openai.write_error(error))

@@ -1,4 +1,4 @@
-"""Finish reasons, both ways; the whole table is in docs/translation.md."""
+"""Finish reasons, read and written; docs/translation.md has the whole table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _READ: dict[str, Finish] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
-    # not OpenAI's: what compatible servers were seen to pass through from the API behind them
+    # not OpenAI's: words that compatible servers were seen to pass through from the API behind them
     "max_tokens": "length",
     "model_length": "length",
     "tool_use": "tool_calls",
@@ -30,16 +30,16 @@ _WRITTEN: dict[Finish, str] = {
 }
 
 BROKEN = "error"
-"""OpenRouter and Mistral end a reply that failed half way with this reason."""
+"""The finish reason with which OpenRouter and Mistral end a reply that failed half way."""
 
 
 def read_finish(reason: str | None, *, called: bool) -> Finish:
-    """`called`: the reply holds tool calls. Many servers say `stop` for those too."""
+    """Read a finish reason. `called`: the reply holds tool calls; many servers say `stop` for those too."""
     finish = _READ.get((reason or "").lower(), "stop")
     return "tool_calls" if called and finish == "stop" else finish
 
 
 def write_finish(finish: Finish, *, legacy: bool = False) -> str:
-    """`legacy`: the client asked with `functions`, and knows `function_call` alone."""
+    """Write a finish reason. `legacy`: the client asked with `functions`, and knows only `function_call`."""
     written = _WRITTEN[finish]
     return "function_call" if legacy and written == "tool_calls" else written

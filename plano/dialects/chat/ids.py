@@ -1,4 +1,4 @@
-"""Ids of this dialect: a reply's `chatcmpl-…`, and those of calls that an upstream sent without."""
+"""The ids of this dialect: the prefix of a reply's, and ids for calls that an upstream sent without one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ REPLY = "chatcmpl-"
 
 
 def call_id(reply: str, index: int) -> str:
-    """An id for the call at `index` of a reply; different for each reply, as a history holds many. Ids are
-    at most 64 characters long (responses API, `call_id`)."""
+    """Make up an id for the call at `index` of a reply.
+
+    It differs from reply to reply, because a history holds many, and is at most 64 characters long (responses API,
+    `call_id`).
+    """
     return f"call_{reply.removeprefix(REPLY)[-48:]}_{index}"

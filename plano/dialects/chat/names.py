@@ -1,6 +1,6 @@
-"""Names that this dialect's reader and writers agree on, for what the neutral model keeps in `extras["chat"]`."""
+"""The names of fields in `extras["chat"]` that this dialect's reader and writers agree on."""
 
 from __future__ import annotations
 
 OF_MESSAGE = "message."
-"""Before the name of a system message's own field, in the extras of its texts; a text's fields have no prefix."""
+"""The prefix of a system message's own fields, in the extras of its texts. A text's fields have no prefix."""

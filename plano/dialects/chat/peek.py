@@ -1,4 +1,4 @@
-"""Looking into a reply without reading it: its usage, its end, and where its texts are."""
+"""Finds the usage, the end and the texts of a reply that is forwarded, without reading all of it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
 def peek_usage(body: bytes) -> Usage | None:
+    """The usage of a complete reply; None if it has none or is not JSON."""
     found = reading.maybe(_BODY, body)
     return None if found is None else read_usage(found.usage)
 
@@ -50,7 +51,7 @@ usage_of = read_usage
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
-    """The end of a stream is in its last pieces: the finish chunk, the usage chunk, `[DONE]`."""
+    """The end of a stream, which its last pieces show: the finish chunk, the usage chunk, `[DONE]`."""
     pieces = list(last) if first in last else [first, *last]
     complete = called = False
     usage: Usage | None = None
@@ -77,7 +78,8 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
 
 
 def _says_no_more(piece: bytes) -> bool:
-    """Whether all its frames are deltas of a stream that goes on, in the spelling of most: then none need be parsed."""
+    """Whether all frames in a piece are deltas of a stream that goes on, in the most common spelling, so that none of
+    them has to be parsed."""
     reasons = piece.count(b'"finish_reason"')
     return (
         0 < reasons == piece.count(b'"finish_reason":null') == piece.count(b"\n\n")
@@ -90,6 +92,7 @@ _MORE = (b'"tool_calls"', b'"error"', b"event:", b"[DONE]")
 
 
 def reply_texts(reply: dict[str, Any]) -> list[Slot]:
+    """The texts of all choices in a parsed reply."""
     slots = []
     for n, choice in enumerate(_choices(reply)):
         message = choice.get("message")
@@ -99,11 +102,13 @@ def reply_texts(reply: dict[str, Any]) -> list[Slot]:
 
 
 def _key(choice: dict[str, Any], n: int) -> tuple[str, int]:
+    """The key of a choice's text: its index, or its position `n` if it has none."""
     index = choice.get("index")
     return "choice", index if isinstance(index, int) else n
 
 
 def _texts(key: tuple[str, Any], message: dict[str, Any]) -> list[Slot]:
+    """The texts of a message: its `content`, or the text parts in that."""
     content = message.get("content")
     if isinstance(content, str):
         return [Slot(key, message, "content", "whole")]
@@ -116,6 +121,7 @@ def _texts(key: tuple[str, Any], message: dict[str, Any]) -> list[Slot]:
 
 
 def event_texts(event: dict[str, Any]) -> list[Slot]:
+    """The texts in a parsed chunk, and the ends of texts."""
     slots = []
     for n, choice in enumerate(_choices(event)):
         key, delta = _key(choice, n), choice.get("delta")
@@ -129,7 +135,7 @@ def event_texts(event: dict[str, Any]) -> list[Slot]:
                     for part in content
                     if isinstance(part, dict) and isinstance(part.get("text"), str)
                 ]
-            if delta.get("tool_calls"):  # they must not wait for a text that is most likely over
+            if delta.get("tool_calls"):  # the calls must not wait for a text that is most likely over
                 slots.append(Slot(key, delta, "tool_calls", "end"))
         if choice.get("finish_reason") is not None:
             slots.append(Slot(key, choice, "finish_reason", "end"))

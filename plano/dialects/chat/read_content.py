@@ -1,7 +1,7 @@
-"""Content parts of a request, to the neutral parts.
+"""Reads the content parts and tool calls of a request's messages.
 
-Source: API reference, Chat, `messages.content`. A part this project does not know becomes an `Opaque` part and
-goes back out as it came.
+Source: API reference, Chat, `messages.content`. A part of an unknown type becomes an `Opaque`, which is written as it
+was read.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from plano.dialects.fields import STRING, Fields, Object, raw_of
 
 
 def read_content(content: str | list[Object], path: str) -> tuple[Part, ...]:
+    """The parts of a message's or a tool result's `content`; a string is one text."""
     return read_parts(content, path, _READERS, "chat")
 
 
 def _marked(part: Fields, name: str = "", inner: Fields | None = None) -> tuple[Raw | None, Extras]:
-    """A part's cache mark and its unknown fields, those of its inner object under that one's `name`.
+    """A part's cache mark and its unknown fields; those of its `inner` object are under that object's `name`.
 
-    OpenAI has no `cache_control`, but servers in front of Anthropic's models take it on content parts: what
-    came with one may go out with one.
+    OpenAI has no `cache_control`, but servers in front of Anthropic's models take it on content parts. So a part that
+    came with a mark may go out with one; its extras say so even if it has no unknown fields.
     """
     cache = part.raw("cache_control")
     extras = extras_within(part, name, inner) if inner is not None else part.extras("chat")
@@ -43,7 +44,7 @@ def _marked(part: Fields, name: str = "", inner: Fields | None = None) -> tuple[
 
 
 def extras_within(whole: Fields, name: str, inner: Fields) -> Extras:
-    """The unknown fields of an object and of the object in its field `name`."""
+    """The unknown fields of an object, and those of the `inner` object in its field `name`."""
     rest = whole.rest()
     if within := inner.rest():
         rest[name] = raw_of(within)
@@ -68,7 +69,7 @@ def _image(part: Fields) -> Part:
 
 
 def replace_source(image: Image, url: str) -> Image:
-    """The image with its source: a link, or, for a data URI, what it holds."""
+    """The image with its source: the URL, or, if that is a data URI, the bytes that it holds."""
     media_type, data = data_uris.split(url)
     if data is None:
         return msgspec.structs.replace(image, url=url)
@@ -83,11 +84,12 @@ def _audio(part: Fields) -> Part:
 
 
 def _file(part: Fields) -> Part | None:
+    """Read a file; None for one that some server names in its own way."""
     file = part.need_nested("file")
     given, name = file.take("file_data", STRING), file.take("filename", STRING)
     file_id = file.take("file_id", STRING)
     if given is None and file_id is None:
-        return None  # some server's own way to name a file
+        return None
     cache, extras = _marked(part, "file", file)
     if given is None:
         return Document(file_id=file_id, name=name, cache=cache, extras=extras)
@@ -107,9 +109,9 @@ _READERS: Readers = {
 
 
 def read_call(call: Fields) -> ToolCall:
-    """A tool call of a request's assistant message."""
+    """Read a tool call of an assistant message in a request."""
     id_, type_ = call.need("id", STRING), call.take("type", STRING)
-    call.raw("index")  # streamed calls that were put together by hand still have it
+    call.raw("index")  # calls that a client put together from a stream may still have it
     if type_ == "custom" or (type_ is None and "custom" in call.found):
         custom = call.need_nested("custom")
         name, text = custom.need("name", STRING), custom.take("input", STRING) or ""
@@ -135,7 +137,7 @@ _ANNOTATION = msgspec.json.Decoder(_Annotation)
 
 
 def read_annotation(raw: Raw) -> Citation:
-    """Reads tolerantly: an annotation of another kind is kept as it is."""
+    """Read one of `annotations`; one of an unknown kind is kept as it is."""
     annotation = reading.maybe(_ANNOTATION, raw)
     if annotation is None:
         return Citation(dialect="chat", raw=raw)

@@ -1,7 +1,7 @@
-"""A request's body, to the neutral conversation.
+"""Reads a client's request.
 
 Source: API reference, Chat, "Create chat completion". Unknown fields, and fields that only this API has, are kept
-in `extras["chat"]`: of the body, of messages, of parts, of tools and of calls.
+in `extras["chat"]` of the conversation, the message, the part, the tool or the call.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ROLE: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "
 _ROLES = msgspec.json.Decoder(_ROLE)
 _STOP = msgspec.json.Decoder(str | list[str])
 
-_PLAIN: dict[str, msgspec.json.Decoder[Any]] = {
+_PLAIN_FIELDS: dict[str, msgspec.json.Decoder[Any]] = {
     "model": STRING,
     "temperature": NUMBER,
     "top_p": NUMBER,
@@ -56,12 +56,13 @@ _PLAIN: dict[str, msgspec.json.Decoder[Any]] = {
     "store": BOOLEAN,
     "prompt_cache_key": STRING,
 }
-"""Fields that are the neutral model's by the same name."""
+"""The fields that have the same name and type in the neutral model."""
 
 
 def read_request(body: bytes) -> Conversation:
+    """Read a request's body; see `plano.dialects.codec.Codec`."""
     fields = Fields(reading.request(OBJECT, body))
-    plain = {name: fields.take(name, decoder) for name, decoder in _PLAIN.items() if name in fields.found}
+    plain = {name: fields.take(name, decoder) for name, decoder in _PLAIN_FIELDS.items() if name in fields.found}
     if fields.found.get("messages", NULL) == NULL:
         raise fields.missing("messages")
     messages = _Messages().read(fields.each("messages"))
@@ -89,12 +90,12 @@ def read_request(body: bytes) -> Conversation:
         extras=_extras(fields, marked=top_k is not None),
     )
     conversation = msgspec.structs.replace(conversation, **plain)
-    # one call is all that `functions` can say
+    # A reply to `functions` has room for one call.
     return msgspec.structs.replace(conversation, parallel_tool_calls=False) if legacy and tools else conversation
 
 
 def _stream(fields: Fields) -> tuple[bool, bool]:
-    """Whether to stream, and to say the usage. Other stream options stay where they are."""
+    """Whether to stream, and whether to send the usage. Other stream options stay where they are."""
     stream = fields.take("stream", BOOLEAN) or False
     options = fields.nested("stream_options")
     if options is None:
@@ -106,22 +107,25 @@ def _stream(fields: Fields) -> tuple[bool, bool]:
 
 
 def _metadata(fields: Fields) -> Raw | None:
+    """The metadata as it was written, once it is known to be an object."""
     raw = fields.found.get("metadata")
     return raw if fields.take("metadata", OBJECT) is not None else None
 
 
 def _extras(fields: Fields, *, marked: bool) -> Extras:
-    """`top_k` is no field of OpenAI's, but many servers take it: where it came in a chat body it goes out in one."""
+    """The fields that are left. `marked`: the body had `top_k`, which OpenAI has not but many servers take; the mark
+    lets it go out in a chat body again."""
     rest = fields.rest()
     modalities = rest.get("modalities")
     if modalities is not None and b"".join(bytes(modalities).split()) == b'["text"]':
-        del rest["modalities"]  # says what would be so anyway
+        del rest["modalities"]  # the default
     if rest:
         return {"chat": rest}
     return FROM_CHAT if marked else NO_EXTRAS
 
 
 def _response_format(fields: Fields) -> ResponseFormat | None:
+    """The format of the reply; one that only this API has stays in the body."""
     raw = fields.found.get("response_format")
     found = fields.nested("response_format")
     if found is None:
@@ -149,7 +153,7 @@ def _response_format(fields: Fields) -> ResponseFormat | None:
 
 
 def _leading(messages: list[Message]) -> tuple[tuple[System, ...], tuple[Message, ...]]:
-    """The instructions in front, one for each text, and the messages after them."""
+    """The leading instructions, one for each text, and the messages after them."""
     count = 0
     system: list[System] = []
     for message in messages:
@@ -161,6 +165,7 @@ def _leading(messages: list[Message]) -> tuple[tuple[System, ...], tuple[Message
 
 
 def _instructions(message: Message) -> Iterable[System]:
+    """One instruction for each text of a leading message."""
     role: Literal["system", "developer"] = "developer" if message.role == "developer" else "system"
     own: Object = {OF_MESSAGE + name: value for name, value in message.extras.get("chat", {}).items()}
     if message.name is not None:
@@ -172,7 +177,7 @@ def _instructions(message: Message) -> Iterable[System]:
 
 
 class _Messages:
-    """Reads messages one after the other; what a result answers is only known from the calls before it."""
+    """Reads messages in order, because only the calls before a result tell which kind of call it answers."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
@@ -181,6 +186,7 @@ class _Messages:
         self._results: list[ToolResult] = []
 
     def read(self, found: list[Fields]) -> list[Message]:
+        """All messages, in order."""
         for n, message in enumerate(found):
             role = message.need("role", _ROLES)
             if role == "tool":
@@ -194,7 +200,7 @@ class _Messages:
         return self._messages
 
     def _close_results(self) -> None:
-        """Results that follow each other answer one turn's calls: they are one message."""
+        """Put results that follow each other into one message, because they answer the calls of one turn."""
         if self._results:
             self._messages.append(Message(role="user", parts=tuple(self._results)))
             self._results = []
@@ -212,11 +218,13 @@ class _Messages:
         )
 
     def _function_result(self, message: Fields, n: int) -> ToolResult:
+        """Read the result of a deprecated call, which is found by the function's name."""
         name = message.need("name", STRING)
         call_id = self._functions.get(name, f"call_{name}_{n}")
         return ToolResult(call_id=call_id, parts=_content(message), extras=message.extras("chat"))
 
     def _assistant(self, message: Fields, n: int) -> Message:
+        """Read a message of the assistant: reasoning, texts, refusal, audio and calls, in this order."""
         text = message.take("reasoning_content", STRING) or message.take("reasoning", STRING)
         message.found.pop("reasoning", None)
         parts = read_thinking(text, message.take("reasoning_details", RAWS))
@@ -227,7 +235,7 @@ class _Messages:
             parts.append(Audio(id=audio.need("id", STRING)))
         parts += self._calls(message, n)
         if message.found.get("annotations") == Raw(b"[]"):
-            del message.found["annotations"]  # replies hold an empty list, which clients send back as it was
+            del message.found["annotations"]  # replies have an empty list, and clients send it back
         return Message(
             role="assistant", parts=tuple(parts), name=message.take("name", STRING), extras=message.extras("chat")
         )
@@ -243,14 +251,16 @@ class _Messages:
 
 
 def _read(message: Fields, role: Literal["system", "developer", "user"]) -> Message:
+    """Read a message of the user, or an instruction."""
     cache = message.raw("cache_control")
     parts = _content(message)
-    if cache is not None and parts:  # marks the whole message: the same as its last part
+    if cache is not None and parts:  # a mark on a message means the same as one on its last part
         last = msgspec.structs.replace(parts[-1], cache=cache, extras=parts[-1].extras or FROM_CHAT)
         parts = (*parts[:-1], last)
     return Message(role=role, parts=parts, name=message.take("name", STRING), extras=message.extras("chat"))
 
 
 def _content(message: Fields) -> tuple[Part, ...]:
+    """The parts of a message's content; none if it is null or absent."""
     content = message.take("content", CONTENT)
     return read_content(content, message.at("content")) if content is not None else ()

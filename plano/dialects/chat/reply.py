@@ -1,4 +1,4 @@
-"""A complete reply, both ways. Source: API reference, Chat, "The chat completion object"."""
+"""Reads and writes a complete reply. Source: API reference, Chat, "The chat completion object"."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from plano.losses import Losses
 
 
 class ContentPart(Struct):
-    """Mistral's reasoning models answer in parts."""
+    """A part of a reply's content; Mistral's reasoning models answer in parts."""
 
     type: str | None = None
     text: str | None = None
@@ -50,6 +50,8 @@ class ContentPart(Struct):
 
 
 class Function(Struct, gc=False):
+    """The function that a call names, with its arguments."""
+
     name: str | None = None
     arguments: str | dict[str, Raw] | None = None  # a few servers send the object itself
 
@@ -61,6 +63,8 @@ class Function(Struct, gc=False):
 
 
 class Custom(Struct, gc=False):
+    """The custom tool that a call names, with its input."""
+
     name: str | None = None
     input: str | None = None
 
@@ -108,7 +112,7 @@ class _Reply(Struct):
 
 
 class _Wrong(Struct):
-    """What an error looks like: OpenAI's way, or older vLLM's."""
+    """The fields by which an error is recognized: OpenAI's `error`, and `object` of older vLLM's."""
 
     error: Raw = ABSENT
     object: str | None = None
@@ -119,10 +123,11 @@ _WRONG = msgspec.json.Decoder(_Wrong)
 _CALL = msgspec.json.Decoder(_Call)
 
 KNOWN = frozenset({"id", "object", "model", "created", "choices", "usage", "obfuscation"})
-"""Top-level fields of replies and chunks that are read, or say nothing. The others are kept as extras."""
+"""The top-level fields of replies and chunks that are read, or say nothing. All others are kept as extras."""
 
 
 def read_reply(body: bytes) -> Reply:
+    """Read a complete reply; see `plano.dialects.codec.Codec`."""
     return reading.upstreams(_read_reply, body)
 
 
@@ -137,7 +142,7 @@ def _read_reply(body: bytes) -> Reply:
         raise UpstreamProtocolError(NOT_A_REPLY)
     choice = reply.choices[0]
     if error := broken(choice.finish_reason, choice.error):
-        raise copy(error)  # not what this frame holds
+        raise copy(error)  # this frame holds the original
     if choice.message is None:
         raise UpstreamProtocolError(NOT_A_REPLY)
     parts = tuple(_parts(choice.message, reply.id or ""))
@@ -155,12 +160,12 @@ def _read_reply(body: bytes) -> Reply:
 
 
 def seconds(created: float | None) -> int | None:
-    """A reply's time; None where it says none, or Azure's 0."""
+    """The time of a reply in Unix seconds; None if it has none, or Azure's 0."""
     return int(created) if created and 0 < created < 2**53 else None
 
 
 def broken(reason: str | None, error: Raw) -> UpstreamError | None:
-    """The error of a choice that ended in one."""
+    """The error in which a choice ended, or None."""
     if present(error):
         return in_band_error(error)
     return ended_in_error(reason)
@@ -175,6 +180,7 @@ def read_extras(body: bytes) -> Extras:
 
 
 def _parts(message: _Message, reply: str) -> list[Part]:
+    """The parts of a reply's message, reasoning first and calls last."""
     parts = read_own(message.reasoning_content or message.reasoning, message.reasoning_details or ())
     citations = tuple(read_annotation(raw) for raw in message.annotations or ())
     for part in content_parts(message.content):
@@ -197,10 +203,12 @@ def _parts(message: _Message, reply: str) -> list[Part]:
 
 
 def audio_extras(expires_at: Raw) -> Extras:
+    """The field of an audio that only this dialect has."""
     return {"chat": {"expires_at": expires_at}} if present(expires_at) else NO_EXTRAS
 
 
 def content_parts(content: str | list[ContentPart] | None) -> list[Part]:
+    """The parts in a reply's `content`."""
     if not content:
         return []
     if isinstance(content, str):
@@ -219,7 +227,7 @@ _CALL_FIELDS = frozenset({"id", "type", "index", "function", "custom"})
 
 
 def read_call_extras(raw: Raw | bytes) -> Extras:
-    """A call's unknown fields (Gemini's `extra_content` holds a signature that must come back)."""
+    """A call's unknown fields, such as Gemini's `extra_content`, whose signature must come back."""
     found = {
         name: value
         for name, value in reading.upstream(OBJECT, bytes(raw)).items()
@@ -243,10 +251,14 @@ def _read_call(raw: Raw, reply: str, n: int) -> ToolCall:
 
 
 def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+    """Write a complete reply; see `plano.dialects.codec.Codec`."""
     legacy = asks_for_functions(asked)
+    message = _WrittenMessage(asked, losses)
+    for part in reply.parts:
+        message.add(part)
     choice: dict[str, Any] = {
         "index": 0,
-        "message": _message(reply, asked, losses, legacy=legacy),
+        "message": message.fields(legacy=legacy),
         "logprobs": reply.logprobs,
         "finish_reason": write_finish(reply.finish, legacy=legacy),
     }
@@ -269,69 +281,89 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
     return msgspec.json.encode(fields | others.get("chat", {}))
 
 
-def _message(reply: Reply, asked: Conversation, losses: Losses, *, legacy: bool) -> dict[str, Any]:
-    customs = custom_names(asked)
-    texts: list[str] = []
-    refusals: list[str] = []
-    thoughts: list[str] = []
-    details: list[Any] = []
-    calls: list[dict[str, Any]] = []
-    annotations: list[Any] = []
-    fields: dict[str, Any] = {}
-    at = 0
-    for part in reply.parts:
+class _WrittenMessage:
+    """The message of a reply, collected part by part.
+
+    This dialect has one field for all texts, one for all reasoning and so on: the order of different kinds of parts
+    cannot be said in it.
+    """
+
+    def __init__(self, asked: Conversation, losses: Losses) -> None:
+        self._customs = custom_names(asked)
+        self._losses = losses
+        self._texts: list[str] = []
+        self._length = 0  # characters in the texts so far
+        self._annotations: list[Any] = []
+        self._refusals: list[str] = []
+        self._thoughts: list[str] = []
+        self._details: list[Any] = []
+        self._calls: list[dict[str, Any]] = []
+        self._others: dict[str, Any] = {}
+
+    def add(self, part: Part) -> None:
+        """Add one part of the reply."""
         match part:
             case Text():
-                annotations += (
-                    written
-                    for citation in part.citations
-                    if (written := write_annotation(citation, at, len(part.text), losses)) is not None
-                )
-                texts.append(part.text)
-                at += len(part.text)
+                self._add_text(part)
             case Refusal():
-                refusals.append(part.text)
+                self._refusals.append(part.text)
             case Thinking():
-                thoughts.append(part.text)
-                details += write_details(part)
+                self._thoughts.append(part.text)
+                self._details += write_details(part)
             case RedactedThinking():
-                details += write_details(part)
+                self._details += write_details(part)
             case ToolCall():
-                calls.append(write_reply_call(part, customs))
+                self._calls.append(write_reply_call(part, self._customs))
             case Audio():
-                fields["audio"] = _audio(part)
-            case Opaque() if part.dialect == "chat":
-                fields[part.type] = part.raw
+                self._others["audio"] = _audio(part)
+            case Opaque(dialect="chat"):
+                self._others[part.type] = part.raw
             case Opaque():
-                losses.drop("reply.content", f"only the {part.dialect} API has `{part.type}`")
+                self._losses.drop("reply.content", f"only the {part.dialect} API has `{part.type}`")
             case _:
-                losses.drop(f"reply.{type(part).__name__.lower()}", "the chat API has no room for it in a reply")
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": "".join(texts) if texts or not (calls or refusals or fields) else None,
-        "refusal": "".join(refusals) if refusals else None,
-    }
-    if any(thoughts):
-        message["reasoning_content"] = "".join(thoughts)
-    if details:
-        message["reasoning_details"] = details
-    if annotations:
-        message["annotations"] = annotations
-    if calls and legacy:
-        message["function_call"] = calls[0]["function"]
-        if len(calls) > 1:
-            losses.drop("reply.tool_calls", "`functions` can say one call only")
-    elif calls:
-        message["tool_calls"] = calls
-    return message | fields
+                self._losses.drop(f"reply.{type(part).__name__.lower()}", "the chat API has no room for it in a reply")
+
+    def _add_text(self, text: Text) -> None:
+        length = len(text.text)
+        found = (write_annotation(citation, self._length, length, self._losses) for citation in text.citations)
+        self._annotations += (annotation for annotation in found if annotation is not None)
+        self._texts.append(text.text)
+        self._length += length
+
+    def fields(self, *, legacy: bool) -> dict[str, Any]:
+        """The whole message. `legacy`: the client asked with `functions`."""
+        says_nothing_else = not (self._calls or self._refusals or self._others)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "".join(self._texts) if self._texts or says_nothing_else else None,
+            "refusal": "".join(self._refusals) if self._refusals else None,
+        }
+        if any(self._thoughts):
+            message["reasoning_content"] = "".join(self._thoughts)
+        if self._details:
+            message["reasoning_details"] = self._details
+        if self._annotations:
+            message["annotations"] = self._annotations
+        return message | self._call_fields(legacy=legacy) | self._others
+
+    def _call_fields(self, *, legacy: bool) -> dict[str, Any]:
+        """The calls: all of them, or the first one if the client knows only `function_call`."""
+        if not self._calls:
+            return {}
+        if not legacy:
+            return {"tool_calls": self._calls}
+        if len(self._calls) > 1:
+            self._losses.drop("reply.tool_calls", "`functions` can say one call only")
+        return {"function_call": self._calls[0]["function"]}
 
 
 def custom_names(asked: Conversation) -> frozenset[str]:
-    """The client's tools that take free text: calls of them are given back as such."""
+    """The names of the client's custom tools; calls of them are written as custom calls."""
     return frozenset(tool.name for tool in asked.tools if tool.kind == "custom")
 
 
 def write_reply_call(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
+    """A call as the client knows it: a function that stood in for a custom tool becomes one again."""
     if call.kind == "function" and call.name in customs:
         restored = msgspec.structs.replace(call, kind="custom", arguments=unwrap(call.arguments))
         return call_object(restored, kind="custom")
@@ -339,8 +371,11 @@ def write_reply_call(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
 
 
 def write_annotation(citation: Citation, at: int, length: int, losses: Losses | None = None) -> Any:
-    """One of `annotations`. `at` is where the citing text begins in the whole, `length` how long it is: what a
-    citation without places refers to."""
+    """One of `annotations`, or None for a citation that this dialect cannot say.
+
+    The citing text begins at `at` in the whole content and is `length` characters long; a citation without places
+    refers to all of it.
+    """
     if citation.dialect == "chat" and citation.raw is not None:
         return citation.raw
     if citation.url is None:

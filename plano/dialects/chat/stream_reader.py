@@ -1,7 +1,7 @@
-"""A stream of chunks, to events. Source: API reference, Chat, "The chat completion chunk object".
+"""Reads a stream of chunks as events. Source: API reference, Chat, "The chat completion chunk object".
 
-A chunk does not say where a part begins or ends. One ends when the model goes on to something else; tool calls, which
-may grow in turns, when their arguments are whole and another begins, or with the reply.
+A chunk does not say where a part begins or ends. A part ends when a part of another kind begins. Tool calls may grow in
+turns, so a call ends when its arguments are whole and another part begins, or with the reply.
 """
 
 from __future__ import annotations
@@ -102,18 +102,18 @@ _Kind: TypeAlias = Literal["text", "thinking", "refusal", "audio"]
 
 
 class ChatStreamReader:
-    """See `plano.dialects.codec.StreamReader`. Of several choices the first is read."""
+    """Reads a stream of this dialect; see `plano.dialects.codec.StreamReader`. Only the first choice is read."""
 
     def __init__(self) -> None:
         self._id = ""
-        self._early: Extras = {}  # of chunks before the first one with a choice
+        self._early: Extras = {}  # the extras of chunks before the first one with a choice
         self._started = False
         self._over = False
         self._next = 0  # the next part's index
-        self._open: int | None = None  # the part that grows, if it is no call
+        self._open: int | None = None  # the index of the part that grows, unless it is a call
         self._kind: _Kind | None = None
-        self._entries = Entries()  # of the open Thinking part
-        self._spoken = False  # a plain field says the reasoning; what the details say repeats it
+        self._entries = Entries()  # the details of the open Thinking part
+        self._spoken = False  # whether a plain field has the reasoning, so that the details only repeat it
         self._calls = Calls()
         self._finish: str | None = None
         self._ended = False  # a finish reason came
@@ -152,7 +152,8 @@ class ChatStreamReader:
     # --- the ends ---
 
     def _start(self, chunk: _Chunk, data: bytes) -> list[Event]:
-        """Azure's first chunk has neither choices nor an id, but the prompt's filter results."""
+        """The Start, once a chunk has choices. Azure's first chunk has neither choices nor an id, but the filter
+        results of the prompt."""
         extras = read_extras(data)
         self._early = {"chat": {**self._early.get("chat", {}), **extras["chat"]}} if extras else self._early
         if not chunk.choices:
@@ -162,6 +163,7 @@ class ChatStreamReader:
         return [Start(id=self._id, model=chunk.model or "", created=seconds(chunk.created), extras=self._early)]
 
     def _finished(self, choice: _Choice, events: list[Event]) -> None:
+        """Add the events of a choice's end: an error, or the stops of all parts."""
         error = broken(choice.finish_reason, choice.error)
         if error is not None:
             events += self._fail(error)
@@ -170,7 +172,7 @@ class ChatStreamReader:
             self._close_all(events)
 
     def _done(self) -> list[Event]:
-        """The end. Usage may come in a chunk after the finish reason, so `Finished` waits until here."""
+        """The last events. Usage may come in a chunk after the finish reason, so `Finished` waits until here."""
         if not self._started:
             return self._fail(UpstreamProtocolError(reading.CUT_OFF))
         self._over = True
@@ -187,7 +189,7 @@ class ChatStreamReader:
     # --- the parts ---
 
     def _read(self, delta: _Delta, logprobs: Raw, data: bytes, events: list[Event]) -> None:
-        """Adds the events of one delta to `events`; the usual ones first."""
+        """Add the events of one delta to `events`."""
         content = delta.content
         if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
             self._think(delta, events)
@@ -209,6 +211,7 @@ class ChatStreamReader:
             self._whole(Opaque(dialect="chat", type="images", raw=delta.images), events)
 
     def _say(self, content: str | list[ContentPart], logprobs: Raw, events: list[Event]) -> None:
+        """Add the events of a delta's `content`, a string or parts."""
         if isinstance(content, str):
             if self._kind == "text" and self._open is not None:
                 events.append(TextDelta(self._open, content, logprobs if present(logprobs) else None))
@@ -223,7 +226,7 @@ class ChatStreamReader:
                 self._grow("text", Text(text=""), part.text, events, logprobs)
 
     def _enter(self, kind: _Kind, part: Part, events: list[Event]) -> int:
-        """The index of the open part, which is of this kind from now on."""
+        """Make sure that the open part is of this kind, by starting `part` if it is not; gives its index."""
         if self._kind != kind or self._open is None:
             self._close(events)
             events += self._calls.close(complete_only=True)
@@ -232,20 +235,24 @@ class ChatStreamReader:
         return self._open
 
     def _grow(self, kind: _Kind, part: Part, text: str, events: list[Event], logprobs: Raw = ABSENT) -> None:
+        """Add `text` to the open part of this kind, which starts as `part` if there is none."""
         at = self._enter(kind, part, events)
         events.append(TextDelta(at, text, logprobs if present(logprobs) else None))
 
     def _begin(self, part: Part, events: list[Event]) -> int:
+        """Start a part; gives its index."""
         at = self._next
         self._next += 1
         events.append(PartStart(at, part))
         return at
 
     def _whole(self, part: Part, events: list[Event]) -> None:
+        """Add a part that comes whole."""
         self._close(events)
         events.append(PartStop(self._begin(part, events)))
 
     def _close(self, events: list[Event]) -> None:
+        """Stop the open part, unless it is a call."""
         if self._open is None:
             return
         if self._kind == "thinking" and (seal := self._entries.take()) is not None:
@@ -254,6 +261,7 @@ class ChatStreamReader:
         self._open = self._kind = None
 
     def _close_all(self, events: list[Event]) -> None:
+        """Stop all parts, calls too."""
         self._close(events)
         closing = self._calls.close(next_part=self._next)
         self._next += sum(isinstance(event, PartStart) for event in closing)
@@ -262,8 +270,11 @@ class ChatStreamReader:
     # --- reasoning ---
 
     def _think(self, delta: _Delta, events: list[Event]) -> None:
-        """The text is in a plain field, in the details, or in both: at once (OpenRouter), or all of it again beside the
-        seal at the end (this project's own writer)."""
+        """Add the events of reasoning.
+
+        Its text is in a plain field, in the details, or in both: either each piece in both (OpenRouter), or the whole
+        text once more beside the seal at the end (plano's own writer).
+        """
         details = [(raw, read_detail(raw)) for raw in delta.reasoning_details or ()]
         text = delta.reasoning_content or delta.reasoning
         self._spoken = self._spoken or bool(text)
@@ -276,11 +287,11 @@ class ChatStreamReader:
         for raw, detail in details:
             self._entries.add(raw, detail)
 
-    # --- what comes in pieces of its own kind ---
+    # --- audio and calls ---
 
     def _sound(self, audio: _AudioDelta, events: list[Event]) -> None:
         if audio.id is None and audio.data is None and audio.transcript is None:
-            return  # the last one says nothing but when the audio expires
+            return  # the last delta of an audio only says when it expires
         at = self._enter("audio", Audio(id=audio.id, extras=audio_extras(audio.expires_at)), events)
         if audio.transcript:
             events.append(TextDelta(at, audio.transcript))
@@ -288,6 +299,7 @@ class ChatStreamReader:
             events.append(AudioDelta(at, audio.data))
 
     def _call(self, deltas: list[CallDelta], data: bytes, events: list[Event]) -> None:
+        """Add the events of a delta's `tool_calls`."""
         self._close(events)
         raws: list[Raw] | None = None
         for n, delta in enumerate(deltas):
@@ -296,6 +308,7 @@ class ChatStreamReader:
             self._next_call(delta, raws[n] if raws and n < len(raws) else None, events)
 
     def _next_call(self, delta: CallDelta, raw: Raw | None, events: list[Event]) -> None:
+        """Add the events of one delta of a call, which may start a part."""
         for event in self._calls.feed(delta, raw, self._id, self._next):
             if type(event) is PartStart:
                 self._next += 1
@@ -303,7 +316,7 @@ class ChatStreamReader:
 
 
 def _raw_calls(data: bytes) -> list[Raw]:
-    """The deltas of a chunk as they came, for what they hold beside the known fields."""
+    """The deltas of calls in a chunk, unread, for their unknown fields."""
     for choice in reading.upstream(_RAW_CHUNK, data).choices or ():
         if not choice.index and choice.delta is not None:
             return choice.delta.tool_calls or []

@@ -1,4 +1,7 @@
-"""Events, to a stream of chunks. Source: API reference, Chat, "The chat completion chunk object"."""
+"""Writes events as a stream of chunks. Source: API reference, Chat, "The chat completion chunk object".
+
+The bytes around a delta's text do not change within a part, so they are made once, when the part starts.
+"""
 
 from __future__ import annotations
 
@@ -45,15 +48,16 @@ from plano.frames import sse
 _encode = msgspec.json.encode
 
 PING = b": ping\n\n"
-"""A comment: the chat API has no event for a sign of life, and its SDKs pass comments over."""
+"""A comment, because the chat API has no event for a sign of life; its SDKs skip comments."""
 
 
 class _Open:
     """A part that is being written.
 
     Attributes:
-        head, tail: what stands around the JSON string of each of its deltas.
-        text: the deltas so far, kept where the part's end needs them (a Thinking's seal stands beside its text).
+        head, tail: the bytes around the JSON string of each delta.
+        at: the number of characters in the texts before this one.
+        text: the deltas so far, or None. Only a Thinking keeps them, because its seal is written beside its text.
     """
 
     __slots__ = ("at", "citations", "head", "length", "part", "seal", "tail", "text", "unwrapper")
@@ -71,15 +75,15 @@ class _Open:
 
 
 class ChatStreamWriter:
-    """See `plano.dialects.codec.StreamWriter`."""
+    """Writes a stream of this dialect; see `plano.dialects.codec.StreamWriter`."""
 
     def __init__(self, asked: Conversation) -> None:
         self._include_usage = asked.include_usage
         self._customs = custom_names(asked)
         self._legacy = asks_for_functions(asked)
         self._listed_before: dict[str, int] = {}
-        self._head = b""  # of every chunk, up to the delta
-        self._top = b""  # of every chunk, up to the choices
+        self._head = b""  # the beginning of every chunk, up to the delta
+        self._top = b""  # the beginning of every chunk, up to the choices
         self._tail = b""
         self._parts: dict[int, _Open] = {}
         self._said = 0  # characters of text in earlier parts
@@ -129,14 +133,16 @@ class ChatStreamWriter:
         }
         self._top = b"data: " + _encode(fields)[:-1] + b',"choices":['
         self._head = self._top + b'{"index":0,"delta":{'
-        # with `include_usage` every chunk has the field, and all but the last say null (reference, `stream_options`)
+        # With `include_usage` every chunk has `usage`, null in all but the last (API reference, `stream_options`).
         self._tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
         return self._chunk(b'"role":"assistant","content":""')
 
     def _chunk(self, delta: bytes, logprobs: bytes = b"") -> bytes:
+        """A chunk with this delta, the members of a JSON object without its braces."""
         return self._head + delta + b"}" + logprobs + b',"finish_reason":null}]' + self._tail
 
     def _finished(self, finished: Finished) -> list[bytes]:
+        """The chunk with the finish reason, and the usage if the client asked for it."""
         self._ended = True
         reason = _encode(write_finish(finished.finish, legacy=self._legacy))
         chunks = [self._head + b'},"finish_reason":' + reason + b"}]" + self._tail]
@@ -147,8 +153,9 @@ class ChatStreamWriter:
     # --- the parts ---
 
     def _delta(self, event: TextDelta) -> list[bytes]:
+        """The chunk for more text of a part."""
         part = self._parts.get(event.index)
-        if part is None:  # of a part that only another dialect has
+        if part is None:  # a part that only another dialect has
             return []
         text = event.text
         if part.text is not None:
@@ -163,9 +170,11 @@ class ChatStreamWriter:
         return [part.head + _encode(text) + part.tail] if part.head else []
 
     def _inner(self, part: _Open, text: str) -> bytes:
+        """A text as a member of a delta, without the rest of its chunk."""
         return part.head[len(self._head) :] + _encode(text)
 
     def _start_part(self, index: int, part: Part) -> list[bytes]:
+        """Open a part; most kinds write nothing until their first delta."""
         match part:
             case Text():
                 return self._open(index, part, b'"content":')
@@ -185,11 +194,13 @@ class ChatStreamWriter:
         return []
 
     def _open(self, index: int, part: Part, head: bytes, tail: bytes = b"") -> list[bytes]:
+        """Keep a part whose deltas stand between `head` and `tail`; nothing is written yet."""
         end = tail + b'},"finish_reason":null}]' + self._tail
         self._parts[index] = _Open(part, self._head + head, end, self._said)
         return []
 
     def _start_call(self, index: int, call: ToolCall) -> list[bytes]:
+        """Open a call, and write its id and name."""
         at, self._calls = self._calls, self._calls + 1
         if self._legacy:
             return self._start_function(index, call, at)
@@ -203,7 +214,7 @@ class ChatStreamWriter:
         return [self._chunk(b'"tool_calls":' + _encode([{"index": at, **call_object(shown, kind=kind)}]))]
 
     def _start_function(self, index: int, call: ToolCall, at: int) -> list[bytes]:
-        """The deprecated form: one call, without an id."""
+        """Start a call in the deprecated form, which has room for one call, without an id."""
         self._open(index, call, b'"function_call":{"arguments":', b"}")
         if at > 0:
             self._parts[index].head = b""
@@ -211,6 +222,7 @@ class ChatStreamWriter:
         return [self._chunk(b'"function_call":' + _encode({"name": call.name, "arguments": ""}))]
 
     def _stop_part(self, index: int) -> list[bytes]:
+        """Close a part, and write the seal or the citations that had to wait for its end."""
         part = self._parts.pop(index, None)
         if part is None:
             return []
@@ -224,8 +236,8 @@ class ChatStreamWriter:
         return []
 
     def _sealed(self, part: _Open, text: str) -> list[bytes]:
-        """The seal with the whole text beside it, so that a client that only collects the entries has what must
-        come back."""
+        """The seal and the whole text beside it, so that a client that only collects the entries can send back all
+        that must come back."""
         assert isinstance(part.part, Thinking), "only thinking is kept for its seal"
         seal = "".join(part.seal) or part.part.seal
         details = write_details(msgspec.structs.replace(part.part, seal=seal), text)
@@ -236,8 +248,8 @@ class ChatStreamWriter:
         return self._listed("annotations", [annotation for annotation in found if annotation is not None])
 
     def _listed(self, name: str, entries: list[Any]) -> list[bytes]:
-        """Entries of a list that several chunks add to: the SDKs put them together by their `index`, as with tool
-        calls, and fail on a second chunk where they have none."""
+        """A chunk with entries of a list that several chunks add to. Each entry has an `index`, because the SDKs
+        merge them by it, as they do with tool calls, and fail on a second chunk without it."""
         if not entries:
             return []
         first = self._listed_before.get(name, 0)

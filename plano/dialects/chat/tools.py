@@ -1,4 +1,4 @@
-"""Tools and the choice among them, both ways.
+"""Reads and writes tools and the choice among them.
 
 Source: API reference, Chat, `tools`, `tool_choice`, and the deprecated `functions`, `function_call`.
 """
@@ -21,6 +21,7 @@ from plano.losses import Losses, refuse
 
 
 def read_tools(body: Fields) -> tuple[Tool, ...]:
+    """The tools in `tools` and in the deprecated `functions`."""
     tools = tuple(_read_tool(tool) for tool in body.each("tools"))
     return tools + tuple(_read_function(function, legacy=True) for function in body.each("functions"))
 
@@ -36,7 +37,7 @@ def _read_tool(tool: Fields) -> Tool:
     cache, rest = tool.raw("cache_control"), tool.rest()
     if within := read.extras.get("chat"):
         rest[type_] = raw_of(within)
-    # an empty mark: what came in a chat body with a cache mark may go out with one
+    # The empty extras say that the tool came in a chat body, so that its cache mark may go out in one.
     extras: Extras = {"chat": rest} if rest or cache is not None else NO_EXTRAS
     return msgspec.structs.replace(read, cache=cache, extras=extras)
 
@@ -64,7 +65,7 @@ def _read_custom(custom: Fields) -> Tool:
 
 
 def asks_for_functions(asked: Conversation) -> bool:
-    """The client asked with the deprecated `functions`, and reads `function_call` alone."""
+    """Whether the client asked with the deprecated `functions`, and so only reads `function_call`."""
     return any(tool.kind == "function" and tool.dialect == "chat" for tool in asked.tools)
 
 
@@ -72,6 +73,7 @@ _CHOICE = msgspec.json.Decoder(str | Object)
 
 
 def read_choice(body: Fields) -> ToolChoice | None:
+    """The choice in `tool_choice` or in the deprecated `function_call`."""
     raw = body.found.get("tool_choice")
     given = body.take("tool_choice", _CHOICE)
     if given is None:
@@ -82,7 +84,7 @@ def read_choice(body: Fields) -> ToolChoice | None:
     type_ = choice.take("type", STRING) or "function"
     if type_ == "allowed_tools" and (allowed := choice.nested("allowed_tools")) is not None:
         names = [_name_in(tool) for tool in allowed.each("tools")]
-        if None not in names:  # else it allows tools that only this API has
+        if None not in names:  # otherwise it allows tools that only this API has
             required = allowed.take("mode", STRING) == "required"
             return ToolChoice(mode="allowed", names=tuple(name for name in names if name), required=required)
     if type_ == "function" and (function := choice.nested("function")) is not None:
@@ -93,6 +95,7 @@ def read_choice(body: Fields) -> ToolChoice | None:
 
 
 def _mode(given: str, raw: Raw | None) -> ToolChoice:
+    """A choice that is one word; one that only this API has is `native`."""
     if given == "auto":
         return ToolChoice(mode="auto")
     if given == "none":
@@ -103,6 +106,7 @@ def _mode(given: str, raw: Raw | None) -> ToolChoice:
 
 
 def _name_in(tool: Fields) -> str | None:
+    """The name of a tool that `allowed_tools` lists; None for one that only this API has."""
     type_ = tool.take("type", STRING) or "function"
     inner = tool.nested(type_) if type_ in ("function", "custom") else None
     return inner.need("name", STRING) if inner is not None else None
@@ -122,16 +126,16 @@ def _read_function_call(body: Fields) -> ToolChoice | None:
 
 
 def native_customs(conversation: Conversation) -> frozenset[str]:
-    """Names of the free-text tools that may be written as such. Few compatible servers know them, so that is done
-    for conversations that were chat's already."""
+    """The names of the custom tools that may be written as custom tools. Few compatible servers know those, so only
+    tools that came in a chat body are."""
     return frozenset(tool.name for tool in conversation.tools if tool.kind == "custom" and tool.dialect == "chat")
 
 
 def write_tools(conversation: Conversation, fields: dict[str, Any], losses: Losses) -> None:
-    """Adds `tools`, `tool_choice` and `parallel_tool_calls`.
+    """Add `tools`, `tool_choice` and `parallel_tool_calls` to `fields`.
 
     Raises:
-        UnsupportedConversion: a tool is forced that cannot be carried.
+        UnsupportedConversion: a tool is forced that this API cannot be given.
     """
     written = [tool for tool in (_write_tool(tool, losses) for tool in conversation.tools) if tool is not None]
     if written:
@@ -141,7 +145,7 @@ def write_tools(conversation: Conversation, fields: dict[str, Any], losses: Loss
         raise refuse("tool_choice", "it asks for a tool call, and there is no tool that the chat API can be given")
     if choice is not None and not (choice.mode in ("auto", "none") and not written):
         fields["tool_choice"] = _write_choice(choice, conversation)
-    if conversation.parallel_tool_calls is not None and written:  # refused by the API without tools
+    if conversation.parallel_tool_calls is not None and written:  # the API refuses it without tools
         fields["parallel_tool_calls"] = conversation.parallel_tool_calls
 
 
@@ -215,5 +219,6 @@ def _write_choice(choice: ToolChoice, conversation: Conversation) -> Any:
 
 
 def _choice_of(name: str | None, conversation: Conversation) -> dict[str, Any]:
+    """A choice of one tool, by its kind and name."""
     kind = "custom" if name in native_customs(conversation) else "function"
     return {"type": kind, kind: {"name": name}}

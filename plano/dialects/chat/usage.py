@@ -1,8 +1,8 @@
-"""Token counts, both ways.
+"""Reads and writes token counts.
 
-`prompt_tokens` holds cached tokens and tokens written to the cache, as OpenAI counts. Servers that say how many
-were cached in a place of their own are understood too: DeepSeek `prompt_cache_hit_tokens`, Moonshot `cached_tokens`,
-and gateways in front of Anthropic `cache_read_input_tokens`, `cache_creation_input_tokens`.
+`prompt_tokens` includes cached tokens and tokens written to the cache, as OpenAI counts. The fields in which other
+servers count cached tokens are understood too: DeepSeek's `prompt_cache_hit_tokens`, Moonshot's `cached_tokens`, and
+`cache_read_input_tokens`, `cache_creation_input_tokens` of gateways in front of Anthropic.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from plano.dialects import reading
 from plano.dialects.fields import ABSENT
 
 _ANY = msgspec.json.Decoder()
-_TOO_MANY = 2**53
+_TOKEN_LIMIT = 2**53
 
-_Tokens = Annotated[int, Meta(ge=0, lt=_TOO_MANY)]
+_Tokens = Annotated[int, Meta(ge=0, lt=_TOKEN_LIMIT)]
 
 
 class _Read(Struct, gc=False):
@@ -32,7 +32,7 @@ class _Written(Struct, gc=False):
 
 
 class _Usual(Struct, forbid_unknown_fields=True, gc=False):
-    """What most servers say, and nothing else: reading it so takes a fifth of the time."""
+    """The counts that most servers send, and no others: decoding with this struct takes a fifth of the time."""
 
     prompt_tokens: _Tokens
     completion_tokens: _Tokens
@@ -45,7 +45,7 @@ _USUAL = msgspec.json.Decoder(_Usual)
 
 
 def read_usage(raw: Raw) -> Usage | None:
-    """None if it is absent, null, or nothing that counts tokens."""
+    """Read a `usage` object; None if it is absent, null, or counts no tokens."""
     if raw is ABSENT:
         return None
     try:
@@ -69,6 +69,7 @@ def _neutral(usual: _Usual) -> Usage:
 
 
 def _read_unusual(raw: Raw) -> Usage | None:
+    """Read counts field by field, for servers that send others than most."""
     try:
         found = _ANY.decode(raw)
     except reading.UNREADABLE:
@@ -89,6 +90,7 @@ def _read_unusual(raw: Raw) -> Usage | None:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
+    """The `usage` object of a reply."""
     read = {"cached_tokens": usage.cached_tokens}
     if usage.cache_creation_tokens:
         read["cache_write_tokens"] = usage.cache_creation_tokens
@@ -107,9 +109,9 @@ def _details(found: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _count(found: dict[str, Any], *names: str) -> int:
-    """The first of `names` that says a number other than zero."""
+    """The first number above zero among the fields `names`, or 0."""
     for name in names:
         value = found.get(name)
-        if isinstance(value, int | float) and 0 < value < _TOO_MANY:
+        if isinstance(value, int | float) and 0 < value < _TOKEN_LIMIT:
             return int(value)
     return 0

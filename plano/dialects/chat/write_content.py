@@ -1,4 +1,4 @@
-"""Parts of a conversation, to messages' contents."""
+"""Writes the content parts, tool calls and reasoning of a request's messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_CACHE = "the chat API has no cache marks"
 
 
 def content_of(written: list[Any]) -> Any:
-    """Written parts as `content`: a lone plain text is a string, which every server takes; a list is not."""
+    """Written parts as `content`. A single plain text is written as a string, because not every server takes lists."""
     if not written:
         return ""
     if len(written) == 1 and isinstance(written[0], dict) and written[0].keys() == {"type", "text"}:
@@ -28,10 +28,10 @@ def content_of(written: list[Any]) -> Any:
 
 
 def write_parts(parts: Iterable[Part], losses: Losses) -> list[Any]:
-    """The content parts; fewer than parts where something could not be said.
+    """The content parts; fewer than `parts` if some cannot be said.
 
     Raises:
-        UnsupportedConversion: a part holds what this dialect cannot carry in any form.
+        UnsupportedConversion: this dialect cannot carry a part in any form.
     """
     written = (_write_part(part, losses) for part in parts)
     return [part for part in written if part is not None]
@@ -63,7 +63,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
 
 
 def finished(written: dict[str, Any], part: Part, losses: Losses) -> dict[str, Any]:
-    """With the part's cache mark and unknown fields, where they came in a chat body."""
+    """Add the part's unknown fields and its cache mark, if they came in a chat body; else report them."""
     losses.drop_extras(part.extras, "chat", "messages.")
     add_extras(written, part.extras.get("chat", {}))
     if part.cache is not None:
@@ -75,7 +75,8 @@ def finished(written: dict[str, Any], part: Part, losses: Losses) -> dict[str, A
 
 
 def add_extras(written: dict[str, Any], extras: Mapping[str, Raw]) -> None:
-    """Adds the unknown fields; those under the name of an inner object are that one's."""
+    """Add unknown fields. If a field has the name of an object that is in `written`, its members go into that
+    object."""
     for name, value in extras.items():
         if isinstance(inner := written.get(name), dict):
             inner.update(msgspec.json.decode(value, type=Object))
@@ -98,7 +99,7 @@ def _document(document: Document, losses: Losses) -> dict[str, Any]:
         return {"type": "text", "text": document.text}
     file: dict[str, Any] = {}
     if document.data is not None:
-        # OpenAI refuses `file_data` without a name, though the reference does not ask for one
+        # OpenAI refuses `file_data` without a name, though its reference does not require one.
         file["filename"] = document.name or _name_for(document.media_type)
         media_type = document.media_type
         file["file_data"] = document.data if media_type is None else data_uris.join(media_type, document.data)
@@ -114,12 +115,13 @@ def _document(document: Document, losses: Losses) -> dict[str, Any]:
 
 
 def _name_for(media_type: str | None) -> str:
+    """A file name with the ending of this media type."""
     subtype = (media_type or "application/pdf").rpartition("/")[2]
     return f"document.{subtype if subtype.isalnum() else 'bin'}"
 
 
 def write_call(call: ToolCall, losses: Losses, *, customs: frozenset[str]) -> dict[str, Any]:
-    """A tool call of an assistant message. `customs` are the tools with free text that may be called as such."""
+    """A tool call of an assistant message. `customs` are the names of tools that may be written as custom tools."""
     losses.drop_extras(call.extras, "chat", "messages.tool_calls.")
     if call.cache is not None:
         losses.drop("messages.cache_control", NO_CACHE)
@@ -128,7 +130,7 @@ def write_call(call: ToolCall, losses: Losses, *, customs: frozenset[str]) -> di
 
 
 def call_object(call: ToolCall, *, kind: str) -> dict[str, Any]:
-    """A call as it stands in `tool_calls`, with the unknown fields that this dialect's upstream gave it."""
+    """A call as it stands in `tool_calls`, with the unknown fields that an upstream of this dialect gave it."""
     if kind == "custom":
         inner = {"name": call.name, "input": call.arguments}
     else:
@@ -139,8 +141,10 @@ def call_object(call: ToolCall, *, kind: str) -> dict[str, Any]:
 
 
 def write_thinking(parts: Iterable[Thinking | RedactedThinking], losses: Losses) -> dict[str, Any]:
-    """The reasoning fields of an assistant message on its way to an upstream: this dialect's own, what came
-    in a chat body, and what nobody sealed."""
+    """The reasoning fields of an assistant message, for an upstream.
+
+    Written are reasoning of this dialect, reasoning that came in a chat body, and reasoning without a seal.
+    """
     texts: list[str] = []
     details: list[Any] = []
     for part in parts:

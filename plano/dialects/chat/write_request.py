@@ -1,4 +1,4 @@
-"""A neutral conversation, to a request's body."""
+"""Writes a request to an upstream."""
 
 from __future__ import annotations
 
@@ -53,10 +53,11 @@ _AFTER_TOOLS = (
     "store",
     "prompt_cache_key",
 )
-"""Fields that are the neutral model's by the same name."""
+"""The fields that have the same name in the neutral model, before and after `tools` in the body."""
 
 
 def write_request(conversation: Conversation, losses: Losses) -> bytes:
+    """Write the body of a request; see `plano.dialects.codec.Codec`."""
     refuse_stored(conversation)
     fields: dict[str, Any] = {}
     if conversation.model is not None:
@@ -72,7 +73,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     if conversation.response_format is not None:
         fields["response_format"] = _response_format(conversation.response_format)
     if conversation.top_logprobs is not None:
-        fields["logprobs"] = True  # without it the other is refused; the responses API needs only the one
+        fields["logprobs"] = True  # the chat API refuses `top_logprobs` without it, and other APIs do not need it
     _copy(conversation, fields, _AFTER_TOOLS)
     if (user := user_of(conversation)) is not None:
         fields["user"] = user
@@ -81,6 +82,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
 
 
 def _copy(conversation: Conversation, fields: dict[str, Any], names: Sequence[str]) -> None:
+    """Copy the fields `names` that the conversation has."""
     for name in names:
         value = getattr(conversation, name)
         if value is not None:
@@ -88,11 +90,11 @@ def _copy(conversation: Conversation, fields: dict[str, Any], names: Sequence[st
 
 
 def _write_reasoning(reasoning: Reasoning | None, fields: dict[str, Any], losses: Losses) -> None:
-    """An effort is said as it is, a budget as the effort that has it. An adaptive model decides by itself, as
-    this dialect's do when nothing is said.
+    """Add `reasoning_effort`: the effort as it is, or the effort that a budget comes to.
 
-    Nothing is said of thinking that is `disabled` either, and that is no loss: models that do not think, most of
-    those behind this API, refuse an effort of `none` as any other.
+    For `adaptive` thinking nothing is written, because models decide by themselves if they are told nothing. For
+    `disabled` thinking nothing is written either, and that is not a loss: most models behind this API do not think,
+    and refuse every effort, also `none`.
     """
     if reasoning is None:
         return
@@ -120,7 +122,7 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any]:
 
 
 def _write_rest(conversation: Conversation, fields: dict[str, Any], losses: Losses) -> None:
-    """The stream's options, and the fields that the neutral model does not have."""
+    """Add the stream's options, and the fields that the neutral model does not have."""
     own: Object = dict(conversation.extras.get("chat", ()))
     if "response_format" in fields and (schema := own.pop("response_format", None)) is not None:
         add_extras(fields["response_format"], {"json_schema": schema})
@@ -129,7 +131,7 @@ def _write_rest(conversation: Conversation, fields: dict[str, Any], losses: Loss
         options.update(msgspec.json.decode(others, type=Object))
     if conversation.stream:
         fields["stream"] = True
-        options["include_usage"] = True  # the client's usage must come from somewhere
+        options["include_usage"] = True  # without it the upstream sends no usage at all
     if options:
         fields["stream_options"] = options
     if conversation.top_k is not None:
@@ -145,8 +147,11 @@ def _write_rest(conversation: Conversation, fields: dict[str, Any], losses: Loss
 
 
 class _Messages:
-    """Writes messages one after the other. A tool message holds text alone, so what else a result shows goes into a
-    user message, which must wait until all results of the turn are written."""
+    """Writes messages in order.
+
+    A tool message holds only text. Images and the like in a result go into a user message, which must wait until all
+    results of the turn are written.
+    """
 
     def __init__(self, customs: frozenset[str], losses: Losses) -> None:
         self._customs = customs
@@ -185,6 +190,7 @@ class _Messages:
         self._written.append({"role": system.role or "system", "content": content, **own})
 
     def _user(self, message: Message) -> None:
+        """Write a turn of the user: its results first, then all else as one message."""
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         others = [part for part in message.parts if not isinstance(part, ToolResult)]
         if not results:
@@ -198,11 +204,13 @@ class _Messages:
                 self._written.append(_named({"role": message.role, "content": content_of(content)}, message))
 
     def _show_before(self, message: Message) -> None:
-        """What results showed belongs with what the user says next, unless that is said in another role or name."""
+        """Write the parts that wait into a message of their own, if they cannot stand in `message`: it has another
+        role, a name or fields of its own."""
         if message.role != "user" or message.name is not None or message.extras:
             self._show()
 
     def _show(self) -> None:
+        """Write the parts that wait as a user message."""
         shown, self._shown = self._shown, []
         content = write_parts(shown, self._losses)
         if content:
@@ -221,6 +229,7 @@ class _Messages:
         self._written.append(finished(message, result, self._losses))
 
     def _assistant(self, message: Message) -> None:
+        """Write a message of the assistant, unless none of its parts can be said."""
         said: list[Part] = []
         thought: list[Thinking | RedactedThinking] = []
         fields: dict[str, Any] = {}
@@ -242,7 +251,7 @@ class _Messages:
                     said.append(part)
         content = write_parts(said, self._losses)
         if message.parts and not (content or calls or refusals or fields or thought):
-            return  # there was nothing in it that could be said
+            return  # no part of it can be said
         written: dict[str, Any] = {"role": "assistant"}
         written["content"] = content_of(content) if content or not (calls or refusals or fields) else None
         if refusals:
@@ -254,8 +263,8 @@ class _Messages:
 
 
 def _joined(conversation: Conversation) -> Sequence[System]:
-    """The instructions. Those of the messages API are one text in blocks, and templates of many models take one system
-    message, at the beginning."""
+    """The leading instructions. Those of the messages API are joined: they are one text in blocks, and the templates of
+    many models take only one system message."""
     found = conversation.system
     if conversation.dialect != "messages" or len(found) < 2:
         return found
@@ -268,10 +277,12 @@ def _joined(conversation: Conversation) -> Sequence[System]:
 
 
 def _is_text(part: Part) -> bool:
+    """Whether a tool message can hold the part."""
     return isinstance(part, Text) or (isinstance(part, Document) and part.text is not None)
 
 
 def _named(written: dict[str, Any], message: Message) -> dict[str, Any]:
+    """The message with its name and its own fields."""
     if message.name is not None:
         written["name"] = message.name
     own: dict[str, Raw] = dict(message.extras.get("chat", ()))

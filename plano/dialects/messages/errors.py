@@ -1,6 +1,6 @@
-"""Errors of this dialect: `{"type":"error","error":{"type":…,"message":…}}`.
+"""Reads and writes errors: `{"type":"error","error":{"type":…,"message":…}}`.
 
-Source: API reference, "Errors". An error in the midst of a stream is an event named `error` with the same body.
+Source: API reference, "Errors". An error inside a stream is an event named `error` with the same body.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TYPES: dict[Kind, str] = {
     "server": "api_error",
 }
 
-_MEANINGS: dict[str, tuple[Kind, int]] = {
+_KIND_AND_STATUS: dict[str, tuple[Kind, int]] = {
     "invalid_request_error": ("invalid_request", 400),
     "authentication_error": ("authentication", 401),
     "billing_error": ("permission", 402),
@@ -38,10 +38,11 @@ _MEANINGS: dict[str, tuple[Kind, int]] = {
     "overloaded_error": ("overloaded", 529),
     "api_error": ("upstream", 502),
 }
-"""What each type is about, and the status it comes with where an error has none of its own."""
+"""The kind of each type of error, and the status that an error of this type has if it came without one."""
 
 
 def write_error(error: PlanoError) -> bytes:
+    """Write the JSON body of an error response."""
     message = error.message
     if error.code == openai.CONTEXT_LENGTH and not message.startswith(_TOO_LONG):
         message = f"{_TOO_LONG}: {message}"
@@ -49,14 +50,16 @@ def write_error(error: PlanoError) -> bytes:
 
 
 _TOO_LONG = "prompt is too long"
-"""By this clients know that a conversation does not fit; there is no code for it."""
+"""The words that tell clients that a conversation is too long; there is no code for it."""
 
 
 def write_stream_error(error: PlanoError) -> bytes:
+    """Write the event that ends a stream with an error."""
     return sse.frame(write_error(error), "error")
 
 
 def read_error(status: int, body: bytes) -> UpstreamStatus:
+    """Read an upstream's error body, in this dialect's form or in OpenAI's."""
     try:
         parsed = msgspec.json.decode(body)
     except reading.UNREADABLE:
@@ -67,9 +70,10 @@ def read_error(status: int, body: bytes) -> UpstreamStatus:
 
 
 def misplaced_error(body: bytes) -> UpstreamStatus:
-    """An error where a reply or an event was due: HTTP said 200, so its status is what its type says, or 502."""
+    """Read an error that came with status 200, in place of a reply or an event. Its status is that of its type, or
+    502."""
     error = read_error(502, body)
-    for kind, status in _MEANINGS.values():
+    for kind, status in _KIND_AND_STATUS.values():
         if kind == error.kind:
             error.status = status
     return error
@@ -78,8 +82,8 @@ def misplaced_error(body: bytes) -> UpstreamStatus:
 def _error(status: int, found: dict[str, Any]) -> UpstreamStatus:
     error = openai.error_from(status, found)
     type_ = found.get("type")
-    if isinstance(type_, str) and type_ in _MEANINGS:
-        error.kind = _MEANINGS[type_][0]
+    if isinstance(type_, str) and type_ in _KIND_AND_STATUS:
+        error.kind = _KIND_AND_STATUS[type_][0]
     details = found.get("details")
     if error.code is None and isinstance(details, dict) and isinstance(details.get("error_code"), str):
         error.code = details["error_code"]

@@ -1,4 +1,4 @@
-"""Why a reply ended: this dialect's words for it, both ways."""
+"""Stop reasons, read and written; docs/translation.md has the whole table."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ _WRITE: dict[Finish, str] = {finish: word for word, finish in _READ.items()} | {
 
 
 def read_finish(stop_reason: str | None, *, called: bool) -> Finish:
-    """`called`: the reply holds tool calls. Some compatible servers say `end_turn`, or nothing, after them."""
+    """Read a `stop_reason`. `called`: the reply holds tool calls; some servers say `end_turn`, or nothing, after
+    them."""
     finish = _READ.get(stop_reason or "", "stop")
     return "tool_calls" if called and finish == "stop" else finish
 
 
 def write_finish(finish: Finish, *, refused: bool) -> str:
-    """`refused`: the reply holds a Refusal, which other dialects end with a plain stop."""
+    """Write a `stop_reason`. `refused`: the reply holds a Refusal, which other dialects end with a plain stop."""
     return "refusal" if refused and finish == "stop" else _WRITE[finish]
 
 
 def refuses(parts: Iterable[Part]) -> bool:
+    """Whether a reply with these parts is a refusal."""
     return any(isinstance(part, Refusal) for part in parts)

@@ -1,4 +1,4 @@
-"""Looking into replies and streams that are forwarded as they are."""
+"""Finds the usage, the end and the texts of a reply that is forwarded, without reading all of it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ _EVENT = msgspec.json.Decoder(_Event)
 
 
 def peek_usage(body: bytes) -> Usage | None:
+    """The usage of a complete reply; None if it has none or is not JSON."""
     found = reading.maybe(_REPLY, body)
     return None if found is None else usage_of(found.usage)
 
 
 def usage_of(raw: Raw) -> Usage | None:
+    """The usage in a `usage` object; None if it cannot be read."""
     try:
         return read_usage(raw)
     except reading.UNREADABLE:
@@ -50,6 +52,7 @@ def usage_of(raw: Raw) -> Usage | None:
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
+    """The end of a stream: `message_delta` has the stop reason, `message_start` and `message_delta` the usage."""
     tally, complete, failed = Tally(), False, False
     finish: Finish | None = None
     for event in _events((first, *last)):
@@ -64,7 +67,8 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
 
 
 def _events(pieces: Sequence[bytes]) -> list[_Event]:
-    """The events at a stream's ends. One that is seen twice changes nothing: usage numbers are totals."""
+    """The events of the message itself, at both ends of a stream. An event may come twice and change nothing, because
+    usage numbers are totals."""
     found = []
     for piece in pieces:
         if b'"message_' not in piece and b'"error"' not in piece:
@@ -73,19 +77,21 @@ def _events(pieces: Sequence[bytes]) -> list[_Event]:
             if frame.event in ("content_block_delta", "content_block_start", "content_block_stop"):
                 continue
             event = reading.maybe(_EVENT, frame.data)
-            if event is not None:  # else not of the grammar, and forwarded all the same
+            if event is not None:  # an event of another form is forwarded all the same
                 found.append(event)
     return found
 
 
 def _add(tally: Tally, usage: Raw) -> None:
+    """Add a `usage` object to the tally, if it can be read."""
     try:
         tally.add(usage)
     except reading.UNREADABLE:
-        return  # counts that are no numbers count nothing
+        return  # counts that are not numbers are ignored
 
 
 def reply_texts(reply: dict[str, Any]) -> list[Slot]:
+    """The texts in a parsed reply; a text's key is the index of its block."""
     content = reply.get("content")
     if not isinstance(content, list):
         return []
@@ -93,8 +99,9 @@ def reply_texts(reply: dict[str, Any]) -> list[Slot]:
 
 
 def event_texts(event: dict[str, Any]) -> list[Slot]:
+    """The texts in a parsed event, and the ends of blocks, which may be texts."""
     index = event.get("index")
-    key = index if isinstance(index, int) else 0  # what has none that can be is rewritten all the same
+    key = index if isinstance(index, int) else 0  # a text with a wrong index is rewritten all the same
     match event:
         case {"type": "content_block_delta", "delta": {"type": "text_delta", "text": str()} as delta}:
             return [Slot(key, delta, "text", "delta")]

@@ -1,7 +1,7 @@
-"""Content blocks of a request, to parts.
+"""Reads the content blocks of a request's messages.
 
-Source: API reference, Messages, `messages.content`. A block this project does not know, or that only this
-dialect has, becomes an `Opaque` part and goes back out as it came.
+Source: API reference, Messages, `messages.content`. A block that only this dialect has, or of an unknown type, becomes
+an `Opaque` part, which is written as it was read.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from plano.dialects.content import Readers
 from plano.dialects.content import read_parts as content_parts
 from plano.dialects.fields import BOOLEAN, CONTENT, NULL, RAWS, STRING, Fields, Object, raw_of
 
-OWN: Extras = {"messages": {}}
-"""Marks what was read from this dialect where the neutral model has no room to say so, and says nothing else:
-a file id is this vendor's, a system message stood among the others."""
+FROM_MESSAGES: Extras = {"messages": {}}
+"""Marks a value that was read from this dialect, where the neutral model cannot say that otherwise: a file id is this
+vendor's, a system message stood among the others. It holds no field."""
 
 
 def read_parts(content: str | list[Object], path: str) -> tuple[Part, ...]:
-    """A message's or a tool result's `content`; a string is short for one text block."""
+    """The parts of a message's or a tool result's `content`; a string is short for one text block."""
     return content_parts(content, path, _READERS, "messages")
 
 
@@ -47,6 +47,7 @@ def _text(block: Fields) -> Part:
 
 
 def read_citations(found: list[Raw] | None) -> tuple[Citation, ...]:
+    """The citations of a text block."""
     return tuple(read_citation(raw) for raw in found) if found else ()
 
 
@@ -61,7 +62,8 @@ _LOCATION = msgspec.json.Decoder(_Location)
 
 
 def read_citation(raw: Raw) -> Citation:
-    """Keeps the whole of it: a web search's citation is only taken back with its `encrypted_index`."""
+    """Read a citation, and keep the whole of it: the API takes a web search's citation back only with its
+    `encrypted_index`."""
     try:
         location = _LOCATION.decode(raw)
     except reading.UNREADABLE:
@@ -72,6 +74,7 @@ def read_citation(raw: Raw) -> Citation:
 
 
 def _image(block: Fields) -> Part | None:
+    """Read an image; None if its source is of an unknown type."""
     source = block.need_nested("source")
     kind = source.need("type", STRING)
     cache = block.raw("cache_control")
@@ -81,11 +84,14 @@ def _image(block: Fields) -> Part | None:
     if kind == "url":
         return Image(url=source.need("url", STRING), cache=cache, extras=block.extras("messages"))
     if kind == "file":
-        return Image(file_id=source.need("file_id", STRING), cache=cache, extras=block.extras("messages") or OWN)
+        return Image(
+            file_id=source.need("file_id", STRING), cache=cache, extras=block.extras("messages") or FROM_MESSAGES
+        )
     return None
 
 
 def _document(block: Fields) -> Part | None:
+    """Read a document; None if its source has no neutral form."""
     whole = block.found.get("source", NULL)
     source = block.need_nested("source")
     kind = source.need("type", STRING)
@@ -97,18 +103,19 @@ def _document(block: Fields) -> Part | None:
         return Document(url=source.need("url", STRING), name=name, cache=cache, extras=block.extras("messages"))
     if kind == "file":
         file_id = source.need("file_id", STRING)
-        return Document(file_id=file_id, name=name, cache=cache, extras=block.extras("messages") or OWN)
+        return Document(file_id=file_id, name=name, cache=cache, extras=block.extras("messages") or FROM_MESSAGES)
     if kind == "text":
         return Document(text=source.need("data", STRING), name=name, cache=cache, extras=block.extras("messages"))
     text = text_of(source.found.get("content")) if kind == "content" else None
     if text is None:
         return None
-    block.found["source"] = whole  # where its blocks end is what its citations count by
+    block.found["source"] = whole  # citations count its blocks, which the text alone does not show
     return Document(text=text, name=name, cache=cache, extras=block.extras("messages"))
 
 
 def _search_result(block: Fields) -> Part | None:
-    """As a document, so that its text reaches other dialects too; what makes it a search result stays with it."""
+    """Read a search result as a document, so that its text reaches other dialects too. Its own fields and its type are
+    kept in the extras."""
     text = text_of(block.found.get("content"))
     if text is None:
         return None
@@ -126,7 +133,7 @@ _TEXT_BLOCKS = msgspec.json.Decoder(str | list[_TextBlock])
 
 
 def text_of(content: Raw | None) -> str | None:
-    """The text of `content`, its blocks joined by line ends; None if it is not made of text alone."""
+    """The text of `content`, with a line break between blocks; None if a block is not a text."""
     if content is None:
         return None
     try:
@@ -153,8 +160,11 @@ def _tool_use(block: Fields) -> Part:
 
 
 def call_extras(block: Fields) -> Extras:
-    """A call's unknown fields. `extra_content` is what chat upstreams want back with it (Gemini's thought
-    signature); this dialect's clients carry it for them."""
+    """A call's unknown fields.
+
+    `extra_content` becomes the chat dialect's: a chat upstream wants it back with the call (Gemini's thought
+    signature), and clients of this dialect carry it.
+    """
     carried = block.raw("extra_content")
     rest = block.extras("messages")
     return rest if carried is None else {**rest, "chat": {"extra_content": carried}}
@@ -178,6 +188,7 @@ def _thinking(block: Fields) -> Part:
 
 
 def read_thinking(text: str, signature: str | None) -> Part:
+    """A thinking block; its signature may be a packed seal of another dialect."""
     if signature is None:
         return Thinking(text=text)
     part = seals.unpack(signature, text, "messages")

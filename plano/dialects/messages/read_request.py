@@ -1,6 +1,6 @@
-"""Requests of this dialect, to conversations.
+"""Reads a client's request.
 
-Source: API reference, "Create a Message". The fields the neutral model has no place for (`container`,
+Source: API reference, "Create a Message". The fields that the neutral model does not have (`container`,
 `mcp_servers`, the top-level `cache_control`, ...) are kept in its extras.
 """
 
@@ -25,7 +25,7 @@ from plano.conversation import (
 )
 from plano.dialects import reading
 from plano.dialects.fields import BOOLEAN, CONTENT, INTEGER, OBJECT, STRING, Fields, Object, raw_of
-from plano.dialects.messages.read_content import OWN, read_parts
+from plano.dialects.messages.read_content import FROM_MESSAGES, read_parts
 from plano.errors import InvalidRequest
 
 _SERVICE_TIERS = {"standard_only": "default"}
@@ -37,7 +37,7 @@ _MODES: dict[str, Literal["enabled", "adaptive", "disabled"]] = {
 
 
 class _Request(Struct):
-    """The fields whose types can be checked in one go; `Raw` ones are looked into further down."""
+    """The top-level fields, whose types are checked in one go; the objects in them are read field by field."""
 
     messages: list[Object]
     model: str | None = None
@@ -61,6 +61,7 @@ _DECODER = msgspec.json.Decoder(_Request)
 
 
 def read_request(body: bytes) -> Conversation:
+    """Read a request's body; see `plano.dialects.codec.Codec`."""
     found = reading.request(_DECODER, body)
     extras = {name: raw for name, raw in OBJECT.decode(body).items() if name not in _Request.__struct_fields__}
     system, messages = _leading(_read_system(found.system), _read_messages(found.messages))
@@ -118,7 +119,7 @@ def _read_message(message: Fields) -> Message:
     if role == "user" or role == "assistant":
         return Message(role="user" if role == "user" else "assistant", parts=parts, extras=message.extras("messages"))
     if role == "system":
-        return Message(role="system", parts=parts, extras=message.extras("messages") or OWN)
+        return Message(role="system", parts=parts, extras=message.extras("messages") or FROM_MESSAGES)
     param = message.at("role")
     raise InvalidRequest(f"Invalid `{param}`: it is one of `user`, `assistant` and `system`.", param=param)
 
@@ -126,7 +127,8 @@ def _read_message(message: Fields) -> Message:
 def _leading(
     system: tuple[System, ...], messages: tuple[Message, ...]
 ) -> tuple[tuple[System, ...], tuple[Message, ...]]:
-    """System messages in front of all others say the same as `system` does."""
+    """The leading instructions and the messages after them. A system message in front of all others means the same as
+    `system`."""
     leading = list(system)
     for n, message in enumerate(messages):
         if message.role != "system" or not all(isinstance(part, Text) for part in message.parts):
@@ -170,7 +172,7 @@ def _read_choice(choice: Fields) -> ToolChoice:
 
 
 def _read_output(found: _Request, extras: dict[str, Raw]) -> tuple[Reasoning | None, ResponseFormat | None]:
-    """`thinking` and `output_config`; what is left of the latter goes into `extras`."""
+    """Read `thinking` and `output_config`; unknown fields of the latter go into `extras`."""
     config = Fields(found.output_config or {}, "output_config")
     effort = config.take("effort", STRING)
     form = config.nested("format") or Fields(found.output_format or {}, "output_format")
@@ -188,12 +190,12 @@ def _read_output(found: _Request, extras: dict[str, Raw]) -> tuple[Reasoning | N
 
 def _read_reasoning(found: Object | None, effort: str | None) -> Reasoning | None:
     if found is None:
-        return None if effort is None else Reasoning(effort=effort, extras=OWN)
+        return None if effort is None else Reasoning(effort=effort, extras=FROM_MESSAGES)
     thinking = Fields(found, "thinking")
     kind = thinking.need("type", STRING)
     budget = thinking.take("budget_tokens", INTEGER)
     mode = _MODES.get(kind)
     if mode is None:
-        thinking.found["type"] = raw_of(kind)  # `between_tools`, or what comes after it
+        thinking.found["type"] = raw_of(kind)  # a type that is not neutral, such as `between_tools`
     extras: Extras = {"messages": thinking.found}
     return Reasoning(effort=effort, budget=budget, mode=mode, extras=extras)

@@ -1,7 +1,7 @@
-"""Complete replies, both ways.
+"""Reads and writes a complete reply.
 
-Source: API reference, "Create a Message", response. What is read comes from an upstream, so whatever may be
-missing or new is taken as it is; only what is no reply at all is refused.
+Source: API reference, "Create a Message", response. Replies are read leniently, because they come from an upstream:
+fields may be missing or new, and only a body that is not a reply at all is refused.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ from plano.errors import UpstreamProtocolError
 from plano.losses import Losses
 
 PREFIX = "msg_"
-"""Of a reply's id."""
+"""The prefix of a reply's id."""
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
 def read_reply(body: bytes) -> Reply:
+    """Read a complete reply; see `plano.dialects.codec.Codec`."""
     fields = Fields(reading.upstream(OBJECT, body), "")
     return reading.upstreams(_read_reply, fields, body)
 
@@ -75,13 +76,13 @@ def _read_reply(fields: Fields, body: bytes) -> Reply:
 
 
 def reply_extras(found: Object) -> Extras:
-    """What a reply, or the message of `message_start`, has besides the fields that were taken from it."""
+    """The fields that are left of a reply, or of the message in `message_start`, as extras."""
     kept = {name: raw for name, raw in found.items() if name != "role" and raw != NULL}
     return {"messages": kept} if kept else NO_EXTRAS
 
 
 def read_block(block: Fields) -> Part:
-    """A block of an upstream's reply."""
+    """Read a block of an upstream's reply."""
     whole = dict(block.found)
     match block.take("type", STRING):
         case "text":
@@ -99,7 +100,7 @@ def read_block(block: Fields) -> Part:
 
 
 def own_thinking(text: str, signature: str | None) -> Part:
-    """Thinking of an upstream that may be another gateway: its seals are unpacked like a client's."""
+    """Read thinking from an upstream. It may be another gateway, so a packed seal is unpacked as in a request."""
     part = read_thinking(text, signature)
     return replace(part, origin="messages") if isinstance(part, Thinking) and part.origin is None else part
 
@@ -114,6 +115,7 @@ def _read_call(block: Fields) -> ToolCall:
 
 
 def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+    """Write a complete reply; see `plano.dialects.codec.Codec`."""
     if reply.logprobs is not None:
         losses.drop("reply.logprobs", "the messages API has none")
     losses.drop_extras(reply.extras, "messages", "reply.")
@@ -138,6 +140,7 @@ def _write_blocks(parts: Iterable[Part], losses: Losses) -> list[Any]:
 
 
 def _write_block(part: Part, losses: Losses) -> Any:
+    """The block for a part; None for a part that is empty or cannot be said."""
     match part:
         case Text():
             return _write_text(part, losses) if part.text else None
@@ -179,7 +182,7 @@ def _write_text(part: Text, losses: Losses) -> dict[str, Any]:
 
 
 def citation_object(citation: Citation) -> Any:
-    """A citation as this dialect writes it; None for one that only another dialect has."""
+    """Write a citation; None for one that this dialect cannot say."""
     if citation.dialect == "messages" and citation.raw is not None:
         return citation.raw
     if citation.url is None:
@@ -194,7 +197,7 @@ def citation_object(citation: Citation) -> Any:
 
 
 def call_block(part: ToolCall) -> dict[str, Any]:
-    """A `tool_use` block with everything but its input."""
+    """A `tool_use` block whose input is still empty."""
     block: dict[str, Any] = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": {}}
     carried = part.extras.get("chat", {}).get("extra_content")
     if carried is not None:
@@ -205,8 +208,11 @@ def call_block(part: ToolCall) -> dict[str, Any]:
 
 
 def signature(part: Thinking) -> str:
-    """The field is required. Thinking without a seal that another dialect's model did is marked all the same,
-    so that nobody takes it for Anthropic's when the client hands it back."""
+    """The `signature` of a thinking block, which is required.
+
+    Thinking that another dialect's model did is marked even if it has no seal, so that it is not taken for Anthropic's
+    when the client hands it back.
+    """
     if part.seal is None and part.origin != "messages":
         part = replace(part, seal="", origin=part.origin or "chat")
     return seals.pack(part, "messages") or ""

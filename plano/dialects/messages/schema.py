@@ -1,7 +1,7 @@
-"""JSON schemas of other APIs, for structured outputs and strict tools of this one.
+"""Fits JSON schemas that were written for other APIs to structured outputs and strict tools of this one.
 
-Anthropic enforces a part of JSON Schema, and refuses requests with the rest ("Structured outputs", section "JSON Schema
-limitations"). What it does not enforce is said to the model in words.
+Anthropic enforces a part of JSON Schema, and refuses requests that use the rest ("Structured outputs", section "JSON
+Schema limitations"). A keyword that it does not enforce is moved into the `description`, which the model reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from plano.dialects import reading
 
-_REFUSED = frozenset(
+_REFUSED_KEYWORDS = frozenset(
     {
         "contains",
         "exclusiveMaximum",
@@ -33,23 +33,24 @@ _REFUSED = frozenset(
     }
 )
 _FORMATS = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"})
-_NAMED = ("$defs", "definitions", "properties")
-_LISTED = ("anyOf", "allOf")
-_DEEPEST = 100
-"""Levels of a schema that are looked at; nobody's model has more."""
+_MAPS_OF_SCHEMAS = ("$defs", "definitions", "properties")
+_LISTS_OF_SCHEMAS = ("anyOf", "allOf")
+_MAX_DEPTH = 100
+"""The number of levels that are fitted; no real schema has more."""
 
 
 def enforceable(schema: Raw) -> tuple[Raw, list[str]]:
-    """The schema as this API takes it, and the keywords that are now only words."""
+    """The schema as this API takes it, and the keywords that were moved into descriptions, sorted."""
     try:
         found = msgspec.json.decode(schema)
     except reading.UNREADABLE:
         return schema, []
     in_words: set[str] = set()
-    return Raw(msgspec.json.encode(_fitted(found, in_words, _DEEPEST))), sorted(in_words)
+    return Raw(msgspec.json.encode(_fitted(found, in_words, _MAX_DEPTH))), sorted(in_words)
 
 
 def _fitted(schema: Any, in_words: set[str], levels: int) -> Any:
+    """A schema and all inside it, down to `levels`; adds the moved keywords to `in_words`."""
     if not isinstance(schema, dict) or levels == 0:
         return schema
     fitted: dict[str, Any] = {}
@@ -60,9 +61,9 @@ def _fitted(schema: Any, in_words: set[str], levels: int) -> Any:
             in_words.add(keyword)
         elif keyword == "oneOf" and "anyOf" not in schema:
             fitted["anyOf"] = _each(value, in_words, levels)
-        elif keyword in _LISTED:
+        elif keyword in _LISTS_OF_SCHEMAS:
             fitted[keyword] = _each(value, in_words, levels)
-        elif keyword in _NAMED and isinstance(value, dict):
+        elif keyword in _MAPS_OF_SCHEMAS and isinstance(value, dict):
             fitted[keyword] = {name: _fitted(inner, in_words, levels - 1) for name, inner in value.items()}
         elif keyword == "items":
             fitted[keyword] = _fitted(value, in_words, levels - 1)
@@ -82,10 +83,11 @@ def _each(value: Any, in_words: set[str], levels: int) -> Any:
 
 
 def _is_refused(keyword: str, value: Any) -> bool:
+    """Whether Anthropic refuses a schema that has this keyword with this value."""
     if keyword == "additionalProperties":
         return value is not False
     if keyword == "minItems":
         return value not in (0, 1)
     if keyword == "format":
         return value not in _FORMATS
-    return keyword in _REFUSED
+    return keyword in _REFUSED_KEYWORDS

@@ -1,8 +1,8 @@
-"""An upstream's stream, to events.
+"""Reads an upstream's stream as events.
 
 Source: "Streaming messages". The grammar is message_start, then for each block content_block_start, its deltas and
-content_block_stop, then message_delta (one or more) and message_stop; `ping` and `error` anywhere, and new events
-may come at any time.
+content_block_stop, then message_delta (one or more) and message_stop. `ping` and `error` may stand anywhere, and so may
+events of new types.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Delta(Struct, gc=False):
 
 
 class _Event(Struct, gc=False):
-    """Any event of the grammar. What `message_delta` calls its delta is read on its own."""
+    """Any event of the grammar. The `delta` of `message_delta` has other fields, and is read by `_Whole`."""
 
     type: str | None = None
     index: int = 0
@@ -92,13 +92,13 @@ class _Block:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.said = False  # anything of a call's arguments
+        self.said = False  # whether a delta had some of a call's arguments
         self.arguments: bytes = b""  # a call's input as it stood in content_block_start
         self.opaque: _OpaqueBlock | None = None
 
 
 class MessagesReader:
-    """See `plano.dialects.codec.StreamReader`."""
+    """Reads a stream of this dialect; see `plano.dialects.codec.StreamReader`."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, _Block] = {}
@@ -112,7 +112,7 @@ class MessagesReader:
         self._extras: Object = {}
 
     def feed(self, frame: Frame) -> list[Event]:
-        if self._over or frame.data == b"[DONE]":  # some compatible servers close like OpenAI's
+        if self._over or frame.data == b"[DONE]":  # some compatible servers end a stream as OpenAI does
             return []
         event = reading.maybe(_EVENT, frame.data)
         if event is None:
@@ -131,13 +131,14 @@ class MessagesReader:
         return reading.upstreams(self._end)
 
     def _odd(self, frame: Frame) -> list[Event]:
-        """What does not look like an event of the grammar: a new one, or none at all."""
+        """Read a frame that does not decode as an event of the grammar: an event of a new type, or junk."""
         type_ = reading.upstream(_TYPED, frame.data).type
         if type_ is None or type_ in _GRAMMAR:
             raise UpstreamProtocolError("The upstream sent an event that is not of the messages API.")
         return [Unknown("messages", frame.event or type_, frame.data)]
 
     def _other(self, event: _Event, frame: Frame) -> list[Event]:
+        """Read any event but a delta of a block."""
         type_ = event.type if event.type is not None else frame.event
         if type_ == "ping":
             return [Ping()]
@@ -184,6 +185,7 @@ class MessagesReader:
         return []
 
     def _end(self) -> list[Event]:
+        """The stops of all open blocks, and the end of the message."""
         self._over = True
         events: list[Event] = [] if self._started else [Start()]
         for index in list(self._blocks):
@@ -199,6 +201,7 @@ class MessagesReader:
     # --- its blocks ---
 
     def _block_start(self, index: int, whole: _Whole) -> list[Event]:
+        """The start of a block. An opaque block gives no events until it is whole."""
         found = whole.content_block
         if found is None:
             raise UpstreamProtocolError("The upstream started a block without saying which.")
@@ -216,6 +219,7 @@ class MessagesReader:
         return [*events, *self._part_start(block, part)]
 
     def _part_start(self, block: _Block, part: Part) -> list[Event]:
+        """The start of a part, and deltas with the contents that the start of the block had."""
         index = block.index
         match part:
             case ToolCall():
@@ -241,6 +245,7 @@ class MessagesReader:
         return events
 
     def _delta(self, event: _Event, frame: Frame) -> list[Event]:
+        """Read a delta of a block."""
         block, delta = self._blocks.get(event.index), event.delta
         if block is None or delta is None:
             raise UpstreamProtocolError("The upstream sent a part of a block that it had not started.")
@@ -258,10 +263,11 @@ class MessagesReader:
             return [SealDelta(block.index, delta.signature)] if delta.signature else []
         if present(delta.citation):
             return [CitationDelta(block.index, read_citation(delta.citation))]
-        reading.upstream(_TYPED, frame.data)  # all of it is passed on, so all of it must be text
+        reading.upstream(_TYPED, frame.data)  # the whole frame is passed on, so all of it must be UTF-8
         return [Unknown("messages", frame.event or "content_block_delta", frame.data)]
 
     def _block_stop(self, index: int) -> list[Event]:
+        """The stop of a block, and before it everything that no delta gave."""
         block = self._blocks.pop(index, None)
         if block is None:
             return []
@@ -269,13 +275,13 @@ class MessagesReader:
             whole, block.index = block.opaque.whole(), self._next
             self._next += 1
             return [PartStart(block.index, whole), PartStop(block.index)]
-        if block.arguments and not block.said:  # the whole input came at once, or there is none
+        if block.arguments and not block.said:  # no delta had any of the input: it came with the start
             return [TextDelta(block.index, block.arguments.decode()), PartStop(block.index)]
         return [PartStop(block.index)]
 
 
 class _OpaqueBlock:
-    """A block this project does not look into, put together until it is whole."""
+    """A block of a type that the neutral model does not have, put together from its deltas."""
 
     __slots__ = ("_deltas", "_fields", "_input", "_type")
 
@@ -286,6 +292,7 @@ class _OpaqueBlock:
         self._deltas: dict[str, list[object]] = {}
 
     def add(self, delta: _Delta, data: bytes) -> None:
+        """Take in a delta of the block."""
         if delta.partial_json is not None:
             self._input.append(delta.partial_json)
             return
@@ -294,6 +301,7 @@ class _OpaqueBlock:
                 self._deltas.setdefault(name, []).append(msgspec.json.decode(raw))
 
     def whole(self) -> Opaque:
+        """The block with all its deltas."""
         written = "".join(self._input)
         if written:
             self._fields["input"] = Raw(written.encode()) if reading.is_object(written) else raw_of(written)
@@ -303,7 +311,7 @@ class _OpaqueBlock:
 
 
 def _joined(start: Raw | None, pieces: list[object]) -> object:
-    """Deltas add to texts and lists; of anything else the last one holds."""
+    """Put the deltas of one field together: texts and lists grow, and of anything else the last value counts."""
     first = msgspec.json.decode(start) if start is not None else None
     texts = [piece for piece in (first, *pieces) if isinstance(piece, str)]
     if len(texts) == len(pieces) + isinstance(first, str):

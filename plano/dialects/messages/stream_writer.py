@@ -1,8 +1,8 @@
-"""Events, to a client's stream.
+"""Writes events as a client's stream.
 
-Source: "Streaming messages". Blocks have indexes from 0 and never overlap, so a part that starts while another
-block is open waits, unless that block can be closed: a text can (it goes on in another block), and a tool call
-whose arguments are a whole JSON object already.
+Source: "Streaming messages". Blocks have indexes from 0 and never overlap. A part that starts while another block is
+open therefore waits, unless that block can be closed. A text can, because it can go on in another block; so can a tool
+call whose arguments are a whole JSON object already.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MessagesWriter:
-    """See `plano.dialects.codec.StreamWriter`."""
+    """Writes a stream of this dialect; see `plano.dialects.codec.StreamWriter`."""
 
     def __init__(self, asked: Conversation) -> None:
         self._asked = asked
         self._started = False
         self._over = False
         self._refused = False
-        self._blocks = 0  # how many were started
-        self._open = -1  # the part whose block is open
+        self._blocks = 0  # the number of blocks that were started
+        self._open = -1  # the index of the part whose block is open
         self._block: _Block | None = None
-        self._cut: set[int] = set()  # texts that were stopped before their part was
+        self._cut: set[int] = set()  # texts whose block was closed before their part stopped
         self._waiting: dict[int, list[Event]] = {}
 
     def feed(self, event: Event) -> list[bytes]:
@@ -92,6 +92,7 @@ class MessagesWriter:
     # --- the message ---
 
     def _begun(self) -> list[bytes]:
+        """The start of the message, unless it was written already."""
         return [] if self._started else self._start(Start())
 
     def _start(self, event: Start) -> list[bytes]:
@@ -113,6 +114,7 @@ class MessagesWriter:
         return [_frame("message_start", {"message": message})]
 
     def _finish(self, event: Finished) -> list[bytes]:
+        """Close and write everything, then the end of the message."""
         out = self._begun() + self._close() + self._drain(to_the_end=True)
         self._over = True
         delta = {
@@ -130,6 +132,7 @@ class MessagesWriter:
     # --- its parts ---
 
     def _part_start(self, event: PartStart) -> list[bytes]:
+        """Start the block of a part, or let the part wait while another block is open."""
         block = _block_of(event.part, self._blocks)
         if block is None:
             return []
@@ -147,6 +150,7 @@ class MessagesWriter:
         return closed + block.start()
 
     def _part_stop(self, event: PartStop) -> list[bytes]:
+        """Stop the part's block, and go on with parts that wait."""
         self._cut.discard(event.index)
         if event.index in self._waiting:
             self._waiting[event.index].append(event)
@@ -156,7 +160,7 @@ class MessagesWriter:
         return self._close(event.part) + self._drain()
 
     def _more(self, event: TextDelta | SealDelta | CitationDelta | Any) -> list[bytes]:
-        """More of a part."""
+        """Write more of a part, or keep it if the part waits."""
         if event.index in self._waiting:
             self._waiting[event.index].append(event)
             return []
@@ -169,13 +173,14 @@ class MessagesWriter:
         return self._block.more(event)
 
     def _close(self, whole: Part | None = None) -> list[bytes]:
+        """Stop the open block. `whole` is the whole part, if the upstream repeated it."""
         if self._block is None:
             return []
         block, self._block, self._open = self._block, None, -1
         return block.stop(whole)
 
     def _drain(self, *, to_the_end: bool = False) -> list[bytes]:
-        """Say what waited, part by part, until one of them is still being written."""
+        """Write the parts that wait, one after the other, until one of them is still growing."""
         out: list[bytes] = []
         while self._waiting and self._block is None:
             first = next(iter(self._waiting))
@@ -196,7 +201,7 @@ def _frame(name: str, fields: dict[str, Any]) -> bytes:
 
 
 class _Block:
-    """A content block that is open: its start, its deltas, its stop."""
+    """An open content block: writes its start, its deltas and its stop."""
 
     __slots__ = ("_head", "_index", "_part", "_said")
 
@@ -216,15 +221,18 @@ class _Block:
         raise AssertionError("each kind of block starts in its own way")
 
     def text(self, text: str) -> list[bytes]:
+        """A delta with this text."""
         if not text:
             return []
         self._said = True
         return [self._head + _encode(text) + b"}}\n\n"]
 
     def more(self, event: TextDelta | SealDelta | CitationDelta | Any) -> list[bytes]:
+        """A delta for the event; none if this kind of block has no such delta."""
         return self.text(event.text) if isinstance(event, TextDelta) else []
 
     def stop(self, whole: Part | None) -> list[bytes]:
+        """The stop, and before it all of `whole` that no delta had."""
         return [_frame("content_block_stop", {"index": self._index})]
 
     def may_close(self) -> bool:
@@ -236,6 +244,8 @@ class _Block:
 
 
 class _TextBlock(_Block):
+    """A text, a refusal, or the transcript of audio."""
+
     __slots__ = ("_cited",)
 
     def start(self) -> list[bytes]:
@@ -274,7 +284,8 @@ class _TextBlock(_Block):
 
 
 class _ThinkingBlock(_Block):
-    """The signature goes out once and whole, before the stop: clients take the last one they see for all of it."""
+    """A thinking block. Its signature is written once and whole, before the stop, because clients take the last
+    signature that they see for the whole one."""
 
     __slots__ = ("_seals",)
 
@@ -311,6 +322,8 @@ class _ThinkingBlock(_Block):
 
 
 class _CallBlock(_Block):
+    """A call of a function."""
+
     __slots__ = ("_pieces",)
 
     DELTA = b"input_json_delta"
@@ -336,7 +349,7 @@ class _CallBlock(_Block):
 
 
 class _CustomCallBlock(_CallBlock):
-    """A call with free text, as the JSON that holds it."""
+    """A call of a custom tool; its free text is written as JSON that holds it."""
 
     __slots__ = ()
 
@@ -360,7 +373,7 @@ class _CustomCallBlock(_CallBlock):
 
 
 class _WholeBlock(_Block):
-    """A block that comes whole. One that is a call by its type has its input as a delta, where clients look for it."""
+    """A block that comes whole. If its type is a call's, its input is written as a delta, where clients look for it."""
 
     __slots__ = ()
 
@@ -384,7 +397,7 @@ class _WholeBlock(_Block):
 
 
 def _block_of(part: Part, index: int) -> _Block | None:
-    """The block to write a part as; None for what this dialect cannot say."""
+    """The block in which a part is written; None for a part that this dialect cannot say."""
     match part:
         case Text() | Refusal() | Audio():
             return _TextBlock(part, index)

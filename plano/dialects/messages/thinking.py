@@ -1,7 +1,7 @@
-"""What a conversation says about reasoning, as `thinking` and `output_config.effort`.
+"""Decides a request's `thinking`, `output_config.effort` and `max_tokens` from a conversation's reasoning.
 
-Source: "Extended thinking", sections "Feature compatibility" and "Extended thinking with tool use": with
-thinking on, the API refuses a temperature other than 1, `top_k`, a `top_p` below 0.95, a forced tool, and a turn
+Source: "Extended thinking", sections "Feature compatibility" and "Extended thinking with tool use". While
+thinking is on, the API refuses a temperature other than 1, `top_k`, a `top_p` below 0.95, a forced tool, and a turn
 of tool calls without its thinking blocks.
 """
 
@@ -18,11 +18,11 @@ from plano.dialects.fields import own
 from plano.losses import Losses
 
 DEFAULT_MAX_TOKENS = 4096
-"""Output tokens, where neither the client nor the catalogue says a number: this API insists on one."""
+"""Output tokens, if neither the client nor the catalogue gives a number; the field is required."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """How the request goes out. `thinking` None: nothing is said about it."""
+    """The fields to write. `thinking` and `effort` are None if they are left out."""
 
     max_tokens: int
     thinking: dict[str, Any] | None = None
@@ -30,10 +30,12 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def thinks(self) -> bool:
+        """Whether the model will think."""
         return self.thinking is not None and self.thinking.get("type") != "disabled"
 
 
 def plan(conversation: Conversation, losses: Losses) -> Plan:
+    """The fields for a conversation; what they cannot say is reported to `losses`."""
     reasoning = conversation.reasoning
     max_tokens = conversation.max_tokens
     silent = Plan(max_tokens=max_tokens if max_tokens is not None else DEFAULT_MAX_TOKENS)
@@ -47,11 +49,12 @@ def plan(conversation: Conversation, losses: Losses) -> Plan:
     found = _translated(reasoning, conversation, silent, losses)
     if reasoning.summary is None or found.thinking is None or not found.thinks:
         return found
-    return replace(found, thinking={**found.thinking, "display": "summarized"})  # newer models show none unless asked
+    return replace(found, thinking={**found.thinking, "display": "summarized"})  # newer models hide it unless asked
 
 
 def _native(reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses) -> Plan:
-    """As it was said; only tool calls that another vendor's model made may stand in the way."""
+    """The fields as a client of this dialect wrote them. Thinking is left out only if tool calls that another vendor's
+    model made forbid it."""
     said = replace(silent, effort=reasoning.effort)
     thinking = dict[str, Any](own(reasoning.extras, "messages"))
     if reasoning.mode is not None:
@@ -67,6 +70,7 @@ def _native(reasoning: Reasoning, conversation: Conversation, silent: Plan, loss
 
 
 def _translated(reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses) -> Plan:
+    """The fields for reasoning that a client of another dialect asked for."""
     if reasoning.mode == "disabled" or reasoning.effort == "none" or reasoning.budget == 0:
         return replace(silent, thinking={"type": "disabled"})
     if reasoning.mode == "adaptive":
@@ -86,6 +90,7 @@ def _translated(reasoning: Reasoning, conversation: Conversation, silent: Plan, 
 
 
 def _budget(reasoning: Reasoning, max_tokens: int | None) -> int | None:
+    """The budget for thinking, in tokens; None if there is no room for it, or the effort is unknown."""
     if reasoning.budget is not None:
         return clamped(reasoning.budget, max_tokens)
     return budget_of(reasoning.effort or "", max_tokens)
@@ -95,6 +100,7 @@ _UNTHOUGHT = "the tool calls being answered were made without thinking that the 
 
 
 def _hindrance(conversation: Conversation) -> str | None:
+    """The reason why this API cannot think in this conversation, or None."""
     choice = conversation.tool_choice
     if choice is not None and (choice.mode in ("required", "named") or (choice.mode == "allowed" and choice.required)):
         return "the messages API does not think when a tool is forced"
@@ -102,7 +108,8 @@ def _hindrance(conversation: Conversation) -> str | None:
 
 
 def _calls_unthought(messages: tuple[Message, ...]) -> bool:
-    """Whether the conversation ends in results of calls that come without this dialect's own thinking."""
+    """Whether the conversation ends in results of calls, and the turn that made those has no thinking that this API
+    signed."""
     if not messages or not any(isinstance(part, ToolResult) for part in messages[-1].parts):
         return False
     turn = []

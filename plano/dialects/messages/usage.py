@@ -1,4 +1,4 @@
-"""Token counts. This dialect's `input_tokens` leaves cache reads and writes out; the neutral one has them in.
+"""Reads and writes token counts. `input_tokens` leaves out cache reads and writes, which the neutral model includes.
 
 Source: API reference, Messages, `usage`; "Prompt caching", "Tracking cache performance".
 """
@@ -15,7 +15,7 @@ from plano.dialects.fields import NULL, OBJECT, Object, own, present
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _KNOWN = (*_COUNTS, "output_tokens_details")
-_IN_DELTA = ("server_tool_use", "iterations")
+_DELTA_FIELDS = ("server_tool_use", "iterations")
 
 
 class _Details(Struct):
@@ -34,7 +34,7 @@ _DECODER = msgspec.json.Decoder(_Counts)
 
 
 class Tally:
-    """What the start and the end of a stream, or a whole reply, say about usage."""
+    """The usage of a reply, added up from the `usage` objects at the start and the end of its stream."""
 
     __slots__ = ("_counts", "_fields", "known")
 
@@ -44,11 +44,12 @@ class Tally:
         self.known = False
 
     def add(self, raw: Raw | None) -> None:
-        """Take in a `usage` object. Its numbers are totals, so the greater of two is the later one: some
-        servers repeat a number as 0 in the place where they do not know it.
+        """Take in a `usage` object.
+
+        Its numbers are totals, so the greater of two counts. Some servers send 0 where they do not know a number.
 
         Raises:
-            msgspec.ValidationError: a number is none.
+            msgspec.ValidationError: a count is not a number.
         """
         if raw is None or not present(raw):
             return
@@ -80,13 +81,14 @@ class Tally:
 
 
 def read_usage(raw: Raw | None) -> Usage | None:
+    """The usage in one `usage` object; None if there is none."""
     tally = Tally()
     tally.add(raw)
     return tally.usage()
 
 
 def usage_object(usage: Usage | None) -> dict[str, Any]:
-    """The `usage` of a reply; zeros where nothing is known, since the field is required."""
+    """The `usage` of a reply; all zeros if nothing is known, because the field is required."""
     if usage is None:
         usage = Usage()
     written: dict[str, Any] = {
@@ -104,4 +106,4 @@ def usage_object(usage: Usage | None) -> dict[str, Any]:
 def delta_usage_object(usage: Usage | None) -> dict[str, Any]:
     """The `usage` of `message_delta`, which has fewer fields than a reply's."""
     written = usage_object(usage)
-    return {name: value for name, value in written.items() if name in _KNOWN or name in _IN_DELTA}
+    return {name: value for name, value in written.items() if name in _KNOWN or name in _DELTA_FIELDS}

@@ -1,4 +1,4 @@
-"""Parts of a request's messages, to content blocks."""
+"""Writes the content blocks of a request's messages."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _ALSO_CALLED = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
 
 
 def write_parts(parts: Iterable[Part], losses: Losses) -> list[Any]:
-    """Blocks; fewer than parts where something could not be said or was empty.
+    """The blocks; fewer than `parts` if some are empty or cannot be said.
 
     Raises:
-        UnsupportedConversion: a part holds what this dialect cannot carry in any form.
+        UnsupportedConversion: this dialect cannot carry a part in any form.
     """
     blocks = (_write_part(part, losses) for part in parts)
     return [block for block in blocks if block is not None]
@@ -75,6 +75,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
 
 
 def _finished(block: dict[str, Any], part: Part) -> dict[str, Any]:
+    """Add the part's cache mark and unknown fields to its block."""
     if part.cache is not None:
         block["cache_control"] = part.cache
     for name, value in own(part.extras, "messages").items():
@@ -84,7 +85,7 @@ def _finished(block: dict[str, Any], part: Part) -> dict[str, Any]:
 
 def _text(part: Text, losses: Losses) -> dict[str, Any] | None:
     if not part.text.strip():
-        return None  # the API refuses text blocks that are empty, or blank
+        return None  # the API refuses empty and blank text blocks
     block: dict[str, Any] = {"type": "text", "text": part.text}
     citations = [citation.raw for citation in part.citations if citation.dialect == "messages" and citation.raw]
     if len(citations) < len(part.citations):
@@ -107,7 +108,11 @@ def _image(part: Image, losses: Losses) -> dict[str, Any]:
 
 
 def _image_type(said: str | None) -> str:
-    """As this API spells it."""
+    """The media type as this API spells it.
+
+    Raises:
+        UnsupportedConversion: the API does not take images of this type.
+    """
     media_type = (said or "image/png").lower()
     media_type = _ALSO_CALLED.get(media_type, media_type)
     if media_type not in _IMAGES:
@@ -116,6 +121,11 @@ def _image_type(said: str | None) -> str:
 
 
 def _own_file(part: Image | Document) -> str:
+    """The file id of a part.
+
+    Raises:
+        UnsupportedConversion: the file is stored with another vendor.
+    """
     if part.file_id is None or "messages" not in part.extras:
         raise refuse("messages.file_id", "an uploaded file is only known to the vendor it was uploaded to")
     return part.file_id
@@ -132,6 +142,7 @@ def _document(part: Document) -> dict[str, Any]:
 
 
 def _document_source(part: Document, kept: Object) -> Any:
+    """The source of a document; its text, data, URL or file id."""
     if part.text is not None:
         return _kept_source(part.text, kept) or _text_source(part.text)
     if part.data is not None:
@@ -147,6 +158,7 @@ def _text_source(text: str) -> dict[str, Any]:
 
 
 def _data_source(data: str, media_type: str) -> dict[str, Any]:
+    """The source of a document with base64 data; plain text is decoded."""
     if media_type == "application/pdf":
         return {"type": "base64", "media_type": media_type, "data": data}
     if not media_type.startswith("text/"):
@@ -158,12 +170,13 @@ def _data_source(data: str, media_type: str) -> dict[str, Any]:
 
 
 def _kept_source(text: str, kept: Object) -> Raw | None:
-    """The blocks the text was read from, unless somebody changed it since."""
+    """The source that the text was read from; None if there is none, or the text was changed since."""
     source = kept.get("source")
     return source if source is not None and text_of(OBJECT.decode(source).get("content")) == text else None
 
 
 def _search_result(part: Document, kept: Object) -> dict[str, Any]:
+    """A search result, which was read as a document."""
     block: dict[str, Any] = {"type": "search_result", "title": part.name, **kept}
     if text_of(kept.get("content")) != part.text:
         block["content"] = [{"type": "text", "text": part.text}]
@@ -173,8 +186,10 @@ def _search_result(part: Document, kept: Object) -> dict[str, Any]:
 
 
 def tool_id(id_: str) -> str:
-    """A call's id with nothing in it that this API refuses (its pattern is `^[a-zA-Z0-9_-]+$`). The same id
-    always becomes the same, so calls and results still meet."""
+    """A call's id, with `_` for all characters that this API refuses (its pattern is `^[a-zA-Z0-9_-]+$`).
+
+    The same id always becomes the same, so that results still find their calls.
+    """
     return _FOREIGN_ID.sub("_", id_) or "_"
 
 
@@ -185,7 +200,7 @@ def _tool_use(part: ToolCall, losses: Losses) -> dict[str, Any]:
 
 
 def input_of(arguments: str, losses: Losses, field: str = "messages.tool_calls.arguments") -> Raw:
-    """A call's arguments as the object that `input` has to be; the bytes stay as the model wrote them."""
+    """A call's arguments as `input`, which must be an object; the bytes stay as the model wrote them."""
     if not arguments.strip():
         return _EMPTY_INPUT
     if reading.is_object(arguments):
@@ -205,7 +220,7 @@ def _tool_result(part: ToolResult, losses: Losses) -> dict[str, Any]:
 
 
 def plain(blocks: list[Any]) -> Any:
-    """`blocks`, or the string that is short for a single bare text block."""
+    """The blocks as `content`; a string if they are one text block without other fields."""
     if len(blocks) == 1 and isinstance(blocks[0], dict) and blocks[0].keys() == {"type", "text"}:
         return blocks[0]["text"]
     return blocks

@@ -1,4 +1,4 @@
-"""Conversations, to requests of this dialect."""
+"""Writes a request to an upstream."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from plano.losses import Losses, refuse
 
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
 _ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')
-_NONE_LIKE_IT = "the messages API has no such field"
+_NO_SUCH_FIELD = "the messages API has no such field"
 _LEAST_TOP_P = 0.95
-"""With thinking on; "Extended thinking", section "Feature compatibility"."""
+"""The least `top_p` that the API takes while thinking is on ("Extended thinking", section "Feature compatibility")."""
 
-_DROPPED = (
+_UNSUPPORTED_FIELDS = (
     "seed",
     "logprobs",
     "top_logprobs",
@@ -35,6 +35,7 @@ _DROPPED = (
 
 
 def write_request(conversation: Conversation, losses: Losses) -> bytes:
+    """Write the body of a request; see `plano.dialects.codec.Codec`."""
     _refuse_what_has_no_substitute(conversation)
     _report_dropped(conversation, losses)
     system, messages = _placed(conversation, losses)
@@ -74,19 +75,20 @@ def _refuse_what_has_no_substitute(conversation: Conversation) -> None:
 
 
 def _report_dropped(conversation: Conversation, losses: Losses) -> None:
-    for name in _DROPPED:
+    for name in _UNSUPPORTED_FIELDS:
         if getattr(conversation, name) not in (None, False, 0.0):
-            losses.drop(name, _NONE_LIKE_IT)
+            losses.drop(name, _NO_SUCH_FIELD)
     if conversation.seed == 0:
-        losses.drop("seed", _NONE_LIKE_IT)
+        losses.drop("seed", _NO_SUCH_FIELD)
     losses.drop_extras(conversation.extras, "messages")
 
 
-# --- who says what -------------------------------------------------------------------------------
+# --- system and messages -------------------------------------------------------------------------
 
 
 def _placed(conversation: Conversation, losses: Losses) -> tuple[tuple[System, ...], tuple[Message, ...]]:
-    """The API wants a message: with none, the last instruction is said as the user's."""
+    """The instructions and the messages. The API requires a message: without one, the last instruction becomes the
+    user's."""
     system, messages = tuple(part for part in conversation.system if part.text.strip()), conversation.messages
     if messages or not system:
         return system, messages
@@ -104,7 +106,7 @@ def _system_block(part: System, losses: Losses) -> dict[str, Any]:
 
 
 def _write_messages(messages: tuple[Message, ...], losses: Losses) -> list[dict[str, Any]]:
-    """Neighbours of one role become the one turn that this dialect wants them to be."""
+    """Write messages as turns: neighbours of one role are merged, as this dialect requires."""
     turns: list[tuple[str, dict[str, Any], list[Any]]] = []
     for message in messages:
         role = _role(message, losses)
@@ -120,11 +122,13 @@ def _write_messages(messages: tuple[Message, ...], losses: Losses) -> list[dict[
 
 
 def _results_first(blocks: list[Any]) -> list[Any]:
-    """ "Tool use", section "Handling tool results": in a user's turn they come before everything else."""
+    """The blocks of a turn with tool results first, as the API requires ("Tool use", section "Handling tool
+    results")."""
     return sorted(blocks, key=lambda block: not (isinstance(block, dict) and block["type"] == "tool_result"))
 
 
 def _role(message: Message, losses: Losses) -> str:
+    """The role in this dialect; a system message that came from another becomes the user's."""
     if message.name is not None:
         losses.drop("messages.name", "the messages API has no names of speakers")
     losses.drop_extras(message.extras, "messages", "messages.")
@@ -138,6 +142,7 @@ def _role(message: Message, losses: Losses) -> str:
 
 
 def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losses) -> None:
+    """Add the tools and the choice among them. Tools that the choice does not allow are left out."""
     choice = conversation.tool_choice
     allowed = choice.names if choice is not None and choice.mode == "allowed" else None
     offered = [tool for tool in conversation.tools if allowed is None or tool.name in allowed]
@@ -157,6 +162,7 @@ def _write_tools(body: dict[str, Any], conversation: Conversation, losses: Losse
 
 
 def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
+    """A tool, or None if this API cannot be given it."""
     if tool.kind == "native":
         if tool.dialect == "messages":
             return tool.raw
@@ -178,6 +184,7 @@ def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
 
 
 def _schema(tool: Tool, losses: Losses) -> Raw:
+    """The schema of a tool's input; any object for a tool without parameters."""
     if tool.kind == "custom":
         if tool.format is not None and bytes(tool.format).replace(b" ", b"") != b'{"type":"text"}':
             losses.drop("tools.format", "the messages API has no grammars")
@@ -188,6 +195,7 @@ def _schema(tool: Tool, losses: Losses) -> Raw:
 
 
 def _enforceable(schema: Raw, field: str, losses: Losses) -> Raw:
+    """The schema as this API enforces it; keywords that it does not enforce are reported."""
     schema, in_words = enforceable(schema)
     if in_words:
         losses.drop(field, f"the messages API does not enforce {', '.join(in_words)}; said in words")
@@ -198,7 +206,7 @@ def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict
     """`tool_choice` without its switch for parallel calls.
 
     Raises:
-        UnsupportedConversion: a tool is forced that this dialect cannot be given.
+        UnsupportedConversion: a tool is forced that this API cannot be given.
     """
     match choice:
         case None:
@@ -220,11 +228,13 @@ def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict
 
 
 def _may_be(tool: Tool, name: str | None) -> bool:
-    """A native tool may stand for several (`mcp_toolset`), whose names only the API knows."""
+    """Whether `tool` may be the one called `name`. A native tool may stand for several (`mcp_toolset`), whose names
+    only the API knows."""
     return tool.dialect == "messages" if tool.kind == "native" else tool.name == name
 
 
 def _carried(tool: Tool) -> bool:
+    """Whether this API can be given the tool."""
     return tool.kind != "native" or tool.dialect == "messages"
 
 
@@ -233,7 +243,7 @@ def _need_tools(conversation: Conversation) -> None:
         raise refuse("tool_choice", "it asks for a tool call, and there is no tool that the messages API can be given")
 
 
-# --- how ---------------------------------------------------------------------------------------
+# --- settings ------------------------------------------------------------------------------------
 
 
 def _write_output_config(
@@ -255,6 +265,7 @@ def _write_output_config(
 
 
 def _write_sampling(body: dict[str, Any], conversation: Conversation, planned: Plan, losses: Losses) -> None:
+    """Add the sampling settings, as far as this API takes them."""
     sampling: dict[str, Any] = {
         "temperature": conversation.temperature,
         "top_p": conversation.top_p,
@@ -275,6 +286,7 @@ def _write_sampling(body: dict[str, Any], conversation: Conversation, planned: P
 
 
 def _leave_to_thinking(sampling: dict[str, Any], losses: Losses) -> None:
+    """Drop the sampling settings that the API refuses while it thinks."""
     reason = "the messages API refuses it while thinking"
     if sampling["temperature"] not in (None, 1):
         losses.drop("temperature", reason)
@@ -288,6 +300,7 @@ def _leave_to_thinking(sampling: dict[str, Any], losses: Losses) -> None:
 
 
 def _write_identity(body: dict[str, Any], conversation: Conversation, kept: Raw | None, losses: Losses) -> None:
+    """Add the end user's id and the service tier."""
     metadata: dict[str, Any] = dict(OBJECT.decode(kept)) if kept is not None else {}
     user = conversation.user if conversation.user is not None else conversation.safety_identifier
     if user is not None:

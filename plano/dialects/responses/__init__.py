@@ -1,4 +1,4 @@
-"""OpenAI Responses: `POST /v1/responses`.
+"""The responses dialect: OpenAI's Responses API, `POST /v1/responses`.
 
 Sources: OpenAI's API reference, "Responses" and "Streaming events", and the types of its Python SDK.
 """

@@ -1,7 +1,7 @@
-"""The Response object around a reply's output: status, usage, and echoes of the request's settings.
+"""Reads and writes the Response object around a reply's output: status, usage, and echoes of the request.
 
-Source: API reference, "The response object". Echoes are the one place where the API's defaults are
-written: clients' types insist on them, and a default here says what was done, not what to do.
+Source: API reference, "The response object". Only in echoes are the API's defaults written, because the types of
+clients require them; here a default tells the client what was done, and asks for nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _INCOMPLETE: dict[Finish, str] = {
     "content_filter": "content_filter",
     "refusal": "content_filter",
 }
-"""Finish reasons that make a reply `incomplete`, and the reason it gives; all others are `completed`."""
+"""The finish reasons of a reply that is `incomplete`, and the reason that it gives. All others are `completed`."""
 
-_OUT = frozenset({"text", "include", "stream_options", "context_management"}) | {
+_NOT_ECHOED = frozenset({"text", "include", "stream_options", "context_management"}) | {
     "id",
     "object",
     "created_at",
@@ -39,16 +39,18 @@ _OUT = frozenset({"text", "include", "stream_options", "context_management"}) | 
     "output_text",
     "usage",
 }
-"""What is not echoed, or not as it was sent: some settings, and whatever a request calls as a reply calls its own."""
+"""The request's fields that are not echoed as they were sent: some settings, and fields with a name that a reply has
+for something else."""
 
 
 def incomplete_reason(finish: Finish) -> str | None:
+    """The reason that an incomplete reply gives, None for one that is completed."""
     return _INCOMPLETE.get(finish)
 
 
 def echoes(asked: Conversation) -> dict[str, Any]:
-    """The fields that repeat the request, the API's defaults where it said nothing."""
-    silent = Losses()  # what cannot be echoed was reported when the request was written
+    """The fields that repeat the request, with the API's default for each that it left out."""
+    silent = Losses()  # these losses were reported when the request was written
     text = write_text(asked)
     reasoning = {} if asked.reasoning is None else write_reasoning(asked.reasoning)
     instructions = [system.text for system in asked.system if "responses" not in system.extras]
@@ -82,6 +84,7 @@ def _or(value: float | None, default: float) -> float:
 
 
 def _choice(asked: Conversation) -> Any:
+    """The echo of `tool_choice`; `auto` for a choice that this dialect cannot say."""
     if asked.tool_choice is None:
         return "auto"
     try:
@@ -91,8 +94,10 @@ def _choice(asked: Conversation) -> Any:
 
 
 def _others(asked: Conversation) -> dict[str, Any]:
-    """Settings that only this dialect has; `conversation` is echoed as an object."""
-    fields: dict[str, Any] = {name: raw for name, raw in asked.extras.get("responses", {}).items() if name not in _OUT}
+    """The settings that only this dialect has; `conversation` is echoed as an object."""
+    fields: dict[str, Any] = {
+        name: raw for name, raw in asked.extras.get("responses", {}).items() if name not in _NOT_ECHOED
+    }
     conversation = fields.get("conversation")
     if conversation is not None and bytes(memoryview(conversation)[:1]) == b'"':
         fields["conversation"] = {"id": conversation}
@@ -112,7 +117,7 @@ def response(
     error: dict[str, Any] | None = None,
     extras: Extras | None = None,
 ) -> dict[str, Any]:
-    """The whole object, ready to encode. What the upstream said of its own (`service_tier`) beats an echo."""
+    """The whole object, ready to encode. A field of the upstream's own (`service_tier`) replaces its echo."""
     reason = None if finish is None else incomplete_reason(finish)
     return {
         "id": id_,
@@ -130,13 +135,14 @@ def response(
 
 
 def _own(extras: Extras) -> dict[str, Raw]:
-    """This dialect's fields; the chat API's service tier is the same thing."""
+    """This dialect's fields, with the chat API's `service_tier`, which means the same."""
     own = dict(extras.get("responses", {}))
     tier = extras.get("chat", {}).get("service_tier")
     return own if tier is None else {"service_tier": tier} | own
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
+    """The `usage` object of a reply."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {
@@ -169,6 +175,7 @@ class WireUsage(msgspec.Struct):
 
 
 def read_usage(usage: WireUsage | None) -> Usage | None:
+    """Read a reply's `usage`; None if it counts nothing."""
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
     read, written = usage.input_tokens_details or _InputDetails(), usage.output_tokens_details or _OutputDetails()
@@ -186,7 +193,7 @@ class IncompleteDetails(msgspec.Struct):
 
 
 def finish_of(status: str | None, details: IncompleteDetails | None, called: bool) -> Finish:
-    """Why the reply ended. `called`: it holds a function or custom tool call."""
+    """The finish reason of a reply. `called`: it holds a call of a function or a custom tool."""
     if status == "incomplete":
         reason = None if details is None else details.reason
         return "content_filter" if reason == "content_filter" else "length"

@@ -1,4 +1,4 @@
-"""Errors of this dialect: the bodies are OpenAI's, a reply that failed has a vocabulary of its own.
+"""Reads and writes errors inside replies and streams. Error responses are the same as in the chat dialect.
 
 Source: API reference, "The response object" (`error.code`), and the streaming event `error`.
 """
@@ -38,14 +38,14 @@ CODES = frozenset(
         "image_file_not_found",
     }
 )
-"""Every code that a failed reply may give; clients' types know no other."""
+"""All codes that a failed reply may have; the types of clients know no others."""
 
 _CODE_OF_KIND: dict[Kind, str] = {
     "rate_limit": "rate_limit_exceeded",
     "invalid_request": "invalid_prompt",
     "too_large": "invalid_prompt",
 }
-"""For errors whose own code is none of these; all other kinds are a `server_error`."""
+"""The code of an error, by its kind, if its own is not one of `CODES`; all other kinds are a `server_error`."""
 
 _STATUS_OF_CODE: dict[str, int] = {
     "server_error": 502,
@@ -62,14 +62,14 @@ _STATUS_OF_CODE: dict[str, int] = {
 
 
 def error_of_reply(error: PlanoError) -> dict[str, Any]:
-    """The `error` of a failed Response."""
+    """The `error` object of a failed Response."""
     code = error.code if error.code in CODES else _CODE_OF_KIND.get(error.kind, "server_error")
     return {"code": code, "message": error.message}
 
 
 def failure(found: Any) -> UpstreamStatus:
-    """The error that a failed reply or an `error` event tells of; HTTP said 200, so its status is what its
-    code or type says, or 502."""
+    """Read the error of a failed reply or of an `error` event. It came with status 200, so its status is that of its
+    code or type, or 502."""
     if not isinstance(found, dict):
         return openai.error_from(502, found)
     return openai.error_from(_status(found), found)
@@ -81,17 +81,18 @@ def _status(found: dict[str, Any]) -> int:
             if word in _STATUS_OF_CODE:
                 return _STATUS_OF_CODE[word]
             if word in CODES:
-                return 400  # all that is left says what was wrong with the request
+                return 400  # all other codes are about the request
     return 502
 
 
 def write_stream_error(error: PlanoError) -> bytes:
-    """The event that ends a forwarded stream which broke. Where in the sequence it stands is not known: nobody
-    counted the events that were forwarded."""
+    """Write the event that ends a forwarded stream after it broke. Its sequence number is 0, because forwarded events
+    are not counted."""
     return sse.frame(stream_error(error, 0), "error")
 
 
 def stream_error(error: PlanoError, sequence_number: int) -> bytes:
+    """The data of an `error` event."""
     return msgspec.json.encode(
         {
             "type": "error",

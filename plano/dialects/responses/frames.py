@@ -1,4 +1,4 @@
-"""Frames of this dialect: each event says its type twice and its place in the sequence."""
+"""Writes the frames of this dialect's events. Each has its type twice, and a sequence number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Template:
-    """The frames of one part's deltas: only the number and the text differ."""
+    """Makes the frames of one part's deltas, which differ only in the sequence number and the text."""
 
     __slots__ = ("_head", "_tail")
 
@@ -24,12 +24,12 @@ class Template:
 
 
 def _one_line(data: bytes) -> bytes:
-    """JSON without line breaks, as an event's `data:` line must be; what clients and upstreams wrote may have some."""
+    """JSON without line breaks, for a `data:` line. JSON that a client or upstream wrote may have some."""
     return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
 
 
 class Frames:
-    """Numbers the events of one stream, from 0."""
+    """Makes the frames of one stream, and numbers them from 0."""
 
     __slots__ = ("number",)
 
@@ -37,11 +37,13 @@ class Frames:
         self.number = 0
 
     def frame(self, type_: str, **fields: Any) -> bytes:
+        """The frame of the next event, with these fields."""
         data = _one_line(_encode({"type": type_, "sequence_number": self.number, **fields}))
         self.number += 1
         return b"event: " + type_.encode() + b"\ndata: " + data + b"\n\n"
 
     def delta(self, template: Template, text: str) -> bytes:
+        """The frame of the next event, a delta of the part that the template is for."""
         number = self.number
         self.number = number + 1
         return template.frame(number, text)

@@ -1,7 +1,7 @@
-"""Reading items: the elements of a request's `input` and of a reply's `output`.
+"""Reads items: the elements of a request's `input` and of a reply's `output`.
 
-Source: API reference, "Responses", input and output items. What has no place in the neutral model becomes
-an `Opaque` part: hosted tools' calls, references, and content parts of unknown types.
+Source: API reference, "Responses", input and output items. Items and content parts that the neutral model does not have
+become `Opaque` parts: calls of hosted tools, references, and unknown types.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, dec
 from plano.dialects.responses import ids
 
 CONTENT = "content."
-"""Before the type of an Opaque that is a part of a message, not an item of its own."""
+"""The prefix of an Opaque's type if it is a part of a message, and not an item of its own."""
 
 OF_MESSAGE = "message."
-"""Before the name of a message item's field, in the extras of the item's first part."""
+"""The prefix of a message item's own fields, in the extras of its first part."""
 
 PARAGRAPH = "\n\n"
-"""Between the parts of one item's reasoning."""
+"""The text between the parts of one item's reasoning."""
 
 ItemKind = Literal["message", "reasoning", "call", "result", "tools", "other"]
 
 
 class Item(NamedTuple):
-    """`extras` are the fields of a message item; the other items' are in their parts."""
+    """An item as parts. `extras` has the fields of a message item; those of all other items are in their parts."""
 
     kind: ItemKind
     role: Role
@@ -57,7 +57,11 @@ class Item(NamedTuple):
 
 
 def read_item(raw: Raw, path: str) -> Item:
-    """Raises InvalidRequest, with the field's path, for wrong types."""
+    """Read an item of a request.
+
+    Raises:
+        InvalidRequest: a field has a wrong type; `param` is its path.
+    """
     fields = decode(OBJECT, raw, path)
     if "id" in fields and ids.is_minted(bytes(fields["id"])):
         del fields["id"]
@@ -65,11 +69,12 @@ def read_item(raw: Raw, path: str) -> Item:
 
 
 def read_output(raw: Raw, path: str) -> Item:
-    """Like `read_item`, for what an upstream wrote: its ids and seals are its own, whatever they look like."""
+    """Like `read_item`, for an item that an upstream wrote: its ids and seals are its own, whatever they look like."""
     return _read(raw, object_at(raw, path), _OUTPUT_READERS)
 
 
 def _read(raw: Raw, item: Fields, readers: dict[str, Callable[[Fields], Item | None]]) -> Item:
+    """Read an item by the reader of its type; an item of another type is opaque."""
     type_ = item.take("type", STRING)
     if type_ is None:
         type_ = _type_of_untyped(item)
@@ -79,7 +84,7 @@ def _read(raw: Raw, item: Fields, readers: dict[str, Callable[[Fields], Item | N
 
 
 def _type_of_untyped(item: Fields) -> str:
-    """`{"role", "content"}` is a message and `{"id"}` a reference; both may go without their type."""
+    """The type of an item without one: `{"role", "content"}` is a message, and `{"id"}` a reference."""
     left = item.rest()
     if "role" in left:
         return "message"
@@ -89,6 +94,7 @@ def _type_of_untyped(item: Fields) -> str:
 
 
 def _opaque(raw: Raw, type_: str) -> Item:
+    """An item that only this dialect has, on the side that its type says: outputs are the user's."""
     role: Role = "user" if type_.endswith(("_output", "_response")) else "assistant"
     return Item("other", role, (Opaque(dialect="responses", type=type_, raw=raw),))
 
@@ -97,6 +103,7 @@ def _opaque(raw: Raw, type_: str) -> Item:
 
 
 def _message(item: Fields) -> Item:
+    """Read a message item."""
     role = item.need("role", _ROLE)
     content = item.need("content", RAW_CONTENT)
     item_id = item.take("id", STRING)
@@ -109,7 +116,8 @@ def _message(item: Fields) -> Item:
 
 
 def _with_message_fields(parts: tuple[Part, ...], extras: Extras) -> tuple[Part, ...]:
-    """An assistant's turn may hold several message items, so their fields (`phase`) are kept with the first part."""
+    """The parts of a message item with its fields (`phase`) on the first of them, because one turn of the assistant may
+    hold several message items."""
     fields = extras.get("responses")
     if not fields or not parts:
         return parts
@@ -122,14 +130,14 @@ _ROLE: msgspec.json.Decoder[Role] = msgspec.json.Decoder(Role)
 
 
 def read_content(content: str | list[Raw], path: str, item_id: str | None = None) -> tuple[Part, ...]:
-    """The parts of a message or of a tool's output."""
+    """Read the content of a message or of a tool's output."""
     if isinstance(content, str):
         return (Text(text=content, item_id=item_id),)
     return tuple(read_part(raw, f"{path}[{index}]", item_id) for index, raw in enumerate(content))
 
 
 def read_part(raw: Raw, path: str, item_id: str | None = None) -> Part:
-    """One element of `content`."""
+    """Read one element of `content`."""
     part = object_at(raw, path)
     type_ = part.need("type", STRING)
     if type_ in _TEXT_TYPES:
@@ -151,7 +159,7 @@ _TEXT_TYPES = frozenset({"input_text", "output_text", "text"})
 def _text(part: Fields, item_id: str | None) -> Text:
     text = part.need("text", STRING)
     annotations = part.take("annotations", RAWS)
-    part.raw("logprobs")  # of what was said; the next turn does not depend on them
+    part.raw("logprobs")  # the next turn does not depend on them
     return Text(
         text=text,
         citations=tuple(read_annotation(raw) for raw in annotations or ()),
@@ -171,6 +179,7 @@ _URL_CITATION = msgspec.json.Decoder(_UrlCitation)
 
 
 def read_annotation(raw: Raw) -> Citation:
+    """Read one of `annotations`; one of an unknown kind is kept as it is."""
     found = reading.maybe(_URL_CITATION, raw)
     if found is None:
         return Citation(dialect="responses", raw=raw)
@@ -191,7 +200,7 @@ def _image(part: Fields) -> Image:
 
 
 def _file(part: Fields) -> Document:
-    """`file_data` is a data URI or, says the reference, base64 alone."""
+    """Read a file. `file_data` is a data URI, or base64 alone (API reference, `input_file`)."""
     found = part.take("file_data", STRING)
     media_type, data = data_uris.split(found or "")
     return Document(
@@ -220,8 +229,11 @@ _REASONING_PARTS: msgspec.json.Decoder[list[_ReasoningPart]] = msgspec.json.Deco
 
 
 def _reasoning(item: Fields, *, upstreams: bool = False) -> Item | None:
-    """None for an item with neither text nor seal: it is but a reference to what the upstream remembers (and
-    nothing at all when we made its id up)."""
+    """Read a reasoning item.
+
+    None for an item that has an id, and neither text nor seal: it only refers to reasoning that the upstream keeps.
+    Without an id, or with an id that plano made up, such an item has no parts.
+    """
     item_id = item.take("id", STRING)
     item.take("status", STRING)
     summary_raw, content_raw = item.raw("summary"), item.raw("content")
@@ -255,6 +267,7 @@ def _reasoning_text(raw: Raw | None, path: str) -> list[str]:
 
 
 def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item:
+    """Read a call, whose arguments are in `field`."""
     item_id = item.take("id", STRING)
     call_id = item.take("call_id", STRING) or item_id
     if call_id is None:
@@ -262,7 +275,7 @@ def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item
     name = item.need("name", STRING)
     arguments = item.need(field, STRING)
     item.take("status", STRING)
-    extra_content = item.raw("extra_content")  # a chat upstream's, on its way back (Gemini's thought signature)
+    extra_content = item.raw("extra_content")  # a chat upstream wants it back (Gemini's thought signature)
     extras = dict(item.extras("responses"))
     if extra_content is not None:
         extras["chat"] = {"extra_content": extra_content}
@@ -271,7 +284,7 @@ def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item
 
 
 def _result(item: Fields, kind: Literal["function", "custom"]) -> Item | None:
-    """None for an output that answers no call of this conversation (it has no `call_id`)."""
+    """Read the output of a call; None if it has no `call_id`, and so answers no call of this conversation."""
     call_id = item.take("call_id", STRING)
     if call_id is None:
         return None

@@ -1,10 +1,15 @@
-"""Log probabilities: a list on each text here, `{"content": [...]}` for the whole choice in chat's form,
-which is the neutral one. The entries are the same."""
+"""Converts log probabilities between this dialect and the neutral model.
+
+Here each text has a list of entries. The neutral form is chat's: `{"content": [...]}` for the whole reply. The entries
+are the same.
+"""
 
 from __future__ import annotations
 
 import msgspec
 from msgspec import Raw
+
+from plano.dialects import reading
 
 
 class _Top(msgspec.Struct):
@@ -35,29 +40,29 @@ class _Message(msgspec.Struct):
 _CONTENT = msgspec.json.Decoder(_Content)
 _MESSAGE = msgspec.json.Decoder(_Message)
 _ENTRIES = msgspec.json.Decoder(list[_Entry])
-_BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def from_chat(logprobs: Raw | None) -> list[Raw] | None:
-    """The entries; None where there are none, or they are in no form that is known."""
+    """The entries in chat's form; None if there are none, or their form is unknown."""
     if logprobs is None:
         return None
     try:
         found = _CONTENT.decode(logprobs).content
-    except _BAD:
+    except reading.UNREADABLE:
         return None
     return None if found is None else [_written(entry, []) for entry in found]
 
 
 def to_chat(entries: list[Raw]) -> Raw | None:
+    """The entries in chat's form; None if there are none."""
     return Raw(msgspec.json.encode({"content": entries})) if entries else None
 
 
 def entries_of(logprobs: Raw) -> list[Raw]:
-    """A list of this dialect; empty for anything else."""
+    """The entries in a list of this dialect; none in anything else."""
     try:
         return [_written(entry, None) for entry in _ENTRIES.decode(logprobs)]
-    except _BAD:
+    except reading.UNREADABLE:
         return []
 
 
@@ -65,7 +70,7 @@ def logprobs_of(message: Raw) -> list[Raw]:
     """The entries of all texts in a message item."""
     try:
         content = _MESSAGE.decode(message).content
-    except _BAD:
+    except reading.UNREADABLE:
         return []
     if content is None or isinstance(content, str):
         return []
@@ -73,8 +78,8 @@ def logprobs_of(message: Raw) -> list[Raw]:
 
 
 def _written(entry: _Entry, no_bytes: list[int] | None) -> Raw:
-    """With everything that clients' types insist on; `no_bytes` stands where there are none: chat has null for that,
-    this dialect a list."""
+    """An entry with all fields that the types of clients require. An entry without bytes gets `no_bytes`: null in chat,
+    an empty list in this dialect."""
     tops = [
         {"token": top.token, "bytes": no_bytes if top.bytes is None else top.bytes, "logprob": top.logprob}
         for top in entry.top_logprobs or ()

@@ -1,6 +1,6 @@
-"""The parts of a reply as a client's stream has them: each begins, grows and ends in frames of its own.
+"""Writes the parts of a streamed reply: the frames in which each begins, grows and ends.
 
-A part is told its text in `delta`, which returns frames; `stop` ends it. Text is kept in a list and joined
+`delta` takes more of a part's text and returns frames; `stop` ends the part. The text is kept in a list and joined
 once, for the `….done` events that repeat it.
 """
 
@@ -29,36 +29,39 @@ class OpenPart(Protocol):
     def stop(self, whole: Part | None) -> list[bytes]: ...
 
     def snapshot(self) -> None:
-        """Put what there is into the output, as of a reply that failed here."""
+        """Put the part as it is now into the output, because the reply failed."""
 
 
 class MessageItem:
-    """The message item around texts and refusals; it stays open for more of them until something else comes."""
+    """The message item around texts and refusals. It stays open for more of them until another kind of part comes."""
 
     def __init__(self, frames: Frames, output: list[Any], id_: str, fields: dict[str, Raw]) -> None:
         self.id = id_
         self.index = len(output)
         self.content: list[Any] = []
-        self.open = 0  # parts
-        self.leaving = False  # something else came; the item is done when its last part is
+        self.open = 0  # the number of its parts that are open
+        self.leaving = False  # another kind of part came: the item is done when its last part is
         self._frames = frames
         self._output = output
         self._fields = fields
         output.append(self._item("in_progress"))
 
     def start(self) -> bytes:
+        """The event that adds the item."""
         item = self._item("in_progress", [])
         return self._frames.frame("response.output_item.added", output_index=self.index, item=item)
 
     def done(self, status: Status) -> bytes:
+        """The event that ends the item, whole."""
         self.fill(status)
         return self._frames.frame("response.output_item.done", output_index=self.index, item=self._output[self.index])
 
     def fill(self, status: Status) -> None:
+        """Put the item as it is now into the output."""
         self._output[self.index] = self._item(status)
 
     def opaque(self, raw: Raw) -> list[bytes]:
-        """A part that only this dialect has, and that comes whole."""
+        """Write a part that only this dialect has; it comes whole."""
         place = {"item_id": self.id, "output_index": self.index, "content_index": len(self.content)}
         self.content.append(raw)
         return [
@@ -109,7 +112,7 @@ class SaidPart:
         return [self._frames.delta(self._template, text)]
 
     def cite(self, citation: Citation) -> list[bytes]:
-        """A citation without a place is of the whole text, and has to wait for its end."""
+        """Write a citation. One without a place refers to the whole text, and has to wait for its end."""
         if write_items.annotation(citation, 0) is None:
             return []
         if citation.url is not None and citation.end is None:
@@ -133,6 +136,7 @@ class SaidPart:
         ]
 
     def snapshot(self) -> None:
+        """Put the text and its citations as they are now into the message item."""
         text = "".join(self._pieces)
         part: Text | Refusal
         if isinstance(self._part, Text):
@@ -142,6 +146,7 @@ class SaidPart:
         self.message.content[self._place["content_index"]] = self._written(part)
 
     def _announce(self, length: int) -> bytes:
+        """The event for the next citation, of a text of this length."""
         index = self._announced
         self._announced += 1
         annotation = write_items.annotation(self._citations[index], length)
@@ -157,7 +162,7 @@ class SaidPart:
 
 
 class ReasoningPart:
-    """A reasoning item: its summary (or its raw text, see `write_items.is_raw`) is one part, and its seal comes
+    """A reasoning item. Its summary (or its raw text, see `write_items.is_raw`) is one part, and its seal is written
     with its end."""
 
     def __init__(self, frames: Frames, output: list[Any], id_: str, part: Thinking) -> None:
@@ -186,6 +191,7 @@ class ReasoningPart:
         return self._frames.frame("response.output_item.added", output_index=self._index, item=item)
 
     def delta(self, text: str, logprobs: Raw | None) -> list[bytes]:
+        """More of the text; its first delta also adds the part."""
         if not text:
             return []
         opening = [] if self._pieces else [self._part_event("added", "")]
@@ -211,7 +217,7 @@ class ReasoningPart:
         self._fill(None)
 
     def _fill(self, whole: Part | None) -> None:
-        """`whole` knows the paragraphs that the upstream's own summary has."""
+        """Put the item into the output. Only `whole`, if it is given, has the paragraphs of the upstream's summary."""
         extras = whole.extras if isinstance(whole, Thinking) else self._part.extras
         seal = "".join(self._seals) if self._seals else self._part.seal
         part = replace(self._part, text="".join(self._pieces), seal=seal, extras=extras)
@@ -226,7 +232,7 @@ class ReasoningPart:
 
 
 class CallPart:
-    """A function call, or a custom tool's; `unwrapper` takes the free text out of the JSON it came in."""
+    """A call of a function or a custom tool. `unwrapper` takes the free text out of its JSON, if it came as JSON."""
 
     def __init__(
         self, frames: Frames, output: list[Any], id_: str, part: ToolCall, unwrapper: Unwrapper | None
@@ -273,10 +279,11 @@ class CallPart:
         self._fill("incomplete", None)
 
     def _named(self) -> dict[str, str]:
+        """The name, which only the end of a function's arguments repeats."""
         return {"name": self._part.name} if self._part.kind == "function" else {}
 
     def _rest(self) -> list[bytes]:
-        """What was held back; and a function's arguments are JSON for the client, hence never empty."""
+        """The text that the unwrapper held back; `{}` for a function without arguments, because they must be JSON."""
         rest = "" if self._unwrapper is None else self._unwrapper.finish()
         if not rest and not self._pieces and self._part.kind == "function":
             rest = "{}"

@@ -1,4 +1,4 @@
-"""Looking into bytes that are forwarded: usage, the end of a stream, and the texts that filters rewrite."""
+"""Finds the usage, the end and the texts of a reply that is forwarded, without reading all of it."""
 
 from __future__ import annotations
 
@@ -46,17 +46,18 @@ _OPEN = StreamEnd(complete=False, failed=False, usage=None, finish=None)
 
 
 def peek_usage(body: bytes) -> Usage | None:
-    """A complete reply's usage; None if it has none or is not JSON."""
+    """The usage of a complete reply; None if it has none or is not JSON."""
     found = reading.maybe(_USED, body)
     return None if found is None else read_usage(found.usage)
 
 
 def usage_of(raw: Raw) -> Usage | None:
+    """The usage in a `usage` object; None if it cannot be read."""
     return read_usage(reading.maybe(_USAGE, raw))
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
-    """Everything is in the last event; the pieces are searched from the end."""
+    """The end of a stream, which its last event shows; the pieces are searched from the end."""
     for piece in reversed(last):
         if b"response." not in piece and b"error" not in piece:
             continue
@@ -68,6 +69,7 @@ def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
 
 
 def _end(frame: sse.Frame) -> StreamEnd | None:
+    """The end of the stream, if this frame is its last event."""
     if frame.event is not None and frame.event not in _ENDS:
         return None
     event = reading.maybe(_EVENT, frame.data)
@@ -98,7 +100,7 @@ def reply_texts(reply: dict[str, Any]) -> list[Slot]:
 
 
 def event_texts(event: dict[str, Any]) -> list[Slot]:
-    """The texts in a parsed event. Four kinds of event repeat a text that is over: each gives it `whole`."""
+    """The texts in a parsed event. Four kinds of events repeat a text that is over; in them its kind is `whole`."""
     type_ = event.get("type")
     if type_ == "response.output_text.delta":
         return _slot(event, "delta", _key(event), "delta")

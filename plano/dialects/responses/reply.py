@@ -1,4 +1,4 @@
-"""A complete reply: the Response object, read from an upstream and written for a client."""
+"""Reads and writes a complete reply, the Response object. Source: API reference, "The response object"."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from plano.errors import UpstreamProtocolError
 from plano.losses import Losses
 
 OWN_FIELDS = ("service_tier", "moderation", "tool_usage", "prompt_cache_diagnostics", "access_programs", "image")
-"""What a Response says beyond its output and the echoes of its request; kept in `extras`."""
+"""The fields of a Response that are neither output nor echoes of the request; they are kept in `extras`."""
 
 
 class WireReply(msgspec.Struct):
-    """The fields that are looked at; `output` stays unread until somebody needs it."""
+    """The fields of a Response that are read; the items of `output` stay unread until they are needed."""
 
     id: str | None = None
     model: str | None = None
@@ -67,8 +67,7 @@ _REPLY = msgspec.json.Decoder(WireReply)
 
 
 def read_reply(body: bytes) -> Reply:
-    """Raises UpstreamProtocolError for what is not a complete reply, and the upstream's own error where the
-    reply failed, or is an error in a 200."""
+    """Read a complete reply; see `plano.dialects.codec.Codec`. A reply that failed is raised as its error."""
     return reading.upstreams(_read_reply, body)
 
 
@@ -95,12 +94,13 @@ def _read_reply(body: bytes) -> Reply:
 
 
 def _logprobs(raws: list[Raw], items: list[Item]) -> Raw | None:
+    """The log probabilities of all texts, in chat's form."""
     found = [logprobs_of(raw) for raw, item in zip(raws, items, strict=True) if item.kind == "message"]
     return to_chat([entry for entries in found for entry in entries])
 
 
 def own_extras(body: bytes | Raw) -> Extras:
-    """What the upstream's Response says that no echo and no neutral field does."""
+    """The upstream's own fields of a Response, as extras."""
     fields = OBJECT.decode(body)
     own = {
         name: fields[name] for name in OWN_FIELDS if name in fields and bytes(memoryview(fields[name])[:5]) != b"null"
@@ -112,7 +112,7 @@ def own_extras(body: bytes | Raw) -> Extras:
 
 
 def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
-    """`asked` is the client's request: its settings are echoed, and its custom tools are called as such."""
+    """Write a complete reply; see `plano.dialects.codec.Codec`."""
     id_ = reply_id(reply.id, ids.REPLY)
     output = _Output(id_, Calls(asked), losses)
     for part in reply.parts:
@@ -137,7 +137,7 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
 
 
 class _Output:
-    """Collects items; texts and refusals in a row are the content of one message item."""
+    """Collects the items of a reply. Texts and refusals in a row are the content of one message item."""
 
     def __init__(self, reply_id: str, calls: Calls, losses: Losses) -> None:
         self._items: list[dict[str, Any] | Raw] = []
@@ -148,6 +148,7 @@ class _Output:
         self._message_id: str | None = None
 
     def add(self, part: Part) -> None:
+        """Add one part of the reply."""
         if isinstance(part, Text | Refusal):
             self._said(part)
             return
@@ -163,6 +164,7 @@ class _Output:
         self._items.append(item)
 
     def _item(self, part: Part) -> dict[str, Any] | Raw | None:
+        """The item for a part that is one by itself; None for a part that cannot be said."""
         if isinstance(part, ToolCall):
             called = self._calls.restored(part)
             prefix = ids.CUSTOM if called.kind == "custom" else ids.FUNCTION
@@ -172,13 +174,14 @@ class _Output:
         return part.raw if isinstance(part, Opaque) and part.dialect == "responses" else None
 
     def finish(self, reply: Reply) -> list[Any]:
-        """A reply that was cut short says so on its message, if that is what was cut."""
+        """All items. If the reply was cut short and ends in a message, that message is marked as incomplete."""
         if self._message is not None and incomplete_reason(reply.finish) is not None:
             self._message["status"] = "incomplete"
         self._logprobs(reply)
         return self._items
 
     def _said(self, part: Text | Refusal) -> None:
+        """Add a text or a refusal."""
         content = self._content(part)
         if isinstance(part, Refusal):
             content.append(write_items.refusal(part))
@@ -188,7 +191,7 @@ class _Output:
         content.append(write_items.output_text(part))
 
     def _content(self, part: Text | Refusal | None) -> list[Any]:
-        """The content of the message item that `part` belongs to, a new one if it must be."""
+        """The content of the message item that `part` belongs to; a new item is begun if there is none."""
         item_id = None if part is None else part.item_id
         if self._message is None or (item_id is not None and item_id != self._message_id):
             fields = {} if part is None else write_items.message_fields(part.extras)
@@ -203,7 +206,7 @@ class _Output:
         return write_items.reasoning(shown, id_=shown.item_id or self._id(ids.REASONING), seal=pack(part, "responses"))
 
     def _logprobs(self, reply: Reply) -> None:
-        """All of them belong to the first text: a chat reply, where they come from, has no other."""
+        """Put all log probabilities on the first text, because the chat reply that they come from has only one."""
         found = from_chat(reply.logprobs)
         if found is None:
             return

@@ -1,4 +1,4 @@
-"""A client's request to the neutral model.
+"""Reads a client's request.
 
 Source: API reference, "Create a model response"; openai.types.responses.ResponseCreateParams.
 """
@@ -44,14 +44,14 @@ LOGPROBS = "message.output_text.logprobs"
 SEALS = "reasoning.encrypted_content"
 
 FROM_INPUT: Extras = {"responses": {}}
-"""Marks a System that was an item of `input`, not the `instructions`: it has no fields, so it is no loss."""
+"""Marks a System that was an item of `input`, not the `instructions`. It holds no field, so it is never a loss."""
 
 _DEFAULTS = {"background": b"false", "truncation": b'"disabled"'}
-"""What these say when they are left out: it need not be carried, nor reported as lost."""
+"""The defaults of fields that only this API has. A default is neither kept nor reported as lost."""
 
 
 def read_request(body: bytes) -> Conversation:
-    """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
+    """Read a request's body; see `plano.dialects.codec.Codec`."""
     fields = Fields(_object(body), "")
     include = fields.take("include", STRINGS) or []
     system, messages, tools = _read_input(fields)
@@ -88,13 +88,14 @@ def read_request(body: bytes) -> Conversation:
 def _object(body: bytes) -> Object:
     found = reading.request(OBJECT, body)
     try:
-        body.decode()  # fields that are carried unread would carry broken text too
+        body.decode()  # otherwise the fields that are kept unread could hold broken text
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
     return found
 
 
 def _extras(fields: Fields, include: list[str], text_left: Object) -> Extras:
+    """The fields that are left, with those of `include` and `text` that only this API has."""
     left = {name: raw for name, raw in fields.rest().items() if _DEFAULTS.get(name) != bytes(memoryview(raw)[:16])}
     others = [entry for entry in include if entry not in (LOGPROBS, SEALS)]
     if others:
@@ -105,7 +106,7 @@ def _extras(fields: Fields, include: list[str], text_left: Object) -> Extras:
 
 
 def _read_input(fields: Fields) -> tuple[tuple[System, ...], tuple[Message, ...], tuple[Tool, ...]]:
-    """The instructions, the conversation, and the tools that came up in it (`additional_tools`), which are as any."""
+    """The instructions, the messages, and the tools that items of the input add (`additional_tools`)."""
     system = []
     instructions = fields.take("instructions", STRING)
     if instructions is not None:
@@ -135,6 +136,7 @@ def _is_instruction(item: Item) -> bool:
 
 
 def _systems(item: Item) -> list[System]:
+    """One instruction for each text of a leading item."""
     role: Literal["system", "developer"] = "developer" if item.role == "developer" else "system"
     own = item.extras.get("responses", {})
     return [
@@ -145,7 +147,7 @@ def _systems(item: Item) -> list[System]:
 
 
 def _messages(items: list[Item]) -> tuple[Message, ...]:
-    """One Message for each turn: what the assistant did in a row, and what its calls gave, belong together."""
+    """Put items into one message for each turn: the assistant's items in a row, then the results of its calls."""
     messages: list[Message] = []
     turn: list[Part] = []
     side: str | None = None
@@ -165,15 +167,17 @@ def _messages(items: list[Item]) -> tuple[Message, ...]:
 
 
 def _side(item: Item) -> str | None:
-    """What merges with its like: the assistant's items, and results; None for the messages of all others."""
+    """The side whose items merge with their neighbours: the assistant's, or results. None for messages of others."""
     if item.role == "assistant":
         return "assistant"
     return None if item.kind == "message" else "results"
 
 
 def _splits(turn: list[Part], item: Item) -> bool:
-    """Two message items in a row without ids to tell them apart are two messages; not after a call, though,
-    whose result the chat API wants right behind the message that made it."""
+    """Whether `item` begins another message of the assistant: it is a message item, and the turn ends in a text.
+
+    That is not so after a call, because the chat API wants a call's result directly after the message that made it.
+    """
     last = turn[-1]
     return (
         item.kind == "message"

@@ -1,4 +1,4 @@
-"""`text` and `reasoning`: two objects that hold what is several settings elsewhere."""
+"""Reads and writes `text` and `reasoning`, two objects that hold several settings of the neutral model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plano.dialects.fields import BOOLEAN, OBJECT, STRING, Fields, Object, decod
 
 
 def read_reasoning(reasoning: Fields | None) -> Reasoning | None:
-    """None for an object that says nothing."""
+    """Read `reasoning`; None if it is absent or empty."""
     if reasoning is None:
         return None
     found = Reasoning(
@@ -24,10 +24,10 @@ def read_reasoning(reasoning: Fields | None) -> Reasoning | None:
 
 
 def write_reasoning(reasoning: Reasoning) -> dict[str, Any]:
-    """Empty when there is nothing this API has to be told: thinking as much as the model likes is its default.
+    """The `reasoning` object, which may be empty: by default, models of this API think as much as they like.
 
-    A budget of tokens becomes the smallest effort that allows for it. Nothing is said of thinking that is `disabled`,
-    and that is no loss: models that do not think refuse an effort of `none` as any other.
+    A budget of tokens becomes the smallest effort that allows for it. For `disabled` thinking no effort is written, and
+    that is not a loss: models that do not think refuse every effort, also `none`.
     """
     fields: dict[str, Any] = {}
     effort = reasoning.effort
@@ -43,7 +43,7 @@ def write_reasoning(reasoning: Reasoning) -> dict[str, Any]:
 
 
 def read_text(text: Fields | None) -> tuple[ResponseFormat | None, str | None, Object]:
-    """The format, the verbosity, and the fields of `text` that nobody else has (a format of an unknown type)."""
+    """The format, the verbosity, and the fields of `text` that only this API has, such as a format of another type."""
     if text is None:
         return None, None, {}
     raw = text.raw("format")
@@ -76,7 +76,7 @@ def _read_schema(format_: Fields) -> ResponseFormat:
 
 
 def write_text(conversation: Conversation) -> dict[str, Any]:
-    """The `text` object; empty when nothing was asked for."""
+    """The `text` object; empty if the request sets nothing in it."""
     fields: dict[str, Any] = {}
     if conversation.response_format is not None:
         fields["format"] = _write_format(conversation.response_format)
@@ -89,7 +89,8 @@ def write_text(conversation: Conversation) -> dict[str, Any]:
 
 
 def _write_format(format_: ResponseFormat) -> dict[str, Any]:
-    """`name` is required here and unknown to the messages API, hence the stand-in."""
+    """The `format` object. Its `name` is required and the messages API has none, so a format without one is called
+    `response`."""
     if format_.type != "json_schema":
         return {"type": format_.type}
     fields: dict[str, Any] = {"type": "json_schema", "name": format_.name or "response"}

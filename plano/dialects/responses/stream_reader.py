@@ -1,8 +1,8 @@
-"""An upstream's stream to events.
+"""Reads an upstream's stream as events.
 
-Source: API reference, "Streaming events". The grammar says everything up to four times: deltas, `….done`,
-the item's `done`, and the whole reply at the end. Servers that are only partly compatible leave some of it
-out, so whatever an event says that no earlier one did is caught up on, and nothing is said twice.
+Source: API reference, "Streaming events". The grammar says everything up to four times: in deltas, in `….done`, in
+the item's `done`, and in the whole reply at the end. Servers that are only partly compatible leave some of it
+out. So each event is read for all that no earlier event said, and nothing is said twice.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _MESSAGE_OWN = frozenset({"id", "type", "status", "role", "content"})
 
 
 class StreamReader:
-    """One instance per exchange."""
+    """Reads a stream of this dialect; see `plano.dialects.codec.StreamReader`."""
 
     def __init__(self) -> None:
         self._items: dict[int, ItemState] = {}
@@ -71,7 +71,11 @@ class StreamReader:
         self._over = False
 
     def feed(self, frame: Frame) -> list[Event]:
-        """Raises UpstreamProtocolError for a frame that is not of this dialect."""
+        """The events in one frame.
+
+        Raises:
+            UpstreamProtocolError: the frame is not of this dialect.
+        """
         if self._over or frame.data == _DONE:
             return []
         wire = reading.upstream(WIRE, frame.data)
@@ -83,13 +87,14 @@ class StreamReader:
         return reading.upstreams(self._dispatch, wire, frame)
 
     def finish(self) -> list[Event]:
-        """A stream that did not say how it ended, broke."""
+        """A `Failed` if the stream did not say how it ended, because then it broke."""
         if self._over:
             return []
         self._over = True
         return [Failed(UpstreamProtocolError(reading.CUT_OFF))]
 
     def _dispatch(self, wire: Wire, frame: Frame) -> list[Event]:
+        """Read one event by the handler of its type."""
         type_ = wire.type or frame.event
         if type_ is None or type_ == "error":
             if type_ is None and not wire.error:
@@ -110,7 +115,7 @@ class StreamReader:
     # --- the reply as a whole ---
 
     def _begin(self, wire: Wire) -> list[Event]:
-        """`created`, `in_progress` and `queued` all say the same."""
+        """The start of the reply; `created`, `in_progress` and `queued` all say the same."""
         if self._started:
             return []
         reply = reading.upstream(_REPLY, bytes(wire.response))
@@ -119,6 +124,7 @@ class StreamReader:
         ]
 
     def _end(self, wire: Wire) -> list[Event]:
+        """Read `completed` or `incomplete`, which repeat the whole reply."""
         reply = reading.upstream(_REPLY, bytes(wire.response))
         events: list[Event] = []
         for index, raw in enumerate(reply.output or ()):
@@ -151,6 +157,7 @@ class StreamReader:
     # --- items ---
 
     def _item(self, index: int, id_: str | None = None) -> ItemState:
+        """The state of the item at `index`; its first id counts."""
         found = self._items.get(index)
         if found is None:
             found = self._items[index] = ItemState()
@@ -159,8 +166,8 @@ class StreamReader:
         return found
 
     def _item_added(self, wire: Wire) -> list[Event]:
-        """A call can start: its name is known. A message waits for its parts, reasoning for its form, and
-        all others for their `done`."""
+        """Read `output_item.added`. A call can start, because its name is known. A message waits for its parts,
+        reasoning for its form, and all other items for their `done`."""
         fields = reading.upstream(OBJECT, bytes(wire.item))
         type_ = reading.upstream(TYPE, bytes(wire.item)).type
         item = self._item(wire.output_index)
@@ -171,7 +178,7 @@ class StreamReader:
             return []
         if type_ not in ("function_call", "custom_tool_call") or "name" not in fields:
             return []
-        empty = Raw(b'""')  # some servers have the whole arguments here already, and then send them as deltas
+        empty = Raw(b'""')  # some servers send the whole arguments here, and then send them as deltas as well
         whole = raw_of(fields | {"arguments" if type_ == "function_call" else "input": empty})
         (part,) = read_output(whole, "item").parts
         item.open = self._open(part)
@@ -182,6 +189,7 @@ class StreamReader:
         return self._finish_item(wire.output_index, wire.item)
 
     def _finish_item(self, index: int, raw: Raw) -> list[Event]:
+        """The events that are still due for an item, of which `raw` is the whole."""
         item = self._item(index)
         if item.done:
             return []
@@ -193,7 +201,7 @@ class StreamReader:
         return [event for part in found.parts for event in self._finish_part(item, part)]
 
     def _finish_part(self, item: ItemState, part: Part) -> list[Event]:
-        """All that is left to say of an item that is one part."""
+        """The events that are still due for an item that is one part."""
         events: list[Event] = []
         if item.open is None:
             item.open = self._open(part)
@@ -208,18 +216,20 @@ class StreamReader:
         return events + self._stop(item.open, None if isinstance(part, Opaque) else part)
 
     def _open(self, part: Part) -> Open:
+        """Give a part the next index."""
         found = Open(self._parts, part)
         self._parts += 1
         return found
 
     def _stop(self, found: Open, part: Part | None) -> list[Event]:
+        """Stop a part, unless it is stopped already."""
         if found.stopped:
             return []
         found.stopped = True
         return [PartStop(found.index, part)]
 
     def _catch_up(self, found: Open, whole: Any) -> list[Event]:
-        """What `whole` has beyond the deltas."""
+        """A delta with the rest of `whole`, which the deltas so far did not have."""
         if not isinstance(whole, str) or len(whole) <= found.said or found.stopped:
             return []
         rest = whole[found.said :]
@@ -235,12 +245,13 @@ class StreamReader:
         return self._text(wire, type_ == "refusal")[1]
 
     def _text(self, wire: Wire, refusal: bool) -> tuple[Open, list[Event]]:
-        """The part that the event is about, started now if it was not."""
+        """The part that the event is about, and its start if no earlier event started it."""
         item = self._item(wire.output_index, wire.item_id)
         part = Refusal(text="", item_id=item.id) if refusal else Text(text="", item_id=item.id)
         return self._started_text(wire.output_index, wire.content_index, part)
 
     def _started_text(self, output_index: int, content_index: int, part: Text | Refusal) -> tuple[Open, list[Event]]:
+        """The text at this place, and its start if it had not started."""
         found = self._texts.get((output_index, content_index))
         if found is not None:
             return found, []
@@ -270,13 +281,14 @@ class StreamReader:
         return [*events, CitationDelta(found.index, read_annotation(wire.annotation))]
 
     def _part_done(self, wire: Wire) -> list[Event]:
+        """Read `content_part.done`, which repeats the whole part."""
         part = read_part(wire.part, "part", self._item(wire.output_index, wire.item_id).id)
         if not isinstance(part, Text | Refusal):
             return []
         return self._finish_text(wire.output_index, wire.content_index, part)
 
     def _finish_text(self, output_index: int, content_index: int, part: Part) -> list[Event]:
-        """All that is left to say of one part of a message."""
+        """The events that are still due for one part of a message."""
         if isinstance(part, Opaque):
             index = self._open(part).index
             return [PartStart(index, part), PartStop(index)]
@@ -295,7 +307,7 @@ class StreamReader:
     # --- calls ---
 
     def _call_delta(self, wire: Wire) -> list[Event]:
-        """Without an `added` there is no name yet; then the item's `done` says all of it."""
+        """More arguments of a call. Without an `added` its name is unknown; then the item's `done` says all of it."""
         found = self._item(wire.output_index).open
         if found is None or not isinstance(wire.delta, str):
             return []
@@ -321,7 +333,8 @@ class StreamReader:
         return self._reasoning(wire, wire.content_index, False, wire.text, whole=True)
 
     def _reasoning(self, wire: Wire, section: int, summary: bool, text: Any, *, whole: bool) -> list[Event]:
-        """Sections become paragraphs. Of the reasoning and its summary, the first to come counts."""
+        """Events of reasoning. Its sections become paragraphs. If both the reasoning and its summary come, only the
+        first of them counts."""
         if not isinstance(text, str):
             return []
         item = self._item(wire.output_index, wire.item_id)
@@ -375,6 +388,7 @@ _HANDLERS: dict[str, _Handler] = {
 
 
 def _chat_logprobs(logprobs: Raw) -> Raw | None:
+    """A delta's log probabilities in chat's form, or None."""
     if logprobs is ABSENT or memoryview(logprobs).nbytes <= 4:  # absent, `[]` or `null`
         return None
     return to_chat(entries_of(logprobs))
@@ -385,7 +399,7 @@ def _string(raw: Raw | None) -> str | None:
 
 
 def _emptied(part: P) -> P:
-    """The part as it starts: without what its deltas will say."""
+    """The part as it starts, without the contents that its deltas will have."""
     if isinstance(part, Text):
         return replace(part, text="", citations=())
     if isinstance(part, Refusal):

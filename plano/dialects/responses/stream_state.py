@@ -1,4 +1,4 @@
-"""What the stream reader decodes, and what it keeps between events."""
+"""The structs that the stream reader decodes, and the state that it keeps between events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plano.dialects.fields import ABSENT
 
 
 class Wire(msgspec.Struct, gc=False):
-    """Every field of every event that is looked at; which of them are there depends on `type`."""
+    """All fields that are read from any event; the event's `type` decides which of them are there."""
 
     type: str | None = None
     item_id: str | None = None
@@ -44,21 +44,21 @@ TYPE = msgspec.json.Decoder(Type)
 
 
 class Open:
-    """A part that was started: how much of it has been said, and whether it is over."""
+    """A part that was started: how much of it has come, and whether it is over."""
 
     __slots__ = ("citations", "index", "part", "said", "section", "stopped")
 
     def __init__(self, index: int, part: Part) -> None:
         self.index = index
         self.part = part
-        self.said = 0  # characters; for reasoning, of the current section
-        self.section = 0  # of reasoning: summary_index or content_index
+        self.said = 0  # characters that have come; for reasoning, those of the current section
+        self.section = 0  # the summary_index or content_index of reasoning
         self.citations = 0
         self.stopped = False
 
 
 class ItemState:
-    """An output item: what its `added` said, and its one part, if it is not a message."""
+    """An output item: the fields of its `added`, and its one part, if it is not a message."""
 
     __slots__ = ("done", "extras", "id", "open")
 

@@ -1,8 +1,8 @@
-"""Events to a client's stream.
+"""Writes events as a client's stream.
 
-Source: API reference, "Streaming events". An item is added, its parts are added, filled and done, and then
-the item is done, whole; `response.completed` repeats all items. Items that overlap are written as they
-come: each event says which item it belongs to.
+Source: API reference, "Streaming events". An item is added; its parts are added, filled and done; and then
+the item is done and repeated whole. `response.completed` repeats all items. Items that overlap are written as they
+come, because each event says which item it belongs to.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from plano.dialects.responses.write_items import content_type
 from plano.dialects.signatures import pack
 
 _PING = b": ping\n\n"
-"""This dialect has no event for it; a comment keeps a connection alive just as well."""
+"""A comment, because this dialect has no event for a sign of life."""
 
 
 class StreamWriter:
-    """One instance per exchange; `asked` is the client's request."""
+    """Writes a stream of this dialect; see `plano.dialects.codec.StreamWriter`."""
 
     def __init__(self, asked: Conversation) -> None:
         self._asked = asked
@@ -73,10 +73,11 @@ class StreamWriter:
         return self._other(event)
 
     def finish(self) -> list[bytes]:
-        """Nothing: `response.completed` was the last event."""
+        """No frames, because `response.completed` was the last event."""
         return []
 
     def _other(self, event: Event) -> list[bytes]:
+        """The frames of any event but a TextDelta."""
         if isinstance(event, PartStart):
             return self._part(event.index, event.part)
         if isinstance(event, PartStop):
@@ -104,6 +105,7 @@ class StreamWriter:
         return [self._frames.frame(f"response.{name}", response=found) for name in ("created", "in_progress")]
 
     def _finished(self, event: Finished) -> list[bytes]:
+        """Close everything, then repeat the whole reply."""
         self._over = True
         incomplete = incomplete_reason(event.finish) is not None
         frames = [frame for index in list(self._open) for frame in self._stop(index, None)]
@@ -114,7 +116,7 @@ class StreamWriter:
         return [*frames, self._frames.frame(f"response.{status}", response=found)]
 
     def _failed(self, event: Failed) -> list[bytes]:
-        """`response.failed`, with what there was until then; before there was a response, an `error` event."""
+        """`response.failed` with the output so far; or an `error` event, if the response had not begun."""
         self._over = True
         if self._start is None:
             return [b"event: error\ndata: " + stream_error(event.error, self._frames.number) + b"\n\n"]
@@ -129,6 +131,7 @@ class StreamWriter:
         return [self._frames.frame("response.failed", response=failed)]
 
     def _response(self, status: ResponseStatus, end: Finished | None = None) -> dict[str, Any]:
+        """The Response object as it is now; `end` is the end of the reply, or None."""
         assert self._start is not None, "a stream begins with Start"
         finish: Finish | None = None if end is None else end.finish
         own = {**self._start.extras.get("responses", {}), **(end.extras.get("responses", {}) if end else {})}
@@ -148,6 +151,7 @@ class StreamWriter:
     # --- parts ---
 
     def _part(self, index: int, part: Part) -> list[bytes]:
+        """Start a part, and the item that it is in."""
         if isinstance(part, Text | Refusal):
             frames, message = self._message_for(part)
             said = SaidPart(self._frames, message, part)
@@ -189,7 +193,7 @@ class StreamWriter:
         return self._leave_message() + self._whole(part.raw)
 
     def _whole(self, item: dict[str, Any] | Raw) -> list[bytes]:
-        """An item that comes at once."""
+        """Write an item that comes whole."""
         index = len(self._output)
         self._output.append(item)
         return [
@@ -204,6 +208,7 @@ class StreamWriter:
         return []
 
     def _stop(self, index: int, whole: Part | None) -> list[bytes]:
+        """Stop a part, and the message item if it only waited for this part."""
         found = self._open.pop(index, None)
         if found is None:
             return []
@@ -218,7 +223,8 @@ class StreamWriter:
     # --- the message item ---
 
     def _message_for(self, part: Text | Refusal | None) -> tuple[list[bytes], MessageItem]:
-        """The message item that `part` belongs to: the one before it, unless it says that it is of another."""
+        """The message item that `part` belongs to, and its first frames if it is new. The open item is used, unless the
+        part has the id of another."""
         item_id = None if part is None else part.item_id
         if self._message is not None and item_id in (None, self._message.id):
             return [], self._message
@@ -229,7 +235,7 @@ class StreamWriter:
         return [*frames, message.start()], message
 
     def _leave_message(self) -> list[bytes]:
-        """The message item is done, as soon as its parts are."""
+        """Leave the open message item; it is done as soon as its parts are."""
         message, self._message = self._message, None
         if message is None:
             return []

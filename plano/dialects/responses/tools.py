@@ -1,4 +1,4 @@
-"""Tools and the choice among them: read from a request, written into a request or a reply's echo."""
+"""Reads tools and the choice among them from a request; writes them into a request or a reply's echo."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none"
 
 
 def read_tools(raws: list[Raw], path: str) -> tuple[Tool, ...]:
+    """Read `tools`; `path` is the list's path, for errors."""
     return tuple(_read_tool(raw, f"{path}[{index}]") for index, raw in enumerate(raws))
 
 
 def _read_tool(raw: Raw, path: str) -> Tool:
-    """Hosted tools, MCP servers and namespaces are `native`: all of them is in `raw`."""
+    """Read one tool. Hosted tools, MCP servers and namespaces are `native`: they are kept whole, in `raw`."""
     tool = object_at(raw, path)
     type_ = tool.need("type", STRING)
     if type_ == "function":
@@ -50,6 +51,7 @@ def _read_function(tool: Fields) -> Tool:
 
 
 def read_choice(raw: Raw, path: str) -> ToolChoice | None:
+    """Read `tool_choice`; None if it is null."""
     if raw == NULL:
         return None
     if bytes(memoryview(raw)[:1]) == b'"':
@@ -69,7 +71,7 @@ def read_choice(raw: Raw, path: str) -> ToolChoice | None:
 
 
 def _read_allowed(choice: Fields, raw: Raw) -> ToolChoice:
-    """Limits to functions and custom tools are everybody's; one that names hosted tools is this dialect's alone."""
+    """Read a limit to some tools. Only this dialect can say one that names hosted tools, so that is `native`."""
     names = []
     mode = choice.take("mode", STRING)
     tools = choice.need("tools", RAWS)
@@ -90,7 +92,11 @@ def _native(raw: Raw) -> ToolChoice:
 
 
 def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
-    """Raises UnsupportedConversion when the model is forced to call a tool that this API does not have."""
+    """The `tools` of a request.
+
+    Raises:
+        UnsupportedConversion: the model is forced to call a tool that this API does not have.
+    """
     written: list[Any] = []
     for tool in conversation.tools:
         if tool.cache is not None:
@@ -107,8 +113,8 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
 
 
 def _write_tool(tool: Tool, *, foreign: bool) -> dict[str, Any]:
-    """A function of a foreign request that says nothing of `strict` is not: here it would be ("Function calling",
-    section "Strict mode")."""
+    """Write one tool. A function of a `foreign` request without `strict` gets `strict: false`, because here the default
+    is true ("Function calling", section "Strict mode")."""
     fields: dict[str, Any] = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         fields["description"] = tool.description
@@ -132,7 +138,7 @@ _NESTED_GRAMMAR = msgspec.json.Decoder(_NestedGrammar)
 
 
 def _flat(format_: Raw) -> Any:
-    """A custom tool's format; the chat API nests a grammar's syntax and definition one deeper."""
+    """Write a custom tool's format. The chat API nests a grammar's syntax and definition one level deeper."""
     try:
         return {"type": "grammar", **_NESTED_GRAMMAR.decode(format_).grammar}
     except reading.UNREADABLE:
@@ -145,7 +151,11 @@ def _refuse_if_forced(tool: Tool, choice: ToolChoice | None) -> None:
 
 
 def write_choice(conversation: Conversation) -> Any:
-    """Raises UnsupportedConversion for a choice that only another dialect can express."""
+    """The `tool_choice` of a conversation that has one.
+
+    Raises:
+        UnsupportedConversion: only another dialect has this choice.
+    """
     choice = conversation.tool_choice
     assert choice is not None, "the caller asks only for a choice that was made"
     kinds = {tool.name: tool.kind for tool in conversation.tools}
@@ -165,5 +175,6 @@ def write_choice(conversation: Conversation) -> Any:
 
 
 def _kind(kinds: Mapping[str, str], name: str, otherwise: str) -> str:
+    """The type by which a choice refers to the tool `name`."""
     kind = kinds.get(name, otherwise)
     return kind if kind in ("function", "custom") else otherwise

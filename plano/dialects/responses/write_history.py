@@ -1,4 +1,4 @@
-"""The neutral conversation's turns as `input` items for an upstream."""
+"""Writes the turns of a conversation as `input` items for an upstream."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from plano.dialects.responses import write_items
 from plano.dialects.responses.write_items import content_type, own_fields
 from plano.losses import Losses, refuse
 
-_SHARED = frozenset({"prompt_cache_breakpoint"})
-"""Fields of a content part that the chat API has too, in the same form."""
+_SHARED_FIELDS = frozenset({"prompt_cache_breakpoint"})
+"""The fields of a content part that the chat API has too, in the same form."""
 
 _UNSEALED = "reasoning is only taken back with the seal of this upstream's own API"
 
 
 class History:
-    """Collects items, turn by turn."""
+    """Collects the `input` items, turn by turn."""
 
     def __init__(self, losses: Losses) -> None:
         self.items: list[Any] = []
@@ -43,11 +43,12 @@ class History:
         self._custom_calls: set[str] = set()
 
     def instruction(self, system: System) -> None:
-        """A leading instruction that is an item of `input`."""
+        """Add a leading instruction as an item of `input`."""
         content = {"type": "input_text", "text": system.text, **own_fields(system.extras)}
         self.items.append({"type": "message", "role": system.role, "content": [content]})
 
     def turn(self, message: Message) -> None:
+        """Add a message."""
         if message.name is not None:
             self._losses.drop("messages.name", "the responses API has no names of participants")
         self._losses.drop_extras(message.extras, "responses", "messages.")
@@ -57,7 +58,7 @@ class History:
             self._input(message)
 
     def _input(self, message: Message) -> None:
-        """Results and other items first, as they stand; then what was said, as one message item."""
+        """Add a turn of the user: first results and other items, each as it stands; then the rest as one message."""
         content = []
         for part in message.parts:
             if isinstance(part, ToolResult):
@@ -73,6 +74,7 @@ class History:
     # --- what the assistant did ---
 
     def _assistant(self, parts: Sequence[Part]) -> None:
+        """Add a turn of the assistant: texts and refusals in a row are one message item."""
         said: list[Text | Refusal | Opaque] = []
         for part in parts:
             if isinstance(part, Text | Refusal) or (isinstance(part, Opaque) and content_type(part.type)):
@@ -87,6 +89,7 @@ class History:
         self._said(said)
 
     def _said(self, parts: list[Text | Refusal | Opaque]) -> None:
+        """Add a message item of the assistant."""
         if not parts:
             return
         for part in parts:
@@ -101,6 +104,7 @@ class History:
         self.items.append(written)
 
     def _output(self, part: Text | Refusal | Opaque) -> Any:
+        """A part of a message item of the assistant; None for one that cannot be said."""
         if isinstance(part, Text):
             if any(write_items.annotation(citation, 0) is None for citation in part.citations):
                 self._losses.drop("messages.citations", "only the API that it came from can say this citation")
@@ -110,7 +114,7 @@ class History:
         return self._own(part)
 
     def _done(self, part: Part) -> None:
-        """A part of the assistant's turn that is an item of its own."""
+        """Add a part of the assistant's turn that is an item of its own."""
         if isinstance(part, ToolCall):
             self._call(part)
         elif isinstance(part, Thinking):
@@ -128,7 +132,8 @@ class History:
             self._losses.drop("messages.content", "the responses API has only text in what the assistant said")
 
     def _thinking(self, part: Thinking) -> None:
-        """A seal goes to the API it is of; an id without a seal is a reference to what that API remembers."""
+        """Add reasoning, if this API made its seal, or if it has an id without a seal and so refers to reasoning that
+        this API keeps."""
         sealed = part.seal is not None and part.origin == "responses"
         referred = part.seal is None and part.item_id is not None
         if sealed or referred:
@@ -155,6 +160,7 @@ class History:
         self.items.append({"type": type_, "call_id": part.call_id, "output": output, **own_fields(part.extras)})
 
     def _tool_output(self, parts: Sequence[Part]) -> Any:
+        """A tool's output: a string for a plain text, else a list of parts."""
         if len(parts) == 1 and isinstance(parts[0], Text) and not self._part_fields(parts[0]):
             return parts[0].text
         return [found for part in parts for found in self._content(part)] or ""
@@ -162,7 +168,7 @@ class History:
     # --- content of messages and outputs ---
 
     def _content(self, part: Part) -> list[Any]:
-        """The part as input content; a list, for some cannot be said and leave nothing."""
+        """The part as input content: a list of one element, or of none if the part cannot be said."""
         if isinstance(part, Text):
             return [{"type": "input_text", "text": part.text, **self._part_fields(part)}]
         if isinstance(part, Image):
@@ -190,7 +196,8 @@ class History:
         return fields | self._part_fields(part)
 
     def _document(self, part: Document) -> dict[str, Any]:
-        """Plain text is said as text: this API takes files as data, by URL or by id."""
+        """Write a document. Plain text is written as text, because this API takes files only as data, by URL or by
+        id."""
         if part.text is not None:
             return {"type": "input_text", "text": part.text, **self._part_fields(part)}
         fields: dict[str, Any] = {"type": "input_file"}
@@ -213,8 +220,9 @@ class History:
         return {"type": "input_audio", "input_audio": audio, **self._part_fields(part)}
 
     def _part_fields(self, part: Part) -> dict[str, Any]:
+        """The part's own fields, and those that it shares with chat; all others are reported."""
         self._note_losses(part)
-        shared = {name: raw for name, raw in part.extras.get("chat", {}).items() if name in _SHARED}
+        shared = {name: raw for name, raw in part.extras.get("chat", {}).items() if name in _SHARED_FIELDS}
         return shared | own_fields(part.extras)
 
     # --- what cannot be said ---
@@ -225,37 +233,45 @@ class History:
             self.items.append(found)
 
     def _own(self, part: Opaque) -> Raw | None:
+        """The part as it was written, if it is this dialect's; else it is reported."""
         if part.dialect == "responses":
             return part.raw
         self._losses.drop("messages.content", f"only the {part.dialect} API has `{part.type}`")
         return None
 
     def _note_losses(self, part: Part, prefix: str = "messages.") -> None:
+        """Report the cache mark and the fields of a part that this dialect cannot say."""
         if part.cache is not None:
             self._losses.drop(f"{prefix}cache_control", "the responses API has other cache marks")
         self._losses.drop_extras(_without_shared(part.extras), "responses", prefix)
 
 
 def _begins_another(first: Text | Refusal | Opaque, part: Text | Refusal | Opaque) -> bool:
-    """Whether `part` is of another message item than `first`."""
+    """Whether `part` belongs to another message item than `first`."""
     if isinstance(first, Opaque) or isinstance(part, Opaque):
         return False
     return part.item_id != first.item_id or bool(write_items.message_fields(part.extras))
 
 
 def _is_plain(part: Text) -> bool:
+    """Whether a text can be written as a string."""
     return not part.citations and not own_fields(part.extras)
 
 
 def _openais(file_id: str) -> str:
-    """The chat API shares this one's files (`file-…`); Anthropic's (`file_…`) are elsewhere."""
+    """A file id of OpenAI's (`file-…`), whose files chat and responses share.
+
+    Raises:
+        UnsupportedConversion: the file is stored with Anthropic (`file_…`).
+    """
     if file_id.startswith("file_"):
         raise refuse("messages.file_id", "the file is stored with another vendor")
     return file_id
 
 
 def _without_shared(extras: Extras) -> Extras:
+    """The extras without the chat fields that this dialect can say."""
     chat = extras.get("chat")
-    if not chat or _SHARED.isdisjoint(chat):
+    if not chat or _SHARED_FIELDS.isdisjoint(chat):
         return extras
-    return {**extras, "chat": {name: raw for name, raw in chat.items() if name not in _SHARED}}
+    return {**extras, "chat": {name: raw for name, raw in chat.items() if name not in _SHARED_FIELDS}}

@@ -1,4 +1,4 @@
-"""Writing items: what a request's history and a reply's output have in common.
+"""Writes the items that a request's history and a reply's output have in common.
 
 Each function gives one JSON object as a dict, its keys in the order of the API reference's examples.
 """
@@ -17,13 +17,13 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 
 def own_fields(extras: Extras) -> dict[str, Raw]:
-    """This dialect's extras, but for those of the message item around a part."""
+    """The part's own fields of this dialect, without those of the message item around it."""
     own = extras.get("responses")
     return {name: raw for name, raw in own.items() if not name.startswith(OF_MESSAGE)} if own else {}
 
 
 def message_fields(extras: Extras) -> dict[str, Raw]:
-    """The fields of a message item (`phase`) that are kept with its first part."""
+    """The fields of the message item around a part (`phase`), which its first part keeps."""
     own = extras.get("responses")
     if not own:
         return {}
@@ -31,12 +31,13 @@ def message_fields(extras: Extras) -> dict[str, Raw]:
 
 
 def message(content: list[Any], *, id_: str | None, status: Status, fields: Mapping[str, Raw]) -> dict[str, Any]:
-    """An assistant's message item."""
+    """A message item of the assistant."""
     head: dict[str, Any] = {"type": "message"} if id_ is None else {"id": id_, "type": "message", "status": status}
     return {**head, "role": "assistant", "content": content, **fields}
 
 
 def output_text(part: Text, logprobs: Any = None) -> dict[str, Any]:
+    """A text of the assistant."""
     fields = {
         "type": "output_text",
         "text": part.text,
@@ -48,11 +49,13 @@ def output_text(part: Text, logprobs: Any = None) -> dict[str, Any]:
 
 
 def refusal(part: Refusal) -> dict[str, Any]:
+    """A refusal of the assistant."""
     return {"type": "refusal", "refusal": part.text, **own_fields(part.extras)}
 
 
 def annotation(citation: Citation, length: int) -> Any:
-    """None for what only another dialect can cite. A citation without a place is of the whole text, `length` long."""
+    """One of `annotations`; None for a citation that only another dialect can say. A citation without a place refers to
+    the whole text, which is `length` characters long."""
     if citation.url is None:
         return citation.raw if citation.dialect == "responses" else None
     return {
@@ -65,16 +68,16 @@ def annotation(citation: Citation, length: int) -> Any:
 
 
 def is_raw(part: Thinking) -> bool:
-    """Whether reasoning is written as `content` (`reasoning_text`), as against `summary`.
+    """Whether reasoning is written as `content` (`reasoning_text`) and not as `summary`.
 
-    Reasoning that came in this dialect, which shows in its id or its seal, keeps the form it had. All other
-    reasoning is shown as a summary: that is the form that clients of this API know how to show.
+    Reasoning that came in this dialect, which its id or its origin shows, keeps the form that it had. All other
+    reasoning is written as a summary, because that is the form that clients of this API can show.
     """
     return not part.summary and (part.item_id is not None or part.origin == "responses")
 
 
 def reasoning(part: Thinking, *, id_: str | None, seal: str | None) -> dict[str, Any]:
-    """Clients that keep no state of the API's replay sealed items without their ids, and so does this project."""
+    """A reasoning item. Clients that keep their own history replay sealed items without ids, so `id_` may be None."""
     fields: dict[str, Any] = {} if id_ is None else {"id": id_}
     fields |= {"type": "reasoning", "summary": []}
     if part.text and is_raw(part):
@@ -87,6 +90,7 @@ def reasoning(part: Thinking, *, id_: str | None, seal: str | None) -> dict[str,
 
 
 def call(part: ToolCall, *, id_: str | None, status: Status) -> dict[str, Any]:
+    """A call of a function or a custom tool."""
     fields: dict[str, Any] = {} if id_ is None else {"id": id_}
     if part.kind == "custom":
         fields |= {"type": "custom_tool_call", "call_id": part.id, "name": part.name, "input": part.arguments}

@@ -1,4 +1,4 @@
-"""The neutral conversation as a request for an upstream of this dialect."""
+"""Writes a request to an upstream."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from plano.dialects.responses.tools import write_choice, write_tools
 from plano.dialects.responses.write_history import History
 from plano.losses import Losses, refuse
 
-_OWN_PLACE = frozenset({"include", "text"})
-"""Extras that are part of a field which is written from several."""
+_MERGED_FIELDS = frozenset({"include", "text"})
+"""The extras that belong to a field which is written from several sources."""
 
 _LEAST_TOKENS = 16
 """OpenAI refuses a smaller `max_output_tokens` ("Expected a value >= 16")."""
 
-_UNKNOWN: tuple[tuple[str, str], ...] = (
+_UNSUPPORTED_FIELDS: tuple[tuple[str, str], ...] = (
     ("top_k", "the responses API has no top-k sampling"),
     ("stop", "the responses API has no stop sequences"),
     ("seed", "the responses API takes no seed"),
@@ -32,7 +32,7 @@ _UNKNOWN: tuple[tuple[str, str], ...] = (
 
 
 def write_request(conversation: Conversation, losses: Losses) -> bytes:
-    """Raises UnsupportedConversion for what cannot be left out without changing the meaning."""
+    """Write the body of a request; see `plano.dialects.codec.Codec`."""
     _check(conversation, losses)
     fields: dict[str, Any] = {"model": conversation.model}
     instructions = [system.text for system in conversation.system if "responses" not in system.extras]
@@ -62,7 +62,11 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
 
 
 def _tools(conversation: Conversation, losses: Losses) -> dict[str, Any]:
-    """`tools` and `tool_choice`. Where none of the tools can be carried, there is nothing left to choose among."""
+    """`tools` and `tool_choice`. If this API can be given none of the tools, the choice is left out as well.
+
+    Raises:
+        UnsupportedConversion: a tool is forced that this API cannot be given.
+    """
     fields: dict[str, Any] = {}
     tools, choice = write_tools(conversation, losses), conversation.tool_choice
     if tools:
@@ -79,11 +83,13 @@ def _tools(conversation: Conversation, losses: Losses) -> dict[str, Any]:
 
 
 def _store(conversation: Conversation) -> bool | None:
-    """With the other APIs a reply is not stored unless that is asked for; with this one it is, for thirty days."""
+    """`store`, which is false for a request from another API that does not say: there nothing is stored by default,
+    here a reply is stored for thirty days."""
     return False if conversation.store is None and conversation.is_foreign_to("responses") else conversation.store
 
 
 def _limit(conversation: Conversation, losses: Losses) -> int | None:
+    """The limit of output tokens, raised to the least that this API takes."""
     limit = conversation.max_tokens
     if limit is not None and limit < _LEAST_TOKENS and conversation.is_foreign_to("responses"):
         losses.drop("max_tokens", f"the responses API wants at least {_LEAST_TOKENS}; sent as that")
@@ -92,17 +98,19 @@ def _limit(conversation: Conversation, losses: Losses) -> int | None:
 
 
 def _check(conversation: Conversation, losses: Losses) -> None:
+    """Refuse and report the settings that this API does not have."""
     if conversation.n is not None and conversation.n > 1:
         raise refuse("n", "the responses API gives one answer")
     modalities = conversation.extras.get("chat", {}).get("modalities")
     if modalities is not None and b'"audio"' in bytes(modalities):
         raise refuse("modalities", "the responses API answers in text only")
-    for field, reason in _UNKNOWN:
+    for field, reason in _UNSUPPORTED_FIELDS:
         if getattr(conversation, field) not in (None, ()):
             losses.drop(field, reason)
 
 
 def _input(conversation: Conversation, losses: Losses) -> list[Any]:
+    """The `input` items of the instructions and messages."""
     history = History(losses)
     for system in conversation.system:
         if system.cache is not None:
@@ -126,7 +134,7 @@ def _reasoning(conversation: Conversation, losses: Losses) -> dict[str, Any] | N
 
 
 def _include(conversation: Conversation) -> list[str]:
-    """Seals are asked for where the client did, or speaks the messages API and asked for thinking, which
+    """`include`. Seals are asked for if the client did, or if it speaks the messages API and asked for thinking, which
     comes with a signature there."""
     own = conversation.extras.get("responses", {}).get("include")
     include = [] if own is None else STRINGS.decode(own)
@@ -140,6 +148,7 @@ def _include(conversation: Conversation) -> list[str]:
 
 
 def _extras(conversation: Conversation, losses: Losses) -> dict[str, Any]:
+    """The fields that only this dialect has, and those that it shares with chat; all others are reported."""
     shared = {name: raw for name, raw in conversation.extras.get("chat", {}).items() if name in SHARED_FIELDS}
     foreign = {
         dialect: {name: raw for name, raw in fields.items() if name not in shared}
@@ -147,4 +156,4 @@ def _extras(conversation: Conversation, losses: Losses) -> dict[str, Any]:
     }
     losses.drop_extras(foreign, "responses")
     own = conversation.extras.get("responses", {})
-    return shared | {name: raw for name, raw in own.items() if name not in _OWN_PLACE}
+    return shared | {name: raw for name, raw in own.items() if name not in _MERGED_FIELDS}
