@@ -115,6 +115,20 @@ class Codec(Protocol):
         """From a stream's first piece and its last few pieces (whole frames, as the Aligner cuts them;
         `first` may be among `last`)."""
 
+    def begins(self, frame: Frame) -> bool:
+        """Whether a frame of a stream is real output: something the model said or did, or the reply's end.
+
+        False for what only opens a stream, keeps it alive or tells its usage, and for errors. What cannot be
+        understood is output.
+        """
+
+    def error_in(self, frame: Frame) -> PlanoError | None:
+        """The upstream's error, if this frame of a stream says one."""
+
+    def speaks(self, piece: bytes) -> int:
+        """Where the first thing that the model says stands in a piece of a stream, or -1. It may be any byte of
+        the frame."""
+
     def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
         """The texts in a parsed reply body; all `whole`."""
 

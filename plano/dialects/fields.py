@@ -44,6 +44,14 @@ def present(raw: Raw) -> bool:
     return raw is not ABSENT and raw != NULL and len(raw) > 0
 
 
+def empty(raw: Raw) -> bool:
+    """It says nothing: it is absent, null, or an empty text, list or object."""
+    written = bytes(raw)
+    if written[:1] in (b"[", b"{"):
+        return not written[1:-1].strip()
+    return written in (b"", b"null", b'""')
+
+
 def raw_of(value: object) -> Raw:
     """A value as unread JSON."""
     return Raw(msgspec.json.encode(value))

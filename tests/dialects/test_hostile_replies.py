@@ -134,6 +134,8 @@ def _stream(upstream: Dialect, before: list[sse.Frame], wrong: sse.Frame, after:
             stream.feed(piece)
         stream.finish()
     CODECS[upstream].peek_stream(pieces[1], [pieces[1]])
+    CODECS[upstream].begins(wrong)
+    CODECS[upstream].error_in(wrong)
 
 
 def _piece(frames: list[sse.Frame]) -> bytes:

@@ -6,6 +6,7 @@ The verbs are those of `plano.dialects.codec.Codec`.
 from __future__ import annotations
 
 from plano.conversation import Conversation
+from plano.dialects.chat.begin import begins, error_in, speaks
 from plano.dialects.chat.errors import write_stream_error
 from plano.dialects.chat.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.chat.read_request import read_request
@@ -29,6 +30,8 @@ def stream_writer(asked: Conversation) -> StreamWriter:
 
 
 __all__ = [
+    "begins",
+    "error_in",
     "event_texts",
     "name",
     "peek_stream",
@@ -37,6 +40,7 @@ __all__ = [
     "read_reply",
     "read_request",
     "reply_texts",
+    "speaks",
     "stream_reader",
     "stream_writer",
     "usage_of",

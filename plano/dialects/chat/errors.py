@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.dialects import openai, reading
+from plano.dialects.chat.finish import BROKEN
 from plano.errors import PlanoError, UpstreamStatus
 from plano.frames import sse
 
@@ -34,8 +35,19 @@ _KEPT = frozenset({400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
 
 def in_band_error(found: Raw) -> UpstreamStatus:
     """The error from an `error` value, with the status it would have had outside; 502 if it does not say."""
-    parsed = reading.upstream(_ANY, bytes(found))
-    return openai.error_from(_status_of(parsed), parsed)
+    return error_of(reading.upstream(_ANY, bytes(found)))
+
+
+def error_of(found: Any) -> UpstreamStatus:
+    """The same of a parsed `error` value."""
+    return openai.error_from(_status_of(found), found)
+
+
+def ended_in_error(reason: str | None) -> UpstreamStatus | None:
+    """The error of a choice that ends in one without saying which."""
+    if reason != BROKEN:
+        return None
+    return UpstreamStatus("The upstream ended the reply with an error.", status=502, kind="upstream")
 
 
 def _status_of(error: Any) -> int:

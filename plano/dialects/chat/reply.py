@@ -24,8 +24,8 @@ from plano.conversation import (
     ToolCall,
 )
 from plano.dialects import reading
-from plano.dialects.chat.errors import NOT_A_REPLY, in_band_error
-from plano.dialects.chat.finish import BROKEN, read_finish, write_finish
+from plano.dialects.chat.errors import NOT_A_REPLY, ended_in_error, in_band_error
+from plano.dialects.chat.finish import read_finish, write_finish
 from plano.dialects.chat.ids import REPLY, call_id
 from plano.dialects.chat.read_content import read_annotation
 from plano.dialects.chat.thinking import read_own, write_details
@@ -35,7 +35,7 @@ from plano.dialects.chat.write_content import call_object
 from plano.dialects.custom_tools import unwrap
 from plano.dialects.fields import ABSENT, OBJECT, present
 from plano.dialects.reply_ids import reply_id
-from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamStatus
+from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.losses import Losses
 
 # --- reading ---
@@ -163,9 +163,7 @@ def broken(reason: str | None, error: Raw) -> UpstreamError | None:
     """The error of a choice that ended in one."""
     if present(error):
         return in_band_error(error)
-    if reason == BROKEN:
-        return UpstreamStatus("The upstream ended the reply with an error.", status=502, kind="upstream")
-    return None
+    return ended_in_error(reason)
 
 
 def read_extras(body: bytes) -> Extras:

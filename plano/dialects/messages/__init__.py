@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plano.conversation import Conversation
+from plano.dialects.messages.begin import begins, error_in, speaks
 from plano.dialects.messages.errors import read_error, write_error, write_stream_error
 from plano.dialects.messages.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.messages.read_request import read_request
@@ -24,6 +25,8 @@ def stream_writer(asked: Conversation) -> MessagesWriter:
 
 
 __all__ = [
+    "begins",
+    "error_in",
     "event_texts",
     "name",
     "peek_stream",
@@ -32,6 +35,7 @@ __all__ = [
     "read_reply",
     "read_request",
     "reply_texts",
+    "speaks",
     "stream_reader",
     "stream_writer",
     "usage_of",

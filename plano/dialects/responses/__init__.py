@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from plano.conversation import Conversation
 from plano.dialects.openai import read_error, write_error
+from plano.dialects.responses.begin import begins, error_in, speaks
 from plano.dialects.responses.errors import write_stream_error
 from plano.dialects.responses.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.responses.reply import read_reply, write_reply
@@ -28,6 +29,8 @@ def stream_writer(asked: Conversation) -> StreamWriter:
 
 
 __all__ = [
+    "begins",
+    "error_in",
     "event_texts",
     "name",
     "peek_stream",
@@ -36,6 +39,7 @@ __all__ = [
     "read_reply",
     "read_request",
     "reply_texts",
+    "speaks",
     "stream_reader",
     "stream_writer",
     "usage_of",

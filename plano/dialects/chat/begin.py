@@ -1,0 +1,118 @@
+"""Where a stream's real output begins, and whether it failed before that.
+
+A stream opens with chunks that say nothing yet: without choices, with a role or an empty text, with usage alone. The
+first one that says something, or ends the reply, is real output.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from plano.dialects import reading
+from plano.dialects.chat.errors import ended_in_error, error_of
+from plano.dialects.chat.finish import BROKEN
+from plano.dialects.fields import ABSENT, NULL, STRING, empty, present
+from plano.errors import PlanoError
+from plano.frames.sse import Frame
+
+
+class _Chunk(Struct, gc=False):
+    object: str | None = None
+    choices: list[dict[str, Raw]] | UnsetType | None = UNSET
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+_DELTA = msgspec.json.Decoder(dict[str, Raw])
+_PARTS = msgspec.json.Decoder(list[dict[str, Raw]])
+_ANY = msgspec.json.Decoder()
+
+_BESIDE_THE_DELTA = frozenset({"index", "logprobs", "content_filter_results", "content_filter_offsets", "error"})
+"""The fields of a choice that say something about its delta."""
+
+_IN_PARTS = frozenset({"content", "reasoning_details"})
+"""The fields of a delta that may be lists of parts, with texts that may be empty."""
+
+_LABELS = frozenset({"type", "index", "format", "id"})
+"""The fields of a part that say something about its text."""
+
+_FIRST = (Raw(), NULL, Raw(b"0"))
+"""The index of the choice that is read, as it may be written."""
+
+_SPEAKS = re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]')
+
+
+def speaks(piece: bytes) -> int:
+    found = _SPEAKS.search(piece)
+    return -1 if found is None else found.start()
+
+
+def begins(frame: Frame) -> bool:
+    chunk = reading.maybe(_CHUNK, frame.data)
+    if chunk is None:
+        return frame.event != "error"
+    if present(chunk.error) or chunk.object == "error" or frame.event == "error":
+        return False
+    if chunk.choices:
+        return any(map(_choice_says, chunk.choices))
+    return chunk.choices is UNSET and chunk.object != "chat.completion.chunk" and not present(chunk.usage)
+
+
+def _choice_says(choice: dict[str, Raw]) -> bool:
+    for name, value in choice.items():
+        if name == "delta":
+            if _delta_says(value):
+                return True
+        elif name == "finish_reason" and reading.maybe(STRING, value) == BROKEN:
+            continue
+        elif name not in _BESIDE_THE_DELTA and not empty(value):
+            return True
+    return False
+
+
+def _delta_says(delta: Raw) -> bool:
+    fields = reading.maybe(_DELTA, delta)
+    if fields is None:
+        return not empty(delta)
+    return any(name != "role" and not empty(value) and _field_says(name, value) for name, value in fields.items())
+
+
+def _field_says(name: str, value: Raw) -> bool:
+    """A list of parts says nothing if all of their texts are empty."""
+    parts = reading.maybe(_PARTS, value) if name in _IN_PARTS else None
+    return parts is None or any(map(_part_says, parts))
+
+
+def _part_says(part: dict[str, Raw]) -> bool:
+    for name, text in part.items():
+        if name in _LABELS or empty(text):
+            continue
+        inner = reading.maybe(_PARTS, text) if name == "thinking" else None  # Mistral's is a list of parts again
+        if inner is None or any(not empty(each.get("text", ABSENT)) for each in inner):
+            return True
+    return False
+
+
+def error_in(frame: Frame) -> PlanoError | None:
+    data, named = frame.data, frame.event == "error"
+    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # as nearly all that are none
+        return None
+    chunk = reading.maybe(_CHUNK, data)
+    if chunk is not None and present(chunk.error):
+        return error_of(reading.maybe(_ANY, chunk.error))
+    if named or (chunk is not None and chunk.object == "error"):
+        return error_of(reading.maybe(_ANY, data))
+    choices = [] if chunk is None else chunk.choices or []
+    return next((error for choice in choices if (error := _error_of(choice)) is not None), None)
+
+
+def _error_of(choice: dict[str, Raw]) -> PlanoError | None:
+    if choice.get("index", ABSENT) not in _FIRST:
+        return None
+    if present(error := choice.get("error", ABSENT)):
+        return error_of(reading.maybe(_ANY, error))
+    return ended_in_error(reading.maybe(STRING, choice.get("finish_reason", NULL)))

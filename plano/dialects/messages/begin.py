@@ -1,0 +1,74 @@
+"""Where a stream's real output begins, and whether it failed before that.
+
+A stream opens with `message_start`, a `ping`, and the start of a block. The start of a text or of thinking is
+empty and says nothing yet; every other block is something from its start on.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from plano.dialects import reading
+from plano.dialects.fields import ABSENT, STRING, empty, present
+from plano.dialects.messages.errors import misplaced_error
+from plano.errors import PlanoError
+from plano.frames.sse import Frame
+
+
+class _Message(Struct):
+    content: Raw = ABSENT
+
+
+class _Event(Struct, gc=False):
+    type: str | None = None
+    message: _Message | None = None
+    content_block: dict[str, Raw] | None = None
+    delta: dict[str, Raw] | None = None
+    error: Raw = ABSENT
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_SILENT = frozenset({"ping", "error", "content_block_stop"})
+_EMPTY_AT_FIRST = frozenset({"text", "thinking"})
+
+
+def speaks(piece: bytes) -> int:
+    return piece.find(b"content_block_delta")
+
+
+def begins(frame: Frame) -> bool:
+    if frame.data == b"[DONE]":  # the end of other APIs' streams, which says nothing in this one
+        return False
+    event = reading.maybe(_EVENT, frame.data)
+    if event is None:
+        return frame.event != "error"
+    type_ = event.type if event.type is not None else frame.event
+    if type_ in _SILENT:
+        return False
+    if type_ == "message_start":
+        return event.message is not None and not empty(event.message.content)
+    if type_ == "content_block_start" and event.content_block is not None:
+        return _block_says(event.content_block)
+    if type_ == "content_block_delta" and event.delta is not None:
+        return _says(event.delta)
+    return type_ is not None or not present(event.error)
+
+
+def _block_says(block: dict[str, Raw]) -> bool:
+    return reading.maybe(STRING, block.get("type", ABSENT)) not in _EMPTY_AT_FIRST or _says(block)
+
+
+def _says(fields: dict[str, Raw]) -> bool:
+    return any(name != "type" and not empty(value) for name, value in fields.items())
+
+
+def error_in(frame: Frame) -> PlanoError | None:
+    data, named = frame.data, frame.event == "error"
+    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # as nearly all that are none
+        return None
+    event = reading.maybe(_EVENT, data)
+    type_ = frame.event if event is None or event.type is None else event.type
+    if type_ == "error" or (event is not None and event.type is None and present(event.error)):
+        return misplaced_error(data)
+    return None
