@@ -14,7 +14,7 @@ from plano.observability.series import Number
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
-from plano.types import DIALECTS
+from plano.types import CLIENT_DIALECTS
 
 Count: TypeAlias = Callable[[float], None]
 
@@ -74,7 +74,7 @@ class Metrics:
         self._on = instruments
         self._prices = prices
         self._tallies: dict[tuple[object, ...], _Tally] = {}
-        self._in_flight = dict.fromkeys(DIALECTS, 0)
+        self._in_flight = dict.fromkeys(CLIENT_DIALECTS, 0)
         self._links: list[str] = []
         self._spent: list[float] = []
         self._told: list[float] = []
@@ -91,7 +91,7 @@ class Metrics:
         return self._spent
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
-        self._in_flight[request.dialect] += 1
+        self._in_flight[request.journal.dialect] += 1
         request.journal.closers += self._closers
         return call_next(request)
 

@@ -19,7 +19,7 @@ from plano.response import Response
 from plano.streams.stages import Ended
 from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
-from plano.types import Dialect, new_id
+from plano.types import CLIENT_DIALECTS, UpstreamDialect, new_id
 
 _MARK = MARK.encode()
 
@@ -73,7 +73,7 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
 
 
-def _outgoing(request: Request, target: Target, dialect: Dialect) -> Request:
+def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:
     conversation = replace(request.conversation, model=target.model)
     if dialect == "messages" and conversation.max_tokens is None:
         conversation = replace(conversation, max_tokens=target.max_tokens)
@@ -84,9 +84,9 @@ def _outgoing(request: Request, target: Target, dialect: Dialect) -> Request:
 
 def _incoming(request: Request, response: Response) -> Response:
     """The reply in the client's dialect."""
-    translator = Translator(
-        response.dialect, request.dialect, request.conversation, fallback_id=new_id(), now=int(time.time())
-    )
+    client = request.dialect
+    assert client in CLIENT_DIALECTS, "a request is a client's until it is translated"
+    translator = Translator(response.dialect, client, request.conversation, fallback_id=new_id(), now=int(time.time()))
     if response.pieces is not None:
         return response.translated(request).through(_Stage(translator, request))
     body = response.body or b""

@@ -12,7 +12,7 @@ from plano.conversation import Finish, Usage
 from plano.errors import PlanoError, UpstreamFailure
 from plano.losses import Loss
 from plano.provider import Target
-from plano.types import ANONYMOUS, Caller, Dialect
+from plano.types import ANONYMOUS, Caller, ClientDialect, UpstreamDialect
 
 Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 """`completed`: the reply went out whole, error replies included. `failed`: a stream broke after it had
@@ -70,7 +70,7 @@ class Journal:
     waited: float = 0.0
     waited_in_stream: float = 0.0
     sending: float = 0.0
-    upstream_dialect: Dialect | None = None
+    upstream_dialect: UpstreamDialect | None = None
     upstream_id: str | None = None
     attempts: int = 0
     status: int = 0
@@ -88,8 +88,8 @@ class Journal:
     events: int = 0
     bytes_streamed: int = 0
 
-    def __init__(self, dialect: Dialect = "chat") -> None:
-        self.dialect: Dialect = dialect
+    def __init__(self, dialect: ClientDialect = "chat") -> None:
+        self.dialect: ClientDialect = dialect
         self.started: float = perf_counter()
         self.ended: float | None = None
         self.outcome: Outcome | None = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from plano.types import Dialect
+from plano.types import ClientDialect
 
 Operation: TypeAlias = Literal["create", "count_tokens", "embeddings"]
 """What is asked of a dialect: the reply itself, or one of the calls beside it."""
 
-ASKED_AT: Mapping[str, tuple[Dialect, Operation]] = {
+ASKED_AT: Mapping[str, tuple[ClientDialect, Operation]] = {
     "/v1/chat/completions": ("chat", "create"),
     "/v1/messages": ("messages", "create"),
     "/v1/responses": ("responses", "create"),

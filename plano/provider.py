@@ -11,16 +11,16 @@ from msgspec import Raw, Struct
 from plano.credentials.headers import AuthStyle
 from plano.losses import Losses
 from plano.operations import Operation
-from plano.types import Dialect, Secret
+from plano.types import Dialect, Secret, UpstreamDialect
 
 Fields: TypeAlias = dict[str, Raw]
 """A request body's top-level fields, in order, each as the bytes it came as."""
 
 
-Urls: TypeAlias = Mapping[tuple[Dialect, Operation], str]
+Urls: TypeAlias = Mapping[tuple[UpstreamDialect, Operation], str]
 """The full URL of each endpoint; embeddings are OpenAI's, under `("chat", "embeddings")`."""
 
-STANDARD_PATHS: Mapping[Dialect, str] = {
+STANDARD_PATHS: Mapping[UpstreamDialect, str] = {
     "chat": "/chat/completions",
     "messages": "/messages",
     "responses": "/responses",
@@ -31,7 +31,7 @@ ANTHROPIC_VERSION = "2023-06-01"
 """The `anthropic-version` sent when the client sent none. It is the last one that takes temperature, top_p
 and top_k; a client's own header goes on as it came (platform.claude.com, API reference, Versions)."""
 
-Prepare: TypeAlias = Callable[[Dialect, str, Fields, Losses], None]
+Prepare: TypeAlias = Callable[[UpstreamDialect, str, Fields, Losses], None]
 """A provider's quirks: changes the fields of an outgoing body in place. Arguments: the dialect it is
 written in, the upstream's model id, the fields, and where to report what was taken out."""
 
@@ -69,9 +69,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     name: str
     base_url: str | None = None
     prefix: str = "/v1"
-    paths: Mapping[Dialect, str]
-    speaks: tuple[Dialect, ...] = ()
-    narrow: Callable[[str], tuple[Dialect, ...]] | None = None
+    paths: Mapping[UpstreamDialect, str]
+    speaks: tuple[UpstreamDialect, ...] = ()
+    narrow: Callable[[str], tuple[UpstreamDialect, ...]] | None = None
     adapt: Callable[[SplitResult], Provider] | None = None
     count_tokens: str | None = None
     input_tokens: str | None = None
@@ -82,23 +82,23 @@ class Provider(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     query: str = ""
     prepare: Prepare | None = None
-    heeds: Callable[[Dialect, str], tuple[str, ...]] | None = None
+    heeds: Callable[[UpstreamDialect, str], tuple[str, ...]] | None = None
     max_tokens: Mapping[str, int] = {}
     models: tuple[str, ...] = ()
 
-    def dialects(self, model: str) -> tuple[Dialect, ...]:
+    def dialects(self, model: str) -> tuple[UpstreamDialect, ...]:
         """What `model` is served over unless an entry says so itself, the preferred dialect first."""
         if self.narrow is not None:
             return self.narrow(model)
         return self.speaks or tuple(self.paths)
 
-    def auth_for(self, dialect: Dialect) -> AuthStyle:
+    def auth_for(self, dialect: UpstreamDialect) -> AuthStyle:
         """How the key travels to this dialect's endpoints."""
         if dialect == "messages" and self.auth == "bearer":
             return self.messages_auth
         return self.auth
 
-    def headers_for(self, dialect: Dialect) -> tuple[tuple[str, str], ...]:
+    def headers_for(self, dialect: UpstreamDialect) -> tuple[tuple[str, str], ...]:
         """The headers that go with every request in this dialect, names in lower case. They are defaults:
         what the client sent and may send, and what the entry says, wins over them."""
         own = tuple((name.lower(), value) for name, value in self.headers.items())
@@ -112,7 +112,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         return self.max_tokens[max(known, key=len)] if known else None
 
 
-def endpoints(provider: Provider, dialects: Iterable[Dialect], base_url: str | None = None) -> Urls:
+def endpoints(provider: Provider, dialects: Iterable[UpstreamDialect], base_url: str | None = None) -> Urls:
     """The URLs of these dialects' endpoints, with `{model}` left in where a path names the model.
 
     `base_url` is an entry's own. Its path, where it has one, takes the place of the provider's prefix, and
@@ -128,7 +128,7 @@ def endpoints(provider: Provider, dialects: Iterable[Dialect], base_url: str | N
     def url(path: str) -> str:
         return split._replace(path=root + path, query=query, fragment="").geturl()
 
-    urls: dict[tuple[Dialect, Operation], str] = {}
+    urls: dict[tuple[UpstreamDialect, Operation], str] = {}
     for dialect in dialects:
         urls[dialect, "create"] = url(provider.paths.get(dialect, STANDARD_PATHS[dialect]))
         if dialect == "messages" and provider.count_tokens is not None:
@@ -178,7 +178,7 @@ class Target(Struct, frozen=True, kw_only=True):
     model: str
     name: str
     entry: str
-    dialects: tuple[Dialect, ...]
+    dialects: tuple[UpstreamDialect, ...]
     urls: Urls
     key: Secret | None = None
     passthrough_auth: bool = False
@@ -192,6 +192,6 @@ class Target(Struct, frozen=True, kw_only=True):
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
         return f"Target({self.name!r}, entry={self.entry!r})"
 
-    def dialect_for(self, client: Dialect) -> Dialect:
+    def dialect_for(self, client: Dialect) -> UpstreamDialect:
         """The client's own dialect where this entry speaks it, else the entry's first."""
         return client if client in self.dialects else self.dialects[0]

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from plano.conversation import Conversation
-from plano.dialects import CODECS
+from plano.dialects import CODECS, client_codec
 from plano.errors import ModelNotFound
 from plano.journal import Journal
 from plano.losses import Losses
@@ -64,7 +64,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         elif self.operation == "embeddings":
             return Conversation(model=self.model)
         else:
-            conversation = CODECS[self.dialect].read_request(self.raw)
+            conversation = client_codec(self.dialect).read_request(self.raw)
         if conversation.model != self.model:
             conversation = msgspec.structs.replace(conversation, model=self.model)
         return conversation

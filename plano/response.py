@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import TypeAlias, TypeVar
 
 from plano.conversation import Event, Failed, Reply, Usage
-from plano.dialects import CODECS
-from plano.dialects.codec import Codec
+from plano.dialects import CODECS, client_codec
+from plano.dialects.codec import Codec, UpstreamCodec
 from plano.errors import MethodNotAllowed, PlanoError, UpstreamError
 from plano.frames import sse
 from plano.journal import Journal
@@ -108,7 +108,7 @@ class Response:
         """The reply in the neutral model, decoded on first use; None for errors and for streams
         (`await response.read()` waits for those, `response.events()` follows them)."""
         if self._reply is None and self.body is not None and self.ok:
-            self._reply = self._codec.read_reply(self.body)
+            self._reply = CODECS[self.dialect].read_reply(self.body)
         return self._reply
 
     @property
@@ -117,7 +117,7 @@ class Response:
         journal = self.journal
         if journal.usage is None and self.ok:
             if self.body is not None:
-                journal.usage = self._codec.peek_usage(self.body)
+                journal.usage = CODECS[self.dialect].peek_usage(self.body)
             elif journal.first is not None and journal.upstream_dialect is not None:
                 end = CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last)
                 journal.usage, journal.finish = end.usage, end.finish
@@ -129,7 +129,7 @@ class Response:
             reply = self.reply
             assert reply is not None, "an error has no events; look at response.ok first"
             return _each(events_of(reply))
-        return _read_events(self._codec, self.pieces)
+        return _read_events(CODECS[self.dialect], self.pieces)
 
     def with_events(self, events: AsyncIterator[Event]) -> Response:
         """A streamed response of these events, written in the dialect at hand."""
@@ -162,7 +162,7 @@ class Response:
         kept = [piece async for piece in self.pieces]
         self.pieces = _each(kept)
         builder = ReplyBuilder()
-        async for event in _read_events(self._codec, _each(kept)):
+        async for event in _read_events(CODECS[self.dialect], _each(kept)):
             builder.feed(event)
         self._reply = builder.reply()
         return self._reply
@@ -227,7 +227,7 @@ class Response:
 
     @property
     def _codec(self) -> Codec:
-        return CODECS[self.request.dialect]
+        return client_codec(self.request.dialect)
 
     def _derive(
         self, *, body: bytes | None, pieces: Pieces | None, request: Request | None = None, status: int | None = None
@@ -261,7 +261,9 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
         headers.append((b"allow", error.allow.encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    return Response(request, status=error.status, headers=headers, body=CODECS[request.dialect].write_error(error))
+    return Response(
+        request, status=error.status, headers=headers, body=client_codec(request.dialect).write_error(error)
+    )
 
 
 async def _each(items: Iterable[T]) -> AsyncIterator[T]:
@@ -269,7 +271,7 @@ async def _each(items: Iterable[T]) -> AsyncIterator[T]:
         yield item
 
 
-async def _read_events(codec: Codec, pieces: Pieces) -> AsyncIterator[Event]:
+async def _read_events(codec: UpstreamCodec, pieces: Pieces) -> AsyncIterator[Event]:
     reader = codec.stream_reader()
     async for piece in pieces:
         for frame in sse.frames(piece):

@@ -12,7 +12,7 @@ from msgspec import Raw
 from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, developer_as_system, encoded, rename
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _ITS_ID = re.compile(r"[a-zA-Z0-9]{9}")
 """As its error says: "must be a-z, A-Z, 0-9, with a length of 9"."""
@@ -21,7 +21,7 @@ _CALLS = re.compile(rb'"tool_call(s|_id)"')
 _objects = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
-def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     developer_as_system(fields)
     rename(fields, "max_completion_tokens", "max_tokens")
     rename(fields, "seed", "random_seed")
@@ -56,7 +56,7 @@ def _its_id(holder: dict[str, Raw], name: str) -> None:
         holder[name] = encoded(sha256(id_.encode(errors="surrogatepass")).hexdigest()[:9])
 
 
-def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """What `prepare` looks for."""
     return ("developer", "max_completion_tokens", "seed", "stream_options", "tool_calls", "tool_call_id")
 

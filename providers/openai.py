@@ -7,7 +7,7 @@ import re
 from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, encoded, rename, strip, strip_effort, strip_unless
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
 """o1, o3, o4-mini ..., and from gpt-5 on all but `gpt-5-chat-latest` and its kind."""
@@ -39,7 +39,7 @@ _SAMPLING: dict[str, float | None] = {
 }
 
 
-def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Reasoning models: `max_tokens` under its new name, and no sampling while they reason. The others: nothing that
     is said about reasoning."""
     if _NOT_REASONING.match(model):
@@ -52,14 +52,14 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip_unless(fields, _SAMPLING, losses, f"{model} does not take it while it reasons")
 
 
-def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """What `prepare` looks for."""
     if _NOT_REASONING.match(model):
         return ("reasoning_effort",) if dialect == "chat" else ("reasoning", "include")
     return ("max_tokens", *_SAMPLING) if _REASONING.match(model) else ()
 
 
-def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def _say_nothing_of_reasoning(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     reason = f"{model} does not reason"
     strip_effort(dialect, fields, losses, reason)
     if dialect == "responses":
@@ -69,7 +69,7 @@ def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, loss
             fields["include"] = encoded([item for item in include if item != _SEALS])
 
 
-def served_over(model: str) -> tuple[Dialect, ...]:
+def served_over(model: str) -> tuple[UpstreamDialect, ...]:
     """Chat first, as every client dialect can be said in it; responses first or alone where the model says so."""
     if _RESPONSES_ONLY.match(model):
         return ("responses",)
@@ -78,7 +78,7 @@ def served_over(model: str) -> tuple[Dialect, ...]:
     return ("chat", "responses")
 
 
-def _reasons(dialect: Dialect, model: str, fields: Fields) -> bool:
+def _reasons(dialect: UpstreamDialect, model: str, fields: Fields) -> bool:
     if dialect == "chat":
         effort = decoded(fields.get("reasoning_effort"))
     else:

@@ -11,21 +11,21 @@ from collections.abc import Mapping
 from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import compatible_chat, compatible_heeds, early_chat, strip_effort
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
-_CHAT: Mapping[Dialect, str] = {"chat": "/chat/completions"}
-_CHAT_RESPONSES: Mapping[Dialect, str] = {**_CHAT, "responses": "/responses"}
-_ALL: Mapping[Dialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
+_CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
+_CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/responses"}
+_ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
 
 
-def groq(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def groq(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """As `compatible_chat`; and its Llama models, which do not think, refuse an effort (docs, "Reasoning")."""
     compatible_chat(dialect, model, fields, losses)
     if "llama" in model:
         strip_effort(dialect, fields, losses, f"{model} does not think")
 
 
-def groq_heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def groq_heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """What `groq` looks for."""
     return (*compatible_heeds(dialect, model), "reasoning_effort", "reasoning")
 

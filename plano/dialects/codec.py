@@ -1,6 +1,7 @@
 """What a dialect is to the rest of plano: the verbs that each of them has.
 
-A dialect is a package whose module object satisfies `Codec`: plain functions over bytes and structs.
+A dialect is a package whose module object satisfies `UpstreamCodec`, and `ClientCodec` too where clients speak it: its
+verbs are plain functions over bytes and structs.
 Nothing in it does I/O, reads a clock or makes up ids: what an upstream left out (a reply's id, its time)
 the caller fills in between reading and writing.
 """
@@ -16,7 +17,7 @@ from plano.conversation import Conversation, Event, Finish, Reply, Usage
 from plano.errors import PlanoError
 from plano.frames.sse import Frame
 from plano.losses import Losses
-from plano.types import Dialect
+from plano.types import ClientDialect, UpstreamDialect
 
 
 class StreamReader(Protocol):
@@ -73,14 +74,38 @@ class Slot(NamedTuple):
     kind: Literal["delta", "whole", "end"]
 
 
-class Codec(Protocol):
-    """The verbs of a dialect."""
+class ClientCodec(Protocol):
+    """The verbs of a dialect that clients speak."""
 
     @property
-    def name(self) -> Dialect: ...
+    def name(self) -> ClientDialect: ...
 
     def read_request(self, body: bytes) -> Conversation:
         """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
+
+    def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+        """`asked` is the client's request: it decides echoes and which calls are custom."""
+
+    def stream_writer(self, asked: Conversation) -> StreamWriter: ...
+
+    def write_error(self, error: PlanoError) -> bytes:
+        """The JSON body of an error response."""
+
+    def write_stream_error(self, error: PlanoError) -> bytes:
+        """The SSE frame that ends a forwarded stream which broke."""
+
+    def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
+        """The texts in a parsed reply body; all `whole`."""
+
+    def event_texts(self, event: dict[str, Any]) -> list[Slot]:
+        """The texts in a parsed stream event, and the ends of texts."""
+
+
+class UpstreamCodec(Protocol):
+    """The verbs of a dialect that upstreams speak."""
+
+    @property
+    def name(self) -> UpstreamDialect: ...
 
     def write_request(self, conversation: Conversation, losses: Losses) -> bytes:
         """Raises UnsupportedConversion for what cannot be left out without changing the meaning."""
@@ -89,21 +114,10 @@ class Codec(Protocol):
         """Raises UpstreamProtocolError if the body is not a complete reply of this dialect, and the
         upstream's own error (`UpstreamStatus`) if it is an error object in a 200."""
 
-    def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
-        """`asked` is the client's request: it decides echoes and which calls are custom."""
-
     def stream_reader(self) -> StreamReader: ...
-
-    def stream_writer(self, asked: Conversation) -> StreamWriter: ...
 
     def read_error(self, status: int, body: bytes) -> PlanoError:
         """An UpstreamStatus; a body that is not this dialect's error becomes its message, shortened."""
-
-    def write_error(self, error: PlanoError) -> bytes:
-        """The JSON body of an error response."""
-
-    def write_stream_error(self, error: PlanoError) -> bytes:
-        """The SSE frame that ends a forwarded stream which broke."""
 
     def peek_usage(self, body: bytes) -> Usage | None:
         """A complete reply's usage without reading the rest; None if it has none or is not JSON."""
@@ -129,8 +143,9 @@ class Codec(Protocol):
         """Where the first thing that the model says stands in a piece of a stream, or -1. It may be any byte of
         the frame."""
 
-    def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
-        """The texts in a parsed reply body; all `whole`."""
 
-    def event_texts(self, event: dict[str, Any]) -> list[Slot]:
-        """The texts in a parsed stream event, and the ends of texts."""
+class Codec(ClientCodec, UpstreamCodec, Protocol):
+    """The verbs of a dialect that both speak."""
+
+    @property
+    def name(self) -> ClientDialect: ...

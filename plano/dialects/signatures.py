@@ -8,10 +8,8 @@ came from. A seal without a mark is the dialect's own.
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
 from plano.conversation import RedactedThinking, Thinking
-from plano.types import Dialect
+from plano.types import UPSTREAM_DIALECTS, UpstreamDialect
 
 MARK = "plano-seal."
 """A body that holds this cannot be forwarded as it is: the vendor behind would refuse the seal."""
@@ -19,7 +17,7 @@ MARK = "plano-seal."
 _NONE = "-"
 
 
-def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
+def pack(part: Thinking | RedactedThinking, dialect: UpstreamDialect) -> str | None:
     """The seal as it is written in `dialect`: as it is where it is at home, else marked."""
     if isinstance(part, RedactedThinking):
         return part.data if dialect == "messages" else f"{MARK}messages.redacted.{part.data}"
@@ -28,7 +26,7 @@ def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
     return f"{MARK}{part.origin}.{part.item_id or _NONE}.{part.seal}"
 
 
-def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinking:
+def unpack(seal: str, text: str, dialect: UpstreamDialect) -> Thinking | RedactedThinking:
     """The part that was packed into `seal`, found in `dialect` next to the reasoning's `text`."""
     if not seal.startswith(MARK):
         return Thinking(text=text, seal=seal, origin=dialect)
@@ -36,12 +34,12 @@ def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinkin
     item_id, _, original = rest.partition(".")
     if origin == "messages" and item_id == "redacted":
         return RedactedThinking(data=original)
-    if origin not in get_args(Dialect):
+    if origin not in UPSTREAM_DIALECTS:
         return Thinking(text=text)
     return Thinking(
         text=text,
         seal=original,
-        origin=cast(Dialect, origin),
+        origin=origin,
         # Without its seal, an id would be a reference to whatever the vendor keeps under it, and that may be anybody's.
         item_id=None if item_id == _NONE or not original else item_id,
         summary=origin == "responses",

@@ -23,10 +23,10 @@ from plano.dialects.fields import STRING, raw_of
 from plano.dialects.reading import maybe
 from plano.dialects.responses.tools import read_tools
 from plano.losses import Losses
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 LONGEST_NAME = 64
-_LONGEST_ID: Mapping[Dialect, int] = {"chat": 40, "responses": 64}
+_LONGEST_ID: Mapping[UpstreamDialect, int] = {"chat": 40, "responses": 64}
 
 _BILLING = "x-anthropic-billing-header:"
 
@@ -50,7 +50,7 @@ class Name(NamedTuple):
 
 
 def fitted(
-    conversation: Conversation, dialect: Dialect, losses: Losses, most_tokens: int | None = None
+    conversation: Conversation, dialect: UpstreamDialect, losses: Losses, most_tokens: int | None = None
 ) -> Conversation:
     """The conversation as another API than the one it was asked in can take it; in its own it stays as it is.
 
@@ -80,7 +80,7 @@ def fitted(
     )
 
 
-def client_names(conversation: Conversation, dialect: Dialect) -> dict[str, Name]:
+def client_names(conversation: Conversation, dialect: UpstreamDialect) -> dict[str, Name]:
     """What the client calls the tools that have another name in `dialect`, by that name."""
     if not conversation.is_foreign_to(dialect):
         return {}
@@ -121,7 +121,7 @@ def _namespace(tool: Tool) -> _Namespace | None:
     return maybe(_NAMESPACE, tool.raw) if tool.dialect == "responses" and tool.raw is not None else None
 
 
-def _sent(name: Name, dialect: Dialect) -> str:
+def _sent(name: Name, dialect: UpstreamDialect) -> str:
     """A namespace's tools are called as MCP's usually are."""
     if name.namespace is not None:
         return cut(f"{name.namespace}__{name.name}", LONGEST_NAME)
@@ -133,7 +133,7 @@ def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
     return (replace(system[0], text=text), *system[1:]) if text else system[1:]
 
 
-def _fits(conversation: Conversation, dialect: Dialect, longest: int | None) -> bool:
+def _fits(conversation: Conversation, dialect: UpstreamDialect, longest: int | None) -> bool:
     if any(
         _namespace(tool) is not None or tool.name != _sent(Name(tool.name, None), dialect)
         for tool in conversation.tools
@@ -142,12 +142,12 @@ def _fits(conversation: Conversation, dialect: Dialect, longest: int | None) -> 
     return all(_part(part, dialect, longest) is part for message in conversation.messages for part in message.parts)
 
 
-def _choice(choice: ToolChoice, dialect: Dialect) -> ToolChoice:
+def _choice(choice: ToolChoice, dialect: UpstreamDialect) -> ToolChoice:
     name = None if choice.name is None else _sent(Name(choice.name, None), dialect)
     return replace(choice, name=name, names=tuple(_sent(Name(each, None), dialect) for each in choice.names))
 
 
-def _part(part: Part, dialect: Dialect, longest: int | None) -> Part:
+def _part(part: Part, dialect: UpstreamDialect, longest: int | None) -> Part:
     if isinstance(part, ToolCall):
         own = dict(part.extras.get("responses", ()))
         namespace = own.pop("namespace", None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from plano.dialects import CODECS
+from plano.dialects import CLIENT_CODECS
 from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, StateUnreadable
 from plano.types import Headers, RawHeaders, Receive, Scope, Send
 
@@ -63,7 +63,7 @@ async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Se
     """An error where no dialect is settled: in Anthropic's form for its paths and headers, else in OpenAI's."""
     log_fault(error)
     messages = "/v1/messages" in scope["path"] or "anthropic-version" in headers
-    body = CODECS["messages" if messages else "chat"].write_error(error)
+    body = CLIENT_CODECS["messages" if messages else "chat"].write_error(error)
     extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []
     if error.retry_after is not None:
         extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))

@@ -22,7 +22,7 @@ from plano.operations import Operation
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response, error_response
-from plano.types import ANONYMOUS, Caller, Dialect, Headers, Receive, Scope, Send
+from plano.types import ANONYMOUS, Caller, ClientDialect, Headers, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -50,7 +50,7 @@ class Ask:
 
     def __init__(
         self,
-        dialect: Dialect,
+        dialect: ClientDialect,
         operation: Operation,
         run: CallNext,
         *,

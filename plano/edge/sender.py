@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import TypeAlias
 
-from plano.dialects import CODECS
+from plano.dialects import client_codec
 from plano.edge.own_server import Direct, direct
 from plano.errors import FilterError, PlanoError, UpstreamError
 from plano.journal import Journal
@@ -196,4 +196,4 @@ def _last_words(response: Response, error: Exception) -> bytes:
         error = FilterError("stream")
     response.journal.error = error
     response.journal.outcome = "failed"
-    return CODECS[response.dialect].write_stream_error(error)
+    return client_codec(response.dialect).write_stream_error(error)

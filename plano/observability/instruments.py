@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric as Collected
 from plano.errors import UPSTREAM_FAILURES, Kind
 from plano.losses import LOSS_FIELDS
 from plano.observability.series import Axis, Distribution, Family, Key, Number
-from plano.types import DIALECTS
+from plano.types import CLIENT_DIALECTS, UPSTREAM_DIALECTS
 from plano.version import VERSION
 
 OTHER = "other"
@@ -361,18 +361,18 @@ def labels_of(metric: Metric) -> tuple[str, ...]:
 
 def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
     targets = [(entry.provider, entry.model) for entry in served]
-    dialects = [*DIALECTS, NONE]
-    operations = [(dialect, operation) for dialect in DIALECTS for operation in ("create", "count_tokens")]
+    dialects = [*UPSTREAM_DIALECTS, NONE]
+    operations = [(dialect, operation) for dialect in CLIENT_DIALECTS for operation in ("create", "count_tokens")]
     operations += [("chat", "embeddings")]
     flags = _single(("true", "false"), "false")
     return {
         "asked": Axis(operations, (OTHER, OTHER)),
-        "client": _single(DIALECTS),
+        "client": _single(CLIENT_DIALECTS),
         "served": Axis(
             [(e.provider, e.model, dialect) for e in served for dialect in (*e.dialects, NONE)], (OTHER, OTHER, NONE)
         ),
         "target": Axis(targets, (OTHER, OTHER)),
-        "pair": Axis([(client, upstream) for client in DIALECTS for upstream in dialects], (OTHER, OTHER)),
+        "pair": Axis([(client, upstream) for client in CLIENT_DIALECTS for upstream in dialects], (OTHER, OTHER)),
         "stream": flags,
         "result": Axis([(status, outcome) for status in STATUSES for outcome in OUTCOMES], (NONE, "failed")),
         "status": _single(STATUSES, NONE),

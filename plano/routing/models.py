@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from plano.errors import ConfigError, InvalidRequest, ModelNotFound
 from plano.provider import Provider, Target, Urls, endpoints, with_model
-from plano.types import Dialect, Secret
+from plano.types import Secret, UpstreamDialect
 
 WILDCARD = "*"
 
@@ -34,7 +34,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     name: str
     default: bool = False
     base_url: str | None = None
-    apis: tuple[Dialect, ...] = ()
+    apis: tuple[UpstreamDialect, ...] = ()
     key: Secret | None = None
     passthrough_auth: bool = False
     headers: tuple[tuple[str, str], ...] = ()
@@ -189,7 +189,7 @@ class _Route:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.wildcard = entry.model == WILDCARD
-        self._urls: dict[tuple[Dialect, ...], Urls] = {}
+        self._urls: dict[tuple[UpstreamDialect, ...], Urls] = {}
 
     def known(self) -> tuple[str, ...]:
         if not self.wildcard:
@@ -216,7 +216,7 @@ class _Route:
             http2=entry.http2,
         )
 
-    def _urls_for(self, dialects: tuple[Dialect, ...]) -> Urls:
+    def _urls_for(self, dialects: tuple[UpstreamDialect, ...]) -> Urls:
         urls = self._urls.get(dialects)
         if urls is None:
             urls = self._urls[dialects] = endpoints(self.entry.provider, dialects, self.entry.base_url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from time import perf_counter
@@ -14,14 +13,6 @@ from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.frames.sse import Aligner
 from plano.request import Request
 from plano.streams.stages import Ended, Stage, one, through
-from plano.types import Dialect
-
-_TOKEN: dict[Dialect, re.Pattern[bytes]] = {
-    "chat": re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]'),
-    "messages": re.compile(rb"content_block_delta"),
-    "responses": re.compile(rb'\.delta"'),
-}
-"""What is in the first frame that the model itself said something in, and not in those that open a stream."""
 
 
 class Relay:
@@ -161,10 +152,10 @@ class Relay:
         journal, now = self.journal, perf_counter()
         if journal.first is None:
             journal.first, journal.first_piece = piece, now
-        spoken = _TOKEN[self._request.dialect].search(piece)
-        if spoken is not None:
+        spoken = CODECS[self._request.dialect].speaks(piece)
+        if spoken >= 0:
             journal.first_token = now
-            start = max(0, piece.rfind(b"\n\n", 0, spoken.start()))
+            start = max(0, piece.rfind(b"\n\n", 0, spoken))
             journal.events = piece.count(b"\n\n", start + 1) or 1
             journal.bytes_streamed = len(piece) - start
 

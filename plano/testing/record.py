@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from plano.conversation import Conversation
-from plano.dialects import CODECS
+from plano.dialects import CLIENT_CODECS
 from plano.operations import Operation
-from plano.types import Dialect, RawHeaders
+from plano.types import ClientDialect, RawHeaders
 
 Outcome: TypeAlias = Literal["running", "complete", "broken", "left"]
 """How far the answer came; `left` means that whoever asked went away before its end."""
 
-_ENDPOINTS: tuple[tuple[str, Dialect, Operation], ...] = (
+_ENDPOINTS: tuple[tuple[str, ClientDialect, Operation], ...] = (
     ("/chat/completions", "chat", "create"),
     ("/messages/count_tokens", "messages", "count_tokens"),
     ("/messages", "messages", "create"),
@@ -59,7 +59,7 @@ class Recorded:
         self.outcome: Outcome = "running"
         self._over: Future[Outcome] = Future()
         endpoint = _endpoint(self.path)
-        self.dialect: Dialect | None = endpoint and endpoint[0]
+        self.dialect: ClientDialect | None = endpoint and endpoint[0]
         self.operation: Operation | None = endpoint and endpoint[1]
 
     async def over(self) -> Outcome:
@@ -95,13 +95,13 @@ class Recorded:
         """
         assert self.operation in ("create", "count_tokens"), f"{self.path} asks for no reply"
         assert self.dialect is not None
-        return CODECS[self.dialect].read_request(self.body)
+        return CLIENT_CODECS[self.dialect].read_request(self.body)
 
     def __repr__(self) -> str:
         return f"<Recorded {self.method} {self.url}, {len(self.body)} bytes, {self.outcome}>"
 
 
-def _endpoint(path: str) -> tuple[Dialect, Operation] | None:
+def _endpoint(path: str) -> tuple[ClientDialect, Operation] | None:
     path = path.rstrip("/")
     for suffix, dialect, operation in _ENDPOINTS:
         if path.endswith(suffix):

@@ -31,7 +31,7 @@ from plano.conversation import (
     Unknown,
 )
 from plano.errors import UpstreamProtocolError
-from plano.types import DIALECTS
+from plano.types import UPSTREAM_DIALECTS
 
 
 def events_of(reply: Reply) -> list[Event]:
@@ -110,7 +110,7 @@ class _Draft:
 def _merged(first: Extras, then: Extras) -> Extras:
     return {
         dialect: {**first.get(dialect, {}), **then.get(dialect, {})}
-        for dialect in DIALECTS
+        for dialect in UPSTREAM_DIALECTS
         if dialect in first or dialect in then
     }
 

@@ -29,7 +29,7 @@ from plano.response import Pieces, Response
 from plano.streams.relay import Relay
 from plano.translation.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
-from plano.types import Dialect, RawHeaders, new_id
+from plano.types import CLIENT_DIALECTS, RawHeaders, UpstreamDialect, new_id
 from plano.upstream.failures import failure_of, failure_of_status, root_of
 from plano.upstream.headers import (
     INERT,
@@ -93,7 +93,7 @@ class Upstream:
         self._sender_for = sender_for
         self._timeouts = timeouts
         self._one_tenant = one_tenant
-        self._ways: dict[tuple[str, str, Dialect, Operation], _Way] = {}
+        self._ways: dict[tuple[str, str, UpstreamDialect, Operation], _Way] = {}
         self._quiet_until: dict[str, float] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -283,7 +283,7 @@ class _Kinds(Struct, gc=False):
 
 
 _kinds = msgspec.json.Decoder(_Kinds)
-_ESSENTIAL: dict[tuple[Dialect, Operation], Callable[[_Kinds], Raw]] = {
+_ESSENTIAL: dict[tuple[UpstreamDialect, Operation], Callable[[_Kinds], Raw]] = {
     ("chat", "create"): attrgetter("choices"),
     ("messages", "create"): attrgetter("content"),
     ("responses", "create"): attrgetter("output"),
@@ -310,6 +310,8 @@ def _expected(request: Request, body: bytes, mask: Mask) -> bytes:
 def _translator(request: Request) -> Translator:
     """For a reply that came streamed and should not, or the other way round."""
     dialect = request.dialect
+    if dialect not in CLIENT_DIALECTS:  # the ways to ask such an API are two endpoints, and each answers in one form
+        raise UpstreamProtocolError("The upstream's reply is streamed where it should not be, or the other way round.")
     return Translator(dialect, dialect, request.conversation, fallback_id=new_id(), now=int(time.time()))
 
 

@@ -10,7 +10,8 @@ from plano.credentials.headers import credential
 from plano.provider import Provider, Target
 from plano.providers import CATALOGUE
 from plano.routing.models import Entry, ModelIndex
-from plano.types import DIALECTS, Dialect, Secret
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect, Secret
 
 BEARER, X_API_KEY, API_KEY = ("authorization", "Bearer k"), ("x-api-key", "k"), ("api-key", "k")
 

@@ -16,9 +16,9 @@ from plano.dialects.chat.stream_writer import ChatStreamWriter
 from plano.dialects.chat.write_request import write_request
 from plano.dialects.codec import StreamReader, StreamWriter
 from plano.dialects.openai import read_error, write_error
-from plano.types import Dialect
+from plano.types import ClientDialect
 
-name: Dialect = "chat"
+name: ClientDialect = "chat"
 
 
 def stream_reader() -> StreamReader:

@@ -11,9 +11,9 @@ from plano.dialects.messages.reply import read_reply, write_reply
 from plano.dialects.messages.stream_reader import MessagesReader
 from plano.dialects.messages.stream_writer import MessagesWriter
 from plano.dialects.messages.write_request import write_request
-from plano.types import Dialect
+from plano.types import ClientDialect
 
-name: Dialect = "messages"
+name: ClientDialect = "messages"
 
 
 def stream_reader() -> MessagesReader:

@@ -15,9 +15,9 @@ from plano.dialects.responses.request import read_request
 from plano.dialects.responses.stream_reader import StreamReader
 from plano.dialects.responses.stream_writer import StreamWriter
 from plano.dialects.responses.write_request import write_request
-from plano.types import Dialect
+from plano.types import ClientDialect
 
-name: Dialect = "responses"
+name: ClientDialect = "responses"
 
 
 def stream_reader() -> StreamReader:
