@@ -8,9 +8,10 @@ from typing import TypeAlias
 from plano.conversation import Usage
 from plano.errors import Kind
 from plano.journal import Journal
-from plano.observability.instruments import NONE, OPERATIONS, OTHER, Instruments
+from plano.observability.instruments import NONE, OTHER, Instruments
 from plano.observability.prices import Prices
 from plano.observability.series import Number
+from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
@@ -51,7 +52,7 @@ class _Tally:
         upstream = journal.upstream_dialect or NONE
         stream = _FLAG[request.stream]
         place = self.place = _UNRESOLVED if target is None else (target.provider.name, target.entry)
-        model = self.model = (OPERATIONS[request.operation], *place)
+        model = self.model = (OPERATIONS[request.operation].gen_ai, *place)
         result = (_status_class(journal), outcome)
         self.requests: Number = on.requests[(journal.dialect, request.operation, *place, upstream, stream, *result)]
         self.duration = on.duration[(*model, error)].observe

@@ -9,9 +9,11 @@ from copy import copy
 import msgspec
 from msgspec.structs import replace
 
+from plano.dialects.counts import count_reply
 from plano.dialects.responses.ids import any_minted
 from plano.dialects.signatures import MARK
 from plano.errors import UnsupportedConversion, UpstreamError
+from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -37,7 +39,7 @@ class Translation:
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         target = request.require_target()
-        if request.operation != "create":
+        if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
         if request.dialect in target.dialects and not _holds_our_marks(request):
             return call_next(request)
@@ -58,16 +60,14 @@ def _holds_our_marks(request: Request) -> bool:
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
     """The calls beside the reply itself: forwarded where the target has them."""
-    counts = request.operation == "count_tokens"
-    if (request.dialect, request.operation) in target.urls:
+    operation, client = OPERATIONS[request.operation], request.journal.dialect
+    if (request.dialect, request.operation) in target.endpoints:
         response = await call_next(request)
-        # Few of the servers that are compatible with OpenAI's responses count their tokens too.
-        if not (counts and request.dialect == "responses" and response.status in (404, 405)):
+        if not (client in operation.often_missing and response.status in (404, 405)):
             return response
         await response.aclose()
-    if counts:
-        kind = {"object": "response.input_tokens"} if request.dialect == "responses" else {}
-        count = msgspec.json.encode({**kind, "input_tokens": estimate_tokens(request.conversation)})
+    if operation.estimated:
+        count = msgspec.json.encode(count_reply(estimate_tokens(request.conversation), client))
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")

@@ -27,7 +27,7 @@ from plano.filters.auth import Auth
 from plano.filters.state import State
 from plano.filters.translation import Translation
 from plano.observing import Observing
-from plano.operations import ASKED_AT
+from plano.operations import OPERATIONS
 from plano.pipeline import Filter, Link, fold, name_of
 from plano.routing.models import ModelInfo
 from plano.state.store_per_loop import Stores
@@ -106,7 +106,7 @@ class Plano:
             Route("/v1/models/{id:path}", Answer(self._show_model, "GET", "HEAD")),
             *_both("/healthz", Answer(lambda scope, headers: {"status": "ok"}, "GET", "HEAD")),
             *(route for path, endpoint in shown.items() for route in _both(path, endpoint)),
-            Route("/", Answer(lambda scope, headers: {"name": "plano", "apis": list(ASKED_AT)}, "GET", "HEAD")),
+            Route("/", Answer(lambda scope, headers: {"name": "plano", "apis": _paths()}, "GET", "HEAD")),
         ]
         self._asks = {route.path: route.endpoint for route in routes if isinstance(route.endpoint, Ask)}
         counted = self._observing.counted
@@ -195,12 +195,13 @@ class Plano:
         keyed = bool(self.config.callers) and caller is None and "auth" in order and "filters" not in before_auth
         return [
             route
-            for path, (dialect, operation) in ASKED_AT.items()
+            for operation in OPERATIONS.values()
+            for dialect, path in operation.paths.items()
             for route in _both(
                 path,
                 Ask(
                     dialect,
-                    operation,
+                    operation.name,
                     run,
                     body_limit=limits.max_body_bytes,
                     body_deadline=limits.body_seconds,
@@ -253,6 +254,11 @@ class Plano:
         """The models that whoever is asking may ask for."""
         caller = await self._caller(scope, headers)
         return [info for info in self.models.listing() if caller.may_use(info.id) or caller.may_use(info.target)]
+
+
+def _paths() -> list[str]:
+    """Every path that goes through the pipeline."""
+    return [path for operation in OPERATIONS.values() for path in operation.paths.values()]
 
 
 def _both(path: str, endpoint: Any) -> list[Route]:

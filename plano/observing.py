@@ -246,7 +246,7 @@ def _served(entry: Entry) -> Served:
 
 def _urls(entry: Entry) -> list[str]:
     target = ModelIndex([entry]).resolve(f"{entry.provider.name}/{'any' if entry.model == '*' else entry.model}")
-    return list(target.urls.values())
+    return [endpoint.url for endpoint in target.endpoints.values()]
 
 
 def _origin(url: str) -> str:

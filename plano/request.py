@@ -13,7 +13,7 @@ from plano.dialects import CODECS, client_codec
 from plano.errors import ModelNotFound
 from plano.journal import Journal
 from plano.losses import Losses
-from plano.operations import Operation
+from plano.operations import CREATE, OPERATIONS
 from plano.provider import Target
 from plano.types import ANONYMOUS, Caller, Dialect, Headers
 
@@ -38,7 +38,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     """
 
     dialect: Dialect
-    operation: Operation = "create"
+    operation: str = CREATE
     raw: bytes = b""
     raw_model: str | None = None
     edited: Conversation | None = None
@@ -61,7 +61,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         """
         if self.edited is not None:
             conversation = self.edited
-        elif self.operation == "embeddings":
+        elif not OPERATIONS[self.operation].converses:
             return Conversation(model=self.model)
         else:
             conversation = client_codec(self.dialect).read_request(self.raw)

@@ -13,6 +13,7 @@ from plano.dialects.codec import Codec, UpstreamCodec
 from plano.errors import MethodNotAllowed, PlanoError, UpstreamError
 from plano.frames import sse
 from plano.journal import Journal
+from plano.operations import OPERATIONS
 from plano.request import Request
 from plano.streams.relay import Relay
 from plano.streams.rewrite import StreamRewriter, TextMap, rewrite_body
@@ -101,7 +102,7 @@ class Response:
     @property
     def ok(self) -> bool:
         """Whether this is a model's reply, and not an error or the answer to another operation."""
-        return self.status < 400 and self.request.operation == "create"
+        return self.status < 400 and OPERATIONS[self.request.operation].replies
 
     @property
     def reply(self) -> Reply | None:

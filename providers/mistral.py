@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from plano.losses import Losses
 from plano.provider import Fields, Provider
+from plano.providers.paths import EMBEDDINGS
 from plano.providers.quirks import decoded, developer_as_system, encoded, rename
 from plano.types import UpstreamDialect
 
@@ -65,7 +66,7 @@ MISTRAL = Provider(
     name="mistral",
     base_url="https://api.mistral.ai",
     paths={"chat": "/chat/completions"},
-    embeddings="/embeddings",
+    operations=EMBEDDINGS,
     key_variable="MISTRAL_API_KEY",
     prepare=prepare,
     heeds=heeds,

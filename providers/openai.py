@@ -6,6 +6,7 @@ import re
 
 from plano.losses import Losses
 from plano.provider import Fields, Provider
+from plano.providers.paths import EMBEDDINGS
 from plano.providers.quirks import decoded, encoded, rename, strip, strip_effort, strip_unless
 from plano.types import UpstreamDialect
 
@@ -94,8 +95,7 @@ OPENAI = Provider(
     base_url="https://api.openai.com",
     paths={"chat": "/chat/completions", "responses": "/responses"},
     narrow=served_over,
-    input_tokens="/responses/input_tokens",
-    embeddings="/embeddings",
+    operations={("responses", "count_tokens"): "/responses/input_tokens", **EMBEDDINGS},
     key_variable="OPENAI_API_KEY",
     prepare=prepare,
     heeds=heeds,

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from plano.conversation import Conversation, Event, Finish, Reply, Usage
+from plano.credentials.headers import AuthStyle
+from plano.dialects.look import Look
 from plano.errors import PlanoError
 from plano.frames.sse import Frame
 from plano.losses import Losses
+from plano.operations import EndpointPath
 from plano.types import ClientDialect, UpstreamDialect
 
 
@@ -51,12 +54,14 @@ class StreamEnd(NamedTuple):
         complete: the dialect's end was seen (a finish reason, `[DONE]`, `message_stop`, `response.completed`,
             `response.incomplete`, or an error event: the client has been told).
         failed: that end was an error.
+        opening: the usage is only what the stream opened with: all of the input, and a first count of the output.
     """
 
     complete: bool
     failed: bool
     usage: Usage | None
     finish: Finish | None
+    opening: bool = False
 
 
 class Slot(NamedTuple):
@@ -72,6 +77,26 @@ class Slot(NamedTuple):
     holder: dict[str, Any]
     field: str
     kind: Literal["delta", "whole", "end"]
+
+
+class Conventions(Struct, frozen=True, kw_only=True):
+    """How servers that speak a dialect are asked, unless their provider's row says otherwise.
+
+    Attributes:
+        endpoint: where the reply is asked for.
+        auth: how the key travels.
+        headers: what else each request has, unless the client says it; names in lower case.
+        longest_id: characters of a call's id that servers take, None for any number.
+        longest_name: characters of a tool's name that they take, None for any number.
+        knows_limit: servers refuse a `max_tokens` that is higher than what the model can give.
+    """
+
+    endpoint: EndpointPath
+    auth: AuthStyle = "bearer"
+    headers: tuple[tuple[str, str], ...] = ()
+    longest_id: int | None = None
+    longest_name: int | None = None
+    knows_limit: bool = False
 
 
 class ClientCodec(Protocol):
@@ -107,6 +132,13 @@ class UpstreamCodec(Protocol):
     @property
     def name(self) -> UpstreamDialect: ...
 
+    @property
+    def conventions(self) -> Conventions: ...
+
+    @property
+    def spoken_fields(self) -> frozenset[str]:
+        """The fields of requests, replies and events whose texts are what is said."""
+
     def write_request(self, conversation: Conversation, losses: Losses) -> bytes:
         """Raises UnsupportedConversion for what cannot be left out without changing the meaning."""
 
@@ -118,6 +150,9 @@ class UpstreamCodec(Protocol):
 
     def read_error(self, status: int, body: bytes) -> PlanoError:
         """An UpstreamStatus; a body that is not this dialect's error becomes its message, shortened."""
+
+    def look(self, body: bytes) -> Look:
+        """A first look at the body of a 200. Raises UpstreamProtocolError if it is no JSON object."""
 
     def peek_usage(self, body: bytes) -> Usage | None:
         """A complete reply's usage without reading the rest; None if it has none or is not JSON."""

@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.conversation import Conversation, Part, System, Tool, ToolCall, ToolChoice, ToolResult
+from plano.dialects import CODECS
 from plano.dialects.fields import STRING, raw_of
 from plano.dialects.reading import maybe
 from plano.dialects.responses.tools import read_tools
@@ -26,7 +27,7 @@ from plano.losses import Losses
 from plano.types import UpstreamDialect
 
 LONGEST_NAME = 64
-_LONGEST_ID: Mapping[UpstreamDialect, int] = {"chat": 40, "responses": 64}
+"""Characters of the names that are made up here for tools in namespaces."""
 
 _BILLING = "x-anthropic-billing-header:"
 
@@ -62,8 +63,9 @@ def fitted(
     if conversation.system and conversation.system[0].text.startswith(_BILLING):
         losses.drop("system.x-anthropic-billing-header", "it means something to Anthropic alone")
         conversation = replace(conversation, system=_without_first_line(conversation.system))
-    longest = _LONGEST_ID.get(dialect)
-    if longest is not None and most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
+    conventions = CODECS[dialect].conventions
+    longest = conventions.longest_id
+    if conventions.knows_limit and most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
         losses.drop("max_tokens", f"the model gives {most_tokens} at most; sent as that")
         conversation = replace(conversation, max_tokens=most_tokens)
     if _fits(conversation, dialect, longest):
@@ -125,7 +127,8 @@ def _sent(name: Name, dialect: UpstreamDialect) -> str:
     """A namespace's tools are called as MCP's usually are."""
     if name.namespace is not None:
         return cut(f"{name.namespace}__{name.name}", LONGEST_NAME)
-    return cut(name.name, LONGEST_NAME) if dialect in _LONGEST_ID else name.name
+    longest = CODECS[dialect].conventions.longest_name
+    return name.name if longest is None else cut(name.name, longest)
 
 
 def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:

@@ -18,7 +18,6 @@ from plano.edge.sender import send_response, sent_at_once
 from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated
 from plano.journal import Journal
 from plano.observability.finished import Finished
-from plano.operations import Operation
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response, error_response
@@ -51,7 +50,7 @@ class Ask:
     def __init__(
         self,
         dialect: ClientDialect,
-        operation: Operation,
+        operation: str,
         run: CallNext,
         *,
         body_limit: int,

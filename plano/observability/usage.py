@@ -12,6 +12,7 @@ from plano.conversation import Usage
 from plano.dialects import CODECS
 from plano.frames import sse
 from plano.journal import Journal
+from plano.operations import OPERATIONS
 from plano.request import Request
 from plano.response import Response
 from plano.translation.estimate import BASE64_BYTES_PER_TOKEN, BYTES_PER_TOKEN, PER_MESSAGE
@@ -27,23 +28,8 @@ _LOOKED_AT = 256 * 1024
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]{256,}")
 
-_TEXTS = frozenset(
-    {
-        "arguments",
-        "content",
-        "delta",
-        "input",
-        "instructions",
-        "partial_json",
-        "reasoning",
-        "reasoning_content",
-        "refusal",
-        "system",
-        "text",
-        "thinking",
-    }
-)
-"""The fields, in all three dialects, that hold what is said."""
+_TEXTS = frozenset[str]().union(*(codec.spoken_fields for codec in CODECS.values()))
+"""The fields, in whatever dialect, that hold what is said."""
 
 
 def settle(request: Request, response: Response | None) -> None:
@@ -53,7 +39,8 @@ def settle(request: Request, response: Response | None) -> None:
     its input is then estimated. Of a stream that was cut off, what came of it is.
     """
     journal = request.journal
-    if journal.attempts == 0 or request.operation == "count_tokens":
+    operation = OPERATIONS[request.operation]
+    if journal.attempts == 0 or not operation.uses_tokens:
         return
     replied = response is not None and response.status < 400
     if not replied and journal.outcome != "aborted":
@@ -65,7 +52,7 @@ def settle(request: Request, response: Response | None) -> None:
             output = max(said.output_tokens, _streamed(journal))
             journal.usage, journal.estimated = msgspec.structs.replace(said, output_tokens=output), OUTPUT
     else:
-        output = 0 if request.operation == "embeddings" else _output(journal, response)
+        output = _output(journal, response) if operation.replies else 0
         journal.usage = Usage(input_tokens=estimate_input(request.raw), output_tokens=output)
         journal.estimated = BOTH
 
@@ -94,12 +81,10 @@ def _said(journal: Journal) -> Usage | None:
 
 
 def _is_first_word(journal: Journal) -> bool:
-    """Whether what was said is only what a stream in the messages dialect opens with: all of its input, and a first
-    count of its output."""
-    if journal.first is None or journal.upstream_dialect != "messages":
+    """Whether what was said is only what a stream opens with: all of its input, and a first count of its output."""
+    if journal.first is None or journal.upstream_dialect is None:
         return False
-    latest = [piece for piece in journal.last if piece is not journal.first]
-    return CODECS["messages"].peek_stream(b"", latest).usage is None
+    return CODECS[journal.upstream_dialect].peek_stream(journal.first, journal.last).opening
 
 
 def _output(journal: Journal, response: Response | None) -> int:
