@@ -9,9 +9,8 @@ from copy import copy
 import msgspec
 from msgspec.structs import replace
 
+from plano.dialects import CODECS, client_codec
 from plano.dialects.counts import count_reply
-from plano.dialects.responses.ids import any_minted
-from plano.dialects.signatures import MARK
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
@@ -23,15 +22,13 @@ from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
 from plano.types import CLIENT_DIALECTS, UpstreamDialect, new_id
 
-_MARK = MARK.encode()
-
 
 class Translation:
     """Puts a request into a dialect that its target speaks, and the reply back into the client's.
 
-    A target that speaks the client's dialect gets the bytes as they came. Otherwise the conversation is
-    written anew; what the target's API cannot say is named in the `x-plano-dropped` response header, or,
-    for a strict request, refused.
+    A target that speaks the client's dialect gets the bytes as they came, unless the client hands back what plano
+    made for it. Otherwise the conversation is written anew; what the target's API cannot say is named in the
+    `x-plano-dropped` response header, or, for a strict request, refused.
 
     Raises:
         UnsupportedConversion: 400, before anything is sent.
@@ -41,7 +38,7 @@ class Translation:
         target = request.require_target()
         if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
-        if request.dialect in target.dialects and not _holds_our_marks(request):
+        if request.dialect in target.dialects and not client_codec(request.dialect).hands_back(request.raw):
             return call_next(request)
         return _translated(request, target, call_next)
 
@@ -49,13 +46,6 @@ class Translation:
 async def _translated(request: Request, target: Target, call_next: CallNext) -> Response:
     outgoing = _outgoing(request, target, target.dialect_for(request.dialect))
     return _incoming(request, await call_next(outgoing))
-
-
-def _holds_our_marks(request: Request) -> bool:
-    """Whether a client hands back what plano made for it (another vendor's seal, an item's id), which no
-    upstream knows. Such a body is written anew although both sides speak one dialect."""
-    # `find`, for `in` first tries whether what it was given is a number, which takes ten times as long.
-    return request.raw.find(_MARK) >= 0 or (request.dialect == "responses" and any_minted(request.raw))
 
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
@@ -75,7 +65,7 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
 
 def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:
     conversation = replace(request.conversation, model=target.model)
-    if dialect == "messages" and conversation.max_tokens is None:
+    if CODECS[dialect].conventions.needs_limit and conversation.max_tokens is None:
         conversation = replace(conversation, max_tokens=target.max_tokens)
     body, losses = translate_request(conversation, dialect, strict=request.strict, most_tokens=target.max_tokens)
     request.journal.losses += tuple(losses)

@@ -89,6 +89,9 @@ class Conventions(Struct, frozen=True, kw_only=True):
         longest_id: characters of a call's id that servers take, None for any number.
         longest_name: characters of a tool's name that they take, None for any number.
         knows_limit: servers refuse a `max_tokens` that is higher than what the model can give.
+        needs_limit: every request must have a `max_tokens`.
+        request_id: the header in which servers say an id of their own for a request.
+        call_prefix: how the ids of calls begin that servers make.
     """
 
     endpoint: EndpointPath
@@ -97,6 +100,9 @@ class Conventions(Struct, frozen=True, kw_only=True):
     longest_id: int | None = None
     longest_name: int | None = None
     knows_limit: bool = False
+    needs_limit: bool = False
+    request_id: str = "x-request-id"
+    call_prefix: str = "call_"
 
 
 class ClientCodec(Protocol):
@@ -107,6 +113,10 @@ class ClientCodec(Protocol):
 
     def read_request(self, body: bytes) -> Conversation:
         """Raises InvalidRequest, with the field's path as `param`, for malformed JSON and wrong types."""
+
+    def hands_back(self, body: bytes) -> bool:
+        """Whether a request holds what plano made for its client (another vendor's seal, an item's id), which no
+        upstream knows."""
 
     def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         """`asked` is the client's request: it decides echoes and which calls are custom."""

@@ -14,7 +14,14 @@ from plano.types import UPSTREAM_DIALECTS, UpstreamDialect
 MARK = "plano-seal."
 """A body that holds this cannot be forwarded as it is: the vendor behind would refuse the seal."""
 
+_MARK = MARK.encode()
 _NONE = "-"
+
+
+def holds_seal(body: bytes) -> bool:
+    """Whether a marked seal stands anywhere in a request's body."""
+    # `find`, for `in` first tries whether what it was given is a number, which takes ten times as long.
+    return body.find(_MARK) >= 0
 
 
 def pack(part: Thinking | RedactedThinking, dialect: UpstreamDialect) -> str | None:

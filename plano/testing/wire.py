@@ -85,7 +85,7 @@ def _of_reply(answer: Reply, recorded: Recorded, id: str, now: int) -> Wire:
     assert recorded.dialect is not None
     codec, asked = CLIENT_CODECS[recorded.dialect], recorded.conversation
     reply = _neutral(answer, asked, recorded.dialect, id, now)
-    headers = {_REQUEST_ID[recorded.dialect]: f"req_{id}", **answer.headers}
+    headers = {codec.conventions.request_id: f"req_{id}", **answer.headers}
     if asked.stream:
         wire = _stream(answer, asked, recorded.dialect, reply)
         wire.headers = _raw({"content-type": "text/event-stream", **headers})
@@ -95,13 +95,6 @@ def _of_reply(answer: Reply, recorded: Recorded, id: str, now: int) -> Wire:
             _break_body(wire, answer, recorded.dialect)
     wire.delay, wire.pause = answer.delay, answer.pause
     return wire
-
-
-_REQUEST_ID: Mapping[ClientDialect, str] = {
-    "chat": "x-request-id",
-    "messages": "request-id",
-    "responses": "x-request-id",
-}
 
 
 def _stream(answer: Reply, asked: Conversation, dialect: ClientDialect, reply: NeutralReply) -> Wire:
@@ -154,7 +147,7 @@ def _neutral(answer: Reply, asked: Conversation, dialect: ClientDialect, id: str
 def _finished(part: Part, dialect: ClientDialect, suffix: str) -> Part:
     """With the id that a provider of this dialect would have given it, and its seal as the provider's own."""
     if isinstance(part, ToolCall) and not part.id:
-        return replace(part, id=("toolu_" if dialect == "messages" else "call_") + suffix)
+        return replace(part, id=CLIENT_CODECS[dialect].conventions.call_prefix + suffix)
     if isinstance(part, Thinking) and part.origin is None:
         return replace(part, origin=dialect)
     return part

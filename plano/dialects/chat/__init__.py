@@ -16,6 +16,7 @@ from plano.dialects.chat.stream_writer import ChatStreamWriter
 from plano.dialects.chat.write_request import write_request
 from plano.dialects.codec import Conventions, StreamReader, StreamWriter
 from plano.dialects.openai import read_error, write_error
+from plano.dialects.signatures import holds_seal
 from plano.operations import EndpointPath
 from plano.types import ClientDialect
 
@@ -31,6 +32,9 @@ spoken_fields = frozenset(
 )
 
 
+hands_back = holds_seal
+
+
 def stream_reader() -> StreamReader:
     return ChatStreamReader()
 
@@ -44,6 +48,7 @@ __all__ = [
     "conventions",
     "error_in",
     "event_texts",
+    "hands_back",
     "look",
     "name",
     "peek_stream",

@@ -12,18 +12,27 @@ from plano.dialects.messages.reply import read_reply, write_reply
 from plano.dialects.messages.stream_reader import MessagesReader
 from plano.dialects.messages.stream_writer import MessagesWriter
 from plano.dialects.messages.write_request import write_request
+from plano.dialects.signatures import holds_seal
 from plano.operations import EndpointPath
 from plano.types import ClientDialect
 
 name: ClientDialect = "messages"
 
 conventions = Conventions(
-    endpoint=EndpointPath(path="/messages"), auth="x-api-key", headers=(("anthropic-version", "2023-06-01"),)
+    endpoint=EndpointPath(path="/messages"),
+    auth="x-api-key",
+    headers=(("anthropic-version", "2023-06-01"),),
+    needs_limit=True,
+    request_id="request-id",
+    call_prefix="toolu_",
 )
 """The version is the last one that takes temperature, top_p and top_k. A client's own header goes on as it came
 (platform.claude.com, API reference, Versions)."""
 
 spoken_fields = frozenset({"content", "input", "partial_json", "system", "text", "thinking"})
+
+
+hands_back = holds_seal
 
 
 def stream_reader() -> MessagesReader:
@@ -39,6 +48,7 @@ __all__ = [
     "conventions",
     "error_in",
     "event_texts",
+    "hands_back",
     "look",
     "name",
     "peek_stream",

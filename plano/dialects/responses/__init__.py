@@ -10,6 +10,7 @@ from plano.dialects.codec import Conventions
 from plano.dialects.openai import read_error, write_error
 from plano.dialects.responses.begin import begins, error_in, speaks
 from plano.dialects.responses.errors import write_stream_error
+from plano.dialects.responses.ids import hands_back
 from plano.dialects.responses.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.responses.reply import read_reply, write_reply
 from plano.dialects.responses.request import read_request
@@ -40,6 +41,7 @@ __all__ = [
     "conventions",
     "error_in",
     "event_texts",
+    "hands_back",
     "look",
     "name",
     "peek_stream",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from plano.dialects.signatures import holds_seal
+
 REPLY = "resp_"
 MESSAGE = "msg_"
 REASONING = "rs_"
@@ -19,6 +21,11 @@ MINTED = "_plano_"
 """Marks an item id of ours."""
 
 _MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|item)_plano_')
+
+
+def hands_back(body: bytes) -> bool:
+    """Whether a request's body holds an item id of ours, or another vendor's seal."""
+    return holds_seal(body) or any_minted(body)
 
 
 def any_minted(body: bytes) -> bool:
