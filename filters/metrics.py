@@ -8,13 +8,14 @@ from typing import TypeAlias
 from plano.conversation import Usage
 from plano.errors import Kind
 from plano.journal import Journal
-from plano.observability.instruments import NONE, OPERATIONS, OTHER, Instruments
+from plano.observability.instruments import NONE, OTHER, Instruments
 from plano.observability.prices import Prices
 from plano.observability.series import Number
+from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
-from plano.types import DIALECTS
+from plano.types import CLIENT_DIALECTS
 
 Count: TypeAlias = Callable[[float], None]
 
@@ -51,7 +52,7 @@ class _Tally:
         upstream = journal.upstream_dialect or NONE
         stream = _FLAG[request.stream]
         place = self.place = _UNRESOLVED if target is None else (target.provider.name, target.entry)
-        model = self.model = (OPERATIONS[request.operation], *place)
+        model = self.model = (OPERATIONS[request.operation].gen_ai, *place)
         result = (_status_class(journal), outcome)
         self.requests: Number = on.requests[(journal.dialect, request.operation, *place, upstream, stream, *result)]
         self.duration = on.duration[(*model, error)].observe
@@ -74,7 +75,7 @@ class Metrics:
         self._on = instruments
         self._prices = prices
         self._tallies: dict[tuple[object, ...], _Tally] = {}
-        self._in_flight = dict.fromkeys(DIALECTS, 0)
+        self._in_flight = dict.fromkeys(CLIENT_DIALECTS, 0)
         self._links: list[str] = []
         self._spent: list[float] = []
         self._told: list[float] = []
@@ -91,7 +92,7 @@ class Metrics:
         return self._spent
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
-        self._in_flight[request.dialect] += 1
+        self._in_flight[request.journal.dialect] += 1
         request.journal.closers += self._closers
         return call_next(request)
 

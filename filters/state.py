@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from plano.dialects import CODECS, reading
+from plano.dialects import client_codec, reading
 from plano.errors import InvalidRequest, NotFound, StateUnreadable, StoreUnavailable, TooLarge
 from plano.journal import Journal
 from plano.losses import Losses
@@ -355,7 +355,7 @@ def _continued_completion(request: Request, records: list[Record]) -> Request:
 
 def _neutral(request: Request, records: list[Record]) -> Request:
     """The request with its history in front of it, in no dialect: it is translated anyway."""
-    own = CODECS[request.dialect].read_request(request.body)
+    own = client_codec(request.dialect).read_request(request.body)
     return request.replace(conversation=history.conversation(records, replace(own, model=request.model)))
 
 

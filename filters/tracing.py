@@ -28,8 +28,8 @@ from plano.errors import PlanoError, UpstreamStatus
 from plano.frames import sse
 from plano.journal import Journal
 from plano.observability.access import asked_model
-from plano.observability.instruments import OPERATIONS
 from plano.observability.otlp import LONGEST_VALUE, OwnProvider
+from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -40,15 +40,6 @@ from plano.version import VERSION
 
 _ATTEMPTS = "plano.tracing"
 _CONTEXT_HEADERS = frozenset({b"traceparent", b"tracestate"})
-_PATHS = {
-    ("chat", "create"): "/v1/chat/completions",
-    ("messages", "create"): "/v1/messages",
-    ("responses", "create"): "/v1/responses",
-    ("messages", "count_tokens"): "/v1/messages/count_tokens",
-    ("responses", "count_tokens"): "/v1/responses/input_tokens",
-    ("chat", "embeddings"): "/v1/embeddings",
-}
-
 _NEVER = frozenset(
     {b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"cookie", b"x-goog-api-key", b"set-cookie"}
 )
@@ -109,7 +100,7 @@ class Tracing:
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         journal = request.journal
-        path = _PATHS.get((request.dialect, request.operation), "/")
+        path = OPERATIONS[request.operation].paths[request.journal.dialect]
         span = self._tracer.start_span(
             f"POST {path}",
             context=self._parent(request.headers),
@@ -128,7 +119,7 @@ class Tracing:
         if around.get_span_context().is_valid and not around.is_recording():  # nor would what is below it be
             return await call_next(request.replace(headers=self._carrying(request.headers, around)))
         target = request.require_target()
-        span = self._tracer.start_span(f"{OPERATIONS[request.operation]} {target.model}", kind=SpanKind.CLIENT)
+        span = self._tracer.start_span(f"{OPERATIONS[request.operation].gen_ai} {target.model}", kind=SpanKind.CLIENT)
         request = request.replace(headers=self._carrying(request.headers, span))
         if not span.is_recording():
             return await call_next(request)
@@ -187,7 +178,7 @@ class Tracing:
 
 def _asked(request: Request, path: str) -> Attributes:
     return {
-        "gen_ai.operation.name": OPERATIONS[request.operation],
+        "gen_ai.operation.name": OPERATIONS[request.operation].gen_ai,
         "gen_ai.request.stream": request.stream,
         "http.request.method": "POST",
         "http.route": path,
@@ -197,9 +188,10 @@ def _asked(request: Request, path: str) -> Attributes:
 
 
 def _attempted(request: Request, target: Target, number: int) -> Attributes:
-    url = urlsplit(target.urls.get((request.dialect, request.operation), ""))
+    endpoint = target.endpoints.get((request.dialect, request.operation))
+    url = urlsplit("" if endpoint is None else endpoint.url)
     attributes: Attributes = {
-        "gen_ai.operation.name": OPERATIONS[request.operation],
+        "gen_ai.operation.name": OPERATIONS[request.operation].gen_ai,
         "gen_ai.request.model": target.model,
         "gen_ai.request.stream": request.stream,
         "plano.attempt": number,

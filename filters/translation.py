@@ -10,10 +10,11 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.attempt import Attempt
-from plano.dialects.responses.ids import any_minted
-from plano.dialects.signatures import MARK
+from plano.dialects import CODECS, client_codec
+from plano.dialects.counts import count_reply
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.journal import Journal
+from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -21,17 +22,15 @@ from plano.response import Response
 from plano.streams.stages import Ended
 from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
-from plano.types import Dialect, new_id
-
-_MARK = MARK.encode()
+from plano.types import CLIENT_DIALECTS, UpstreamDialect, new_id
 
 
 class Translation:
     """Puts a request into a dialect that its target speaks, and the reply back into the client's.
 
-    A target that speaks the client's dialect gets the bytes as they came. Otherwise the conversation is
-    written anew; what the target's API cannot say is named in the `x-plano-dropped` response header, or,
-    for a strict request, refused.
+    A target that speaks the client's dialect gets the bytes as they came, unless the client hands back what plano
+    made for it. Otherwise the conversation is written anew; what the target's API cannot say is named in the
+    `x-plano-dropped` response header, or, for a strict request, refused.
 
     Raises:
         UnsupportedConversion: 400, before anything is sent.
@@ -39,9 +38,9 @@ class Translation:
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         target = request.require_target()
-        if request.operation != "create":
+        if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
-        if request.dialect in target.dialects and not _holds_our_marks(request):
+        if request.dialect in target.dialects and not client_codec(request.dialect).hands_back(request.raw):
             return call_next(request)
         return _translated(request, target, call_next)
 
@@ -51,33 +50,24 @@ async def _translated(request: Request, target: Target, call_next: CallNext) -> 
     return _incoming(request, await call_next(outgoing))
 
 
-def _holds_our_marks(request: Request) -> bool:
-    """Whether a client hands back what plano made for it (another vendor's seal, an item's id), which no
-    upstream knows. Such a body is written anew although both sides speak one dialect."""
-    # `find`, for `in` first tries whether what it was given is a number, which takes ten times as long.
-    return request.raw.find(_MARK) >= 0 or (request.dialect == "responses" and any_minted(request.raw))
-
-
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
     """The calls beside the reply itself: forwarded where the target has them."""
-    counts = request.operation == "count_tokens"
-    if (request.dialect, request.operation) in target.urls:
+    operation, client = OPERATIONS[request.operation], request.journal.dialect
+    if (request.dialect, request.operation) in target.endpoints:
         response = await call_next(request)
-        # Few of the servers that are compatible with OpenAI's responses count their tokens too.
-        if not (counts and request.dialect == "responses" and response.status in (404, 405)):
+        if not (client in operation.often_missing and response.status in (404, 405)):
             return response
         await response.aclose()
-    if counts:
-        kind = {"object": "response.input_tokens"} if request.dialect == "responses" else {}
-        count = msgspec.json.encode({**kind, "input_tokens": estimate_tokens(request.conversation)})
+    if operation.estimated:
+        count = msgspec.json.encode(count_reply(estimate_tokens(request.conversation), client))
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
 
 
-def _outgoing(request: Request, target: Target, dialect: Dialect) -> Request:
+def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:
     conversation = replace(request.conversation, model=target.model)
-    if dialect == "messages" and conversation.max_tokens is None:
+    if CODECS[dialect].conventions.needs_limit and conversation.max_tokens is None:
         conversation = replace(conversation, max_tokens=target.max_tokens)
     body, losses = translate_request(conversation, dialect, strict=request.strict, most_tokens=target.max_tokens)
     return request.replace(dialect=dialect, raw=body, raw_model=target.model, lost=(*request.lost, *losses))
@@ -85,9 +75,9 @@ def _outgoing(request: Request, target: Target, dialect: Dialect) -> Request:
 
 def _incoming(request: Request, response: Response) -> Response:
     """The reply in the client's dialect."""
-    translator = Translator(
-        response.dialect, request.dialect, request.conversation, fallback_id=new_id(), now=int(time.time())
-    )
+    client = request.dialect
+    assert client in CLIENT_DIALECTS, "a request is a client's until it is translated"
+    translator = Translator(response.dialect, client, request.conversation, fallback_id=new_id(), now=int(time.time()))
     if response.pieces is not None:
         return response.translated(request).through(_Stage(translator, request.journal, response.attempt))
     body = response.body or b""

@@ -65,7 +65,8 @@ class Connections:
     def _find(self, target: Target) -> Sender:
         if target.provider.name == "demo":
             return self._demo
-        return self._transports.sender(next(iter(target.urls.values())), proxy=target.proxy, http2=target.http2)
+        url = next(iter(target.endpoints.values())).url
+        return self._transports.sender(url, proxy=target.proxy, http2=target.http2)
 
     def _try(self, config: Config) -> None:
         """Raise now what the first request would fail on: TLS files, a proxy's URL, a package that is missing."""

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from msgspec import Raw, Struct
 
 from plano.errors import PlanoError
-from plano.types import Dialect
+from plano.types import ClientDialect, Dialect, UpstreamDialect
 
 Extras: TypeAlias = Mapping[Dialect, Mapping[str, Raw]]
 NO_EXTRAS: Extras = {}
@@ -135,7 +135,7 @@ class Thinking(_Part, frozen=True, kw_only=True):
     text: str
     summary: bool = False
     seal: str | None = None
-    origin: Dialect | None = None
+    origin: UpstreamDialect | None = None
     item_id: str | None = None
 
 
@@ -273,7 +273,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
     """
 
     model: str | None = None
-    dialect: Dialect | None = None
+    dialect: ClientDialect | None = None
     system: tuple[System, ...] = ()
     messages: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
@@ -442,7 +442,7 @@ class Ping(Struct, frozen=True):
 class Unknown(Struct, frozen=True):
     """An event that only `dialect` has, verbatim."""
 
-    dialect: Dialect
+    dialect: UpstreamDialect
     name: str | None
     data: bytes
 

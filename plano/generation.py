@@ -23,7 +23,7 @@ from plano.filters.auth import Auth
 from plano.filters.state import State
 from plano.filters.translation import Translation
 from plano.observing import Observing
-from plano.operations import ASKED_AT
+from plano.operations import OPERATIONS
 from plano.pipeline import Filter, Link, fold, name_of
 from plano.routing.models import ModelInfo
 from plano.state.store_per_loop import Stores
@@ -159,7 +159,7 @@ class Generation:
             **self._survivors.observing.endpoints(self.caller),
             **self._page(),
             "/": self._filtered(
-                Answer(lambda scope, headers: {"name": "plano", "apis": list(ASKED_AT)}, "GET", "HEAD"),
+                Answer(lambda scope, headers: {"name": "plano", "apis": list(self.asks)}, "GET", "HEAD"),
                 open_to_all=True,
             ),
         }
@@ -181,7 +181,7 @@ class Generation:
         return {
             path: Ask(
                 dialect,
-                operation,
+                operation.name,
                 self._run,
                 body_limit=config.limits.max_body_bytes,
                 body_deadline=config.limits.body_seconds,
@@ -190,7 +190,8 @@ class Generation:
                 admit=self._auth.caller if keyed else None,
                 finished=self._survivors.observing.finished,
             )
-            for path, (dialect, operation) in ASKED_AT.items()
+            for operation in OPERATIONS.values()
+            for dialect, path in operation.paths.items()
         }
 
     def _stored(self) -> dict[str, Application]:

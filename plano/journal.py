@@ -11,7 +11,7 @@ from plano.conversation import Usage
 from plano.errors import PlanoError, UpstreamFailure
 from plano.losses import Loss
 from plano.provider import Target
-from plano.types import ANONYMOUS, Caller, Dialect
+from plano.types import ANONYMOUS, Caller, ClientDialect, UpstreamDialect
 
 Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 """`completed`: the reply went out whole, error replies included. `failed`: a stream broke after it had
@@ -65,8 +65,8 @@ class Journal:
     error: PlanoError | None = None
     ended: float | None = None
 
-    def __init__(self, dialect: Dialect = "chat") -> None:
-        self.dialect: Dialect = dialect
+    def __init__(self, dialect: ClientDialect = "chat") -> None:
+        self.dialect: ClientDialect = dialect
         self.started: float = perf_counter()
 
     def begin(self, attempt: Attempt) -> None:
@@ -84,7 +84,7 @@ class Journal:
         return self.answer.target or self.resolved
 
     @property
-    def upstream_dialect(self) -> Dialect | None:
+    def upstream_dialect(self) -> UpstreamDialect | None:
         """The API that the answer was asked for in."""
         return self.answer.dialect
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Raw, Struct
 
 from plano.errors import UnsupportedConversion
-from plano.types import Dialect
+from plano.types import Dialect, UpstreamDialect
 
 
 def _words(text: str) -> frozenset[str]:
@@ -95,8 +95,10 @@ class Losses:
             self._made_up += 1
         self._named.append(Loss(_short(field, _LONGEST_NAME), _short(reason, _LONGEST_REASON)))
 
-    def drop_extras(self, extras: Mapping[Dialect, Mapping[str, Raw]], target: Dialect, prefix: str = "") -> None:
-        """Report all fields in `extras` that belong to other dialects than `target`, each as `prefix` and its name."""
+    def drop_extras(
+        self, extras: Mapping[Dialect, Mapping[str, Raw]], target: UpstreamDialect, prefix: str = ""
+    ) -> None:
+        """Report everything in `extras` that belongs to another dialect than `target`."""
         for dialect, fields in extras.items():
             if dialect != target:
                 for field in fields:

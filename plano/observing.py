@@ -31,7 +31,7 @@ from plano.observability.prices import Prices
 from plano.pipeline import Link
 from plano.routing.models import Entry, ModelIndex
 from plano.state.store_per_loop import StoreCheck, Stores
-from plano.types import DIALECTS, Headers, Message, Receive, Scope, Send
+from plano.types import CLIENT_DIALECTS, Headers, Message, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -66,7 +66,7 @@ class Observing:
             shared=self._directory is not None,
         )
         # What is rare begins at nothing, for a counter that is new has not grown: its first event would not be seen.
-        self.instruments.begin("not_stored", [(dialect,) for dialect in DIALECTS])
+        self.instruments.begin("not_stored", [(dialect,) for dialect in CLIENT_DIALECTS])
         places = [(entry.provider.name, entry.name) for entry in entries]
         self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
         self.prices = Prices(config.prices, config.prices_file)
@@ -246,7 +246,7 @@ def _served(entry: Entry) -> Served:
 
 def _urls(entry: Entry) -> list[str]:
     target = ModelIndex([entry]).resolve(f"{entry.provider.name}/{'any' if entry.model == '*' else entry.model}")
-    return list(target.urls.values())
+    return [endpoint.url for endpoint in target.endpoints.values()]
 
 
 def _origin(url: str) -> str:

@@ -7,31 +7,22 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from plano.credentials.headers import AuthStyle
+from plano.dialects import CODECS
 from plano.losses import Losses
-from plano.operations import Operation
-from plano.types import Dialect, Secret
+from plano.operations import CREATE, OPERATIONS, Endpoint, EndpointPath
+from plano.types import Dialect, Secret, UpstreamDialect
 
 Fields: TypeAlias = dict[str, Raw]
 """A request body's top-level fields, in order, each as the bytes it came as."""
 
 
-Urls: TypeAlias = Mapping[tuple[Dialect, Operation], str]
-"""The full URL of each endpoint; embeddings are OpenAI's, under `("chat", "embeddings")`."""
+Endpoints: TypeAlias = Mapping[tuple[UpstreamDialect, str], Endpoint]
+"""What a target has, by dialect and operation."""
 
-STANDARD_PATHS: Mapping[Dialect, str] = {
-    "chat": "/chat/completions",
-    "messages": "/messages",
-    "responses": "/responses",
-}
-"""Where a server that is compatible with a dialect has it, after the prefix."""
-
-ANTHROPIC_VERSION = "2023-06-01"
-"""The `anthropic-version` sent when the client sent none. It is the last one that takes temperature, top_p
-and top_k; a client's own header goes on as it came (platform.claude.com, API reference, Versions)."""
-
-Prepare: TypeAlias = Callable[[Dialect, str, Fields, Losses], None]
+Prepare: TypeAlias = Callable[[UpstreamDialect, str, Fields, Losses], None]
 """A provider's quirks: changes the fields of an outgoing body in place. Arguments: the dialect it is
 written in, the upstream's model id, the fields, and where to report what was taken out."""
 
@@ -43,17 +34,16 @@ class Provider(Struct, frozen=True, kw_only=True):
         name: the prefix of its models (`openai` in `openai/gpt-4o`).
         base_url: scheme and host (`https://api.groq.com`), or None if an entry must say it.
         prefix: the path in front of every endpoint (`/openai/v1`), where the base URL has no path of its own.
-        paths: for each dialect it speaks, the path after the prefix; the first is the one used for clients of
-            a dialect that it does not speak. `{model}` in a path is the upstream's model id, URL-encoded.
+        paths: for each dialect it speaks, the path after the prefix, or more about the endpoint; the first is the one
+            used for clients of a dialect that it does not speak. `{model}` in a path is the upstream's model id,
+            URL-encoded.
+        operations: the same for the operations beside the reply, by dialect and operation.
         speaks: the dialects used unless an entry asks for others with `apis`; () means all of `paths`. It
             leaves out what a provider offers only in part, or only in its newest versions.
         narrow: which dialects a particular model is served over, preferred first, or None for `speaks`.
         adapt: the row that fits an entry's own base URL, for a provider with more than one kind of API.
-        count_tokens: path after the prefix of the messages dialect's token count, or None.
-        input_tokens: path after the prefix of the responses dialect's token count, or None.
-        embeddings: path after the prefix of OpenAI's embeddings, or None.
-        auth: how the key travels. The messages dialect has an answer of its own in `messages_auth`, where a
-            provider speaks several. Without a key nothing is sent, whatever the style.
+        auth: how the key travels; None if it does as each dialect has it. Without a key nothing is sent, whatever the
+            style.
         key_variable: the environment variable that usually holds the key.
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".
@@ -69,42 +59,35 @@ class Provider(Struct, frozen=True, kw_only=True):
     name: str
     base_url: str | None = None
     prefix: str = "/v1"
-    paths: Mapping[Dialect, str]
-    speaks: tuple[Dialect, ...] = ()
-    narrow: Callable[[str], tuple[Dialect, ...]] | None = None
+    paths: Mapping[UpstreamDialect, str | EndpointPath]
+    operations: Mapping[tuple[UpstreamDialect, str], str | EndpointPath] = {}
+    speaks: tuple[UpstreamDialect, ...] = ()
+    narrow: Callable[[str], tuple[UpstreamDialect, ...]] | None = None
     adapt: Callable[[SplitResult], Provider] | None = None
-    count_tokens: str | None = None
-    input_tokens: str | None = None
-    embeddings: str | None = None
-    auth: AuthStyle = "bearer"
-    messages_auth: AuthStyle = "x-api-key"
+    auth: AuthStyle | None = None
     key_variable: str | None = None
     headers: Mapping[str, str] = {}
     query: str = ""
     prepare: Prepare | None = None
-    heeds: Callable[[Dialect, str], tuple[str, ...]] | None = None
+    heeds: Callable[[UpstreamDialect, str], tuple[str, ...]] | None = None
     max_tokens: Mapping[str, int] = {}
     models: tuple[str, ...] = ()
 
-    def dialects(self, model: str) -> tuple[Dialect, ...]:
+    def dialects(self, model: str) -> tuple[UpstreamDialect, ...]:
         """What `model` is served over unless an entry says so itself, the preferred dialect first."""
         if self.narrow is not None:
             return self.narrow(model)
         return self.speaks or tuple(self.paths)
 
-    def auth_for(self, dialect: Dialect) -> AuthStyle:
+    def auth_for(self, dialect: UpstreamDialect) -> AuthStyle:
         """How the key travels to this dialect's endpoints."""
-        if dialect == "messages" and self.auth == "bearer":
-            return self.messages_auth
-        return self.auth
+        return self.auth or CODECS[dialect].conventions.auth
 
-    def headers_for(self, dialect: Dialect) -> tuple[tuple[str, str], ...]:
+    def headers_for(self, dialect: UpstreamDialect) -> tuple[tuple[str, str], ...]:
         """The headers that go with every request in this dialect, names in lower case. They are defaults:
         what the client sent and may send, and what the entry says, wins over them."""
         own = tuple((name.lower(), value) for name, value in self.headers.items())
-        if dialect == "messages":
-            return (("anthropic-version", ANTHROPIC_VERSION), *own)
-        return own
+        return (*CODECS[dialect].conventions.headers, *own)
 
     def most_tokens(self, model: str) -> int | None:
         """The most output tokens `model` can give, by the longest prefix that is known, or None."""
@@ -112,8 +95,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         return self.max_tokens[max(known, key=len)] if known else None
 
 
-def endpoints(provider: Provider, dialects: Iterable[Dialect], base_url: str | None = None) -> Urls:
-    """The URLs of these dialects' endpoints, with `{model}` left in where a path names the model.
+def endpoints(provider: Provider, dialects: Iterable[UpstreamDialect], base_url: str | None = None) -> Endpoints:
+    """The endpoints for these dialects, with `{model}` left in where a path names the model.
 
     `base_url` is an entry's own. Its path, where it has one, takes the place of the provider's prefix, and
     its query is kept: `http://vllm:8000`, `http://vllm:8000/v1` and `https://llm.acme/api/v2?team=a` all
@@ -122,30 +105,44 @@ def endpoints(provider: Provider, dialects: Iterable[Dialect], base_url: str | N
     base = base_url or provider.base_url
     assert base is not None, f"an entry for {provider.name} needs a base_url; the configuration checks for it"
     split = urlsplit(base)
-    root = split.path.rstrip("/") or provider.prefix
-    query = _joined(split.query, provider.query)
-
-    def url(path: str) -> str:
-        return split._replace(path=root + path, query=query, fragment="").geturl()
-
-    urls: dict[tuple[Dialect, Operation], str] = {}
-    for dialect in dialects:
-        urls[dialect, "create"] = url(provider.paths.get(dialect, STANDARD_PATHS[dialect]))
-        if dialect == "messages" and provider.count_tokens is not None:
-            urls[dialect, "count_tokens"] = url(provider.count_tokens)
-        if dialect == "responses" and provider.input_tokens is not None:
-            urls[dialect, "count_tokens"] = url(provider.input_tokens)
-    if provider.embeddings is not None:
-        urls["chat", "embeddings"] = url(provider.embeddings)
-    return urls
+    site = split._replace(path=split.path.rstrip("/") or provider.prefix, fragment="")
+    found = {
+        (dialect, CREATE): _endpoint(site, provider.query, provider.paths.get(dialect) or _standard(dialect))
+        for dialect in dialects
+    }
+    spoken = {dialect for dialect, _ in found}
+    for (dialect, operation), path in provider.operations.items():
+        if dialect in spoken or not OPERATIONS[operation].converses:
+            found[dialect, operation] = _endpoint(site, provider.query, path)
+    return found
 
 
-def with_model(urls: Urls, model: str) -> Urls:
-    """The same URLs with the model's id in the paths that name it; the same object where none does."""
-    if not any("{model}" in url for url in urls.values()):
-        return urls
+def _standard(dialect: UpstreamDialect) -> EndpointPath:
+    return CODECS[dialect].conventions.endpoint
+
+
+def _endpoint(site: SplitResult, query: str, row: str | EndpointPath) -> Endpoint:
+    if isinstance(row, str):
+        row = EndpointPath(path=row)
+    url = _url(site, query, row.path)
+    streamed = url if row.streamed is None else _url(site, query, row.streamed)
+    return Endpoint(url, streamed, omits=row.omits, frames=row.frames)
+
+
+def _url(site: SplitResult, query: str, path: str) -> str:
+    path, _, own = path.partition("?")
+    return site._replace(path=site.path + path, query=_joined(_joined(site.query, own), query)).geturl()
+
+
+def with_model(found: Endpoints, model: str) -> Endpoints:
+    """The same endpoints with the model's id in the paths that name it; the same object where none does."""
+    if not any("{model}" in url for each in found.values() for url in (each.url, each.streamed)):
+        return found
     encoded = quote(model, safe="")
-    return {endpoint: url.replace("{model}", encoded) for endpoint, url in urls.items()}
+    return {
+        key: replace(each, url=each.url.replace("{model}", encoded), streamed=each.streamed.replace("{model}", encoded))
+        for key, each in found.items()
+    }
 
 
 def _joined(own: str, default: str) -> str:
@@ -164,7 +161,7 @@ class Target(Struct, frozen=True, kw_only=True):
         name: `provider/model`, what logs and metrics call it.
         entry: the configured entry's name (its `model` for wildcards `openai/*`): a bounded set.
         dialects: what this entry speaks, the preferred one first.
-        urls: the full URL of each dialect's endpoint; of `count_tokens` and `embeddings` where there is one.
+        endpoints: what it has, by dialect and operation.
         key: the entry's credential, or None.
         passthrough_auth: forward the caller's credential instead.
         headers: the entry's own extra headers, after the provider's; names in lower case.
@@ -178,8 +175,8 @@ class Target(Struct, frozen=True, kw_only=True):
     model: str
     name: str
     entry: str
-    dialects: tuple[Dialect, ...]
-    urls: Urls
+    dialects: tuple[UpstreamDialect, ...]
+    endpoints: Endpoints
     key: Secret | None = None
     passthrough_auth: bool = False
     headers: tuple[tuple[str, str], ...] = ()
@@ -192,6 +189,6 @@ class Target(Struct, frozen=True, kw_only=True):
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
         return f"Target({self.name!r}, entry={self.entry!r})"
 
-    def dialect_for(self, client: Dialect) -> Dialect:
+    def dialect_for(self, client: Dialect) -> UpstreamDialect:
         """The client's own dialect where this entry speaks it, else the entry's first."""
         return client if client in self.dialects else self.dialects[0]

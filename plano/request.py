@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from plano.conversation import Conversation
-from plano.dialects import CODECS
+from plano.dialects import CODECS, client_codec
 from plano.errors import ModelNotFound, PlanoError
 from plano.journal import Journal
 from plano.losses import Loss, Losses
-from plano.operations import Operation
+from plano.operations import CREATE, OPERATIONS
 from plano.provider import Target
 from plano.types import ANONYMOUS, Caller, Dialect, Headers
 
@@ -40,7 +40,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     """
 
     dialect: Dialect
-    operation: Operation = "create"
+    operation: str = CREATE
     raw: bytes = b""
     raw_model: str | None = None
     edited: Conversation | None = None
@@ -65,10 +65,10 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         """
         if self.edited is not None:
             conversation = self.edited
-        elif self.operation == "embeddings":
+        elif not OPERATIONS[self.operation].converses:
             return Conversation(model=self.model)
         else:
-            conversation = CODECS[self.dialect].read_request(self.raw)
+            conversation = client_codec(self.dialect).read_request(self.raw)
         if conversation.model != self.model:
             conversation = msgspec.structs.replace(conversation, model=self.model)
         return conversation

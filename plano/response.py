@@ -10,8 +10,8 @@ from typing import TypeAlias, TypeVar
 
 from plano.attempt import Attempt
 from plano.conversation import Event, Failed, Reply, Usage
-from plano.dialects import CODECS
-from plano.dialects.codec import Codec
+from plano.dialects import CODECS, client_codec
+from plano.dialects.codec import Codec, UpstreamCodec
 from plano.errors import (
     FilterError,
     GatewayFailed,
@@ -23,6 +23,7 @@ from plano.errors import (
 )
 from plano.frames import sse
 from plano.journal import Journal
+from plano.operations import OPERATIONS
 from plano.provider import Target
 from plano.request import Request
 from plano.streams.rewrite import StreamRewriter, TextMap, rewrite_body
@@ -118,14 +119,14 @@ class Response:
     @property
     def ok(self) -> bool:
         """Whether this is a model's reply, and not an error or the answer to another operation."""
-        return self.status < 400 and self.request.operation == "create"
+        return self.status < 400 and OPERATIONS[self.request.operation].replies
 
     @property
     def reply(self) -> Reply | None:
         """The reply in the neutral model, decoded on first use; None for errors and for streams
         (`await response.read()` waits for those, `response.events()` follows them)."""
         if self._reply is None and self.body is not None and self.ok:
-            self._reply = self._codec.read_reply(self.body)
+            self._reply = CODECS[self.dialect].read_reply(self.body)
         return self._reply
 
     @property
@@ -140,7 +141,9 @@ class Response:
         When the response is over (see `on_close`) an estimate stands here where the upstream said nothing;
         `usage.estimated` says which counts are estimated.
         """
-        return None if self.attempt is None or self.request.operation == "count_tokens" else self.attempt.said()
+        return (
+            None if self.attempt is None or not OPERATIONS[self.request.operation].uses_tokens else self.attempt.said()
+        )
 
     async def begun(self) -> Response:
         """Wait for the first real output of the model, and give this response back.
@@ -153,12 +156,12 @@ class Response:
         """
         if self.pieces is not None:
             if not isinstance(self.pieces, Flow):
-                self.pieces = Flow(aiter(self.pieces), self._codec)
+                self.pieces = Flow(aiter(self.pieces), CODECS[self.dialect])
             await self.pieces.begun()
         elif self.status >= 400 and self.body is not None:
             error = self.error
             if error is None and self.attempt is not None:
-                error = self._codec.read_error(self.status, self.body)
+                error = CODECS[self.dialect].read_error(self.status, self.body)
             if isinstance(error, UpstreamError):
                 raise copy(error)
         return self
@@ -169,7 +172,7 @@ class Response:
             reply = self.reply
             assert reply is not None, "an error has no events; look at response.ok first"
             return _each(events_of(reply))
-        return _read_events(self._codec, self.pieces)
+        return _read_events(CODECS[self.dialect], self.pieces)
 
     def with_events(self, events: AsyncIterator[Event]) -> Response:
         """A streamed response of these events, written in the dialect at hand."""
@@ -202,7 +205,7 @@ class Response:
         kept = [piece async for piece in self.pieces]
         self.pieces = _each(kept)
         builder = ReplyBuilder()
-        async for event in _read_events(self._codec, _each(kept)):
+        async for event in _read_events(CODECS[self.dialect], _each(kept)):
             builder.feed(event)
         self._reply = builder.reply()
         return self._reply
@@ -249,7 +252,7 @@ class Response:
     def through(self, stage: Stage) -> Response:
         """With the stream going through a stage, which costs each piece less than `with_pieces` does."""
         assert self.pieces is not None, "a body has no stages"
-        flow = self.pieces if isinstance(self.pieces, Flow) else Flow(aiter(self.pieces), self._codec)
+        flow = self.pieces if isinstance(self.pieces, Flow) else Flow(aiter(self.pieces), CODECS[self.dialect])
         flow.add(stage)
         return self if flow is self.pieces else self.with_pieces(flow)
 
@@ -275,7 +278,7 @@ class Response:
 
     @property
     def _codec(self) -> Codec:
-        return CODECS[self.request.dialect]
+        return client_codec(self.request.dialect)
 
     def _derive(
         self, *, body: bytes | None, pieces: Pieces | None, request: Request | None = None, status: int | None = None
@@ -311,7 +314,9 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
         headers.append((b"allow", error.allow.encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    response = Response(request, status=error.status, headers=headers, body=CODECS[request.dialect].write_error(error))
+    response = Response(
+        request, status=error.status, headers=headers, body=client_codec(request.dialect).write_error(error)
+    )
     response.error = error
     return response
 
@@ -341,7 +346,7 @@ async def _each(items: Iterable[T]) -> AsyncIterator[T]:
         yield item
 
 
-async def _read_events(codec: Codec, pieces: Pieces) -> AsyncIterator[Event]:
+async def _read_events(codec: UpstreamCodec, pieces: Pieces) -> AsyncIterator[Event]:
     reader = codec.stream_reader()
     async for piece in pieces:
         for frame in sse.frames(piece):

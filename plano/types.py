@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
-Dialect: TypeAlias = Literal["chat", "messages", "responses"]
-"""One wire API: OpenAI Chat Completions, Anthropic Messages, OpenAI Responses."""
+ClientDialect: TypeAlias = Literal["chat", "messages", "responses"]
+"""An API that clients speak: OpenAI Chat Completions, Anthropic Messages, OpenAI Responses."""
 
-DIALECTS: tuple[Dialect, ...] = ("chat", "messages", "responses")
+UpstreamDialect: TypeAlias = Literal["chat", "messages", "responses"]
+"""An API that upstreams speak; every client dialect is one."""
+
+Dialect: TypeAlias = UpstreamDialect
+"""Any dialect, on whichever side."""
+
+CLIENT_DIALECTS: tuple[ClientDialect, ...] = get_args(ClientDialect)
+UPSTREAM_DIALECTS: tuple[UpstreamDialect, ...] = get_args(UpstreamDialect)
+
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

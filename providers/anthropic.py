@@ -8,13 +8,13 @@ from plano.dialects.effort import effort_of
 from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, encoded, strip, strip_unless
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _FAMILY = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2}|preview)(?:-(\d{1,2})(?!\d))?")
 """`claude-opus-4-7`, `claude-sonnet-5`, `claude-haiku-4-5-20251001`, `claude-mythos-preview`."""
 
 
-def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Rewrite or drop the fields that a generation of models no longer takes (Models, "What's new" of each)."""
     generation = _generation(model)
     if generation is None:
@@ -31,7 +31,7 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip(fields, ("top_p",), losses, f"{model} takes temperature or top_p, not both")
 
 
-def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The names of the fields that `prepare` looks for."""
     generation = _generation(model)
     if generation is None:
@@ -103,7 +103,7 @@ ANTHROPIC = Provider(
     name="anthropic",
     base_url="https://api.anthropic.com",
     paths={"messages": "/messages"},
-    count_tokens="/messages/count_tokens",
+    operations={("messages", "count_tokens"): "/messages/count_tokens"},
     auth="x-api-key",
     key_variable="ANTHROPIC_API_KEY",
     prepare=prepare,

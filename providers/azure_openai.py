@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from plano.provider import Provider
 from plano.providers.openai import heeds, prepare, served_over
+from plano.providers.paths import EMBEDDINGS
 
 _UNDATED = ("v1", "preview", "latest")
 """The values of `api-version` that belong to the v1 API."""
@@ -36,7 +37,7 @@ def _deployments(deployment: str) -> Provider:
         prefix="/openai",
         paths={"chat": f"{deployment}/chat/completions"},
         narrow=None,
-        embeddings=f"{deployment}/embeddings",
+        operations={("chat", "embeddings"): f"{deployment}/embeddings"},
         query="api-version=2025-01-01-preview",
     )
 
@@ -47,7 +48,7 @@ AZURE_OPENAI = Provider(
     paths={"chat": "/chat/completions", "responses": "/responses"},
     narrow=served_over,
     adapt=adapt,
-    embeddings="/embeddings",
+    operations=EMBEDDINGS,
     auth="api-key",
     key_variable="AZURE_OPENAI_API_KEY",
     prepare=prepare,

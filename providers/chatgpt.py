@@ -8,10 +8,10 @@ from __future__ import annotations
 from plano.losses import Losses, refuse
 from plano.provider import Fields, Provider
 from plano.providers.quirks import decoded, encoded, strip
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 
-def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Turn storing off, and drop the limit and the sampling settings, which the backend refuses.
 
     Raises:

@@ -11,8 +11,9 @@ from msgspec import Raw
 
 from plano.losses import Losses
 from plano.provider import Fields, Provider
+from plano.providers.paths import EMBEDDINGS
 from plano.providers.quirks import decoded, developer_as_system, encoded, rename
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _ITS_ID = re.compile(r"[a-zA-Z0-9]{9}")
 """The form of an id, from the API's error: "must be a-z, A-Z, 0-9, with a length of 9"."""
@@ -21,7 +22,7 @@ _CALLS = re.compile(rb'"tool_call(s|_id)"')
 _objects = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
-def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Rename, drop and rewrite the fields that Mistral would refuse."""
     developer_as_system(fields)
     rename(fields, "max_completion_tokens", "max_tokens")
@@ -57,7 +58,7 @@ def _its_id(holder: dict[str, Raw], name: str) -> None:
         holder[name] = encoded(sha256(id_.encode(errors="surrogatepass")).hexdigest()[:9])
 
 
-def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The names of the fields, and of fields of messages, that `prepare` looks for."""
     return ("developer", "max_completion_tokens", "seed", "stream_options", "tool_calls", "tool_call_id")
 
@@ -66,7 +67,7 @@ MISTRAL = Provider(
     name="mistral",
     base_url="https://api.mistral.ai",
     paths={"chat": "/chat/completions"},
-    embeddings="/embeddings",
+    operations=EMBEDDINGS,
     key_variable="MISTRAL_API_KEY",
     prepare=prepare,
     heeds=heeds,

@@ -6,8 +6,9 @@ import re
 
 from plano.losses import Losses
 from plano.provider import Fields, Provider
+from plano.providers.paths import EMBEDDINGS
 from plano.providers.quirks import decoded, encoded, rename, strip, strip_effort, strip_unless
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
 """The models that reason: o1, o3, o4-mini ..., and from gpt-5 on all but `gpt-5-chat-latest` and its kind."""
@@ -39,7 +40,7 @@ _SAMPLING: dict[str, float | None] = {
 }
 
 
-def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Fit the fields to the model.
 
     A reasoning model gets `max_tokens` under its new name, and no sampling settings while it reasons. Any other model
@@ -55,14 +56,14 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip_unless(fields, _SAMPLING, losses, f"{model} does not take it while it reasons")
 
 
-def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The names of the fields that `prepare` looks for."""
     if _NOT_REASONING.match(model):
         return ("reasoning_effort",) if dialect == "chat" else ("reasoning", "include")
     return ("max_tokens", *_SAMPLING) if _REASONING.match(model) else ()
 
 
-def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def _say_nothing_of_reasoning(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Drop everything about reasoning."""
     reason = f"{model} does not reason"
     strip_effort(dialect, fields, losses, reason)
@@ -73,7 +74,7 @@ def _say_nothing_of_reasoning(dialect: Dialect, model: str, fields: Fields, loss
             fields["include"] = encoded([item for item in include if item != _SEALS])
 
 
-def served_over(model: str) -> tuple[Dialect, ...]:
+def served_over(model: str) -> tuple[UpstreamDialect, ...]:
     """The dialects that serve a model, the best first.
 
     Chat comes first, because every client dialect can be translated to it, but for models that are better in responses,
@@ -86,7 +87,7 @@ def served_over(model: str) -> tuple[Dialect, ...]:
     return ("chat", "responses")
 
 
-def _reasons(dialect: Dialect, model: str, fields: Fields) -> bool:
+def _reasons(dialect: UpstreamDialect, model: str, fields: Fields) -> bool:
     """Whether the model will reason on this request."""
     if dialect == "chat":
         effort = decoded(fields.get("reasoning_effort"))
@@ -103,8 +104,7 @@ OPENAI = Provider(
     base_url="https://api.openai.com",
     paths={"chat": "/chat/completions", "responses": "/responses"},
     narrow=served_over,
-    input_tokens="/responses/input_tokens",
-    embeddings="/embeddings",
+    operations={("responses", "count_tokens"): "/responses/input_tokens", **EMBEDDINGS},
     key_variable="OPENAI_API_KEY",
     prepare=prepare,
     heeds=heeds,

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 
 from plano.losses import Losses
 from plano.provider import Fields, Provider
+from plano.providers.paths import EMBEDDINGS
 from plano.providers.quirks import compatible_chat, compatible_heeds, early_chat, strip_effort
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
-_CHAT: Mapping[Dialect, str] = {"chat": "/chat/completions"}
-_CHAT_RESPONSES: Mapping[Dialect, str] = {**_CHAT, "responses": "/responses"}
-_ALL: Mapping[Dialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
+_CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
+_CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/responses"}
+_ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
 
 
-def groq(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def groq(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Like `compatible_chat`; also drop the effort for Llama models, which do not think and refuse one (Groq's docs,
     "Reasoning")."""
     compatible_chat(dialect, model, fields, losses)
@@ -26,7 +27,7 @@ def groq(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
         strip_effort(dialect, fields, losses, f"{model} does not think")
 
 
-def groq_heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def groq_heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The words that `groq` looks for."""
     return (*compatible_heeds(dialect, model), "reasoning_effort", "reasoning")
 
@@ -37,7 +38,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://generativelanguage.googleapis.com",
         prefix="/v1beta/openai",
         paths=_CHAT,
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="GEMINI_API_KEY",
         prepare=compatible_chat,
         heeds=compatible_heeds,
@@ -74,7 +75,7 @@ PLAIN: tuple[Provider, ...] = (
         name="together_ai",
         base_url="https://api.together.xyz",
         paths=_CHAT,
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="TOGETHER_API_KEY",
         prepare=early_chat,
         heeds=compatible_heeds,
@@ -85,15 +86,15 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/api/v1",
         paths=_ALL,
         speaks=("chat",),  # responses is a beta, and both others lack what only chat has: its routing fields
-        messages_auth="bearer",
-        embeddings="/embeddings",
+        auth="bearer",
+        operations=EMBEDDINGS,
         key_variable="OPENROUTER_API_KEY",
     ),
     Provider(
         name="vercel",
         base_url="https://ai-gateway.vercel.sh",
         paths=_ALL,
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="AI_GATEWAY_API_KEY",
     ),
     Provider(
@@ -101,7 +102,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://open.bigmodel.cn",
         prefix="/api/paas/v4",
         paths=_CHAT,
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="ZHIPU_API_KEY",
         prepare=early_chat,
         heeds=compatible_heeds,
@@ -112,7 +113,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://dashscope-intl.aliyuncs.com",
         prefix="/compatible-mode/v1",
         paths=_CHAT,
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="DASHSCOPE_API_KEY",
         prepare=early_chat,
         heeds=compatible_heeds,
@@ -149,7 +150,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://models.github.ai",
         prefix="/inference",
         paths=_CHAT,
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="GITHUB_MODELS_TOKEN",
     ),
     Provider(
@@ -186,7 +187,7 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/inference/v1",
         paths=_CHAT_RESPONSES,
         speaks=("chat",),  # responses only for some of its models
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="FIREWORKS_API_KEY",
         prepare=compatible_chat,
         heeds=compatible_heeds,
@@ -203,7 +204,7 @@ PLAIN: tuple[Provider, ...] = (
         name="nvidia",
         base_url="https://integrate.api.nvidia.com",
         paths=_CHAT,
-        embeddings="/embeddings",
+        operations=EMBEDDINGS,
         key_variable="NVIDIA_API_KEY",
         prepare=early_chat,
         heeds=compatible_heeds,
@@ -214,8 +215,8 @@ PLAIN: tuple[Provider, ...] = (
         base_url="http://127.0.0.1:11434",
         paths=_ALL,
         speaks=("chat",),
-        messages_auth="bearer",
-        embeddings="/embeddings",
+        auth="bearer",
+        operations=EMBEDDINGS,
         prepare=early_chat,
         heeds=compatible_heeds,
     ),
@@ -224,8 +225,8 @@ PLAIN: tuple[Provider, ...] = (
         base_url="http://127.0.0.1:8000",
         paths=_ALL,
         speaks=("chat",),
-        messages_auth="bearer",
-        embeddings="/embeddings",
+        auth="bearer",
+        operations=EMBEDDINGS,
         prepare=compatible_chat,
         heeds=compatible_heeds,
     ),
@@ -234,8 +235,8 @@ PLAIN: tuple[Provider, ...] = (
         base_url="http://127.0.0.1:1234",
         paths=_ALL,
         speaks=("chat",),
-        messages_auth="bearer",
-        embeddings="/embeddings",
+        auth="bearer",
+        operations=EMBEDDINGS,
         prepare=early_chat,
         heeds=compatible_heeds,
     ),
@@ -250,9 +251,11 @@ PLAIN: tuple[Provider, ...] = (
         name="demo",
         base_url="http://demo.invalid",
         paths=_ALL,
-        count_tokens="/messages/count_tokens",
-        input_tokens="/responses/input_tokens",
-        embeddings="/embeddings",
+        operations={
+            ("messages", "count_tokens"): "/messages/count_tokens",
+            ("responses", "count_tokens"): "/responses/input_tokens",
+            **EMBEDDINGS,
+        },
         auth="none",
         models=("echo",),
     ),

@@ -14,26 +14,26 @@ from msgspec import Raw
 
 from plano.losses import Losses
 from plano.provider import Fields
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _DEVELOPER = re.compile(rb'"developer"')
 _messages = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
-def compatible_chat(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def compatible_chat(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Make developer messages system messages, for servers with OpenAI's chat API as it was before reasoning models."""
     if dialect == "chat":
         developer_as_system(fields)
 
 
-def early_chat(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def early_chat(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Like `compatible_chat`, for servers that also know the limit of a reply only as `max_tokens`."""
     if dialect == "chat":
         developer_as_system(fields)
         rename(fields, "max_completion_tokens", "max_tokens")
 
 
-def compatible_heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def compatible_heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The words that `compatible_chat` and `early_chat` look for."""
     return ("developer", "max_completion_tokens") if dialect == "chat" else ()
 
@@ -71,7 +71,9 @@ def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> 
             losses.drop(name, reason)
 
 
-def strip_effort(dialect: Dialect, fields: Fields, losses: Losses, reason: str, *, thinks: bool = False) -> None:
+def strip_effort(
+    dialect: UpstreamDialect, fields: Fields, losses: Losses, reason: str, *, thinks: bool = False
+) -> None:
     """Take the effort out, for models that refuse it.
 
     Args:

@@ -10,13 +10,13 @@ import re
 from plano.losses import Losses
 from plano.provider import Fields, Provider
 from plano.providers.quirks import strip, strip_effort
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _EFFORTLESS = re.compile(r"grok-(3(?!-mini)|4(?!\.|-[2-9])|4\.20(?!-multi)|code)")
 """The models that refuse `reasoning_effort` (docs, "Reasoning"); grok-3-mini takes it, as do all from grok-4.3 on."""
 
 
-def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> None:
+def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
     """Drop the option for web search, and the effort for models that refuse it."""
     if dialect == "chat":
         strip(fields, ("web_search_options",), losses, "xAI's chat API does not take it")
@@ -25,7 +25,7 @@ def prepare(dialect: Dialect, model: str, fields: Fields, losses: Losses) -> Non
         strip_effort(dialect, fields, losses, f"{model} is not told how hard to think", thinks=thinks)
 
 
-def heeds(dialect: Dialect, model: str) -> tuple[str, ...]:
+def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The names of the fields that `prepare` looks for."""
     return ("web_search_options", "reasoning_effort") if dialect == "chat" else ("reasoning",)
 

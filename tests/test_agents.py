@@ -16,7 +16,8 @@ from plano import Plano
 from plano.dialects.custom_tools import SCHEMA
 from plano.testing import FakeProvider, Reply, Usage, custom_tool_call, redacted_thinking, thinking, tool_call
 from plano.testing.record import Recorded
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests import oracles
 from tests.asgi import Answer, ask
 

@@ -14,7 +14,8 @@ from plano.attempt import NOT_ASKED, Attempt
 from plano.errors import UpstreamError
 from plano.observability.access import Line
 from plano.testing import FakeProvider, Usage
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import Answer, ask
 from tests.scraping import scrape
 from tests.test_pairs import PATHS, config

@@ -10,7 +10,8 @@ import pytest
 
 from plano import Plano
 from plano.testing import FakeProvider, Reply, serve
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import Exchange, scope
 from tests.server.wire import serving
 from tests.test_promises import MINIMAL, PATHS

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from plano import CallNext, Plano, Request, Response
 from plano.errors import UpstreamError
+from plano.operations import Endpoint
 from plano.testing import FakeProvider
 from plano.types import Caller, Message, Scope, Secret
 from plano.ui.record import Record
@@ -62,8 +63,9 @@ async def test_a_target_of_a_filters_own_goes_where_it_says_each_time() -> None:
     async def by_team(request: Request, call_next: CallNext) -> Response:
         team = request.headers.get("x-team")
         target = request.require_target()
-        urls = dict.fromkeys(target.urls, f"https://{team}.example/v1/chat/completions")
-        return await call_next(request.replace(target=replace(target, urls=urls, key=Secret(f"sk-{team}"))))
+        url = f"https://{team}.example/v1/chat/completions"
+        endpoints = dict.fromkeys(target.endpoints, Endpoint(url, url))
+        return await call_next(request.replace(target=replace(target, endpoints=endpoints, key=Secret(f"sk-{team}"))))
 
     provider = FakeProvider()
     order = ("metrics", "intake", "auth", "alias", "filters", "state", "translation")

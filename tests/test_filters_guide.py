@@ -13,7 +13,8 @@ import pytest
 from plano import Plano
 from plano.config import load
 from plano.testing import FakeProvider, Usage, thinking
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import Answer, ask
 from tests.documents import examples
 from tests.test_promises import MINIMAL, PATHS

@@ -35,7 +35,8 @@ from plano.server.exchange import Exchange
 from plano.testing import FakeProvider, Reply, Verbatim, serve
 from plano.testing.script import Failure, Script
 from plano.transport.exchange import Incoming
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.server.wire import Client, Server, serving, until
 from tests.test_promises import JSON, MINIMAL, PATHS, SSE
 

@@ -16,7 +16,8 @@ from plano.journal import Journal
 from plano.losses import LOSS_FIELDS, MAX_NAMED, Losses
 from plano.observability.access import Line
 from plano.testing import FakeProvider
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests import oracles
 from tests.asgi import ask
 from tests.scraping import scrape

@@ -17,7 +17,8 @@ import pytest
 
 from plano import Plano
 from plano.testing import FakeProvider, Usage, redacted_thinking, serve, thinking, tool_call
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.clients import CLIENTS
 from tests.test_cli import up
 

@@ -9,7 +9,8 @@ import pytest
 
 from plano import Plano
 from plano.testing import FakeProvider, Usage, tool_call
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import Answer, ask
 
 SSE = {"content-type": "text/event-stream"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plano.credentials.headers import credential
+from plano.operations import Endpoint, EndpointPath
 from plano.provider import Provider, endpoints, with_model
 from plano.types import Secret
 
@@ -13,8 +14,10 @@ ROW = Provider(
     base_url="https://row.test",
     prefix="/openai/v1",
     paths={"chat": "/chat/completions", "messages": "/messages"},
-    count_tokens="/messages/count_tokens",
-    embeddings="/embeddings",
+    operations={
+        ("messages", "count_tokens"): "/messages/count_tokens",
+        ("chat", "embeddings"): "/embeddings",
+    },
 )
 
 
@@ -34,11 +37,12 @@ ROW = Provider(
     ],
 )
 def test_a_base_urls_path_takes_the_place_of_the_prefix(base_url: str | None, chat: str) -> None:
-    assert endpoints(ROW, ["chat"], base_url)["chat", "create"] == chat
+    assert endpoints(ROW, ["chat"], base_url)["chat", "create"].url == chat
 
 
 def test_every_dialect_has_its_endpoints_at_the_same_base() -> None:
-    assert endpoints(ROW, ["messages", "responses"], "http://vllm:8000/v1") == {
+    found = endpoints(ROW, ["messages", "responses"], "http://vllm:8000/v1")
+    assert {key: each.url for key, each in found.items()} == {
         ("messages", "create"): "http://vllm:8000/v1/messages",
         ("messages", "count_tokens"): "http://vllm:8000/v1/messages/count_tokens",
         ("responses", "create"): "http://vllm:8000/v1/responses",
@@ -56,12 +60,36 @@ def test_every_dialect_has_its_endpoints_at_the_same_base() -> None:
 )
 def test_an_entrys_query_wins_over_the_providers(base_url: str, query: str) -> None:
     row = Provider(name="row", paths={"chat": "/chat"}, query="api-version=1&b=2")
-    assert endpoints(row, ["chat"], base_url)["chat", "create"] == f"https://row.test/v1/chat?{query}"
+    assert endpoints(row, ["chat"], base_url)["chat", "create"].url == f"https://row.test/v1/chat?{query}"
 
 
 def test_urls_without_a_model_in_them_are_shared() -> None:
-    urls = endpoints(ROW, ["chat"])
-    assert with_model(urls, "any") is urls
+    found = endpoints(ROW, ["chat"])
+    assert with_model(found, "any") is found
+
+
+def test_an_endpoint_may_be_elsewhere_for_a_stream_and_say_the_model_in_its_path() -> None:
+    row = Provider(
+        name="row",
+        base_url="https://row.test",
+        prefix="/v1beta",
+        paths={
+            "chat": EndpointPath(
+                path="/models/{model}:generate",
+                streamed="/models/{model}:stream?alt=sse",
+                omits=("model", "stream"),
+                frames="aws",
+            )
+        },
+        query="key=1",
+    )
+    found = with_model(endpoints(row, ["chat"], "https://row.test?a=b"), "x/y:z")
+    assert found["chat", "create"] == Endpoint(
+        "https://row.test/v1beta/models/x%2Fy%3Az:generate?a=b&key=1",
+        "https://row.test/v1beta/models/x%2Fy%3Az:stream?a=b&alt=sse&key=1",
+        omits=("model", "stream"),
+        frames="aws",
+    )
 
 
 @pytest.mark.parametrize(

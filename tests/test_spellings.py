@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from plano import Plano
 from plano.testing import FakeProvider
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import Answer, ask
 from tests.filters.talk import PATHS
 

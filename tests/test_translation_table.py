@@ -50,7 +50,8 @@ from plano.dialects.openai import kind_of_status
 from plano.errors import UnsupportedConversion
 from plano.frames import sse
 from plano.losses import Losses
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.documents import ROOT
 
 DOCUMENT = (ROOT / "docs" / "translation.md").read_text()

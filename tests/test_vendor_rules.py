@@ -19,7 +19,8 @@ from plano import Plano
 from plano.conversation import Citation, Text
 from plano.dialects.messages.schema import enforceable
 from plano.testing import FakeProvider, redacted_thinking, serve, thinking, tool_call
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import ask
 from tests.test_pairs import PATHS, config
 

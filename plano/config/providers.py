@@ -10,7 +10,8 @@ from plano.config.headers import wrong_value
 from plano.config.problems import Problems, did_you_mean, one_of, shown
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
-from plano.provider import STANDARD_PATHS, Provider
+from plano.dialects import CODECS
+from plano.provider import Provider
 from plano.providers import CATALOGUE
 from plano.routing.models import LONGEST_NAME, WILDCARD
 from plano.types import Secret
@@ -174,7 +175,8 @@ def _wrong_url(text: str) -> str | None:
     if split.username is not None or split.password is not None:
         return "must not have a user or password in it; give the credential as `access_key` or in `headers`"
     path = split.path.rstrip("/")
-    for ending in STANDARD_PATHS.values():
+    for codec in CODECS.values():
+        ending = codec.conventions.endpoint.path
         if path.endswith(ending):
             return f"must end before `{ending}`, which plano adds itself"
     return None

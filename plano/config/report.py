@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from plano.config.assemble import build_models, entry_of
 from plano.config.settings import Config, ProviderEntry
+from plano.operations import CREATE
 from plano.provider import Target
 from plano.routing.models import WILDCARD, ModelIndex
 
@@ -82,7 +83,7 @@ def _provider(said: ProviderEntry) -> tuple[str, ...]:
 
 def _url(target: Target) -> str:
     """Where clients of no dialect in particular are served; without the query, which may hold a credential."""
-    return target.urls[target.dialects[0], "create"].partition("?")[0]
+    return target.endpoints[target.dialects[0], CREATE].url.partition("?")[0]
 
 
 def _credential(said: ProviderEntry) -> str:

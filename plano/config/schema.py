@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from plano.types import DIALECTS
+from plano.types import UPSTREAM_DIALECTS
 
 Kind: TypeAlias = Literal[
     "text", "secret", "boolean", "integer", "number", "duration", "anything", "list", "map", "object", "either"
@@ -111,7 +111,7 @@ PROVIDER: Mapping[str, Key] = {
     "access_key": Key(kind="secret", in_header=True),
     "default": _boolean(),
     "base_url": _text(),
-    "apis": _list(_text(choices=DIALECTS)),
+    "apis": _list(_text(choices=UPSTREAM_DIALECTS)),
     "passthrough_auth": _boolean(),
     "provider_interface": _text(),
     "headers": _map(_SECRET),

@@ -11,7 +11,7 @@ from plano.config.problems import Problem
 from plano.observability.prices import Price
 from plano.state import StateSettings
 from plano.transport import Timeouts
-from plano.types import Caller, Dialect, Secret
+from plano.types import Caller, Secret, UpstreamDialect
 
 
 class Listener(Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class ProviderEntry(Struct, frozen=True, kw_only=True):
     key: Secret | None = None
     default: bool = False
     base_url: str | None = None
-    apis: tuple[Dialect, ...] = ()
+    apis: tuple[UpstreamDialect, ...] = ()
     passthrough_auth: bool = False
     interface: str | None = None
     headers: Mapping[str, Secret] = {}

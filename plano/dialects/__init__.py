@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plano.dialects import chat, messages, responses
-from plano.dialects.codec import Codec
-from plano.types import Dialect
+from plano.dialects.codec import ClientCodec, Codec, UpstreamCodec
+from plano.types import CLIENT_DIALECTS, ClientDialect, Dialect, UpstreamDialect
 
-CODECS: Mapping[Dialect, Codec] = {"chat": chat, "messages": messages, "responses": responses}
+CLIENT_CODECS: Mapping[ClientDialect, Codec] = {"chat": chat, "messages": messages, "responses": responses}
+"""The dialects that clients speak; upstreams speak them too."""
 
-__all__ = ["CODECS", "Codec"]
+CODECS: Mapping[UpstreamDialect, UpstreamCodec] = {"chat": chat, "messages": messages, "responses": responses}
+"""The dialects that upstreams speak."""
+
+
+def client_codec(dialect: Dialect) -> Codec:
+    """The codec of a dialect that is known to be a client's, as that of every request above the translation is."""
+    assert dialect in CLIENT_DIALECTS, f"no client speaks {dialect}"
+    return CLIENT_CODECS[dialect]
+
+
+__all__ = ["CLIENT_CODECS", "CODECS", "ClientCodec", "Codec", "UpstreamCodec", "client_codec"]

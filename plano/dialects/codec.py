@@ -1,8 +1,9 @@
 """The interface of a dialect: the verbs that each of them has.
 
-A dialect is a package whose module object satisfies `Codec`: plain functions over bytes and structs.
-Nothing in it does I/O, reads a clock or makes up ids. If an upstream leaves out a reply's id or its time, the caller
-fills them in between reading and writing.
+A dialect is a package whose module object satisfies `UpstreamCodec`, and `ClientCodec` too where clients speak it: its
+verbs are plain functions over bytes and structs.
+Nothing in it does I/O, reads a clock or makes up ids: what an upstream left out (a reply's id, its time)
+the caller fills in between reading and writing.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from plano.conversation import Conversation, Event, Finish, Reply, Usage
+from plano.credentials.headers import AuthStyle
+from plano.dialects.look import Look
 from plano.errors import PlanoError
 from plano.frames.sse import Frame
 from plano.losses import Losses
-from plano.types import Dialect
+from plano.operations import EndpointPath
+from plano.types import ClientDialect, UpstreamDialect
 
 
 class StreamReader(Protocol):
@@ -51,15 +55,17 @@ class StreamEnd(NamedTuple):
     """The end of a stream, as its first and last frames show it.
 
     Attributes:
-        complete: whether the client has seen an end: a finish reason, `[DONE]`, `message_stop`, `response.completed`,
-            `response.incomplete`, or an error event.
-        failed: whether that end is an error.
+        complete: the dialect's end was seen (a finish reason, `[DONE]`, `message_stop`, `response.completed`,
+            `response.incomplete`, or an error event: the client has been told).
+        failed: that end was an error.
+        opening: the usage is only what the stream opened with: all of the input, and a first count of the output.
     """
 
     complete: bool
     failed: bool
     usage: Usage | None
     finish: Finish | None
+    opening: bool = False
 
 
 class Slot(NamedTuple):
@@ -77,11 +83,37 @@ class Slot(NamedTuple):
     kind: Literal["delta", "whole", "end"]
 
 
-class Codec(Protocol):
-    """The verbs of a dialect."""
+class Conventions(Struct, frozen=True, kw_only=True):
+    """How servers that speak a dialect are asked, unless their provider's row says otherwise.
+
+    Attributes:
+        endpoint: where the reply is asked for.
+        auth: how the key travels.
+        headers: what else each request has, unless the client says it; names in lower case.
+        longest_id: characters of a call's id that servers take, None for any number.
+        longest_name: characters of a tool's name that they take, None for any number.
+        knows_limit: servers refuse a `max_tokens` that is higher than what the model can give.
+        needs_limit: every request must have a `max_tokens`.
+        request_id: the header in which servers say an id of their own for a request.
+        call_prefix: how the ids of calls begin that servers make.
+    """
+
+    endpoint: EndpointPath
+    auth: AuthStyle = "bearer"
+    headers: tuple[tuple[str, str], ...] = ()
+    longest_id: int | None = None
+    longest_name: int | None = None
+    knows_limit: bool = False
+    needs_limit: bool = False
+    request_id: str = "x-request-id"
+    call_prefix: str = "call_"
+
+
+class ClientCodec(Protocol):
+    """The verbs of a dialect that clients speak."""
 
     @property
-    def name(self) -> Dialect: ...
+    def name(self) -> ClientDialect: ...
 
     def read_request(self, body: bytes) -> Conversation:
         """Read a client's request.
@@ -89,6 +121,41 @@ class Codec(Protocol):
         Raises:
             InvalidRequest: malformed JSON or a wrong type; `param` is the field's path.
         """
+
+    def hands_back(self, body: bytes) -> bool:
+        """Whether a request holds what plano made for its client (another vendor's seal, an item's id), which no
+        upstream knows."""
+
+    def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
+        """`asked` is the client's request: it decides echoes and which calls are custom."""
+
+    def stream_writer(self, asked: Conversation) -> StreamWriter: ...
+
+    def write_error(self, error: PlanoError) -> bytes:
+        """The JSON body of an error response."""
+
+    def write_stream_error(self, error: PlanoError) -> bytes:
+        """The SSE frame that ends a forwarded stream which broke."""
+
+    def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
+        """The texts in a parsed reply body; all `whole`."""
+
+    def event_texts(self, event: dict[str, Any]) -> list[Slot]:
+        """The texts in a parsed stream event, and the ends of texts."""
+
+
+class UpstreamCodec(Protocol):
+    """The verbs of a dialect that upstreams speak."""
+
+    @property
+    def name(self) -> UpstreamDialect: ...
+
+    @property
+    def conventions(self) -> Conventions: ...
+
+    @property
+    def spoken_fields(self) -> frozenset[str]:
+        """The fields of requests, replies and events whose texts are what is said."""
 
     def write_request(self, conversation: Conversation, losses: Losses) -> bytes:
         """Write the body of a request to an upstream.
@@ -105,22 +172,13 @@ class Codec(Protocol):
             UpstreamStatus: the body is an error of the upstream's that came with status 200.
         """
 
-    def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
-        """Write a reply's body. The client's request, `asked`, decides which of its settings are echoed and which calls
-        are calls of custom tools."""
-
     def stream_reader(self) -> StreamReader: ...
-
-    def stream_writer(self, asked: Conversation) -> StreamWriter: ...
 
     def read_error(self, status: int, body: bytes) -> PlanoError:
         """Read an upstream's error as an UpstreamStatus. A body in no known form becomes the message, shortened."""
 
-    def write_error(self, error: PlanoError) -> bytes:
-        """Write the JSON body of an error response."""
-
-    def write_stream_error(self, error: PlanoError) -> bytes:
-        """Write the SSE frame that ends a forwarded stream after it broke."""
+    def look(self, body: bytes) -> Look:
+        """A first look at the body of a 200. Raises UpstreamProtocolError if it is no JSON object."""
 
     def peek_usage(self, body: bytes) -> Usage | None:
         """A complete reply's usage, without reading the rest; None if it has none or is not JSON."""
@@ -148,8 +206,9 @@ class Codec(Protocol):
         """Where the first thing that the model says stands in a piece of a stream, or -1. It may be any byte of
         the frame."""
 
-    def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
-        """The texts in a parsed reply body; the kind of all slots is `whole`."""
 
-    def event_texts(self, event: dict[str, Any]) -> list[Slot]:
-        """The texts in a parsed stream event, and the ends of texts that it marks."""
+class Codec(ClientCodec, UpstreamCodec, Protocol):
+    """The verbs of a dialect that both speak."""
+
+    @property
+    def name(self) -> ClientDialect: ...

@@ -8,19 +8,24 @@ came from. A seal without a mark belongs to the dialect that it stands in.
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
 from plano.conversation import RedactedThinking, Thinking
-from plano.types import Dialect
+from plano.types import UPSTREAM_DIALECTS, UpstreamDialect
 
 MARK = "plano-seal."
 """The beginning of a marked seal. A body that holds it cannot be forwarded as it is: its vendor would refuse the
 seal."""
 
+_MARK = MARK.encode()
 _NO_ID = "-"
 
 
-def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
+def holds_seal(body: bytes) -> bool:
+    """Whether a marked seal stands anywhere in a request's body."""
+    # `find`, for `in` first tries whether what it was given is a number, which takes ten times as long.
+    return body.find(_MARK) >= 0
+
+
+def pack(part: Thinking | RedactedThinking, dialect: UpstreamDialect) -> str | None:
     """The part's seal as `dialect` carries it: unchanged in the dialect that it came from, marked in any other."""
     if isinstance(part, RedactedThinking):
         return part.data if dialect == "messages" else f"{MARK}messages.redacted.{part.data}"
@@ -29,7 +34,7 @@ def pack(part: Thinking | RedactedThinking, dialect: Dialect) -> str | None:
     return f"{MARK}{part.origin}.{part.item_id or _NO_ID}.{part.seal}"
 
 
-def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinking:
+def unpack(seal: str, text: str, dialect: UpstreamDialect) -> Thinking | RedactedThinking:
     """The part that was packed into `seal`, which stood in `dialect` beside the reasoning's `text`."""
     if not seal.startswith(MARK):
         return Thinking(text=text, seal=seal, origin=dialect)
@@ -37,12 +42,12 @@ def unpack(seal: str, text: str, dialect: Dialect) -> Thinking | RedactedThinkin
     item_id, _, original = rest.partition(".")
     if origin == "messages" and item_id == "redacted":
         return RedactedThinking(data=original)
-    if origin not in get_args(Dialect):
+    if origin not in UPSTREAM_DIALECTS:
         return Thinking(text=text)
     return Thinking(
         text=text,
         seal=original,
-        origin=cast(Dialect, origin),
+        origin=origin,
         # An id without a seal would refer to reasoning that the vendor keeps, and that may be somebody else's.
         item_id=None if item_id == _NO_ID or not original else item_id,
         summary=origin == "responses",

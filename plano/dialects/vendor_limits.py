@@ -19,14 +19,15 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.conversation import Conversation, Part, System, Tool, ToolCall, ToolChoice, ToolResult
+from plano.dialects import CODECS
 from plano.dialects.fields import STRING, raw_of
 from plano.dialects.reading import maybe
 from plano.dialects.responses.tools import read_tools
 from plano.losses import Losses
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 LONGEST_NAME = 64
-_LONGEST_ID: Mapping[Dialect, int] = {"chat": 40, "responses": 64}
+"""Characters of the names that are made up here for tools in namespaces."""
 
 _BILLING = "x-anthropic-billing-header:"
 
@@ -50,7 +51,7 @@ class Name(NamedTuple):
 
 
 def fitted(
-    conversation: Conversation, dialect: Dialect, losses: Losses, most_tokens: int | None = None
+    conversation: Conversation, dialect: UpstreamDialect, losses: Losses, most_tokens: int | None = None
 ) -> Conversation:
     """Fit a conversation to the API of `dialect`; one that was asked in that dialect stays as it is.
 
@@ -62,8 +63,9 @@ def fitted(
     if conversation.system and conversation.system[0].text.startswith(_BILLING):
         losses.drop("system.x-anthropic-billing-header", "it means something to Anthropic alone")
         conversation = replace(conversation, system=_without_first_line(conversation.system))
-    longest = _LONGEST_ID.get(dialect)
-    if longest is not None and most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
+    conventions = CODECS[dialect].conventions
+    longest = conventions.longest_id
+    if conventions.knows_limit and most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
         losses.drop("max_tokens", f"the model gives {most_tokens} at most; sent as that")
         conversation = replace(conversation, max_tokens=most_tokens)
     if _fits(conversation, dialect, longest):
@@ -80,7 +82,7 @@ def fitted(
     )
 
 
-def client_names(conversation: Conversation, dialect: Dialect) -> dict[str, Name]:
+def client_names(conversation: Conversation, dialect: UpstreamDialect) -> dict[str, Name]:
     """The tools that have another name in `dialect` than the client gave them: that name to the client's."""
     if not conversation.is_foreign_to(dialect):
         return {}
@@ -122,11 +124,12 @@ def _namespace(tool: Tool) -> _Namespace | None:
     return maybe(_NAMESPACE, tool.raw) if tool.dialect == "responses" and tool.raw is not None else None
 
 
-def _sent(name: Name, dialect: Dialect) -> str:
+def _sent(name: Name, dialect: UpstreamDialect) -> str:
     """The name that the upstream gets. A tool in a namespace is named as agents usually name tools of MCP servers."""
     if name.namespace is not None:
         return cut(f"{name.namespace}__{name.name}", LONGEST_NAME)
-    return cut(name.name, LONGEST_NAME) if dialect in _LONGEST_ID else name.name
+    longest = CODECS[dialect].conventions.longest_name
+    return name.name if longest is None else cut(name.name, longest)
 
 
 def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
@@ -135,7 +138,7 @@ def _without_first_line(system: tuple[System, ...]) -> tuple[System, ...]:
     return (replace(system[0], text=text), *system[1:]) if text else system[1:]
 
 
-def _fits(conversation: Conversation, dialect: Dialect, longest: int | None) -> bool:
+def _fits(conversation: Conversation, dialect: UpstreamDialect, longest: int | None) -> bool:
     """Whether nothing in the conversation has to be changed for `dialect`."""
     if any(
         _namespace(tool) is not None or tool.name != _sent(Name(tool.name, None), dialect)
@@ -145,12 +148,12 @@ def _fits(conversation: Conversation, dialect: Dialect, longest: int | None) -> 
     return all(_part(part, dialect, longest) is part for message in conversation.messages for part in message.parts)
 
 
-def _choice(choice: ToolChoice, dialect: Dialect) -> ToolChoice:
+def _choice(choice: ToolChoice, dialect: UpstreamDialect) -> ToolChoice:
     name = None if choice.name is None else _sent(Name(choice.name, None), dialect)
     return replace(choice, name=name, names=tuple(_sent(Name(each, None), dialect) for each in choice.names))
 
 
-def _part(part: Part, dialect: Dialect, longest: int | None) -> Part:
+def _part(part: Part, dialect: UpstreamDialect, longest: int | None) -> Part:
     """The part with names and ids that `dialect` takes; the same object if nothing has to be changed."""
     if isinstance(part, ToolCall):
         own = dict(part.extras.get("responses", ()))

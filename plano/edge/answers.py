@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from plano.dialects import CODECS
+from plano.dialects import CLIENT_CODECS
 from plano.errors import MethodNotAllowed, PlanoError
 from plano.response import log_fault
-from plano.types import Dialect, Headers, RawHeaders, Receive, Scope, Send
+from plano.types import ClientDialect, Headers, RawHeaders, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -58,7 +58,7 @@ async def send_json(
     await send({"type": "http.response.body", "body": b"" if head else body})
 
 
-def dialect_of(scope: Scope, headers: Headers) -> Dialect:
+def dialect_of(scope: Scope, headers: Headers) -> ClientDialect:
     """The dialect of a request that asks no model: Anthropic's for its paths and headers, else OpenAI's."""
     return "messages" if "/v1/messages" in scope["path"] or "anthropic-version" in headers else "chat"
 
@@ -76,7 +76,7 @@ def request_id(headers: Headers) -> str:
 async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Send) -> None:
     """An error where no dialect is settled: in Anthropic's form for its paths and headers, else in OpenAI's."""
     log_fault(error)
-    body = CODECS[dialect_of(scope, headers)].write_error(error)
+    body = CLIENT_CODECS[dialect_of(scope, headers)].write_error(error)
     extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []
     if error.retry_after is not None:
         extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))

@@ -19,11 +19,10 @@ from plano.journal import Journal
 from plano.losses import Loss
 from plano.observability.finished import Finished
 from plano.observability.usage import settle
-from plano.operations import Operation
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response, error_response, failed_response
-from plano.types import ANONYMOUS, Caller, Dialect, Headers, Receive, Scope, Send
+from plano.types import ANONYMOUS, Caller, ClientDialect, Headers, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
 
@@ -50,8 +49,8 @@ class Ask:
 
     def __init__(
         self,
-        dialect: Dialect,
-        operation: Operation,
+        dialect: ClientDialect,
+        operation: str,
         run: CallNext,
         *,
         body_limit: int,

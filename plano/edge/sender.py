@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from time import perf_counter
 
-from plano.dialects import CODECS
+from plano.dialects import client_codec
 from plano.edge.own_server import Direct, direct
 from plano.errors import PlanoError
 from plano.journal import Journal
@@ -136,4 +136,4 @@ def _last_words(response: Response, error: Exception) -> bytes:
         error = response.blame(error)
     response.journal.note_error(error)
     response.journal.outcome = "failed"
-    return CODECS[response.dialect].write_stream_error(error)
+    return client_codec(response.dialect).write_stream_error(error)

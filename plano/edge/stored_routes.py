@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Raw, Struct
 
-from plano.dialects import CODECS, reading
+from plano.dialects import CLIENT_CODECS, reading
 from plano.dialects.responses.items import read_item
 from plano.edge.answers import send_error, send_json
 from plano.edge.body import ClientLeft, late_body, read_body
@@ -162,8 +162,8 @@ async def get_completion(call: Call) -> Raw:
     found = await _find(call, "chat", "Chat completion")
     if not found.head.streamed:
         return Raw(found.reply)
-    asked = CODECS["chat"].read_request(found.asked)
-    return Raw(CODECS["chat"].write_reply(history.completion(found), asked, Losses()))
+    asked = CLIENT_CODECS["chat"].read_request(found.asked)
+    return Raw(CLIENT_CODECS["chat"].write_reply(history.completion(found), asked, Losses()))
 
 
 async def delete_completion(call: Call) -> dict[str, Any]:

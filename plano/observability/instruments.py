@@ -19,7 +19,8 @@ from prometheus_client.metrics_core import Metric as Collected
 from plano.errors import UPSTREAM_FAILURES, Kind
 from plano.losses import LOSS_FIELDS
 from plano.observability.series import Axis, Distribution, Family, Key, Number
-from plano.types import DIALECTS
+from plano.operations import OPERATIONS
+from plano.types import CLIENT_DIALECTS, UPSTREAM_DIALECTS
 from plano.version import VERSION
 
 OTHER = "other"
@@ -33,8 +34,6 @@ TOKENS = tuple(4**power for power in range(14))
 
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
-OPERATIONS: Mapping[str, str] = {"create": "chat", "count_tokens": "count_tokens", "embeddings": "embeddings"}
-"""plano's operations as OpenTelemetry's `gen_ai.operation.name` calls them, where it has a word."""
 
 STATUSES = ("2xx", "3xx", "4xx", "5xx", NONE)
 OUTCOMES = ("completed", "failed", "aborted")
@@ -361,18 +360,18 @@ def labels_of(metric: Metric) -> tuple[str, ...]:
 
 def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
     targets = [(entry.provider, entry.model) for entry in served]
-    dialects = [*DIALECTS, NONE]
-    operations = [(dialect, operation) for dialect in DIALECTS for operation in ("create", "count_tokens")]
-    operations += [("chat", "embeddings")]
+    dialects = [*UPSTREAM_DIALECTS, NONE]
+    operations = [(dialect, each.name) for each in OPERATIONS.values() for dialect in each.paths]
+    gen_ai = list(dict.fromkeys(each.gen_ai for each in OPERATIONS.values()))
     flags = _single(("true", "false"), "false")
     return {
         "asked": Axis(operations, (OTHER, OTHER)),
-        "client": _single(DIALECTS),
+        "client": _single(CLIENT_DIALECTS),
         "served": Axis(
             [(e.provider, e.model, dialect) for e in served for dialect in (*e.dialects, NONE)], (OTHER, OTHER, NONE)
         ),
         "target": Axis(targets, (OTHER, OTHER)),
-        "pair": Axis([(client, upstream) for client in DIALECTS for upstream in dialects], (OTHER, OTHER)),
+        "pair": Axis([(client, upstream) for client in CLIENT_DIALECTS for upstream in dialects], (OTHER, OTHER)),
         "stream": flags,
         "result": Axis([(status, outcome) for status in STATUSES for outcome in OUTCOMES], (NONE, "failed")),
         "status": _single(STATUSES, NONE),
@@ -390,7 +389,7 @@ def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
         ),
         "version": _single((VERSION,), VERSION),
         "gen_ai": Axis(
-            [(operation, *target) for operation in OPERATIONS.values() for target in (*targets, (OTHER, OTHER))],
+            [(operation, *target) for operation in gen_ai for target in (*targets, (OTHER, OTHER))],
             (OTHER, OTHER, OTHER),
         ),
         "error": _single(("", "aborted", *get_args(Kind)), "server"),

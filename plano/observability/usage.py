@@ -12,6 +12,7 @@ from plano.attempt import NOT_ASKED, Attempt
 from plano.conversation import Usage
 from plano.dialects import CODECS
 from plano.frames import sse
+from plano.operations import OPERATIONS
 from plano.request import Request
 from plano.response import Response
 from plano.translation.estimate import BASE64_BYTES_PER_TOKEN, BYTES_PER_TOKEN, PER_MESSAGE
@@ -27,23 +28,8 @@ _LOOKED_AT = 256 * 1024
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]{256,}")
 
-_TEXTS = frozenset(
-    {
-        "arguments",
-        "content",
-        "delta",
-        "input",
-        "instructions",
-        "partial_json",
-        "reasoning",
-        "reasoning_content",
-        "refusal",
-        "system",
-        "text",
-        "thinking",
-    }
-)
-"""The fields, in all three dialects, that hold what is said."""
+_TEXTS = frozenset[str]().union(*(codec.spoken_fields for codec in CODECS.values()))
+"""The fields, in whatever dialect, that hold what is said."""
 
 
 def settle(request: Request, response: Response | None) -> None:
@@ -53,14 +39,15 @@ def settle(request: Request, response: Response | None) -> None:
     its input is then estimated. Of a stream that was cut off, what came of it is.
     """
     attempt, outcome = request.journal.answer, request.journal.outcome
-    if attempt is NOT_ASKED or request.operation == "count_tokens":
+    operation = OPERATIONS[request.operation]
+    if attempt is NOT_ASKED or not operation.uses_tokens:
         return
     replied = response is not None and response.status < 400 and attempt.failure in _REPLIED
     if not replied and outcome != "aborted":
         return
     said = _said(attempt) if replied else None
     if said is None:
-        output = 0 if request.operation == "embeddings" else _output(attempt, response)
+        output = _output(attempt, response) if operation.replies else 0
         attempt.usage = Usage(input_tokens=estimate_input(request.raw), output_tokens=output, estimated=_BOTH)
     elif outcome != "completed" and not said.estimated and _is_first_word(attempt):
         output = max(said.output_tokens, _streamed(attempt))
@@ -92,12 +79,10 @@ def _said(attempt: Attempt) -> Usage | None:
 
 
 def _is_first_word(attempt: Attempt) -> bool:
-    """Whether what was said is only what a stream in the messages dialect opens with: all of its input, and a first
-    count of its output."""
-    if attempt.first is None or attempt.dialect != "messages":
+    """Whether what was said is only what a stream opens with: all of its input, and a first count of its output."""
+    if attempt.first is None or attempt.dialect is None:
         return False
-    latest = [piece for piece in attempt.last if piece is not attempt.first]
-    return CODECS["messages"].peek_stream(b"", latest).usage is None
+    return CODECS[attempt.dialect].peek_stream(attempt.first, attempt.last).opening
 
 
 def _output(attempt: Attempt, response: Response | None) -> int:

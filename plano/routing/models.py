@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from plano.errors import ConfigError, InvalidRequest, ModelNotFound
-from plano.provider import Provider, Target, Urls, endpoints, with_model
-from plano.types import Dialect, Secret
+from plano.provider import Endpoints, Provider, Target, endpoints, with_model
+from plano.types import Secret, UpstreamDialect
 
 WILDCARD = "*"
 
@@ -34,7 +34,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     name: str
     default: bool = False
     base_url: str | None = None
-    apis: tuple[Dialect, ...] = ()
+    apis: tuple[UpstreamDialect, ...] = ()
     key: Secret | None = None
     passthrough_auth: bool = False
     headers: tuple[tuple[str, str], ...] = ()
@@ -189,7 +189,7 @@ class _Route:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.wildcard = entry.model == WILDCARD
-        self._urls: dict[tuple[Dialect, ...], Urls] = {}
+        self._endpoints: dict[tuple[UpstreamDialect, ...], Endpoints] = {}
 
     def known(self) -> tuple[str, ...]:
         if not self.wildcard:
@@ -206,7 +206,7 @@ class _Route:
             name=f"{entry.provider.name}/{model}",
             entry=entry.name,
             dialects=dialects,
-            urls=with_model(self._urls_for(dialects), model),
+            endpoints=with_model(self._endpoints_for(dialects), model),
             key=entry.key,
             passthrough_auth=entry.passthrough_auth,
             headers=entry.headers,
@@ -216,8 +216,8 @@ class _Route:
             http2=entry.http2,
         )
 
-    def _urls_for(self, dialects: tuple[Dialect, ...]) -> Urls:
-        urls = self._urls.get(dialects)
-        if urls is None:
-            urls = self._urls[dialects] = endpoints(self.entry.provider, dialects, self.entry.base_url)
-        return urls
+    def _endpoints_for(self, dialects: tuple[UpstreamDialect, ...]) -> Endpoints:
+        found = self._endpoints.get(dialects)
+        if found is None:
+            found = self._endpoints[dialects] = endpoints(self.entry.provider, dialects, self.entry.base_url)
+        return found

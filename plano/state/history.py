@@ -14,13 +14,13 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from plano.conversation import Conversation, Message, RedactedThinking, Reply, System, Thinking
-from plano.dialects import CODECS, reading
+from plano.dialects import CLIENT_CODECS, CODECS, reading
 from plano.errors import InvalidRequest, UpstreamError
 from plano.frames import sse
 from plano.losses import Losses
 from plano.state.record import Origin, Record
 from plano.translation.assembly import ReplyBuilder
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 _THOUGHTS = (Thinking, RedactedThinking)
 FOREIGN = "another provider made it, and only that one could take it back"
@@ -170,12 +170,12 @@ def _answer(record: Record, entry: str, losses: Losses) -> list[Raw]:
     fields = {name: raw for name, raw in _OBJECT.decode(message).items() if bytes(memoryview(raw)[:5]) != b"null"}
     if "function_call" in fields:  # deprecated; what follows refers to it by that name
         return [Raw(_encode(fields))]
-    turn = CODECS["chat"].read_request(b'{"messages":[' + bytes(message) + b"]}")
+    turn = CLIENT_CODECS["chat"].read_request(b'{"messages":[' + bytes(message) + b"]}")
     if (record.origin.dialect, record.origin.entry) != ("chat", entry):
         turn = _without_thinking(turn, losses)
     if not any(said.parts for said in turn.messages):
         return []
-    return _field(CODECS["chat"].write_request(turn, losses), "messages")
+    return _field(CLIENT_CODECS["chat"].write_request(turn, losses), "messages")
 
 
 def _without_thinking(turn: Conversation, losses: Losses) -> Conversation:
@@ -192,7 +192,7 @@ def _message(record: Record) -> Raw:
     """What a chat completion answered, as the message that its client would send back."""
     body = record.reply
     if record.head.streamed:
-        body = CODECS["chat"].write_reply(completion(record), Conversation(), Losses())
+        body = CLIENT_CODECS["chat"].write_reply(completion(record), Conversation(), Losses())
     try:
         return _COMPLETION.decode(body).choices[0].message
     except (msgspec.MsgspecError, IndexError) as error:
@@ -223,9 +223,9 @@ def neutral(record: Record) -> Conversation:
     """
     if record.kind != "chat":
         body = b'{"input":[' + b",".join(own_items(record)) + b"]}"
-        return CODECS["responses"].read_request(body)
+        return CLIENT_CODECS["responses"].read_request(body)
     messages = [*_LIST.decode(_messages(record)), _message(record)]
-    turn = CODECS["chat"].read_request(b'{"messages":[' + b",".join(messages) + b"]}")
+    turn = CLIENT_CODECS["chat"].read_request(b'{"messages":[' + b",".join(messages) + b"]}")
     return replace(turn, messages=tuple(message for message in turn.messages if message.parts))
 
 
@@ -240,7 +240,7 @@ def completion(record: Record) -> Reply:
     Raises:
         InvalidRequest: as in `neutral`.
     """
-    codec = CODECS["chat"]
+    codec = CLIENT_CODECS["chat"]
     try:
         if not record.head.streamed:
             return codec.read_reply(record.reply)
@@ -255,7 +255,7 @@ def completion(record: Record) -> Reply:
         raise InvalidRequest(f"`{record.id}` cannot be read: {error.message}", code="not_continuable") from error
 
 
-def _rewritten(record: Record, dialect: Dialect, field: str, losses: Losses) -> list[Raw]:
+def _rewritten(record: Record, dialect: UpstreamDialect, field: str, losses: Losses) -> list[Raw]:
     """A turn that was in another dialect."""
     turn = neutral(record)
     if dialect == "responses":  # system messages of a history are items of it, not the next request's instructions

@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from plano.dialects import reading
 from plano.errors import StateUnreadable
 from plano.state.backend import IMPORTED, Item, Turn
-from plano.types import Dialect
+from plano.types import UpstreamDialect
 
 Kind: TypeAlias = Literal["chat", "responses", "imported_items", "deleted"]
 
@@ -36,7 +36,7 @@ class Origin(Struct, frozen=True, array_like=True, gc=False):
     """
 
     entry: str = ""
-    dialect: Dialect = "chat"
+    dialect: UpstreamDialect = "chat"
     kept: bool = False
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from plano.dialects import reading
-from plano.dialects.codec import Codec, Slot
+from plano.dialects.codec import ClientCodec, Slot
 from plano.frames import sse
 
 TextMap: TypeAlias = Callable[[str], str]
@@ -20,7 +20,7 @@ _MOST_HELD = 2000
 """Characters that wait, or four windows, if `fn` changes what is longer than it said."""
 
 
-def rewrite_body(codec: Codec, body: bytes, fn: TextMap) -> bytes:
+def rewrite_body(codec: ClientCodec, body: bytes, fn: TextMap) -> bytes:
     """A complete reply with `fn` applied to each of its texts; the same bytes if that changes nothing.
 
     Raises:
@@ -74,7 +74,7 @@ class StreamRewriter:
     frame waits with it, and whatever follows waits behind, so that order and numbering stay as they were.
     """
 
-    def __init__(self, codec: Codec, fn: TextMap, window: int = 0) -> None:
+    def __init__(self, codec: ClientCodec, fn: TextMap, window: int = 0) -> None:
         self._codec = codec
         self._fn = fn
         self._window = window

@@ -8,7 +8,7 @@ from copy import copy
 from time import perf_counter
 from typing import Protocol, TypeAlias
 
-from plano.dialects.codec import Codec
+from plano.dialects.codec import UpstreamCodec
 from plano.dialects.reading import CUT_OFF
 from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.frames import sse
@@ -54,7 +54,7 @@ class Flow:
         journal: whose `waited_in_stream` grows; None where another flow behind this one waits for the upstream.
     """
 
-    def __init__(self, source: AsyncIterator[bytes], codec: Codec, journal: Journal | None = None) -> None:
+    def __init__(self, source: AsyncIterator[bytes], codec: UpstreamCodec, journal: Journal | None = None) -> None:
         self.source = source
         self._codec = codec
         self._journal = journal

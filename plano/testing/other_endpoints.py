@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from plano.dialects import reading
+from plano.dialects.counts import count_reply
 from plano.testing.record import Recorded
 from plano.translation.estimate import BYTES_PER_TOKEN, estimate_tokens
 
@@ -39,8 +40,8 @@ _embeddings = msgspec.json.Decoder(_Embeddings)
 
 def count(recorded: Recorded) -> dict[str, Any]:
     """Anthropic's or OpenAI's token count, estimated."""
-    kind = {"object": "response.input_tokens"} if recorded.dialect == "responses" else {}
-    return {**kind, "input_tokens": estimate_tokens(recorded.conversation)}
+    assert recorded.dialect is not None, "it was asked for in some dialect"
+    return count_reply(estimate_tokens(recorded.conversation), recorded.dialect)
 
 
 def embeddings(recorded: Recorded) -> dict[str, Any]:

@@ -11,21 +11,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from plano.conversation import Conversation
-from plano.dialects import CODECS
-from plano.operations import Operation
-from plano.types import Dialect, RawHeaders
+from plano.dialects import CLIENT_CODECS
+from plano.operations import OPERATIONS
+from plano.types import ClientDialect, RawHeaders
 
 Outcome: TypeAlias = Literal["running", "complete", "broken", "left"]
 """How far the answer came; `left` means that whoever asked went away before its end."""
-
-_ENDPOINTS: tuple[tuple[str, Dialect, Operation], ...] = (
-    ("/chat/completions", "chat", "create"),
-    ("/messages/count_tokens", "messages", "count_tokens"),
-    ("/messages", "messages", "create"),
-    ("/responses/input_tokens", "responses", "count_tokens"),
-    ("/responses", "responses", "create"),
-    ("/embeddings", "chat", "embeddings"),
-)
 
 _SECRETS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
 
@@ -46,7 +37,7 @@ class Recorded:
         headers: by lower-case name; of equal names the last one. `raw_headers` has them all.
         body: as it came.
         dialect: which API's endpoint it was sent to, None for `/models` and unknown paths.
-        operation: `create`, `count_tokens`, `embeddings`; None like `dialect`.
+        operation: `create`, `count_tokens`, `embeddings`, …; None like `dialect`.
         outcome: how far the answer came.
     """
 
@@ -59,8 +50,8 @@ class Recorded:
         self.outcome: Outcome = "running"
         self._over: Future[Outcome] = Future()
         endpoint = _endpoint(self.path)
-        self.dialect: Dialect | None = endpoint and endpoint[0]
-        self.operation: Operation | None = endpoint and endpoint[1]
+        self.dialect: ClientDialect | None = endpoint and endpoint[0]
+        self.operation: str | None = endpoint and endpoint[1]
 
     async def over(self) -> Outcome:
         """Wait until the answer has come as far as it will, and say how far; from any thread's event loop."""
@@ -93,17 +84,20 @@ class Recorded:
         Raises:
             InvalidRequest: the body is not a request of the dialect.
         """
-        assert self.operation in ("create", "count_tokens"), f"{self.path} asks for no reply"
         assert self.dialect is not None
-        return CODECS[self.dialect].read_request(self.body)
+        assert self.operation is not None
+        assert OPERATIONS[self.operation].converses, f"{self.path} asks for no reply"
+        return CLIENT_CODECS[self.dialect].read_request(self.body)
 
     def __repr__(self) -> str:
         return f"<Recorded {self.method} {self.url}, {len(self.body)} bytes, {self.outcome}>"
 
 
-def _endpoint(path: str) -> tuple[Dialect, Operation] | None:
+def _endpoint(path: str) -> tuple[ClientDialect, str] | None:
+    """The dialect and the operation that the end of a path stands for, whatever prefix it has."""
     path = path.rstrip("/")
-    for suffix, dialect, operation in _ENDPOINTS:
-        if path.endswith(suffix):
-            return dialect, operation
+    for operation in OPERATIONS.values():
+        for dialect, asked_at in operation.paths.items():
+            if path.endswith(asked_at.removeprefix("/v1")):
+                return dialect, operation.name
     return None

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from plano.conversation import Conversation, Event, Message, Part, TextDelta, Thinking, ToolCall, Usage
 from plano.conversation import Reply as NeutralReply
-from plano.dialects import CODECS
+from plano.dialects import CLIENT_CODECS
 from plano.dialects.openai import kind_of_status
 from plano.errors import PlanoError, UpstreamStatus
 from plano.frames import sse
@@ -21,7 +21,7 @@ from plano.testing.record import Recorded
 from plano.testing.script import Answer, Failure, Reply, Verbatim
 from plano.translation.assembly import events_of
 from plano.translation.estimate import PER_MESSAGE, estimate_tokens
-from plano.types import Dialect, RawHeaders
+from plano.types import ClientDialect, RawHeaders
 
 _WORD = re.compile(r"\s*\S+\s*|\s+")
 _ARGUMENTS = 12
@@ -69,7 +69,7 @@ def render(answer: Answer, recorded: Recorded, *, id: str, now: int) -> Wire:
 
 
 def of_error(error: PlanoError, recorded: Recorded, headers: Mapping[str, str] | None = None) -> Wire:
-    return of_body(CODECS[recorded.dialect or "chat"].write_error(error), headers, status=error.status)
+    return of_body(CLIENT_CODECS[recorded.dialect or "chat"].write_error(error), headers, status=error.status)
 
 
 def of_json(parsed: Any) -> Wire:
@@ -83,9 +83,9 @@ def of_body(body: bytes, headers: Mapping[str, str] | None = None, *, status: in
 
 def _of_reply(answer: Reply, recorded: Recorded, id: str, now: int) -> Wire:
     assert recorded.dialect is not None
-    codec, asked = CODECS[recorded.dialect], recorded.conversation
+    codec, asked = CLIENT_CODECS[recorded.dialect], recorded.conversation
     reply = _neutral(answer, asked, recorded.dialect, id, now)
-    headers = {_REQUEST_ID[recorded.dialect]: f"req_{id}", **answer.headers}
+    headers = {codec.conventions.request_id: f"req_{id}", **answer.headers}
     if asked.stream:
         wire = _stream(answer, asked, recorded.dialect, reply)
         wire.headers = _raw({"content-type": "text/event-stream", **headers})
@@ -97,11 +97,8 @@ def _of_reply(answer: Reply, recorded: Recorded, id: str, now: int) -> Wire:
     return wire
 
 
-_REQUEST_ID: Mapping[Dialect, str] = {"chat": "x-request-id", "messages": "request-id", "responses": "x-request-id"}
-
-
-def _stream(answer: Reply, asked: Conversation, dialect: Dialect, reply: NeutralReply) -> Wire:
-    codec = CODECS[dialect]
+def _stream(answer: Reply, asked: Conversation, dialect: ClientDialect, reply: NeutralReply) -> Wire:
+    codec = CLIENT_CODECS[dialect]
     writer = codec.stream_writer(asked)
     written = [frame for event in _small_steps(reply) for frame in writer.feed(event)] + writer.finish()
     frames = [block + b"\n\n" for block in sse.blocks(b"".join(written))]
@@ -117,11 +114,11 @@ def _stream(answer: Reply, asked: Conversation, dialect: Dialect, reply: Neutral
     return Wire(status=200, headers=[], pieces=frames, lost=lost)
 
 
-def _break_body(wire: Wire, answer: Reply, dialect: Dialect) -> None:
+def _break_body(wire: Wire, answer: Reply, dialect: ClientDialect) -> None:
     """A reply that is not streamed: half of it, or an error where the reply should be."""
     body = wire.pieces[0]
     if answer.how == "error":
-        body = CODECS[dialect].write_error(_broken())
+        body = CLIENT_CODECS[dialect].write_error(_broken())
     else:
         body = body[: len(body) // 2]
     if answer.how != "lost":  # a lost connection has announced all of it
@@ -133,7 +130,7 @@ def _broken() -> UpstreamStatus:
     return UpstreamStatus("The provider is overloaded, as the test told it to be.", status=503, kind="overloaded")
 
 
-def _neutral(answer: Reply, asked: Conversation, dialect: Dialect, id: str, now: int) -> NeutralReply:
+def _neutral(answer: Reply, asked: Conversation, dialect: ClientDialect, id: str, now: int) -> NeutralReply:
     parts = tuple(_finished(part, dialect, f"{id}_{index}") for index, part in enumerate(answer.parts))
     calls = any(isinstance(part, ToolCall) for part in parts)
     return NeutralReply(
@@ -147,10 +144,10 @@ def _neutral(answer: Reply, asked: Conversation, dialect: Dialect, id: str, now:
     )
 
 
-def _finished(part: Part, dialect: Dialect, suffix: str) -> Part:
+def _finished(part: Part, dialect: ClientDialect, suffix: str) -> Part:
     """With the id that a provider of this dialect would have given it, and its seal as the provider's own."""
     if isinstance(part, ToolCall) and not part.id:
-        return replace(part, id=("toolu_" if dialect == "messages" else "call_") + suffix)
+        return replace(part, id=CLIENT_CODECS[dialect].conventions.call_prefix + suffix)
     if isinstance(part, Thinking) and part.origin is None:
         return replace(part, origin=dialect)
     return part

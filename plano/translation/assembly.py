@@ -31,7 +31,7 @@ from plano.conversation import (
     Unknown,
 )
 from plano.errors import UpstreamProtocolError
-from plano.types import DIALECTS
+from plano.types import UPSTREAM_DIALECTS
 
 
 def events_of(reply: Reply) -> list[Event]:
@@ -113,7 +113,7 @@ def _merged(first: Extras, then: Extras) -> Extras:
     """The extras of both; where both have a field, that of `then` counts."""
     return {
         dialect: {**first.get(dialect, {}), **then.get(dialect, {})}
-        for dialect in DIALECTS
+        for dialect in UPSTREAM_DIALECTS
         if dialect in first or dialect in then
     }
 

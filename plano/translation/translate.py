@@ -5,17 +5,17 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from plano.conversation import Conversation, Event, Failed, Finish, Finished, PartStart, PartStop, Reply, Start, Usage
-from plano.dialects import CODECS
+from plano.dialects import CLIENT_CODECS, CODECS
 from plano.dialects.vendor_limits import by_client, client_names, fitted
 from plano.errors import PlanoError, UnsupportedConversion, UpstreamError, forget_frames
 from plano.frames import sse
 from plano.losses import MAX_NAMED, Losses
 from plano.translation.assembly import ReplyBuilder, events_of
-from plano.types import Dialect
+from plano.types import ClientDialect, UpstreamDialect
 
 
 def translate_request(
-    conversation: Conversation, dialect: Dialect, *, strict: bool = False, most_tokens: int | None = None
+    conversation: Conversation, dialect: UpstreamDialect, *, strict: bool = False, most_tokens: int | None = None
 ) -> tuple[bytes, Losses]:
     """Write a request's body in `dialect`; gives the body and the losses.
 
@@ -34,7 +34,7 @@ def translate_request(
     return body, losses
 
 
-def refuse_losses(losses: Losses, dialect: Dialect) -> None:
+def refuse_losses(losses: Losses, dialect: UpstreamDialect) -> None:
     """Raise UnsupportedConversion if anything was lost. Its message names about twenty of the losses."""
     found = list(losses)
     if found:
@@ -54,9 +54,11 @@ class Translator:
     the same: then the reply came in another form (streamed or not) than the client asked for.
     """
 
-    def __init__(self, upstream: Dialect, client: Dialect, asked: Conversation, *, fallback_id: str, now: int) -> None:
+    def __init__(
+        self, upstream: UpstreamDialect, client: ClientDialect, asked: Conversation, *, fallback_id: str, now: int
+    ) -> None:
         self._upstream = CODECS[upstream]
-        self._client = CODECS[client]
+        self._client = CLIENT_CODECS[client]
         self._asked = asked
         self._names = client_names(asked, upstream)
         self._fallback_id = fallback_id

@@ -23,7 +23,7 @@ from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
-from plano.types import Caller, Dialect
+from plano.types import Caller, ClientDialect, UpstreamDialect
 
 REQUESTS = 200
 """How many of the last requests are kept."""
@@ -48,8 +48,8 @@ _Seen: TypeAlias = tuple[
     float,
     str,
     Caller,
-    Dialect,
-    Dialect | None,
+    ClientDialect,
+    UpstreamDialect | None,
     str | None,
     Target | None,
     bool,
@@ -247,8 +247,8 @@ def _row(
     at: float,
     id: str,
     caller: Caller,
-    client: Dialect,
-    upstream: Dialect | None,
+    client: ClientDialect,
+    upstream: UpstreamDialect | None,
     asked: str | None,
     target: Target | None,
     stream: bool,

@@ -8,7 +8,7 @@ from plano.credentials.headers import credential, credential_of, only_credential
 from plano.credentials.masking import Mask
 from plano.provider import Target
 from plano.request import Request
-from plano.types import Dialect, Headers, RawHeaders, Secret
+from plano.types import Headers, RawHeaders, Secret, UpstreamDialect
 
 _IDEMPOTENCY = b"idempotency-key"
 
@@ -54,7 +54,7 @@ def mask_of(target: Target, headers: Headers) -> Mask:
     return Mask([*own, key] if key else own)
 
 
-def own_headers(target: Target, dialect: Dialect) -> RawHeaders:
+def own_headers(target: Target, dialect: UpstreamDialect) -> RawHeaders:
     """The headers that every request to a target has, unless the client's own take their place."""
     headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "plano"}
     headers |= dict(target.provider.headers_for(dialect))
@@ -70,7 +70,7 @@ def _encoded(headers: dict[str, str]) -> RawHeaders:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _credential(target: Target, dialect: Dialect, key: Secret) -> dict[str, str]:
+def _credential(target: Target, dialect: UpstreamDialect, key: Secret) -> dict[str, str]:
     header = credential(target.provider.auth_for(dialect), key)
     return {} if header is None else dict((header,))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from operator import attrgetter
 from time import perf_counter
 
 import msgspec
@@ -13,7 +12,8 @@ from msgspec import Raw, Struct
 
 from plano.attempt import Attempt
 from plano.credentials.masking import Mask
-from plano.dialects import CODECS, reading
+from plano.dialects import CODECS
+from plano.dialects.look import looking_for
 from plano.errors import (
     GatewayExhausted,
     PlanoError,
@@ -22,7 +22,7 @@ from plano.errors import (
     UpstreamRefusedKey,
 )
 from plano.losses import Losses
-from plano.operations import Operation
+from plano.operations import CREATE, OPERATIONS, Endpoint
 from plano.provider import Fields, Prepare, Target
 from plano.request import Request
 from plano.response import Response
@@ -30,7 +30,7 @@ from plano.streams.relay import Relay
 from plano.streams.stages import one
 from plano.translation.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
-from plano.types import Dialect, RawHeaders, new_id
+from plano.types import CLIENT_DIALECTS, RawHeaders, UpstreamDialect, new_id
 from plano.upstream.failures import failure_of, failure_of_status, root_of
 from plano.upstream.headers import (
     INERT,
@@ -66,6 +66,7 @@ class _Way(Struct, frozen=True):
 
     Attributes:
         target: the target itself.
+        endpoint: where and how it is asked.
         headers: unless the client's own take their place.
         prepare: the provider's quirks, if there can be any.
         heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
@@ -73,7 +74,7 @@ class _Way(Struct, frozen=True):
     """
 
     target: Target
-    url: str
+    endpoint: Endpoint
     headers: RawHeaders
     prepare: Prepare | None
     heeded: tuple[bytes, ...] | None
@@ -94,7 +95,7 @@ class Upstream:
         self._sender_for = sender_for
         self._timeouts = timeouts
         self._one_tenant = one_tenant
-        self._ways: dict[tuple[str, str, Dialect, Operation], _Way] = {}
+        self._ways: dict[tuple[str, str, UpstreamDialect, str], _Way] = {}
         self._quiet_until: dict[str, float] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -115,15 +116,17 @@ class Upstream:
         if theirs:  # what the client says takes the place of what would be said anyway
             said = {name for name, _ in theirs}
             constant, headers = [], [*(each for each in constant if each[0] not in said), *theirs, *headers]
-        lost = request.lost
-        if way.prepare is None and request.edited is None and request.raw_model == target.model:
+        endpoint, lost = way.endpoint, request.lost
+        as_is = request.edited is None and request.raw_model == target.model and not endpoint.omits
+        if as_is and way.prepare is None:
             body = request.raw
         else:
             losses = Losses()
             body = self._body(request, target, way, losses)
             if len(losses):
                 lost = (*lost, *losses)
-        outgoing = Outgoing(url=way.url, headers=headers, constant=constant, body=body, timeouts=self._timeouts)
+        url = endpoint.streamed if request.stream else endpoint.url
+        outgoing = Outgoing(url=url, headers=headers, constant=constant, body=body, timeouts=self._timeouts)
         attempt = Attempt(target, request.dialect, lost, perf_counter())
         journal.begin(attempt)
         try:
@@ -171,9 +174,9 @@ class Upstream:
         key = (target.entry, target.name, request.dialect, request.operation)
         heeds = target.provider.heeds
         heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
-        prepare = target.provider.prepare if request.operation == "create" and heeded != () else None
-        url, headers = target.urls[key[2:]], own_headers(target, request.dialect)
-        way = _Way(target, url, headers, prepare, heeded, mask_of(target, request.headers))
+        prepare = target.provider.prepare if request.operation == CREATE and heeded != () else None
+        endpoint, headers = target.endpoints[key[2:]], own_headers(target, request.dialect)
+        way = _Way(target, endpoint, headers, prepare, heeded, mask_of(target, request.headers))
         if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
             del self._ways[next(iter(self._ways))]
         self._ways[key] = way
@@ -182,7 +185,7 @@ class Upstream:
     def _body(self, request: Request, target: Target, way: _Way, losses: Losses) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
         prepare = way.prepare
-        in_place = request.edited is None and request.raw_model == target.model
+        in_place = request.edited is None and request.raw_model == target.model and not way.endpoint.omits
         raw = request.body
         if prepare is not None and way.heeded is not None and not any(map(raw.__contains__, way.heeded)):
             prepare = None
@@ -197,6 +200,8 @@ class Upstream:
             if in_place and fields == before:
                 return raw
         fields["model"] = Raw(_encode(target.model))
+        for name in way.endpoint.omits:
+            fields.pop(name, None)
         return _encode(fields)
 
     async def _response(
@@ -268,49 +273,24 @@ class Upstream:
         return Response(request, status=exchange.status, headers=headers, body=body, attempt=attempt)
 
 
-_ABSENT = Raw(b"null")
-
-
-class _Kinds(Struct, gc=False):
-    """The keys that tell one kind of reply from another, and from an error in a 200."""
-
-    choices: Raw = _ABSENT
-    content: Raw = _ABSENT
-    output: Raw = _ABSENT
-    data: Raw = _ABSENT
-    input_tokens: Raw = _ABSENT
-    usage: Raw = _ABSENT
-    error: Raw = _ABSENT
-
-
-_kinds = msgspec.json.Decoder(_Kinds)
-_ESSENTIAL: dict[tuple[Dialect, Operation], Callable[[_Kinds], Raw]] = {
-    ("chat", "create"): attrgetter("choices"),
-    ("messages", "create"): attrgetter("content"),
-    ("responses", "create"): attrgetter("output"),
-    ("chat", "embeddings"): attrgetter("data"),
-    ("messages", "count_tokens"): attrgetter("input_tokens"),
-    ("responses", "count_tokens"): attrgetter("input_tokens"),
-}
-
-
 def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> bytes:
     """The body of a 200. Raises for one that is no reply: the upstream's error where it says one, UpstreamProtocolError
     else. One with an error beside the reply, or in one of several choices, is masked."""
-    kinds = reading.upstream(_kinds, body)
-    attempt.usage_said = kinds.usage  # found on the way; whoever wants it need not search again
-    if _ESSENTIAL[request.dialect, request.operation](kinds) == _ABSENT:
+    codec, field = CODECS[request.dialect], OPERATIONS[request.operation].reply_has
+    look = codec.look(body) if field is None else looking_for(field)(body)
+    attempt.usage_said = look.usage  # found on the way; whoever wants it need not search again
+    if not look.is_reply:
         if b'"error"' in body:
-            raise CODECS[request.dialect].read_error(502, body)
+            raise codec.read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
-    if kinds.error != _ABSENT or (kinds.choices != _ABSENT and body.find(b'"error"') >= 0):
-        return mask.out_of(body)
-    return body
+    return mask.out_of(body) if look.may_say_error(body) else body
 
 
 def _translator(request: Request) -> Translator:
     """For a reply that came streamed and should not, or the other way round."""
     dialect = request.dialect
+    if dialect not in CLIENT_DIALECTS:  # the ways to ask such an API are two endpoints, and each answers in one form
+        raise UpstreamProtocolError("The upstream's reply is streamed where it should not be, or the other way round.")
     return Translator(dialect, dialect, request.conversation, fallback_id=new_id(), now=int(time.time()))
 
 

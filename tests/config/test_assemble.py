@@ -151,7 +151,7 @@ def test_what_an_exception_quotes_of_the_options_is_hidden(module: str) -> None:
 def test_any_other_name_speaks_as_its_interface_does(entry: dict[str, Any], url: str, headers: str) -> None:
     target = build_models(load({"model_providers": [entry]}, {})).resolve(entry["model"])
     dialect = target.dialects[0]
-    assert target.urls[dialect, "create"] == url
+    assert target.endpoints[dialect, "create"].url == url
     assert target.provider.auth_for(dialect) == headers
     assert target.provider.name == entry["model"].partition("/")[0]
 

@@ -144,7 +144,10 @@ def test_an_empty_environment_offers_the_demo() -> None:
 
 def test_an_ollama_that_answers_is_offered() -> None:
     models = build_models(from_environment({}, ollama_answers=True))
-    assert models.resolve("ollama/llama3.2").urls["chat", "create"] == "http://127.0.0.1:11434/v1/chat/completions"
+    assert (
+        models.resolve("ollama/llama3.2").endpoints["chat", "create"].url
+        == "http://127.0.0.1:11434/v1/chat/completions"
+    )
 
 
 def test_a_variable_is_set_for_every_provider_that_could_be_offered() -> None:

@@ -76,7 +76,7 @@ def test_every_key_of_an_entry_is_read(tmp_path: Path) -> None:
     )
     target = build_models(config).resolve(None)
     assert target.name == "acme/llama/70b"
-    assert target.urls["responses", "create"] == "https://llm.acme.example/api/v2/responses?team=a"
+    assert target.endpoints["responses", "create"].url == "https://llm.acme.example/api/v2/responses?team=a"
     assert target.headers == (("x-org", "o-1"),)
     assert (target.host_header, target.proxy) == ("inner.acme.example", "http://user:hunter2@proxy:3128")
     assert "sk-a" not in repr(config) + repr(target)

@@ -14,7 +14,8 @@ from plano import Plano
 from plano.cli import reached_at
 from plano.config import load
 from plano.testing import FakeProvider
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import ask
 from tests.scraping import Scrape
 from tests.test_cli import DEMO, up

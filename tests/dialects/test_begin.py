@@ -14,7 +14,8 @@ from plano.dialects import CODECS, chat, messages, responses
 from plano.errors import PlanoError, UpstreamError
 from plano.frames import sse
 from plano.frames.sse import Frame
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.test_fuzz import STREAMED
 
 

@@ -18,7 +18,8 @@ from plano.dialects import CODECS, messages
 from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.frames import sse
 from plano.translation.translate import Translator
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.mutations import deepest
 from tests.test_fuzz import STREAMED, WHOLE
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from plano import Plano
 from plano.testing import FakeProvider
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import Answer, ask
 
 PATHS: dict[str, str] = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}

@@ -9,7 +9,8 @@ import pytest
 from plano import Plano
 from plano.credentials.headers import credential_of
 from plano.testing import FakeProvider
-from plano.types import DIALECTS, Dialect, Headers
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect, Headers
 from tests.asgi import Answer, Exchange, ask, scope
 from tests.test_promises import MINIMAL, PATHS
 

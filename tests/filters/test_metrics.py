@@ -14,7 +14,8 @@ import pytest
 
 from plano import CallNext, Plano, Request, Response
 from plano.testing import FakeProvider, Reply, Usage, serve, thinking, tool_call
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests.asgi import Answer, Leaving, ask, scope
 from tests.scraping import Scrape, scrape
 from tests.server.wire import until

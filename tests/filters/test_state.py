@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from plano.conversation import Conversation, Message, Text, ToolCall, ToolResult
 from plano.testing import FakeProvider, custom_tool_call, serve, thinking, tool_call
 from plano.testing.script import Reply
-from plano.types import DIALECTS
+from plano.types import CLIENT_DIALECTS as DIALECTS
 from tests.asgi import Exchange, ask, scope
 from tests.filters.conftest import Storage
 from tests.filters.talk import complete, error, gateway, id_of, reply, respond

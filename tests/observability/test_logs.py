@@ -22,7 +22,8 @@ from plano.filters.bodies import LONGEST
 from plano.observability import logs
 from plano.observability.access import Line
 from plano.testing import FakeProvider, Usage
-from plano.types import DIALECTS, Secret
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Secret
 from tests.asgi import Answer, Leaving, scope
 from tests.asgi import ask as ask_only
 

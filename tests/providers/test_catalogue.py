@@ -10,7 +10,8 @@ from plano.credentials.headers import credential
 from plano.provider import Provider, Target
 from plano.providers import CATALOGUE
 from plano.routing.models import Entry, ModelIndex
-from plano.types import DIALECTS, Dialect, Secret
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect, Secret
 
 BEARER, X_API_KEY, API_KEY = ("authorization", "Bearer k"), ("x-api-key", "k"), ("api-key", "k")
 
@@ -80,7 +81,7 @@ def test_each_dialect_is_asked_at_its_url_with_its_header(
     name: str, dialect: Dialect, url: str, header: tuple[str, str] | None
 ) -> None:
     row = CATALOGUE[name]
-    assert target(name, apis=(dialect,)).urls[dialect, "create"] == url
+    assert target(name, apis=(dialect,)).endpoints[dialect, "create"].url == url
     assert credential(row.auth_for(dialect), Secret("k")) == header
     assert ("anthropic-version" in dict(row.headers_for(dialect))) == (dialect == "messages")
 
@@ -142,7 +143,7 @@ def test_a_client_is_served_over_its_own_dialect_or_the_preferred_one(name: str,
 )
 def test_openais_models_are_served_over_the_apis_they_have(model: str, dialects: tuple[Dialect, ...]) -> None:
     assert target("openai", model).dialects == dialects
-    assert set(target("openai", model).urls) >= {(dialect, "create") for dialect in dialects}
+    assert set(target("openai", model).endpoints) >= {(dialect, "create") for dialect in dialects}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_openais_models_are_served_over_the_apis_they_have(model: str, dialects:
 )
 def test_azures_two_kinds_of_url_are_told_apart(base_url: str, url: str) -> None:
     found = target("azure_openai", "d/1", base_url)
-    assert found.urls["chat", "create"] == url
+    assert found.endpoints["chat", "create"].url == url
     assert found.provider.name == "azure_openai"
     assert found.provider.auth_for("chat") == "api-key"
     assert found.dialects == (("chat",) if "deployments" in url or "apim" in url else ("chat", "responses"))
@@ -196,12 +197,19 @@ def test_azures_two_kinds_of_url_are_told_apart(base_url: str, url: str) -> None
     ],
 )
 def test_embeddings_are_asked_where_there_are_any(name: str, url: str | None) -> None:
-    assert target(name).urls.get(("chat", "embeddings")) == url
+    found = target(name).endpoints.get(("chat", "embeddings"))
+    assert (found and found.url) == url
 
 
 def test_tokens_are_counted_where_there_is_a_count() -> None:
-    assert target("anthropic").urls["messages", "count_tokens"] == "https://api.anthropic.com/v1/messages/count_tokens"
-    assert [name for name, row in CATALOGUE.items() if row.count_tokens] == ["anthropic", "demo"]
+    assert (
+        target("anthropic").endpoints["messages", "count_tokens"].url
+        == "https://api.anthropic.com/v1/messages/count_tokens"
+    )
+    assert [name for name, row in CATALOGUE.items() if ("messages", "count_tokens") in row.operations] == [
+        "anthropic",
+        "demo",
+    ]
 
 
 @pytest.mark.parametrize("row", CATALOGUE.values(), ids=lambda row: row.name)

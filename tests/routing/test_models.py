@@ -89,12 +89,16 @@ def test_a_target_carries_the_upstreams_own_id_and_its_url() -> None:
     target = full_reference().resolve("arch.summarize.v1")
     assert target.model == "gpt-4o"
     assert target.entry == "azure/gpt-4o"
-    assert target.urls == {("chat", "create"): "https://azure.test/v1/gpt-4o/chat"}
+    assert {key: each.url for key, each in target.endpoints.items()} == {
+        ("chat", "create"): "https://azure.test/v1/gpt-4o/chat"
+    }
 
 
 def test_an_id_in_a_url_cannot_leave_its_place() -> None:
     index = ModelIndex([entry("azure/*", AZURE)])
-    assert index.resolve("azure/../a?b#c").urls["chat", "create"] == "https://azure.test/v1/..%2Fa%3Fb%23c/chat"
+    assert (
+        index.resolve("azure/../a?b#c").endpoints["chat", "create"].url == "https://azure.test/v1/..%2Fa%3Fb%23c/chat"
+    )
 
 
 def test_configured_names_resolve_to_the_same_object_each_time() -> None:
@@ -135,9 +139,9 @@ def test_two_servers_of_one_provider_stay_apart() -> None:
             entry("openai/llama", base_url="http://127.0.0.1:8003", named="spare"),
         ]
     )
-    assert index.resolve("llama").urls["chat", "create"] == "http://127.0.0.1:8001/v1/chat/completions"
-    assert index.resolve("qwen").urls["chat", "create"] == "http://127.0.0.1:8002/v1/chat/completions"
-    assert index.resolve("spare").urls["chat", "create"] == "http://127.0.0.1:8003/v1/chat/completions"
+    assert index.resolve("llama").endpoints["chat", "create"].url == "http://127.0.0.1:8001/v1/chat/completions"
+    assert index.resolve("qwen").endpoints["chat", "create"].url == "http://127.0.0.1:8002/v1/chat/completions"
+    assert index.resolve("spare").endpoints["chat", "create"].url == "http://127.0.0.1:8003/v1/chat/completions"
 
 
 def test_two_wildcards_of_one_provider_are_told_apart_by_their_names() -> None:
@@ -147,9 +151,9 @@ def test_two_wildcards_of_one_provider_are_told_apart_by_their_names() -> None:
             entry("openai/*", base_url="http://127.0.0.1:8002", named="spare"),
         ]
     )
-    assert index.resolve("openai/llama").urls["chat", "create"] == "http://127.0.0.1:8001/v1/chat/completions"
+    assert index.resolve("openai/llama").endpoints["chat", "create"].url == "http://127.0.0.1:8001/v1/chat/completions"
     spare = index.resolve("spare/llama")
-    assert spare.urls["chat", "create"] == "http://127.0.0.1:8002/v1/chat/completions"
+    assert spare.endpoints["chat", "create"].url == "http://127.0.0.1:8002/v1/chat/completions"
     assert (spare.model, spare.name, spare.entry) == ("llama", "openai/llama", "spare")
     assert index.ambiguous() == {"openai/*": ["openai/*", "spare"]}
 
@@ -164,7 +168,7 @@ def test_an_entry_says_which_apis_its_server_speaks() -> None:
     index = ModelIndex([entry("router/a", ROUTER), entry("router/b", ROUTER, apis=("responses", "chat"))])
     assert index.resolve("a").dialects == ("chat", "messages")
     assert index.resolve("b").dialects == ("responses", "chat")
-    assert index.resolve("b").urls["responses", "create"] == "https://router.test/v1/responses"
+    assert index.resolve("b").endpoints["responses", "create"].url == "https://router.test/v1/responses"
 
 
 def test_names_that_callers_make_up_do_not_pile_up() -> None:

@@ -36,7 +36,7 @@ BROKE = UpstreamUnavailable("it broke")
 
 def asked(dialect: Dialect = "chat") -> Request:
     target = Target(
-        provider=CATALOGUE["openai"], model="m", name="openai/m", entry="openai/m", dialects=(dialect,), urls={}
+        provider=CATALOGUE["openai"], model="m", name="openai/m", entry="openai/m", dialects=(dialect,), endpoints={}
     )
     return Request(dialect=dialect, model="m", stream=True, target=target, journal=Journal(dialect))
 

@@ -41,7 +41,8 @@ from plano.response import Pieces, Response
 from plano.streams.rewrite import StreamRewriter
 from plano.testing import FakeProvider
 from plano.translation.assembly import events_of
-from plano.types import DIALECTS, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Dialect
 from tests import oracles
 from tests.asgi import ask
 

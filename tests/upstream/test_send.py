@@ -22,7 +22,8 @@ from plano.errors import ConfigError
 from plano.filters.bodies import logger as bodies_logger
 from plano.observability.otlp import provider_for
 from plano.testing import FakeProvider
-from plano.types import DIALECTS, Caller, Dialect
+from plano.types import CLIENT_DIALECTS as DIALECTS
+from plano.types import Caller, Dialect
 from plano.upstream.send import MAX_REPLY
 from tests import oracles
 from tests.asgi import Answer, ask

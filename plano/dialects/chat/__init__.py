@@ -8,17 +8,31 @@ from __future__ import annotations
 from plano.conversation import Conversation
 from plano.dialects.chat.begin import begins, error_in, speaks
 from plano.dialects.chat.errors import write_stream_error
-from plano.dialects.chat.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
+from plano.dialects.chat.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.chat.read_request import read_request
 from plano.dialects.chat.reply import read_reply, write_reply
 from plano.dialects.chat.stream_reader import ChatStreamReader
 from plano.dialects.chat.stream_writer import ChatStreamWriter
 from plano.dialects.chat.write_request import write_request
-from plano.dialects.codec import StreamReader, StreamWriter
+from plano.dialects.codec import Conventions, StreamReader, StreamWriter
 from plano.dialects.openai import read_error, write_error
-from plano.types import Dialect
+from plano.dialects.signatures import holds_seal
+from plano.operations import EndpointPath
+from plano.types import ClientDialect
 
-name: Dialect = "chat"
+name: ClientDialect = "chat"
+
+conventions = Conventions(
+    endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64, knows_limit=True
+)
+"""Names: API reference, Chat, `tools.function.name`. Ids: OpenAI's errors say so, its reference does not."""
+
+spoken_fields = frozenset(
+    {"arguments", "content", "input", "reasoning", "reasoning_content", "refusal", "text", "thinking"}
+)
+
+
+hands_back = holds_seal
 
 
 def stream_reader() -> StreamReader:
@@ -31,8 +45,11 @@ def stream_writer(asked: Conversation) -> StreamWriter:
 
 __all__ = [
     "begins",
+    "conventions",
     "error_in",
     "event_texts",
+    "hands_back",
+    "look",
     "name",
     "peek_stream",
     "peek_usage",
@@ -41,6 +58,7 @@ __all__ = [
     "read_request",
     "reply_texts",
     "speaks",
+    "spoken_fields",
     "stream_reader",
     "stream_writer",
     "usage_of",

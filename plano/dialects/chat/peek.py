@@ -13,7 +13,8 @@ from plano.dialects import reading
 from plano.dialects.chat.finish import BROKEN, read_finish
 from plano.dialects.chat.usage import read_usage
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.fields import ABSENT, present
+from plano.dialects.fields import ABSENT, NULL, present
+from plano.dialects.look import Look, looking_at
 from plano.frames import sse
 
 
@@ -36,6 +37,17 @@ class _Chunk(Struct):
     usage: Raw = ABSENT
     error: Raw = ABSENT
 
+
+class _Look(Look, rename={"found": "choices"}, gc=False):
+    """A reply whose error may stand in one of several choices."""
+
+    found: Raw = NULL
+
+    def may_say_error(self, body: bytes) -> bool:
+        return self.error != NULL or body.find(b'"error"') >= 0
+
+
+look = looking_at(_Look)
 
 _BODY = msgspec.json.Decoder(_Body)
 _CHUNK = msgspec.json.Decoder(_Chunk)

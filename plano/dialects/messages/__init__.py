@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from plano.conversation import Conversation
+from plano.dialects.codec import Conventions
 from plano.dialects.messages.begin import begins, error_in, speaks
 from plano.dialects.messages.errors import read_error, write_error, write_stream_error
-from plano.dialects.messages.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
+from plano.dialects.messages.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.messages.read_request import read_request
 from plano.dialects.messages.reply import read_reply, write_reply
 from plano.dialects.messages.stream_reader import MessagesReader
 from plano.dialects.messages.stream_writer import MessagesWriter
 from plano.dialects.messages.write_request import write_request
-from plano.types import Dialect
+from plano.dialects.signatures import holds_seal
+from plano.operations import EndpointPath
+from plano.types import ClientDialect
 
-name: Dialect = "messages"
+name: ClientDialect = "messages"
+
+conventions = Conventions(
+    endpoint=EndpointPath(path="/messages"),
+    auth="x-api-key",
+    headers=(("anthropic-version", "2023-06-01"),),
+    needs_limit=True,
+    request_id="request-id",
+    call_prefix="toolu_",
+)
+"""The version is the last one that takes temperature, top_p and top_k. A client's own header goes on as it came
+(platform.claude.com, API reference, Versions)."""
+
+spoken_fields = frozenset({"content", "input", "partial_json", "system", "text", "thinking"})
+
+
+hands_back = holds_seal
 
 
 def stream_reader() -> MessagesReader:
@@ -26,8 +45,11 @@ def stream_writer(asked: Conversation) -> MessagesWriter:
 
 __all__ = [
     "begins",
+    "conventions",
     "error_in",
     "event_texts",
+    "hands_back",
+    "look",
     "name",
     "peek_stream",
     "peek_usage",
@@ -36,6 +58,7 @@ __all__ = [
     "read_request",
     "reply_texts",
     "speaks",
+    "spoken_fields",
     "stream_reader",
     "stream_writer",
     "usage_of",

@@ -30,7 +30,7 @@ class _Event(Struct, gc=False):
 
 _EVENT = msgspec.json.Decoder(_Event)
 _SILENT = frozenset({"ping", "error", "content_block_stop"})
-_EMPTY_AT_FIRST = frozenset({"text", "thinking"})
+_EMPTY_AT_FIRST: frozenset[str | None] = frozenset({"text", "thinking"})
 
 
 def speaks(piece: bytes) -> int:

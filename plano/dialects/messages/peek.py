@@ -12,6 +12,7 @@ from plano.conversation import Finish, Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.fields import ABSENT, present
+from plano.dialects.look import looking_for
 from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.usage import Tally, read_usage
 from plano.frames.sse import frames
@@ -33,6 +34,8 @@ class _Event(Struct):
     error: Raw = ABSENT
 
 
+look = looking_for("content")
+
 _REPLY = msgspec.json.Decoder(_Reply)
 _EVENT = msgspec.json.Decoder(_Event)
 
@@ -52,18 +55,19 @@ def usage_of(raw: Raw) -> Usage | None:
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
-    """The end of a stream: `message_delta` has the stop reason, `message_start` and `message_delta` the usage."""
-    tally, complete, failed = Tally(), False, False
+    tally, complete, failed, opening = Tally(), False, False, True
     finish: Finish | None = None
     for event in _events((first, *last)):
         if event.message is not None:
             _add(tally, event.message.usage)
         _add(tally, event.usage)
+        opening = opening and not present(event.usage)
         if event.delta is not None and event.delta.stop_reason is not None:
             finish = read_finish(event.delta.stop_reason, called=False)
         failed = failed or event.type == "error" or present(event.error)
         complete = complete or failed or finish is not None or event.type == "message_stop"
-    return StreamEnd(complete, failed, tally.usage(), finish)
+    usage = tally.usage()
+    return StreamEnd(complete, failed, usage, finish, opening=opening and usage is not None)
 
 
 def _events(pieces: Sequence[bytes]) -> list[_Event]:

@@ -6,18 +6,26 @@ Sources: OpenAI's API reference, "Responses" and "Streaming events", and the typ
 from __future__ import annotations
 
 from plano.conversation import Conversation
+from plano.dialects.codec import Conventions
 from plano.dialects.openai import read_error, write_error
 from plano.dialects.responses.begin import begins, error_in, speaks
 from plano.dialects.responses.errors import write_stream_error
-from plano.dialects.responses.peek import event_texts, peek_stream, peek_usage, reply_texts, usage_of
+from plano.dialects.responses.ids import hands_back
+from plano.dialects.responses.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.responses.reply import read_reply, write_reply
 from plano.dialects.responses.request import read_request
 from plano.dialects.responses.stream_reader import StreamReader
 from plano.dialects.responses.stream_writer import StreamWriter
 from plano.dialects.responses.write_request import write_request
-from plano.types import Dialect
+from plano.operations import EndpointPath
+from plano.types import ClientDialect
 
-name: Dialect = "responses"
+name: ClientDialect = "responses"
+
+conventions = Conventions(endpoint=EndpointPath(path="/responses"), longest_id=64, longest_name=64, knows_limit=True)
+"""Names: API reference, Responses, `tools`. Ids: OpenAI's errors say so, its reference does not."""
+
+spoken_fields = frozenset({"arguments", "content", "delta", "input", "instructions", "refusal", "text"})
 
 
 def stream_reader() -> StreamReader:
@@ -30,8 +38,11 @@ def stream_writer(asked: Conversation) -> StreamWriter:
 
 __all__ = [
     "begins",
+    "conventions",
     "error_in",
     "event_texts",
+    "hands_back",
+    "look",
     "name",
     "peek_stream",
     "peek_usage",
@@ -40,6 +51,7 @@ __all__ = [
     "read_request",
     "reply_texts",
     "speaks",
+    "spoken_fields",
     "stream_reader",
     "stream_writer",
     "usage_of",

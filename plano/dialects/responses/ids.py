@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from plano.dialects.signatures import holds_seal
+
 REPLY = "resp_"
 MESSAGE = "msg_"
 REASONING = "rs_"
@@ -18,6 +20,11 @@ MINTED = "_plano_"
 """The mark in an item id that plano made up."""
 
 _MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|item)_plano_')
+
+
+def hands_back(body: bytes) -> bool:
+    """Whether a request's body holds an item id of ours, or another vendor's seal."""
+    return holds_seal(body) or any_minted(body)
 
 
 def any_minted(body: bytes) -> bool:

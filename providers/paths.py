@@ -1,0 +1,10 @@
+"""The paths that many providers have, as OpenAI has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from plano.operations import EndpointPath
+from plano.types import UpstreamDialect
+
+EMBEDDINGS: Mapping[tuple[UpstreamDialect, str], str | EndpointPath] = {("chat", "embeddings"): "/embeddings"}
