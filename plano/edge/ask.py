@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from plano.edge.answers import log_fault
 from plano.edge.body import ClientLeft, Watch, late_body, peek, read_body, too_large
-from plano.edge.own_server import Direct, direct
+from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
 from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated
 from plano.journal import Journal
@@ -74,10 +74,10 @@ class Ask:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         journal = Journal(self._dialect)
         headers = Headers(scope["headers"])
-        server = direct(send, receive)
+        server = fast_path(send, receive)
         whole = None if server is None else server.whole()
         slow: Watch | None = None
-        watch: Watch | Direct
+        watch: Watch | FastPath
         if server is None or whole is None:
             watch = slow = Watch(receive, journal.started + self._body_deadline)
         else:  # there is nothing to wait for but the client's leaving, which the server knows first

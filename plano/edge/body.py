@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from plano.dialects import names, reading
 from plano.errors import BodyTimeout, InvalidRequest, TooLarge
-from plano.runtime.deadlines import rounds_of
+from plano.runtime.deadlines import deadlines_of
 from plano.types import Headers, Receive
 
 
@@ -166,7 +166,7 @@ class Watch:
         gone: the client has left; the task is cancelled for that.
     """
 
-    __slots__ = ("_arrived", "_receive", "_rounds", "_task", "_waiter", "due", "gone", "late", "loop")
+    __slots__ = ("_arrived", "_deadlines", "_receive", "_task", "_waiter", "due", "gone", "late", "loop")
 
     def __init__(self, receive: Receive, due: float) -> None:
         self.due = due
@@ -177,8 +177,8 @@ class Watch:
         self.loop = asyncio.get_running_loop()
         self._task = asyncio.current_task(self.loop)
         self._waiter: asyncio.Task[None] | None = None
-        self._rounds = rounds_of(self.loop)
-        self._rounds.add(self)
+        self._deadlines = deadlines_of(self.loop)
+        self._deadlines.add(self)
 
     def arrived(self, patience: float = 0.1) -> None:
         """The body is there; from in `patience` seconds on, the client is watched."""
@@ -192,7 +192,7 @@ class Watch:
 
     def unwatch(self) -> None:
         """Nothing is called off any more; a task whose client left has ended by that, and was not cancelled."""
-        self._rounds.watched.discard(self)
+        self._deadlines.watched.discard(self)
         if self._waiter is not None:
             self._waiter.cancel()
             self._waiter = None  # its end would lead back here by way of the frames that it passed: a ring

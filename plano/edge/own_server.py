@@ -10,7 +10,7 @@ from typing import Protocol, cast
 from plano.types import Receive, Send
 
 
-class Direct(Protocol):
+class FastPath(Protocol):
     """An exchange of `plano.server`, which has these beside `receive` and `send`.
 
     Attributes:
@@ -40,11 +40,11 @@ class Direct(Protocol):
             headers: without any that say where the body ends.
         """
 
-    def pass_on(self, body: bytes) -> bool:
+    def push(self, body: bytes) -> bool:
         """Does what `send` does for a piece of a stream, if that needs no waiting; False if it was not done."""
 
 
-def direct(send: Send, receive: Receive | None = None) -> Direct | None:
+def fast_path(send: Send, receive: Receive | None = None) -> FastPath | None:
     """The exchange that `send` is of, and `receive` if it is given; None if it is another server's, or something
     stands between."""
     # What wraps a function may look like it in all but its type.
@@ -53,4 +53,4 @@ def direct(send: Send, receive: Receive | None = None) -> Direct | None:
     exchange = send.__self__
     if receive is not None and (type(receive) is not MethodType or receive.__self__ is not exchange):
         return None
-    return cast(Direct, exchange)
+    return cast(FastPath, exchange)

@@ -1,7 +1,7 @@
 """From a Response to ASGI messages.
 
 `send` of plano's own server (`plano.server.exchange.Exchange`) has two verbs beside it that need not be awaited:
-`reply` for a whole response, `pass_on` for a piece of a stream; `receive` has `whole` for a body that is there. Under
+`reply` for a whole response, `push` for a piece of a stream; `receive` has `whole` for a body that is there. Under
 another server, or with anything around them, the messages of ASGI say the same.
 """
 
@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 from plano.dialects import CODECS
-from plano.edge.own_server import Direct, direct
+from plano.edge.own_server import FastPath, fast_path
 from plano.errors import FilterError, PlanoError, UpstreamError
 from plano.journal import Journal
 from plano.response import Response
@@ -24,7 +24,7 @@ from plano.types import RawHeaders, Send
 logger = logging.getLogger("plano")
 
 Pour: TypeAlias = Callable[[Callable[[bytes], bool]], Awaitable[None]]
-"""See `plano.transport.exchange.Incoming.pour`."""
+"""See `plano.transport.exchange.Incoming.push_to`."""
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
@@ -55,7 +55,7 @@ async def send_response(response: Response, send: Send) -> None:
     _settle(journal)
 
 
-def sent_at_once(response: Response, body: bytes, journal: Journal, server: Direct) -> bool:
+def sent_at_once(response: Response, body: bytes, journal: Journal, server: FastPath) -> bool:
     """Do what `send_response` does, for a whole body that need not wait; False if it was not done."""
     before = perf_counter()
     journal.status = 500  # what the server says where a filter put something into the headers that cannot be sent
@@ -93,9 +93,9 @@ async def _send_pieces(response: Response, send: Send) -> None:
 async def _send_relay(relay: Relay, out: _Outlet) -> None:
     """What iterating over it and `out.send` would do, in one loop: nothing else is done as often as this."""
     journal, source, feed, message = relay.journal, relay.source, relay.feed, out.message
-    pour: Pour | None = getattr(source, "pour", None)
-    server = direct(message)
-    spout = relay.spout(server.pass_on) if pour is not None and server is not None else None
+    pour: Pour | None = getattr(source, "push_to", None)
+    server = fast_path(message)
+    spout = relay.spout(server.push) if pour is not None and server is not None else None
     asked = perf_counter()
     try:
         async for chunk in source:

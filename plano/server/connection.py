@@ -7,6 +7,7 @@ import logging
 import socket
 import struct
 from enum import Enum
+from functools import partial
 from math import inf
 from time import perf_counter
 from typing import Any, cast
@@ -16,9 +17,9 @@ from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from plano.runtime.deadlines import rounds_of
+from plano.runtime.deadlines import deadlines_of
 from plano.runtime.outbox import outbox_of
-from plano.runtime.unacknowledged import unacknowledged
+from plano.runtime.unacknowledged import still_taking, untaken
 from plano.server.exchange import Exchange
 from plano.server.heads import Refusal, encoded, last_reply
 from plano.server.limits import LIMITS, Limits
@@ -63,6 +64,7 @@ class Connection(asyncio.Protocol):
         "_application",
         "_backlog",
         "_config",
+        "_deadlines",
         "_default_headers",
         "_exchange",
         "_held",
@@ -73,7 +75,6 @@ class Connection(asyncio.Protocol):
         "_phase",
         "_reader",
         "_rest_seconds",
-        "_rounds",
         "_server",
         "_write_left",
         "clogged",
@@ -111,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._phase = _REST
         self.due = inf
-        self._rounds = rounds_of(self.loop)
+        self._deadlines = deadlines_of(self.loop)
         self._outbox = outbox_of(self.loop)
         self._held: list[bytes] = []  # what is to be written at the end of this turn of the loop
         self._held_bytes = 0
@@ -132,9 +133,9 @@ class Connection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)  # type: ignore[arg-type]
         scope = self._scope(get_local_addr(transport), "https" if is_ssl(transport) else "http")
-        self._reader = Reader(self, scope, get_remote_addr(transport), self._app_state, self._limits)
+        self._reader = Reader(partial(Exchange, self), scope, get_remote_addr(transport), self._app_state, self._limits)
         self._watch(max(self._limits.head_seconds, self._rest_seconds))
-        self._rounds.add(self)
+        self._deadlines.add(self)
 
     def _scope(self, server: tuple[str, int | None] | None, scheme: str) -> Scope:
         """What is the same in the scopes of all requests that come in there: one for all connections."""
@@ -179,7 +180,7 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._lose()
         self._phase = _CLOSING
-        self._rounds.watched.discard(self)
+        self._deadlines.watched.discard(self)
         self._held.clear()
         # What holds this is held by this: without rings it is all freed at once, and not when the collector comes by.
         self._reader.close()
@@ -229,7 +230,7 @@ class Connection(asyncio.Protocol):
 
     def expect_room(self) -> None:
         """Somebody waits until the client takes more; it does not have forever."""
-        self._write_left = _left(self.transport)
+        self._write_left = untaken(self.transport)
         self._watch(self._limits.write_seconds)
 
     def balance(self) -> None:
@@ -248,7 +249,8 @@ class Connection(asyncio.Protocol):
 
     def finished(self, exchange: Exchange) -> None:
         """The response is complete."""
-        self._exchange = self._reader.exchange = None
+        self._exchange = None
+        self._reader.release()
         self._server.total_requests += 1
         if exchange.keep_alive and exchange.arrived:
             self._phase = _REST
@@ -375,7 +377,7 @@ class Connection(asyncio.Protocol):
         self._phase = _CLOSING
         self._backlog = b""
         self.flush()
-        self._write_left = _left(self.transport)
+        self._write_left = untaken(self.transport)
         self.transport.close()
         self._watch(self._limits.write_seconds)
 
@@ -394,17 +396,10 @@ class Connection(asyncio.Protocol):
             self._judge_writing()
 
     def _judge_writing(self) -> None:
-        """Slow is not stuck: only a client that took nothing since the last look has left."""
-        left = _left(self.transport)
-        if 0 < left < self._write_left:
+        left = still_taking(self.transport, self._write_left)
+        if left:
             self._write_left = left
             self._watch(self._limits.write_seconds)
         else:
             self._lose()
             self.transport.abort()
-
-
-def _left(transport: asyncio.Transport) -> int:
-    """What the client has still to take. The kernel takes a lot at once, then nothing for long, so it is asked too."""
-    left = unacknowledged(transport)
-    return transport.get_write_buffer_size() if left is None else left

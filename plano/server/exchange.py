@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from plano.server.heads import (
     BODILESS,
@@ -19,9 +19,6 @@ from plano.server.heads import (
 )
 from plano.types import Message, Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from plano.server.connection import Connection
-
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UNKNOWN = -1
@@ -29,6 +26,43 @@ UNKNOWN = -1
 
 
 _CLOSING = b"connection: close\r\n\r\n"
+
+
+class Line(Protocol):
+    """The connection, as far as an exchange needs it.
+
+    Attributes:
+        loop: the event loop.
+        tasks: the server's: those that answer a request.
+        clogged: the client takes less than it is sent.
+        reading_paused: nothing is read from the client for now.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    tasks: set[asyncio.Task[None]]
+    clogged: bool
+    reading_paused: bool
+
+    def default_headers(self) -> bytes:
+        """The header lines of every response."""
+
+    def write(self, data: bytes) -> None:
+        """Sends `data`."""
+
+    def expect_room(self) -> None:
+        """The application waits until the client takes more."""
+
+    def balance(self) -> None:
+        """Pauses or resumes reading, by how much of the request waits."""
+
+    def finished(self, exchange: Exchange) -> None:
+        """The response is complete."""
+
+    def failed(self, exchange: Exchange, error: BaseException) -> None:
+        """The application raised."""
+
+    def unanswered(self, exchange: Exchange, result: object) -> None:
+        """The application returned before its response was complete, or it returned a value."""
 
 
 class Exchange:
@@ -65,7 +99,7 @@ class Exchange:
         "waiters",
     )
 
-    def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects: bool) -> None:
+    def __init__(self, connection: Line, scope: Scope, keep_alive: bool, expects: bool) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
         self.arrived = self.answered = self.started = self.gone = self._calls_off = False
@@ -232,7 +266,7 @@ class Exchange:
         connection.finished(self)
         return True
 
-    def pass_on(self, body: bytes) -> bool:
+    def push(self, body: bytes) -> bool:
         """See `plano.edge.own_server`."""
         connection = self._connection
         if not self._chunked or not body or self.answered or connection.clogged or self.gone:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -13,10 +13,13 @@ from plano.server.heads import CHUNKED, METHODS, NOTED, PLAIN, Refusal, body_len
 from plano.server.limits import LIMITS, Limits
 from plano.types import RawHeaders, Scope
 
-if TYPE_CHECKING:
-    from plano.server.connection import Connection
-
 _EMPTY_LINE = b"\r\n\r\n"
+
+
+class Begin(Protocol):
+    """Makes the exchange of a request whose head is complete."""
+
+    def __call__(self, scope: Scope, keep_alive: bool, expects: bool) -> Exchange: ...
 
 
 class Reader:
@@ -27,12 +30,12 @@ class Reader:
     begun again if it was more.
 
     Attributes:
-        exchange: the request that is being read, once its head is complete; the connection takes it away.
+        exchange: the request that is being read, once its head is complete; kept until `release`.
     """
 
     __slots__ = (
+        "_begin",
         "_client",
-        "_connection",
         "_feed",
         "_headers",
         "_left",
@@ -52,21 +55,21 @@ class Reader:
 
     def __init__(
         self,
-        connection: Connection,
+        begin: Begin,
         scope: Scope,
         client: tuple[str, int] | None,
         state: dict[str, Any],
         limits: Limits,
     ) -> None:
-        self._connection = connection
+        self._begin = begin
         self._scope = scope  # of all connections, so it is copied and not changed
         self._client = client
         self._state = state
         self._limits = limits
         self._remembers = limits is LIMITS and not scope["root_path"]  # heads that were accepted are acceptable
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._parser: HttpRequestParser = None  # type: ignore[assignment]  # until a head comes that is not known
         self._feed: Callable[[bytes], None] | None = None
         self.exchange: Exchange | None = None
@@ -78,6 +81,10 @@ class Reader:
         self._quiet = 0  # bytes since the last that were body
         self._skips_body = False
         self._parses = True  # the body too; that of a request whose head is known is counted off
+
+    def release(self) -> None:
+        """Lets go of the request, which is over; the next one may be read."""
+        self.exchange = None
 
     def close(self) -> None:
         """Lets go of the parser, which holds what it calls."""
@@ -103,14 +110,14 @@ class Reader:
                     scope["client"] = self._client
                     scope["headers"] = headers
                     scope["state"] = self._state.copy()
-                    self.exchange = Exchange(self._connection, scope, True, False)
+                    self.exchange = self._begin(scope, True, False)
                     self._parses = False
                     return self._count_off(data[end:])
             try:
                 self._parse(data)
             except (HttpParserError, HttpParserUpgrade):
                 self.close()
-                self._begin()
+                self._reset()
             else:
                 exchange: Exchange | None = self.exchange
                 if exchange is None or not exchange.arrived:
@@ -254,7 +261,7 @@ class Reader:
             scope["raw_path"] = root_path.encode() + raw_path
         expect = noted.get(b"expect")
         expects = expect is not None and expect.lower() == b"100-continue" and version == "1.1"
-        self.exchange = Exchange(self._connection, scope, keep_alive and version == "1.1", expects)
+        self.exchange = self._begin(scope, keep_alive and version == "1.1", expects)
 
     def on_body(self, part: bytes) -> None:
         self._quiet = 0

@@ -7,21 +7,18 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade
 
-from plano.runtime.deadlines import rounds_of
+from plano.runtime.deadlines import deadlines_of
 from plano.runtime.outbox import outbox_of
-from plano.runtime.unacknowledged import unacknowledged
+from plano.runtime.unacknowledged import still_taking, unacknowledged, untaken
 from plano.transport.arrivals import arrivals
 from plano.transport.errors import Disconnected, Stale
 from plano.transport.exchange import Incoming, Phase
 from plano.transport.sender import Timeouts
-
-if TYPE_CHECKING:
-    from plano.transport.pool import Pool
 
 HEAD_LIMIT = 64 * 1024
 """The most bytes of head, or of anything else that is not body, without any body in between."""
@@ -45,6 +42,23 @@ look would be a twentieth of what a request costs."""
 _REST, _WRITE, _HEAD, _BODY = Phase.REST, Phase.WRITE, Phase.HEAD, Phase.BODY
 
 
+class Home(Protocol):
+    """The pool, as far as its connections need it."""
+
+    @property
+    def at_work(self) -> int:
+        """Connections that are not at rest."""
+
+    def release(self, connection: Connection) -> None:
+        """`connection` is free, and fit for another exchange."""
+
+    def discard(self, connection: Connection) -> None:
+        """`connection` is at rest, and not to be used again."""
+
+    def lost(self, connection: Connection) -> None:
+        """`connection` is no more."""
+
+
 class Connection(asyncio.Protocol):
     """Carries one exchange after another and never two.
 
@@ -56,6 +70,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_arrivals",
+        "_deadlines",
         "_exchange",
         "_expiry",
         "_held",
@@ -66,7 +81,6 @@ class Connection(asyncio.Protocol):
         "_quiet",
         "_read_paused",
         "_reusable",
-        "_rounds",
         "_sent",
         "_served",
         "_transport",
@@ -78,7 +92,7 @@ class Connection(asyncio.Protocol):
         "write_paused",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool, expiry: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Home, expiry: float) -> None:
         self._loop = loop
         self._pool = pool
         self._expiry = expiry  # seconds it may rest
@@ -87,7 +101,7 @@ class Connection(asyncio.Protocol):
         self._phase = _REST
         self._waiter: asyncio.Future[None] | None = None
         self.due = inf
-        self._rounds = rounds_of(loop)
+        self._deadlines = deadlines_of(loop)
         self._outbox = outbox_of(loop)
         self._held = b""  # a request that is to be written at the end of this turn of the loop
         self._served = False
@@ -186,7 +200,7 @@ class Connection(asyncio.Protocol):
         self._write_seconds = seconds
         while self.write_paused and not exchange.status and exchange.error is None:
             assert self._transport is not None, "an exchange without an error has a connection"
-            self._write_left = _left(self._transport)
+            self._write_left = untaken(self._transport)
             await self.expect(_WRITE, seconds)
 
     @property
@@ -198,7 +212,7 @@ class Connection(asyncio.Protocol):
 
         Not from `connection_made` on: uvloop does not say that a connection is lost when connecting was called off.
         """
-        self._rounds.add(self)
+        self._deadlines.add(self)
 
     def close(self) -> None:
         """Ends the connection in good order; what is on it breaks."""
@@ -278,14 +292,13 @@ class Connection(asyncio.Protocol):
             self.fail(httpx.ReadTimeout(f"waited too long for {self._phase.value}"))
 
     def _judge_writing(self) -> None:
-        """Slow is not stuck: only a peer that took nothing since the last look has failed."""
         assert self._transport is not None, "writing needs a transport"
-        left = _left(self._transport)
-        if left < self._write_left:
+        left = still_taking(self._transport, self._write_left)
+        if left is None:
+            self.fail(httpx.WriteTimeout(f"waited too long for {self._phase.value}"))
+        else:
             self._write_left = left
             self.due = perf_counter() + self._write_seconds
-        else:
-            self.fail(httpx.WriteTimeout(f"waited too long for {self._phase.value}"))
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -353,7 +366,7 @@ class Connection(asyncio.Protocol):
             self.fail(self._broken_off(exchange, may_retry=True))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._rounds.watched.discard(self)
+        self._deadlines.watched.discard(self)
         exchange = self._exchange
         if exchange is None:
             pass
@@ -398,12 +411,6 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None, "it was only just lost"
         missing = unacknowledged(self._transport) if may_retry else None
         return Stale(untouched=missing is not None and missing >= self._sent)
-
-
-def _left(transport: asyncio.Transport) -> int:
-    """What the peer has still to take. The kernel takes a lot at once and then nothing for long, so it is asked too."""
-    left = unacknowledged(transport)
-    return transport.get_write_buffer_size() if left is None else left
 
 
 async def _pieces(body: bytes) -> AsyncIterator[memoryview]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import httpx
 from httptools import HttpResponseParser
@@ -14,9 +14,6 @@ from plano.errors import UpstreamProtocolError
 from plano.transport.decoding import Decoder, plain
 from plano.transport.errors import FOREIGN, to_plano
 from plano.types import RawHeaders
-
-if TYPE_CHECKING:
-    from plano.transport.connection import Connection
 
 MOST_FIELDS = 256
 """The most header fields a reply may have; the most bytes are the connection's concern."""
@@ -35,6 +32,19 @@ class Phase(Enum):
 
 
 _BODY = Phase.BODY
+
+
+class Line(Protocol):
+    """The connection, as far as the reply that comes over it needs it."""
+
+    def expect(self, phase: Phase, seconds: float) -> asyncio.Future[None]:
+        """What to await until there is news, good or bad; after `seconds` without any, the exchange fails."""
+
+    def drained(self) -> None:
+        """The reader took all that was there."""
+
+    def fail(self, error: Exception) -> None:
+        """Breaks the exchange off, and the connection with it."""
 
 
 class Incoming:
@@ -64,8 +74,8 @@ class Incoming:
         "without_body",
     )
 
-    def __init__(self, connection: Connection, without_body: bool, idle: float) -> None:
-        self._connection: Connection | None = connection
+    def __init__(self, connection: Line, without_body: bool, idle: float) -> None:
+        self._connection: Line | None = connection
         self.idle = idle
         self.coded = False
         self._decoder: Decoder | None = None
@@ -129,7 +139,7 @@ class Incoming:
             raise StopAsyncIteration
         return data
 
-    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+    async def push_to(self, sink: Callable[[bytes], bool]) -> None:
         """Hands each piece to `sink` the moment it comes, without waking the task that waits here. Returns when `sink`
         says False, or when there is more to say than that a piece has come: then it is to be read on as usual.
 
