@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import struct
-from enum import Enum
 from functools import partial
 from math import inf
 from time import perf_counter
@@ -24,6 +23,7 @@ from plano.server.exchange import Exchange
 from plano.server.heads import Refusal, encoded, last_reply
 from plano.server.limits import LIMITS, Limits
 from plano.server.reader import Reader
+from plano.server.states import Phase, RequestState, ResponseState
 from plano.types import RawHeaders, Scope
 
 logger = logging.getLogger("uvicorn.error")
@@ -39,17 +39,10 @@ _SCOPES: dict[tuple[object, ...], Scope] = {}
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Phase(Enum):
-    """What a connection waits for."""
-
-    REST = "a request"
-    HEAD = "the rest of a head"
-    BUSY = "the application"
-    CLOSING = "the end"
-
-
 # Looking a member up on its class costs a few times what a global does.
 _REST, _HEAD, _BUSY, _CLOSING = Phase.REST, Phase.HEAD, Phase.BUSY, Phase.CLOSING
+_ARRIVING = RequestState.ARRIVING
+_BEGUN, _COMPLETE = ResponseState.BEGUN, ResponseState.COMPLETE
 
 
 class Connection(asyncio.Protocol):
@@ -72,7 +65,6 @@ class Connection(asyncio.Protocol):
         "_limits",
         "_most",
         "_outbox",
-        "_phase",
         "_reader",
         "_rest_seconds",
         "_server",
@@ -80,6 +72,7 @@ class Connection(asyncio.Protocol):
         "clogged",
         "due",
         "loop",
+        "phase",
         "reading_paused",
         "tasks",
         "transport",
@@ -110,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._default_headers: tuple[RawHeaders, bytes] = ([], b"")
         self._backlog = b""  # what came after the request that is being answered
         self._exchange: Exchange | None = None
-        self._phase = _REST
+        self.phase = _REST
         self.due = inf
         self._deadlines = deadlines_of(self.loop)
         self._outbox = outbox_of(self.loop)
@@ -162,10 +155,10 @@ class Connection(asyncio.Protocol):
         return found
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is _CLOSING:
+        if self.phase is _CLOSING:
             return
         exchange = self._exchange
-        if exchange is None or not exchange.arrived:
+        if exchange is None or exchange.request is _ARRIVING:
             self._read(data)
         else:
             self._backlog += data
@@ -179,7 +172,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connections.discard(self)
         self._lose()
-        self._phase = _CLOSING
+        self.phase = _CLOSING
         self._deadlines.watched.discard(self)
         self._held.clear()
         # What holds this is held by this: without rings it is all freed at once, and not when the collector comes by.
@@ -237,7 +230,7 @@ class Connection(asyncio.Protocol):
         """Pauses reading while more than enough waits here, and no longer."""
         exchange = self._exchange
         waiting = len(self._backlog)
-        if exchange is not None and not exchange.arrived:
+        if exchange is not None and exchange.request is _ARRIVING:
             waiting += exchange.unread
         if (waiting > self._limits.unread_bytes) is self.reading_paused:
             return
@@ -252,15 +245,16 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         self._reader.release()
         self._server.total_requests += 1
-        if exchange.keep_alive and exchange.arrived:
-            self._phase = _REST
+        arrived = exchange.request is not _ARRIVING
+        if exchange.keep_alive and arrived:
+            self.phase = _REST
             self._watch(self._rest_seconds)
             if self._backlog:
                 data, self._backlog = self._backlog, b""
                 self._read(data)
             if self.reading_paused:
                 self.balance()
-        elif exchange.arrived and not self._backlog:
+        elif arrived and not self._backlog:
             self._close()
         else:
             self._linger()
@@ -277,22 +271,20 @@ class Connection(asyncio.Protocol):
         if result is not None:
             logger.error("ASGI callable should return None, but returned '%s'.", result)
         elif not exchange.gone:
-            what = "completing" if exchange.started else "starting"
+            what = "completing" if exchange.response is _BEGUN else "starting"
             logger.error("ASGI callable returned without %s response.", what)
         self._give_up(exchange)
 
     def _give_up(self, exchange: Exchange) -> None:
-        if exchange.gone or exchange.answered:
+        if exchange.gone or exchange.response is _COMPLETE:
             return
-        if exchange.started:
+        if exchange.response is _BEGUN:
             self._break_off(exchange)
             return
         head = exchange.scope["method"] == "HEAD"
         self.write(last_reply(500, "Internal Server Error", self.default_headers(), head=head))
-        exchange.started = exchange.answered = True
         exchange.keep_alive = False
-        exchange.wake()
-        self.finished(exchange)
+        exchange.complete()
 
     def _break_off(self, exchange: Exchange) -> None:
         """Ends a response in the middle so that the client cannot take it for whole."""
@@ -315,21 +307,21 @@ class Connection(asyncio.Protocol):
             return
         exchange = self._exchange = reader.exchange
         if exchange is None:
-            if self._phase is _REST:
-                self._phase = _HEAD
+            if self.phase is _REST:
+                self.phase = _HEAD
                 self._watch(self._limits.head_seconds)
             return
-        if self._phase is not _BUSY:
+        if self.phase is not _BUSY:
             self._start(exchange)
         if rest:
             self._backlog = rest
-        if rest or not exchange.arrived:
+        if rest or exchange.request is _ARRIVING:
             self.balance()
 
     # -- The application --
 
     def _start(self, exchange: Exchange) -> None:
-        self._phase = _BUSY
+        self.phase = _BUSY
         self.due = inf
         application = self._application
         most = self._most
@@ -346,7 +338,7 @@ class Connection(asyncio.Protocol):
         """Answers what is no request, or breaks off the response to what began as one."""
         logger.warning("Invalid HTTP request received: %s", refusal.reason)
         exchange = self._exchange
-        if exchange is not None and exchange.started:
+        if exchange is not None and exchange.response is _BEGUN:
             self._break_off(exchange)
             return
         self._lose()
@@ -363,7 +355,7 @@ class Connection(asyncio.Protocol):
 
         RFC 9112 section 9.6: what comes in after a close is answered with a reset, which may take the response away.
         """
-        self._phase = _CLOSING
+        self.phase = _CLOSING
         self._backlog = b""
         self._write_left = 0
         self.flush()
@@ -374,7 +366,7 @@ class Connection(asyncio.Protocol):
         self._watch(self._limits.linger_seconds)
 
     def _close(self) -> None:
-        self._phase = _CLOSING
+        self.phase = _CLOSING
         self._backlog = b""
         self.flush()
         self._write_left = untaken(self.transport)
@@ -388,9 +380,9 @@ class Connection(asyncio.Protocol):
 
     def overdue(self) -> None:
         """See `plano.runtime.deadlines`."""
-        if self._phase is _REST:
+        if self.phase is _REST:
             self._close()
-        elif self._phase is _HEAD:
+        elif self.phase is _HEAD:
             self._refuse(Refusal(408, "The request's head took too long."))
         else:
             self._judge_writing()
