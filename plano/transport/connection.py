@@ -17,8 +17,9 @@ from plano.runtime.outbox import outbox_of
 from plano.runtime.unacknowledged import still_taking, unacknowledged, untaken
 from plano.transport.arrivals import arrivals
 from plano.transport.errors import Disconnected, Stale
-from plano.transport.exchange import Incoming, Phase
+from plano.transport.exchange import Incoming
 from plano.transport.sender import Timeouts
+from plano.transport.states import Phase
 
 HEAD_LIMIT = 64 * 1024
 """The most bytes of head, or of anything else that is not body, without any body in between."""
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
             raise Stale(untouched=True)
         assert self._exchange is None, "a connection carries one exchange at a time"
         exchange = self._exchange = Incoming(self, without_body, idle)
+        self._phase = _HEAD
         self._quiet = self._unread = 0
         self.due = inf
         self._reusable = not last

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from enum import Enum
 from typing import Protocol
 
 import httpx
@@ -13,6 +12,7 @@ from httptools import HttpResponseParser
 from plano.errors import UpstreamProtocolError
 from plano.transport.decoding import Decoder, plain
 from plano.transport.errors import FOREIGN, to_plano
+from plano.transport.states import Phase
 from plano.types import RawHeaders
 
 MOST_FIELDS = 256
@@ -20,15 +20,6 @@ MOST_FIELDS = 256
 
 # Fields that say something about the message itself, so that the transport must look at them.
 _NOTED = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"))
-
-
-class Phase(Enum):
-    """What a connection waits for, hence what it means when it has waited too long."""
-
-    REST = "a request"
-    WRITE = "the peer to take the request"
-    HEAD = "the head of the reply"
-    BODY = "more of the reply"
 
 
 _BODY = Phase.BODY

@@ -18,11 +18,12 @@ from msgspec import Struct
 from plano.transport.connection import PIECE
 from plano.transport.dial import Resolve, resolve
 from plano.transport.errors import FOREIGN, Stale, to_plano
-from plano.transport.exchange import Incoming, Phase
+from plano.transport.exchange import Incoming
 from plano.transport.fields import FieldWriter
 from plano.transport.framing import framed
 from plano.transport.pool import Limits, Origin, Pool
 from plano.transport.sender import Outgoing, Timeouts
+from plano.transport.states import Phase
 from plano.transport.tls import tls_context
 from plano.types import RawHeaders
 
