@@ -12,7 +12,7 @@ from typing import Protocol
 
 from plano.runtime.per_loop import PerLoop
 
-EVERY = 0.1
+ROUND_SECONDS = 0.1
 """Seconds between two rounds. A deadline is noticed this much too late at most."""
 
 
@@ -47,13 +47,13 @@ class Deadlines:
         self.watched.add(watched)
         if not self.running:
             self.running = True
-            self.loop.call_later(EVERY, self._check)
+            self.loop.call_later(ROUND_SECONDS, self._check)
 
     def _check(self) -> None:
         self.running = bool(self.watched)
         if not self.running:
             return
-        self.loop.call_later(EVERY, self._check)
+        self.loop.call_later(ROUND_SECONDS, self._check)
         now = perf_counter()
         for each in [each for each in self.watched if each.due <= now]:
             if each.due <= now:  # the call for an earlier one may have put this one off

@@ -1,6 +1,6 @@
-"""How much of what was sent the peer has not confirmed.
+"""The bytes of those that were sent which the peer has not confirmed.
 
-It is the evidence that a request was never processed, and that a slow peer is still taking one.
+They are the evidence that a request was never processed, and that a slow peer is still taking one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""One client's connection, and the exchange that is on it, if any."""
+"""One client's connection under uvicorn (RFC 9112): bytes in, requests to the application, responses out.
+
+One request at a time is answered. A client may send the next one early (section 9.3.2); it waits as it came until the
+response is complete, so that responses keep the order of their requests. Every wait for the client has a deadline, and
+so has the end: a connection lingers until the client has had a chance to read the last response (section 9.6). The
+states and moves are drawn in `plano.server.states`; `Reader` knows where a request ends, `Exchange` what a response is.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +34,11 @@ from plano.types import RawHeaders, Scope
 
 logger = logging.getLogger("uvicorn.error")
 
-MOST_SCOPES = 64
-"""Addresses that are listened at and remembered. There are a few of them at most."""
+MAX_SCOPES = 64
+"""The most scopes that are kept. A process listens on a few addresses, and has one scope for each."""
 
-MOST_HELD = 64 * 1024
-"""Bytes that wait for the end of a turn of the event loop, before they are written."""
+MAX_HELD_BYTES = 64 * 1024
+"""The most bytes that wait for the end of a turn of the event loop. What is more is written at once."""
 
 _SCOPES: dict[tuple[object, ...], Scope] = {}
 
@@ -46,10 +52,19 @@ _BEGUN, _COMPLETE = ResponseState.BEGUN, ResponseState.COMPLETE
 
 
 class Connection(asyncio.Protocol):
-    """Serves one request after another and never two; what comes early waits as it came.
+    """Serves one request after another, never two at once.
 
-    uvicorn makes one for each connection, and knows `transport`, `tasks` and `shutdown` of it. Of uvicorn's options,
-    those for WebSockets and for its access log mean nothing here.
+    uvicorn makes one for each connection, and uses its `transport`, `tasks` and `shutdown`. Its options for WebSockets
+    and for its access log have no effect here.
+
+    Attributes:
+        clogged: the client takes less than it is sent.
+        due: see `plano.runtime.deadlines`.
+        loop: the event loop.
+        phase: the state.
+        reading_paused: nothing is read from the client for now.
+        tasks: the server's: those that answer a request.
+        transport: the event loop's.
     """
 
     __slots__ = (
@@ -91,7 +106,7 @@ class Connection(asyncio.Protocol):
             config.load()
         self.loop = _loop or asyncio.get_running_loop()
         self.tasks = server_state.tasks
-        self.clogged = False  # the client takes less than it is sent
+        self.clogged = False
         self.reading_paused = False
         self._config = config
         self._application = config.loaded_app
@@ -101,20 +116,20 @@ class Connection(asyncio.Protocol):
         self._app_state = app_state
         self._limits = limits
         self._default_headers: tuple[RawHeaders, bytes] = ([], b"")
-        self._backlog = b""  # what came after the request that is being answered
+        self._backlog = b""  # bytes after the request that is being answered
         self._exchange: Exchange | None = None
         self.phase = _REST
         self.due = inf
         self._deadlines = deadlines_of(self.loop)
         self._outbox = outbox_of(self.loop)
-        self._held: list[bytes] = []  # what is to be written at the end of this turn of the loop
+        self._held: list[bytes] = []  # to be written at the end of this turn of the loop
         self._held_bytes = 0
         self._write_left = 0
 
     # -- For uvicorn --
 
     def shutdown(self) -> None:
-        """Close, after the response if one is under way."""
+        """Close, or, if a response is under way, close after it."""
         if self._exchange is not None:
             self._exchange.keep_alive = False
         else:
@@ -131,11 +146,11 @@ class Connection(asyncio.Protocol):
         self._deadlines.add(self)
 
     def _scope(self, server: tuple[str, int | None] | None, scheme: str) -> Scope:
-        """What is the same in the scopes of all requests that come in there: one for all connections."""
+        """The part of a scope that all requests to one address share. It is made once for all connections."""
         key = (server, scheme, self._config.root_path, self._config.asgi_version)
         found = _SCOPES.get(key)
         if found is None:
-            if len(_SCOPES) >= MOST_SCOPES:
+            if len(_SCOPES) >= MAX_SCOPES:
                 _SCOPES.clear()
             found = _SCOPES[key] = {
                 "type": "http",
@@ -165,7 +180,7 @@ class Connection(asyncio.Protocol):
             self.balance()
 
     def eof_received(self) -> None:
-        """The client has left. One that only stopped sending looks the same, and is not served further."""
+        """The client has left. A client that only stopped sending looks the same, and is not served further."""
         self._lose()
         self._close()
 
@@ -175,7 +190,7 @@ class Connection(asyncio.Protocol):
         self.phase = _CLOSING
         self._deadlines.watched.discard(self)
         self._held.clear()
-        # What holds this is held by this: without rings it is all freed at once, and not when the collector comes by.
+        # Break the reference cycle so that this is freed without the collector.
         self._reader.close()
         del self._reader
 
@@ -191,7 +206,7 @@ class Connection(asyncio.Protocol):
     # -- For the exchange --
 
     def default_headers(self) -> bytes:
-        """The header lines of every response. uvicorn makes a new list of them each second."""
+        """The header lines of every response. uvicorn makes new ones once a second."""
         headers, lines = self._default_headers
         if headers is not self._server.default_headers:
             headers = self._server.default_headers
@@ -200,7 +215,7 @@ class Connection(asyncio.Protocol):
         return lines
 
     def write(self, data: bytes) -> None:
-        """Sends `data`: at the end of this turn of the event loop, or at once if there is much, or no other request."""
+        """Sends `data`: at the end of this turn of the event loop, or at once if it is much or the only request's."""
         held = self._held
         if not held:
             if len(self.tasks) < 2:
@@ -209,7 +224,7 @@ class Connection(asyncio.Protocol):
             self._outbox.add(self)
         held.append(data)
         self._held_bytes += len(data)
-        if self._held_bytes > MOST_HELD:
+        if self._held_bytes > MAX_HELD_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -222,12 +237,12 @@ class Connection(asyncio.Protocol):
             self.transport.write(data)
 
     def expect_room(self) -> None:
-        """Somebody waits until the client takes more; it does not have forever."""
+        """Sets a deadline, because the application waits until the client takes more."""
         self._write_left = untaken(self.transport)
         self._watch(self._limits.write_seconds)
 
     def balance(self) -> None:
-        """Pauses reading while more than enough waits here, and no longer."""
+        """Pauses reading while too many bytes wait for the application, and resumes it afterwards."""
         exchange = self._exchange
         waiting = len(self._backlog)
         if exchange is not None and exchange.request is _ARRIVING:
@@ -262,12 +277,12 @@ class Connection(asyncio.Protocol):
     def failed(self, exchange: Exchange, error: BaseException) -> None:
         """The application raised."""
         if exchange.gone and isinstance(error, (OSError, asyncio.CancelledError)):
-            return  # how it was told that the client had left, or told itself
+            return  # the application was told so that the client had left
         logger.error("Exception in ASGI application\n", exc_info=error)
         self._give_up(exchange)
 
     def unanswered(self, exchange: Exchange, result: object) -> None:
-        """The application returned too early, or something."""
+        """The application returned before its response was complete, or it returned a value."""
         if result is not None:
             logger.error("ASGI callable should return None, but returned '%s'.", result)
         elif not exchange.gone:
@@ -287,7 +302,7 @@ class Connection(asyncio.Protocol):
         exchange.complete()
 
     def _break_off(self, exchange: Exchange) -> None:
-        """Ends a response in the middle so that the client cannot take it for whole."""
+        """Ends a response in the middle so that the client cannot take it for complete."""
         self._lose()
         if not exchange.framed:
             self.flush()
@@ -328,14 +343,14 @@ class Connection(asyncio.Protocol):
         if most is not None and (len(self._server.connections) >= most or len(self.tasks) >= most):
             logger.warning("Exceeded concurrency limit.")
             application = service_unavailable
-        # With a name: one that is made for it costs more than the rest. `create_task` does the same by a detour.
+        # asyncio would make up a name, which costs more than all the rest. `create_task` does the same by a detour.
         exchange.task = task = asyncio.Task(exchange.run(application), loop=self.loop, name="request")
         self.tasks.add(task)
 
     # -- The end --
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answers what is no request, or breaks off the response to what began as one."""
+        """Answers bytes that are no request, or breaks off the response that their beginning has got."""
         logger.warning("Invalid HTTP request received: %s", refusal.reason)
         exchange = self._exchange
         if exchange is not None and exchange.response is _BEGUN:
@@ -351,9 +366,10 @@ class Connection(asyncio.Protocol):
             exchange.leave()
 
     def _linger(self) -> None:
-        """Closes once the client had a chance to see the response, although it may still be sending.
+        """Closes once the client has had a chance to read the response, although it may still be sending.
 
-        RFC 9112 section 9.6: what comes in after a close is answered with a reset, which may take the response away.
+        RFC 9112 section 9.6: bytes that come in after a close are answered with a reset, and then the client's system
+        may throw a response away that was not read yet.
         """
         self.phase = _CLOSING
         self._backlog = b""

@@ -1,4 +1,9 @@
-"""One request and its response, as the application sees them: the ASGI messages."""
+"""One request and its response, as ASGI messages. The states and moves are drawn in `plano.server.states`.
+
+The server decides how a body is framed (RFC 9112 section 6): by the length that the application states, or by the
+body's own if it is given at once, else in chunks, and for HTTP/1.0 by the end of the connection. The application's own
+words about framing and connection are heeded, and never copied.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ from plano.types import Message, Receive, Scope, Send
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UNKNOWN = -1
-"""The length of a body, as long as nobody said it."""
+"""The length of a body for which none was stated."""
 
 
 _CLOSING = b"connection: close\r\n\r\n"
@@ -72,14 +77,18 @@ class Line(Protocol):
 
 
 class Exchange:
-    """What is between one request's head and its response's end. The application's task runs `run`.
+    """One request from the end of its head, and its response. The application's task runs `run`.
 
     Attributes:
         request: the state of the request.
         response: the state of the response.
         framed: the client can tell the response's end from the connection's.
         keep_alive: the connection may go on after this.
+        parts: the body as far as it has come and was not taken.
+        scope: ASGI's.
+        task: the application's, while it runs.
         unread: bytes of body that wait for the application.
+        waiters: those who wait for news of the request or for room.
     """
 
     __slots__ = (
@@ -127,11 +136,11 @@ class Exchange:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing of its head asks for anything but the usual."""
+        """Whether its head asks for nothing but the usual."""
         return self.keep_alive and not self._expects
 
     async def run(self, application: Application) -> None:
-        """Answers, whatever the application does."""
+        """Runs the application, and sees to it that the client gets an answer."""
         connection = self._connection
         try:
             result = await application(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
@@ -161,7 +170,7 @@ class Exchange:
         self.wake()
 
     def wake(self) -> None:
-        """Lets all who wait look again."""
+        """Wakes all who wait, to look again."""
         waiters, self.waiters = self.waiters, None
         for waiter in waiters or ():
             if not waiter.done():
@@ -177,7 +186,7 @@ class Exchange:
     # -- For the application --
 
     async def receive(self) -> Message:
-        """The next of the request's body; `http.disconnect` once the client has left or has its response."""
+        """ASGI's `receive`: more of the body, or `http.disconnect` once the client has left or has its response."""
         while self.response is not _COMPLETE and self.response is not _GONE:
             if self.parts or self.request is _ARRIVED:
                 more = self.request is _ARRIVING
@@ -220,9 +229,11 @@ class Exchange:
         return self._taken()
 
     async def send(self, message: Message) -> None:
-        """Raises ConnectionResetError when the client has left, RuntimeError for what makes no HTTP response.
+        """ASGI's `send`. The head waits for the first of the body, as ASGI asks, and goes out in one piece with it.
 
-        The head waits for the first of the body, as ASGI asks, and goes out in one piece with it.
+        Raises:
+            ConnectionResetError: the client has left.
+            RuntimeError: the message makes no HTTP response.
         """
         connection = self._connection
         if connection.clogged or self.response is _GONE:
@@ -286,7 +297,7 @@ class Exchange:
         return True
 
     async def _room(self) -> None:
-        """Waits until the client takes more."""
+        """Waits until the client takes more. Raises ConnectionResetError when it leaves."""
         while self._connection.clogged and self.response is not _GONE:
             self._connection.expect_room()
             await self._news()
@@ -294,7 +305,7 @@ class Exchange:
             raise ConnectionResetError("the client has left")
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """The head, but for what depends on the body."""
+        """The head without the lines that depend on the body."""
         status_line = STATUS_LINES.get(status)
         if status_line is None:
             raise RuntimeError(f"{status!r} is not the status of a response")
@@ -312,7 +323,7 @@ class Exchange:
         return b"".join((status_line, self._connection.default_headers(), *lines))
 
     def _frame(self, start: bytes, value: bytes) -> None:
-        """What the application says of the body and the connection is heeded, and said in the server's words."""
+        """Heeds a header of the application's about body or connection. The server writes its own in its place."""
         if start == CONTENT_LENGTH:
             length = int(value) if value.isdigit() else UNKNOWN
             if length == UNKNOWN or self._left not in (UNKNOWN, length):
@@ -325,7 +336,7 @@ class Exchange:
             raise RuntimeError(f"a response has the transfer-encoding {value!r}")
 
     def _framing(self, size: int, more: bool) -> bytes:
-        """What ends a head: where the body ends, and whether the connection does with it."""
+        """The end of a head: the lines that say where the body ends, and whether the connection ends with it."""
         left = self._left
         line = b""
         if left == UNKNOWN and not self._bodiless:
@@ -340,7 +351,7 @@ class Exchange:
         return line + ending if left == UNKNOWN else b"content-length: %d\r\n%b" % (left, ending)
 
     def _piece(self, body: bytes, more: bool) -> bytes:
-        """A piece of the body as it goes on the wire."""
+        """A piece of the body in its framing."""
         if self._chunked:
             size = len(body)
             if not size:

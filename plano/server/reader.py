@@ -1,4 +1,8 @@
-"""From bytes to requests: httptools, stopped at the end of each request."""
+"""From bytes to requests (RFC 9112): httptools, stopped at the end of each request.
+
+Two readers that disagree about where a request ends can be made to see different requests (section 11.2), so each
+request is read to its end and no byte beyond it, and what allows two readings is refused (`plano.server.heads`).
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,11 @@ class Begin(Protocol):
 
 
 class Reader:
-    """Reads one request at a time and no byte beyond it.
+    """Reads one request at a time, and no byte beyond it.
 
-    The parser cannot stop at the end of a request by itself, and would read on into the next. So it is fed up to where
-    the request must end; only what has just begun is fed whole first, for that is nearly always one request, and is
-    begun again if it was more.
+    The parser cannot stop at the end of a request by itself. So it is fed no further than where the request must end.
+    Bytes that begin a request are first fed whole, because they nearly always are one request; if they turn out to be
+    more, a new parser begins again.
 
     Attributes:
         exchange: the request that is being read, once its head is complete; kept until `release`.
@@ -66,7 +70,7 @@ class Reader:
         limits: Limits,
     ) -> None:
         self._begin = begin
-        self._scope = scope  # of all connections, so it is copied and not changed
+        self._scope = scope  # shared by all connections, so it is copied and never changed
         self._client = client
         self._state = state
         self._limits = limits
@@ -74,7 +78,7 @@ class Reader:
         self._reset()
 
     def _reset(self) -> None:
-        self._parser: HttpRequestParser = None  # type: ignore[assignment]  # until a head comes that is not known
+        self._parser: HttpRequestParser = None  # type: ignore[assignment]  # until a head has to be parsed
         self._feed: Callable[[bytes], None] | None = None
         self.exchange: Exchange | None = None
         self._target = b""
@@ -102,7 +106,7 @@ class Reader:
         feed(data)
 
     def read(self, data: bytes) -> bytes:
-        """Reads on, and gives back what comes after the request. Raises Refusal."""
+        """Reads on, and returns the bytes that come after the request. Raises Refusal."""
         if not self._parses:
             return self._count_off(data)
         if self._quiet == 0 and self.exchange is None and len(data) <= self._limits.head_bytes:
@@ -132,7 +136,7 @@ class Reader:
         return self._read_exactly(data)
 
     def _count_off(self, data: bytes) -> bytes:
-        """Takes what is this request's body, and gives back the rest."""
+        """Takes the bytes of this request's body, and returns the rest."""
         exchange, left, size = self.exchange, self._left, len(data)
         assert exchange is not None, "a body has a head before it"
         rest = b""
@@ -151,7 +155,7 @@ class Reader:
         return rest
 
     def _note_progress(self, data: bytes) -> None:
-        """What a request that was fed from its beginning leaves to be read."""
+        """Notes how much of a request that was fed from its beginning is still to come."""
         if self.exchange is None:
             self._quiet = len(data)
         elif self._left > 0:
@@ -177,9 +181,9 @@ class Reader:
         return data[start:]
 
     def _end_of_part(self, data: bytes, start: int, size: int) -> int:
-        """Where to stop, so that no request begins in the middle of what is fed.
+        """The position to feed up to, so that no request begins in the middle of what is fed.
 
-        A body with a length ends there; heads, trailers and the last chunk end in an empty line.
+        A body with a length ends by its length; heads, trailers and the last chunk end in an empty line.
         """
         left = self._left
         if left > 0:
@@ -193,7 +197,7 @@ class Reader:
         return end
 
     def _end_of_line(self, data: bytes, start: int, size: int) -> int:
-        """After the first empty line, wherever it was cut; else everything."""
+        """The position after the first empty line, which may have been cut anywhere; `size` if there is none."""
         tail = self._tail
         if tail:
             at = (tail + data[start : start + 3]).find(_EMPTY_LINE)
@@ -208,7 +212,7 @@ class Reader:
         return size
 
     def _forget_upgrade(self) -> None:
-        """The parser takes the body of a request for an upgrade for the other protocol's first words.
+        """Has the body of a request that asks for an upgrade read. The parser takes it for the other protocol's bytes.
 
         A server may ignore `upgrade` (RFC 9110 section 7.8), and then the body is one like any other: Java's client
         asks for h2c with every POST. So a parser that saw no upgrade reads it.
@@ -293,7 +297,7 @@ class Reader:
 
 
 class _BodyReader:
-    """For the parser of a body whose head another one has read."""
+    """The callbacks for a parser that reads a body whose head was read by another parser."""
 
     def __init__(self, reader: Reader) -> None:
         self.on_body = reader.on_body

@@ -1,9 +1,13 @@
-"""One socket to one origin, and the exchange that is on it, if any."""
+"""One connection to an upstream (RFC 9112), and the exchange that is on it, if any.
+
+A reply is only ever the answer to the request that was sent before it (section 9.2), so any doubt about
+that ends the connection: bytes that nobody asked for, bytes after a reply, a request that was not sent to its end. The
+states and moves are drawn in `plano.transport.states`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
 from time import perf_counter
@@ -22,19 +26,19 @@ from plano.transport.sender import Timeouts
 from plano.transport.states import Phase
 
 HEAD_LIMIT = 64 * 1024
-"""The most bytes of head, or of anything else that is not body, without any body in between."""
+"""The most bytes of head, trailer or chunk framing without any body in between."""
 
 UNREAD_LIMIT = 64 * 1024
-"""Reading pauses when this much waits for a consumer. One more read may be on top: 256 KiB on either loop."""
+"""Reading pauses when more bytes than this wait for the reader. One more read may be on top: 256 KiB on either loop."""
 
-MOST_HELD = 16 * 1024
-"""Bytes of a request that waits for the end of a turn of the event loop, to be written with others. Systems take as
-much from a connection at rest, so that writing need not be waited for."""
+MAX_HELD_BYTES = 16 * 1024
+"""The most bytes of a request that waits for the end of a turn of the event loop, to be written with others. Systems
+take as much from a connection at rest at once, so nobody need wait until it is written."""
 
 PIECE = 256 * 1024
-"""Larger bodies are handed over in pieces, each when the one before is out, so that nothing copies them whole."""
+"""Bytes. Larger bodies are handed over in pieces, each when the one before is out, so that they are never copied."""
 
-HARDLY = 0.001
+UNCHECKED_REST = 0.001
 """Seconds of rest after which a connection is looked at before it is used again. Under load none rests so long, and the
 look would be a twentieth of what a request costs."""
 
@@ -63,10 +67,12 @@ class Home(Protocol):
 class Connection(asyncio.Protocol):
     """Carries one exchange after another and never two.
 
-    One task at a time waits on a connection, through one future.
+    One task at a time waits for a connection, through one future.
 
     Attributes:
+        alive: there is a socket.
         due: see `plano.runtime.deadlines`.
+        write_paused: the peer takes less than it is sent.
     """
 
     __slots__ = (
@@ -96,7 +102,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, pool: Home, expiry: float) -> None:
         self._loop = loop
         self._pool = pool
-        self._expiry = expiry  # seconds it may rest
+        self._expiry = expiry  # the most seconds of rest
         self._transport: asyncio.Transport | None = None
         self._exchange: Incoming | None = None
         self._phase = _REST
@@ -107,9 +113,9 @@ class Connection(asyncio.Protocol):
         self._held = b""  # a request that is to be written at the end of this turn of the loop
         self._served = False
         self._sent = 0  # bytes of this request
-        self._reusable = True  # after this exchange, as far as the request decides
+        self._reusable = True  # after this exchange, unless the reply says otherwise
         self._quiet = 0  # bytes received since the last that were body
-        self._unread = 0  # bytes received since the consumer last took what there was
+        self._unread = 0  # bytes received since the reader last took all there was
         self._read_paused = False
         self.write_paused = False
         self._write_left = 0
@@ -128,9 +134,15 @@ class Connection(asyncio.Protocol):
     ) -> Incoming:
         """Sends a request and returns its reply once the head is there.
 
-        An asynchronous `body` gives pieces of the wire, chunk framing included. `without_body` says that the reply has
-        none (HEAD), `last` that the connection shall not be used again. When this is cancelled or fails, the
-        connection is gone. Raises httpx's errors, `Stale` among them.
+        When this is cancelled or fails, the connection is gone.
+
+        Args:
+            body: if it is asynchronous, it yields bytes as they go on the wire, chunk framing included.
+            without_body: the reply has none, as one to HEAD.
+            last: the connection is not to be used again.
+
+        Raises:
+            Stale, and others of httpx's errors.
         """
         if isinstance(body, bytes) and len(body) <= PIECE:
             exchange = self.start(head, body, timeouts.idle, without_body, last)
@@ -152,8 +164,11 @@ class Connection(asyncio.Protocol):
         return exchange
 
     def start(self, head: bytes, body: bytes, idle: float, without_body: bool = False, last: bool = False) -> Incoming:
-        """Begins what `perform` does, with a body of a `PIECE` at most. Whoever calls this waits for room if writing is
-        paused then, and for the head, and closes the exchange if that fails."""
+        """Begins what `perform` does, with a body of at most a `PIECE`.
+
+        The caller does the rest: it waits for room if writing is paused, then for the head, and closes the exchange if
+        either fails.
+        """
         transport = self._transport
         if transport is None or transport.is_closing():
             raise Stale(untouched=True)
@@ -164,7 +179,7 @@ class Connection(asyncio.Protocol):
         self.due = inf
         self._reusable = not last
         self._sent = len(head) + len(body)
-        if head and self._sent <= MOST_HELD and self._pool.at_work > 1:
+        if head and self._sent <= MAX_HELD_BYTES and self._pool.at_work > 1:
             self._held = head + body
             self._outbox.add(self, first=True)
         elif head:
@@ -186,7 +201,7 @@ class Connection(asyncio.Protocol):
         self._hand_over(transport, head)
         async for piece in _pieces(body) if isinstance(body, bytes) else body:
             if exchange.status >= 400 or exchange.complete or exchange.error is not None:
-                # RFC 9112 section 9.5: who sees an error while still sending may stop, and then has to close.
+                # RFC 9112 section 9.5: a client that sees an error while it sends may stop, and then has to close.
                 return
             self._hand_over(transport, piece)
             if self.write_paused:
@@ -198,7 +213,7 @@ class Connection(asyncio.Protocol):
         transport.write(data)
 
     async def room(self, exchange: Incoming, seconds: float) -> None:
-        """Waits until the peer has taken what was handed over, or has answered: then it may have stopped taking."""
+        """Waits until the peer has taken the request or has answered. A peer that answers may have stopped taking."""
         self._write_seconds = seconds
         while self.write_paused and not exchange.status and exchange.error is None:
             assert self._transport is not None, "an exchange without an error has a connection"
@@ -210,9 +225,9 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     def watch(self) -> None:
-        """Looks after its deadlines until it is lost.
+        """Has its deadlines looked after until the connection is lost.
 
-        Not from `connection_made` on: uvloop does not say that a connection is lost when connecting was called off.
+        `connection_made` is too early: uvloop does not report the loss of a connection whose making was called off.
         """
         self._deadlines.add(self)
 
@@ -229,7 +244,7 @@ class Connection(asyncio.Protocol):
     # -- For the exchange --
 
     def expect(self, phase: Phase, seconds: float) -> asyncio.Future[None]:
-        """What to await; it is done when there is news to look at, good or bad."""
+        """A future to await until there is news, good or bad. After `seconds` without any, the exchange fails."""
         assert self._waiter is None or self._waiter.done(), "one task at a time waits on a connection"
         waiter = self._waiter = self._loop.create_future()
         self._phase = phase
@@ -237,14 +252,14 @@ class Connection(asyncio.Protocol):
         return waiter
 
     def drained(self) -> None:
-        """The consumer took what there was."""
+        """The reader took all there was."""
         self._unread = 0
         if self._read_paused and self._transport is not None:
             self._read_paused = False
             self._transport.resume_reading()
 
     def fail(self, error: Exception) -> None:
-        """Breaks off. Whoever waits learns why."""
+        """Breaks off. The task that waits is told why."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.error = error
@@ -254,7 +269,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _finish(self, exchange: Incoming) -> None:
-        """The reply is complete. What was not consumed of it is in the exchange, not here."""
+        """The reply is complete. The exchange holds what was not read of it."""
         self._exchange = None
         exchange.detach()
         waiter, self._waiter = self._waiter, None
@@ -267,7 +282,7 @@ class Connection(asyncio.Protocol):
         if exchange.keep_alive and self._reusable and not self._transport.get_write_buffer_size():
             if not self._served:
                 self._served = True
-                self._expiry = min(self._expiry, _hinted(exchange.keep_alive_hint))
+                self._expiry = min(self._expiry, exchange.may_rest)
             self._phase = _REST
             self.due = perf_counter() + self._expiry
             self._pool.release(self)
@@ -279,10 +294,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def fit(self) -> bool:
-        """For a connection at rest: its time is not up, and nothing has come, which could only be its end or a reply
-        to nothing. The event loop may have had no chance to notice either."""
+        """Whether a connection at rest may be used: its time is not up, and nothing has come, which could only be its
+        end or a reply to nothing. The event loop may not have noticed either yet."""
         left = self.due - perf_counter()
-        return left > 0 and (left > self._expiry - HARDLY or not self._arrivals(0))
+        return left > 0 and (left > self._expiry - UNCHECKED_REST or not self._arrivals(0))
 
     def overdue(self) -> None:
         """See `plano.runtime.deadlines`."""
@@ -318,7 +333,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            # Nothing was asked, so nothing that comes can be trusted to answer what will be.
+            # RFC 9112 section 9.2: nothing was asked, so this is no answer, and what follows cannot be trusted.
             self._pool.discard(self)
             return
         if self._held:
@@ -329,7 +344,7 @@ class Connection(asyncio.Protocol):
             if not exchange.complete:
                 self.fail(httpx.RemoteProtocolError(f"not a valid reply: {error.__context__ or error}"))
                 return
-            exchange.keep_alive = False  # what came after the reply
+            exchange.keep_alive = False  # because of the bytes after the reply
         chunks, sink = exchange.chunks, exchange.sink
         if sink is not None and chunks and not exchange.complete:
             self._quiet = 0
@@ -402,7 +417,7 @@ class Connection(asyncio.Protocol):
         return sum(len(name) + len(value) for name, value in exchange.headers) > HEAD_LIMIT
 
     def _unheard(self, exchange: Incoming) -> bool:
-        """A kept-alive connection that ended before the first byte of a reply."""
+        """Whether a connection that served before ended before the first byte of a reply."""
         return self._served and not exchange.status and self._quiet == 0
 
     def _broken_off(self, exchange: Incoming, *, may_retry: bool) -> Disconnected:
@@ -419,15 +434,3 @@ async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
     view = memoryview(body)
     for start in range(0, len(body), PIECE):
         yield view[start : start + PIECE]
-
-
-def _hinted(value: bytes) -> float:
-    """Seconds to rest by a `keep-alive: timeout=5, max=100`, less a fifth, lest the server close first.
-
-    The field is from RFC 2068 section 19.7.1.1, and still what servers send.
-    """
-    hint = _KEEP_ALIVE_TIMEOUT.search(value)
-    return int(hint[1]) * 0.8 if hint else inf
-
-
-_KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,;\s])timeout=(\d{1,9})", re.IGNORECASE)
