@@ -142,6 +142,14 @@ def test_there_are_no_import_cycles() -> None:
         visit(module, ())
 
 
+@pytest.mark.parametrize(("room", "sibling"), [("server", "transport"), ("transport", "server")])
+def test_the_two_ends_of_the_wire_share_nothing_but_what_lies_below(room: str, sibling: str) -> None:
+    members = [module for module in modules() if room_of(module) == room]
+    assert members, f"there is no {room}: is the test looking in the right place?"
+    for module in members:
+        assert sibling not in map(room_of, imported_modules(module)), f"{module} imports from {sibling}"
+
+
 def test_filters_and_providers_do_not_import_each_other() -> None:
     for module in modules():
         if module.startswith("plano.filters."):

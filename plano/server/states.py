@@ -2,8 +2,9 @@
 
 The three move by themselves, as RFC 9112 lets them: a response may be complete before its request is (section 9.3),
 and what comes after a complete request waits until that is answered (section 9.3.2). Each class below draws its moves,
-a row for each state and a column for each event. A word in capitals is the next state, `-` means that nothing happens,
-and `error` that the application is told of its mistake and nothing else changes. A blank `.` cannot happen.
+a row for each state and a column for each event. A word in capitals is the next state. `-` means that nothing happens,
+`lost` that the connection is cut off, and `error` that the application is told of its mistake and nothing else changes.
+A cell with `.` cannot happen.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from enum import Enum
 
 
 class Phase(Enum):
-    """The peer that a connection waits for.
+    """The event that a connection waits for.
 
     ======= ======= ======= ======== ======= ======= =======
     state   bytes   head    complete over    eof     overdue
     ======= ======= ======= ======== ======= ======= =======
     REST    HEAD    BUSY    .        CLOSING CLOSING CLOSING
     HEAD    HEAD    BUSY    .        CLOSING CLOSING CLOSING
-    BUSY    -       .       REST     CLOSING CLOSING CLOSING
-    CLOSING -       .       .        .       -       CLOSING
+    BUSY    -       .       REST     CLOSING CLOSING lost
+    CLOSING -       .       .        .       -       lost
     ======= ======= ======= ======== ======= ======= =======
 
     Events:
@@ -30,7 +31,7 @@ class Phase(Enum):
         over: the response is complete and the connection may not go on, or the request is refused.
         eof: the client sends no more. It may only have closed its side, but is not served further.
         overdue: a deadline has passed. In REST the connection is closed; in HEAD the client is told so (RFC 9110
-            section 15.5.9); in BUSY it is cut off if the client takes nothing of its response; in CLOSING it is too.
+            section 15.5.9); in BUSY and CLOSING it is cut off, unless the client has taken some of what waits for it.
     """
 
     REST = "a request"
