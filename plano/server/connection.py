@@ -77,8 +77,8 @@ class Connection(asyncio.Protocol):
         "_exchange",
         "_held",
         "_held_bytes",
+        "_limit_concurrency",
         "_limits",
-        "_most",
         "_outbox",
         "_reader",
         "_rest_seconds",
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         self._config = config
         self._application = config.loaded_app
         self._rest_seconds = config.timeout_keep_alive
-        self._most = config.limit_concurrency
+        self._limit_concurrency = config.limit_concurrency
         self._server = server_state
         self._app_state = app_state
         self._limits = limits
@@ -339,7 +339,7 @@ class Connection(asyncio.Protocol):
         self.phase = _BUSY
         self.due = inf
         application = self._application
-        most = self._most
+        most = self._limit_concurrency
         if most is not None and (len(self._server.connections) >= most or len(self.tasks) >= most):
             logger.warning("Exceeded concurrency limit.")
             application = service_unavailable

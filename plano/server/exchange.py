@@ -88,7 +88,7 @@ class Exchange:
         scope: ASGI's.
         task: the application's, while it runs.
         unread: bytes of body that wait for the application.
-        waiters: those who wait for news of the request or for room.
+        waiters: the futures of tasks that wait for more of the request, or for room.
     """
 
     __slots__ = (

@@ -95,7 +95,7 @@ class Reader:
         self.exchange = None
 
     def close(self) -> None:
-        """Lets go of the parser, which holds what it calls."""
+        """Lets go of the parser, which holds this by its callbacks."""
         self._parser = self._feed = None  # type: ignore[assignment]
 
     def _parse(self, data: bytes) -> None:
