@@ -239,11 +239,12 @@ async def test_a_stream_cut_short_is_never_a_success(client: Dialect, upstream: 
     end = whole.index(b"\n\n", frame)
     ends = [at for at in range(end) if whole.startswith(b"\n\n", at)]
     cuts = {0, end - 1, *ends, *(at + 2 for at in ends), *range(1, end, 401)}
+    provider = FakeProvider(keep=1)
+    app = gateway(provider)
     for cut in sorted(cuts):
-        provider = FakeProvider()
         provider.raw(200, SSE, whole[:cut], lost=lost)
         asked = PORTABLE[client] | {"model": f"{upstream}_server/m", "stream": True}
-        answer = await ask(gateway(provider), "POST", PATHS[client], asked)
+        answer = await ask(app, "POST", PATHS[client], asked)
         if answer.status >= 400:
             assert answer.status == 502
             oracles.error(client, answer.body)

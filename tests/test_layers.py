@@ -56,15 +56,6 @@ OUTSIDE = {
 """Libraries that are imported in one place only."""
 
 
-TYPES_ONLY = {
-    "plano.server.exchange": {"plano.server.connection"},
-    "plano.server.reader": {"plano.server.connection"},
-    "plano.transport.connection": {"plano.transport.pool"},
-    "plano.transport.exchange": {"plano.transport.connection"},
-}
-"""Circles that only type checkers see."""
-
-
 def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
@@ -145,12 +136,20 @@ def test_there_are_no_import_cycles() -> None:
     def visit(module: str, trail: tuple[str, ...]) -> None:
         assert module not in trail, f"import cycle: {' -> '.join([*trail, module])}"
         if module not in done:
-            for other in sorted(imported_modules(module) - {"plano"} - TYPES_ONLY.get(module, set())):
+            for other in sorted(imported_modules(module) - {"plano"}):
                 visit(other, (*trail, module))
             done.add(module)
 
     for module in modules():
         visit(module, ())
+
+
+@pytest.mark.parametrize(("room", "sibling"), [("server", "transport"), ("transport", "server")])
+def test_the_two_ends_of_the_wire_share_nothing_but_what_lies_below(room: str, sibling: str) -> None:
+    members = [module for module in modules() if room_of(module) == room]
+    assert members, f"there is no {room}: is the test looking in the right place?"
+    for module in members:
+        assert sibling not in map(room_of, imported_modules(module)), f"{module} imports from {sibling}"
 
 
 def test_filters_and_providers_do_not_import_each_other() -> None:

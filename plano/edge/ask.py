@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
-from plano.edge.own_server import Direct, direct
+from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
 from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, forget_frames
 from plano.journal import Journal
@@ -72,10 +72,10 @@ class Ask:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         journal = Journal(self._dialect)
-        server = direct(send, receive)
+        server = fast_path(send, receive)
         whole = None if server is None else server.whole()
         slow: Watch | None = None
-        watch: Watch | Direct
+        watch: Watch | FastPath
         if server is None or whole is None:
             watch = slow = Watch(receive, journal.started + self._body_deadline)
         else:  # there is nothing to wait for but the client's leaving, which the server knows first
@@ -191,7 +191,7 @@ class Ask:
 _NOTHING_ASKED = Peek()
 
 
-async def _send(request: Request, response: Response, send: Send, server: Direct | None) -> None:
+async def _send(request: Request, response: Response, send: Send, server: FastPath | None) -> None:
     body = response.body
     if body is None:
         await _deliver(request, response, send)

@@ -1,4 +1,4 @@
-"""The edge: reading a request's body within bounds, and noticing when a client leaves."""
+"""Reads a request's body within bounds, and notices when its client leaves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from plano.dialects import names, reading
 from plano.errors import BodyTimeout, InvalidRequest, TooLarge
-from plano.runtime.deadlines import rounds_of
+from plano.runtime.deadlines import deadlines_of
 from plano.types import Headers, Receive
 
 
@@ -19,7 +19,7 @@ class ClientLeft(Exception):
 
 
 class Peek(Struct, frozen=True, gc=False):
-    """What is read of every body before anything else is."""
+    """The fields that are read of every body, before anything else is."""
 
     model: str | None = None
     stream: bool | None = None
@@ -65,9 +65,11 @@ DECIDED_ON = frozenset(
         "user",
     }
 )
-"""Fields by which plano, a provider's quirks or a filter decides what becomes of a request. The upstream must find the
-same in them, in whatever language it is written: a caller's limit to some models is worth nothing if `Model` names
-another one."""
+"""The fields by which plano, a provider's quirks or a filter decides what becomes of a request.
+
+The upstream must read the same in them, whatever language it is written in: a caller's limit to some models is worth
+nothing if `Model` names another one.
+"""
 
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _model = msgspec.json.Decoder(str | None)
@@ -75,23 +77,24 @@ _stream = msgspec.json.Decoder(bool | None)
 _peek = msgspec.json.Decoder(Peek)
 _NULL = Raw(b"null")
 
-_ROOM = 64
-"""Stack frames. What is nested so deeply that it can be read here, can be read this much further down too: up to
-Python 3.11, the depth that the recursion limit leaves is shared between calls and JSON."""
+_SPARE_FRAMES = 64
+"""Stack frames. A body that is not nested too deeply to be read here can be read this many calls further down too.
+Up to Python 3.11, calls and JSON share the depth that the recursion limit leaves."""
 
-_SHALLOW = 1000
-"""Bytes. A shorter body is not nested deeply enough to matter."""
+_SHALLOW_BYTES = 1000
+"""Bytes. A shorter body cannot be nested deeply enough to matter."""
 
 
 def peek(body: bytes) -> tuple[Peek, bytes]:
-    """Model and stream flag of a body of any dialect, and the body as it may go on: names are written without escapes,
-    since some of them are looked for in its bytes.
+    """Model and stream flag of a body of any dialect, and the body as it may go on.
+
+    Names in that are written without escapes, because some of them are searched for in its bytes.
 
     Raises:
         InvalidRequest: it is not a JSON object in UTF-8, one of the two is of the wrong type, or two readers could
             take a name in it for different ones.
     """
-    fields = _with_room(body, _ROOM) if len(body) > _SHALLOW else reading.request(_fields, body)
+    fields = _with_room(body, _SPARE_FRAMES) if len(body) > _SHALLOW_BYTES else reading.request(_fields, body)
     if not body.isascii():  # what the decoder skips it does not check
         try:
             body.decode()
@@ -113,7 +116,7 @@ def _with_room(body: bytes, room: int) -> dict[str, Raw]:
 
 
 async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
-    """The whole body. Whoever calls this sees to it that it does not take for ever.
+    """The whole body. The caller sees to it that this does not take for ever.
 
     Args:
         limit: bytes.
@@ -151,22 +154,22 @@ def too_large(limit: int) -> TooLarge:
 
 
 class Watch:
-    """Looks after the task that made it: calls it off when a request's body is late, or when its client leaves.
+    """Cancels the task that made it, if a request's body is late or its client leaves.
 
-    Most requests are over before either could be, so nothing happens until the rounds find that it is time.
+    Most requests are over before either could be, so nothing happens until the first deadline has passed.
 
     Args:
-        receive: where the server says `http.disconnect`.
+        receive: ASGI's, which says `http.disconnect`.
         due: when the body must have arrived, by `time.perf_counter()`.
 
     Attributes:
-        due: when there is something to do.
-        loop: the event loop it is on.
-        late: the body was; the task is cancelled for that.
-        gone: the client has left; the task is cancelled for that.
+        due: see `plano.runtime.deadlines`.
+        loop: the event loop.
+        late: the body was late, and the task was cancelled for that.
+        gone: the client has left, and the task was cancelled for that.
     """
 
-    __slots__ = ("_arrived", "_receive", "_rounds", "_task", "_waiter", "due", "gone", "late", "loop")
+    __slots__ = ("_arrived", "_deadlines", "_receive", "_task", "_waiter", "due", "gone", "late", "loop")
 
     def __init__(self, receive: Receive, due: float) -> None:
         self.due = due
@@ -177,30 +180,30 @@ class Watch:
         self.loop = asyncio.get_running_loop()
         self._task = asyncio.current_task(self.loop)
         self._waiter: asyncio.Task[None] | None = None
-        self._rounds = rounds_of(self.loop)
-        self._rounds.add(self)
+        self._deadlines = deadlines_of(self.loop)
+        self._deadlines.add(self)
 
     def arrived(self, patience: float = 0.1) -> None:
-        """The body is there; from in `patience` seconds on, the client is watched."""
+        """The body is there. The client is watched, beginning in `patience` seconds."""
         self._arrived = True
         self.due = perf_counter() + patience
 
     def forgive(self) -> None:
-        """The task goes on although it was called off, to say why."""
+        """Undo the cancellation: the task goes on, to say why."""
         if self._task is not None:
             self._task.uncancel()
 
     def unwatch(self) -> None:
-        """Nothing is called off any more; a task whose client left has ended by that, and was not cancelled."""
-        self._rounds.watched.discard(self)
+        """Stop watching. If the client left, undo the cancellation, because the task has already ended."""
+        self._deadlines.watched.discard(self)
         if self._waiter is not None:
             self._waiter.cancel()
-            self._waiter = None  # its end would lead back here by way of the frames that it passed: a ring
+            self._waiter = None  # its error holds frames that hold this: a reference cycle
         if self.gone:
             self.forgive()
 
     def overdue(self) -> None:
-        """It is time: see `plano.runtime.deadlines`."""
+        """See `plano.runtime.deadlines`."""
         if self._arrived:
             self._waiter = asyncio.create_task(self._wait())
         else:

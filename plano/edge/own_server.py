@@ -1,4 +1,4 @@
-"""plano's own server, where nothing stands between it and the gateway: what it does that need not be awaited."""
+"""The fast path to plano's own server: verbs that need not be awaited, if nothing stands between it and the gateway."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Protocol, cast
 from plano.types import Receive, Send
 
 
-class Direct(Protocol):
-    """An exchange of `plano.server`, which has these beside `receive` and `send`.
+class FastPath(Protocol):
+    """An exchange of `plano.server`, with the verbs that it has beside `receive` and `send`.
 
     Attributes:
         gone: the client has left.
@@ -25,32 +25,31 @@ class Direct(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
     def watch(self) -> None:
-        """From now on the task that answers is cancelled when the client leaves."""
+        """Cancel the task that answers if the client leaves."""
 
     def unwatch(self) -> None:
-        """No longer; a task whose client left has ended by that, and was not cancelled."""
+        """Stop watching. If the client left, undo the cancellation, because the task has already ended."""
 
     def whole(self) -> bytes | None:
-        """What `receive` would give, if that is all of the request's body; None if it is not."""
+        """The same as `receive`, if it is all of the request's body; else None."""
 
     def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Does what `send` does for a whole response, if that is of the usual kind; False if it was not done.
+        """Do the same as `send` for a whole response, if it is of the usual kind. Returns whether it was done.
 
         Args:
-            headers: without any that say where the body ends.
+            headers: none of them says where the body ends.
         """
 
-    def pass_on(self, body: bytes) -> bool:
-        """Does what `send` does for a piece of a stream, if that needs no waiting; False if it was not done."""
+    def push(self, body: bytes) -> bool:
+        """Do the same as `send` for a piece of a stream, if it needs no waiting. Returns whether it was done."""
 
 
-def direct(send: Send, receive: Receive | None = None) -> Direct | None:
-    """The exchange that `send` is of, and `receive` if it is given; None if it is another server's, or something
-    stands between."""
-    # What wraps a function may look like it in all but its type.
+def fast_path(send: Send, receive: Receive | None = None) -> FastPath | None:
+    """The exchange whose verbs `send` and `receive` are; None if they are another server's or wrapped."""
+    # A wrapper may look like the function that it wraps in everything but its type.
     if type(send) is not MethodType or not hasattr(send.__func__, "of_planos_server"):
         return None
     exchange = send.__self__
     if receive is not None and (type(receive) is not MethodType or receive.__self__ is not exchange):
         return None
-    return cast(Direct, exchange)
+    return cast(FastPath, exchange)

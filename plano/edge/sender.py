@@ -1,7 +1,7 @@
 """From a Response to ASGI messages.
 
 `send` of plano's own server (`plano.server.exchange.Exchange`) has two verbs beside it that need not be awaited:
-`reply` for a whole response, `pass_on` for a piece of a stream; `receive` has `whole` for a body that is there. Under
+`reply` for a whole response, `push` for a piece of a stream; `receive` has `whole` for a body that is there. Under
 another server, or with anything around them, the messages of ASGI say the same.
 """
 
@@ -11,7 +11,7 @@ import logging
 from time import perf_counter
 
 from plano.dialects import client_codec
-from plano.edge.own_server import Direct, direct
+from plano.edge.own_server import FastPath, fast_path
 from plano.errors import PlanoError
 from plano.journal import Journal
 from plano.response import Response
@@ -49,7 +49,7 @@ async def send_response(response: Response, send: Send) -> None:
     _settle(journal)
 
 
-def sent_at_once(response: Response, body: bytes, journal: Journal, server: Direct) -> bool:
+def sent_at_once(response: Response, body: bytes, journal: Journal, server: FastPath) -> bool:
     """Do what `send_response` does, for a whole body that need not wait; False if it was not done."""
     before = perf_counter()
     journal.status = 500  # what the server says where a filter put something into the headers that cannot be sent
@@ -71,8 +71,8 @@ def _settle(journal: Journal) -> None:
 async def _send_pieces(response: Response, send: Send) -> None:
     out, pieces = _Outlet(response, send), response.pieces
     assert pieces is not None, "asked before"
-    server = direct(send)
-    flow = pieces.run(None if server is None else server.pass_on) if isinstance(pieces, Flow) else None
+    server = fast_path(send)
+    flow = pieces.run(None if server is None else server.push) if isinstance(pieces, Flow) else None
     try:
         async for piece in flow or pieces:
             await out.send(piece)

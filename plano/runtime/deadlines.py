@@ -1,6 +1,6 @@
-"""Deadlines that are gone over in rounds: one timer for all that an event loop has to watch.
+"""The deadlines of one event loop, checked in rounds by a single timer.
 
-A timer for each would cost a request as much as finding out who is asking does, and each connection some 600 bytes.
+A timer for each would cost a request as much as authenticating its caller does, and each connection some 600 bytes.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Protocol
 
 from plano.runtime.per_loop import PerLoop
 
-EVERY = 0.1
-"""Seconds between two rounds; a deadline is noticed so much later at most."""
+ROUND_SECONDS = 0.1
+"""Seconds between two rounds. A deadline is noticed this much too late at most."""
 
 
 class Watched(Protocol):
-    """What has a deadline.
+    """An object with a deadline.
 
     Attributes:
-        due: when it has passed, by `time.perf_counter()`; infinite if there is none.
+        due: when it is too late, by `time.perf_counter()`; infinite if there is no deadline.
     """
 
     due: float
 
     def overdue(self) -> None:
-        """It has passed, and `due` is infinite from now on, unless this sets another."""
+        """Called once the deadline has passed. `due` is infinite from then on, unless this sets another."""
 
 
-class Rounds:
-    """Goes round while there is anything to watch.
+class Deadlines:
+    """Checks deadlines, as long as there is anything to watch.
 
     Attributes:
         loop: the event loop.
-        watched: all that is looked after.
+        watched: the objects whose deadlines are checked.
         running: there will be another round.
     """
 
@@ -47,19 +47,19 @@ class Rounds:
         self.watched.add(watched)
         if not self.running:
             self.running = True
-            self.loop.call_later(EVERY, self._go)
+            self.loop.call_later(ROUND_SECONDS, self._check)
 
-    def _go(self) -> None:
+    def _check(self) -> None:
         self.running = bool(self.watched)
         if not self.running:
             return
-        self.loop.call_later(EVERY, self._go)
+        self.loop.call_later(ROUND_SECONDS, self._check)
         now = perf_counter()
         for each in [each for each in self.watched if each.due <= now]:
-            if each.due <= now:  # still, after what came of the others
+            if each.due <= now:  # the call for an earlier one may have put this one off
                 each.due = inf
                 each.overdue()
 
 
-rounds_of = PerLoop(Rounds)
-"""The rounds of an event loop, for whoever holds on to them."""
+deadlines_of = PerLoop(Deadlines)
+"""The deadlines of an event loop. The caller keeps them: they are gone with their last user."""

@@ -1,9 +1,9 @@
-"""Gives back to the system what was used once and is free again. Only for processes that are plano's own.
+"""Gives memory back to the system that was used once and is free again. It is for processes that are plano's own.
 
 glibc takes memory back from its heap's upper end alone, and something small is always left up there: after 1 500 bodies
 of 150 KB at once, 220 MB of free memory stayed with the process for good. `malloc_trim` gives back every page that is
-free. It takes 1 ms for 10 to 30 MB, and whoever needs memory meanwhile waits for it, so it is called rarely, from a
-thread of its own, and for memory that nobody wanted for a while: what requests need again and again they keep.
+free. It takes 1 ms for 10 to 30 MB, and code that needs memory meanwhile waits for it. So it is called rarely, from a
+thread of its own, and for memory that was not wanted for a while: requests keep what they need again and again.
 
 A lower M_MMAP_THRESHOLD would make each large body pay for fresh pages instead, and it misses what is served from the
 holes that pieces of bodies leave: of those 220 MB, 190 at the usual threshold of 128 KB.
@@ -22,18 +22,18 @@ from typing import Protocol
 INTERVAL = 1.0
 """Seconds between two looks."""
 
-ROOM = 4_000_000
-"""Bytes that may lie about unused."""
+MAX_SURPLUS = 4_000_000
+"""Bytes that may stay with the process unused."""
 
 
 class Heap(Protocol):
-    """What the process has of memory that is not managed by Python itself."""
+    """The memory of the process that Python itself does not manage."""
 
     def unused(self) -> int:
-        """Bytes that are in memory and not allocated; what is there besides the heap counts too."""
+        """Bytes that are in memory and not allocated. Memory besides the heap counts too."""
 
     def trim(self) -> None:
-        """Give back what is free."""
+        """Give free memory back."""
 
 
 class Glibc:
@@ -75,7 +75,7 @@ class _Mallinfo2(ctypes.Structure):
 class Surplus:
     """Looks at a heap again and again, and trims it when it has too much twice in a row.
 
-    What cannot be given back (Python's own arenas, libraries) is what is left after trimming; it counts no more.
+    Memory that is left after trimming (Python's own arenas, libraries) cannot be given back, and counts no more.
     """
 
     def __init__(self, heap: Heap) -> None:
@@ -84,11 +84,11 @@ class Surplus:
         self._before = 0
 
     def look(self) -> bool:
-        """Whether it trimmed."""
+        """Trim the heap if it is time. Returns whether it was."""
         unused = self._heap.unused()
         self._fixed = min(self._fixed, unused)
         surplus = unused - self._fixed
-        if min(surplus, self._before) <= ROOM:
+        if min(surplus, self._before) <= MAX_SURPLUS:
             self._before = surplus
             return False
         self._heap.trim()
@@ -98,7 +98,7 @@ class Surplus:
 
 
 def give_back() -> bool:
-    """From now on, give back what is not used. Whether that is possible: with other C libraries nothing happens."""
+    """Give unused memory back from now on. Returns whether that is possible; it is not with other C libraries."""
     heap = glibc()
     if heap is None:
         return False
@@ -107,7 +107,7 @@ def give_back() -> bool:
 
 
 def glibc() -> Glibc | None:
-    """The heap, where it is this library's and the system tells how much memory is used."""
+    """The heap, or None if it is another library's or the system does not tell how much memory is used."""
     if sys.platform != "linux":
         return None
     try:

@@ -1,7 +1,7 @@
-"""What is written in one turn of an event loop goes out at the turn's end, one after the other.
+"""Holds the writes of one turn of an event loop, and makes them at the turn's end, one after the other.
 
-Handing bytes to the system also wakes whoever waits for them, which takes longer than all the rest of a write if the
-peer's processor sleeps. Between two requests it has gone back to sleep; between two writes in a row it has not.
+Handing bytes to the system also wakes the peer that waits for them, which takes longer than all the rest of a write if
+the peer's processor sleeps. Between two requests it has gone back to sleep; between two writes in a row it has not.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class Held(Protocol):
     """A connection with something to write."""
 
     def flush(self) -> None:
-        """Writes it, if it is still there. Must not raise."""
+        """Writes what it holds, if it is still open. Must not raise."""
 
 
 class Outbox:
-    """Of one event loop."""
+    """The connections that have something to write at the end of this turn of an event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -31,7 +31,7 @@ class Outbox:
         """Flush `held` at the end of this turn.
 
         Args:
-            first: before those that are not; upstreams are at work then while replies are written.
+            first: before those that are not first. Upstreams then work while replies are written.
         """
         if not (self._rest or self._first):
             self.loop.call_soon(self._flush)

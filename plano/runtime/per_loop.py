@@ -1,4 +1,4 @@
-"""What all that runs on one event loop shares."""
+"""Objects that all code on one event loop shares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 
 class OfLoop(Protocol):
-    """Knows its event loop."""
+    """An object that knows its event loop."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -18,12 +18,12 @@ T = TypeVar("T", bound=OfLoop)
 
 
 class PerLoop(Generic[T]):
-    """Called with an event loop, gives the one thing of its kind that there is for it.
+    """Returns the one object of its kind for an event loop, when it is called with that loop.
 
-    They live as long as somebody has them, or the loop has to call them, and do not keep their loop alive.
+    An object lives as long as a user or a callback of the loop holds it, and does not keep its loop alive.
 
     Args:
-        make: makes another, of a loop.
+        make: makes the object for a loop.
     """
 
     def __init__(self, make: Callable[[asyncio.AbstractEventLoop], T]) -> None:

@@ -1,4 +1,10 @@
-"""One client's connection, and the exchange that is on it, if any."""
+"""One client's connection under uvicorn (RFC 9112): bytes in, requests to the application, responses out.
+
+One request at a time is answered. A client may send the next one early (section 9.3.2); it waits as it came until the
+response is complete, so that responses keep the order of their requests. Every wait for the client has a deadline, and
+so has the end: a connection lingers until the client has had a chance to read the last response (section 9.6). The
+states and moves are drawn in `plano.server.states`; `Reader` knows where a request ends, `Exchange` what a response is.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ import asyncio
 import logging
 import socket
 import struct
-from enum import Enum
+from functools import partial
 from math import inf
 from time import perf_counter
 from typing import Any, cast
@@ -16,46 +22,49 @@ from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from plano.runtime.deadlines import rounds_of
+from plano.runtime.deadlines import deadlines_of
 from plano.runtime.outbox import outbox_of
-from plano.runtime.unacknowledged import unacknowledged
+from plano.runtime.unacknowledged import still_taking, untaken
 from plano.server.exchange import Exchange
 from plano.server.heads import Refusal, encoded, last_reply
 from plano.server.limits import LIMITS, Limits
 from plano.server.reader import Reader
+from plano.server.states import Phase, RequestState, ResponseState
 from plano.types import RawHeaders, Scope
 
 logger = logging.getLogger("uvicorn.error")
 
-MOST_SCOPES = 64
-"""Addresses that are listened at and remembered. There are a few of them at most."""
+MAX_SCOPES = 64
+"""The most scopes that are kept. A process listens on a few addresses, and has one scope for each."""
 
-MOST_HELD = 64 * 1024
-"""Bytes that wait for the end of a turn of the event loop, before they are written."""
+MAX_HELD_BYTES = 64 * 1024
+"""The most bytes that wait for the end of a turn of the event loop. What is more is written at once."""
 
 _SCOPES: dict[tuple[object, ...], Scope] = {}
 
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Phase(Enum):
-    """What a connection waits for."""
-
-    REST = "a request"
-    HEAD = "the rest of a head"
-    BUSY = "the application"
-    CLOSING = "the end"
-
-
 # Looking a member up on its class costs a few times what a global does.
 _REST, _HEAD, _BUSY, _CLOSING = Phase.REST, Phase.HEAD, Phase.BUSY, Phase.CLOSING
+_ARRIVING = RequestState.ARRIVING
+_BEGUN, _COMPLETE = ResponseState.BEGUN, ResponseState.COMPLETE
 
 
 class Connection(asyncio.Protocol):
-    """Serves one request after another and never two; what comes early waits as it came.
+    """Serves one request after another, never two at once.
 
-    uvicorn makes one for each connection, and knows `transport`, `tasks` and `shutdown` of it. Of uvicorn's options,
-    those for WebSockets and for its access log mean nothing here.
+    uvicorn makes one for each connection, and uses its `transport`, `tasks` and `shutdown`. Its options for WebSockets
+    and for its access log have no effect here.
+
+    Attributes:
+        clogged: the client takes less than it is sent.
+        due: see `plano.runtime.deadlines`.
+        loop: the event loop.
+        phase: the state.
+        reading_paused: nothing is read from the client for now.
+        tasks: the server's: those that answer a request.
+        transport: the event loop's.
     """
 
     __slots__ = (
@@ -63,22 +72,22 @@ class Connection(asyncio.Protocol):
         "_application",
         "_backlog",
         "_config",
+        "_deadlines",
         "_default_headers",
         "_exchange",
         "_held",
         "_held_bytes",
+        "_limit_concurrency",
         "_limits",
-        "_most",
         "_outbox",
-        "_phase",
         "_reader",
         "_rest_seconds",
-        "_rounds",
         "_server",
         "_write_left",
         "clogged",
         "due",
         "loop",
+        "phase",
         "reading_paused",
         "tasks",
         "transport",
@@ -97,30 +106,30 @@ class Connection(asyncio.Protocol):
             config.load()
         self.loop = _loop or asyncio.get_running_loop()
         self.tasks = server_state.tasks
-        self.clogged = False  # the client takes less than it is sent
+        self.clogged = False
         self.reading_paused = False
         self._config = config
         self._application = config.loaded_app
         self._rest_seconds = config.timeout_keep_alive
-        self._most = config.limit_concurrency
+        self._limit_concurrency = config.limit_concurrency
         self._server = server_state
         self._app_state = app_state
         self._limits = limits
         self._default_headers: tuple[RawHeaders, bytes] = ([], b"")
-        self._backlog = b""  # what came after the request that is being answered
+        self._backlog = b""  # bytes after the request that is being answered
         self._exchange: Exchange | None = None
-        self._phase = _REST
+        self.phase = _REST
         self.due = inf
-        self._rounds = rounds_of(self.loop)
+        self._deadlines = deadlines_of(self.loop)
         self._outbox = outbox_of(self.loop)
-        self._held: list[bytes] = []  # what is to be written at the end of this turn of the loop
+        self._held: list[bytes] = []  # to be written at the end of this turn of the loop
         self._held_bytes = 0
         self._write_left = 0
 
     # -- For uvicorn --
 
     def shutdown(self) -> None:
-        """Close, after the response if one is under way."""
+        """Close, or, if a response is under way, close after it."""
         if self._exchange is not None:
             self._exchange.keep_alive = False
         else:
@@ -132,16 +141,16 @@ class Connection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)  # type: ignore[arg-type]
         scope = self._scope(get_local_addr(transport), "https" if is_ssl(transport) else "http")
-        self._reader = Reader(self, scope, get_remote_addr(transport), self._app_state, self._limits)
+        self._reader = Reader(partial(Exchange, self), scope, get_remote_addr(transport), self._app_state, self._limits)
         self._watch(max(self._limits.head_seconds, self._rest_seconds))
-        self._rounds.add(self)
+        self._deadlines.add(self)
 
     def _scope(self, server: tuple[str, int | None] | None, scheme: str) -> Scope:
-        """What is the same in the scopes of all requests that come in there: one for all connections."""
+        """The part of a scope that all requests to one address share. It is made once for all connections."""
         key = (server, scheme, self._config.root_path, self._config.asgi_version)
         found = _SCOPES.get(key)
         if found is None:
-            if len(_SCOPES) >= MOST_SCOPES:
+            if len(_SCOPES) >= MAX_SCOPES:
                 _SCOPES.clear()
             found = _SCOPES[key] = {
                 "type": "http",
@@ -161,27 +170,27 @@ class Connection(asyncio.Protocol):
         return found
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is _CLOSING:
+        if self.phase is _CLOSING:
             return
         exchange = self._exchange
-        if exchange is None or not exchange.arrived:
+        if exchange is None or exchange.request is _ARRIVING:
             self._read(data)
         else:
             self._backlog += data
             self.balance()
 
     def eof_received(self) -> None:
-        """The client has left. One that only stopped sending looks the same, and is not served further."""
+        """The client has left. A client that only stopped sending looks the same, and is not served further."""
         self._lose()
         self._close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connections.discard(self)
         self._lose()
-        self._phase = _CLOSING
-        self._rounds.watched.discard(self)
+        self.phase = _CLOSING
+        self._deadlines.watched.discard(self)
         self._held.clear()
-        # What holds this is held by this: without rings it is all freed at once, and not when the collector comes by.
+        # Break the reference cycle so that this is freed without the collector.
         self._reader.close()
         del self._reader
 
@@ -197,7 +206,7 @@ class Connection(asyncio.Protocol):
     # -- For the exchange --
 
     def default_headers(self) -> bytes:
-        """The header lines of every response. uvicorn makes a new list of them each second."""
+        """The header lines of every response. uvicorn makes new ones once a second."""
         headers, lines = self._default_headers
         if headers is not self._server.default_headers:
             headers = self._server.default_headers
@@ -206,7 +215,7 @@ class Connection(asyncio.Protocol):
         return lines
 
     def write(self, data: bytes) -> None:
-        """Sends `data`: at the end of this turn of the event loop, or at once if there is much, or no other request."""
+        """Sends `data`: at the end of this turn of the event loop, or at once if it is much or the only request's."""
         held = self._held
         if not held:
             if len(self.tasks) < 2:
@@ -215,7 +224,7 @@ class Connection(asyncio.Protocol):
             self._outbox.add(self)
         held.append(data)
         self._held_bytes += len(data)
-        if self._held_bytes > MOST_HELD:
+        if self._held_bytes > MAX_HELD_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -228,15 +237,15 @@ class Connection(asyncio.Protocol):
             self.transport.write(data)
 
     def expect_room(self) -> None:
-        """Somebody waits until the client takes more; it does not have forever."""
-        self._write_left = _left(self.transport)
+        """Sets a deadline, because the application waits until the client takes more."""
+        self._write_left = untaken(self.transport)
         self._watch(self._limits.write_seconds)
 
     def balance(self) -> None:
-        """Pauses reading while more than enough waits here, and no longer."""
+        """Pauses reading while too many bytes wait for the application, and resumes it afterwards."""
         exchange = self._exchange
         waiting = len(self._backlog)
-        if exchange is not None and not exchange.arrived:
+        if exchange is not None and exchange.request is _ARRIVING:
             waiting += exchange.unread
         if (waiting > self._limits.unread_bytes) is self.reading_paused:
             return
@@ -248,17 +257,19 @@ class Connection(asyncio.Protocol):
 
     def finished(self, exchange: Exchange) -> None:
         """The response is complete."""
-        self._exchange = self._reader.exchange = None
+        self._exchange = None
+        self._reader.release()
         self._server.total_requests += 1
-        if exchange.keep_alive and exchange.arrived:
-            self._phase = _REST
+        arrived = exchange.request is not _ARRIVING
+        if exchange.keep_alive and arrived:
+            self.phase = _REST
             self._watch(self._rest_seconds)
             if self._backlog:
                 data, self._backlog = self._backlog, b""
                 self._read(data)
             if self.reading_paused:
                 self.balance()
-        elif exchange.arrived and not self._backlog:
+        elif arrived and not self._backlog:
             self._close()
         else:
             self._linger()
@@ -266,34 +277,32 @@ class Connection(asyncio.Protocol):
     def failed(self, exchange: Exchange, error: BaseException) -> None:
         """The application raised."""
         if exchange.gone and isinstance(error, (OSError, asyncio.CancelledError)):
-            return  # how it was told that the client had left, or told itself
+            return  # the application was told so that the client had left
         logger.error("Exception in ASGI application\n", exc_info=error)
         self._give_up(exchange)
 
     def unanswered(self, exchange: Exchange, result: object) -> None:
-        """The application returned too early, or something."""
+        """The application returned before its response was complete, or it returned a value."""
         if result is not None:
             logger.error("ASGI callable should return None, but returned '%s'.", result)
         elif not exchange.gone:
-            what = "completing" if exchange.started else "starting"
+            what = "completing" if exchange.response is _BEGUN else "starting"
             logger.error("ASGI callable returned without %s response.", what)
         self._give_up(exchange)
 
     def _give_up(self, exchange: Exchange) -> None:
-        if exchange.gone or exchange.answered:
+        if exchange.gone or exchange.response is _COMPLETE:
             return
-        if exchange.started:
+        if exchange.response is _BEGUN:
             self._break_off(exchange)
             return
         head = exchange.scope["method"] == "HEAD"
         self.write(last_reply(500, "Internal Server Error", self.default_headers(), head=head))
-        exchange.started = exchange.answered = True
         exchange.keep_alive = False
-        exchange.wake()
-        self.finished(exchange)
+        exchange.complete()
 
     def _break_off(self, exchange: Exchange) -> None:
-        """Ends a response in the middle so that the client cannot take it for whole."""
+        """Ends a response in the middle so that the client cannot take it for complete."""
         self._lose()
         if not exchange.framed:
             self.flush()
@@ -313,38 +322,38 @@ class Connection(asyncio.Protocol):
             return
         exchange = self._exchange = reader.exchange
         if exchange is None:
-            if self._phase is _REST:
-                self._phase = _HEAD
+            if self.phase is _REST:
+                self.phase = _HEAD
                 self._watch(self._limits.head_seconds)
             return
-        if self._phase is not _BUSY:
+        if self.phase is not _BUSY:
             self._start(exchange)
         if rest:
             self._backlog = rest
-        if rest or not exchange.arrived:
+        if rest or exchange.request is _ARRIVING:
             self.balance()
 
     # -- The application --
 
     def _start(self, exchange: Exchange) -> None:
-        self._phase = _BUSY
+        self.phase = _BUSY
         self.due = inf
         application = self._application
-        most = self._most
+        most = self._limit_concurrency
         if most is not None and (len(self._server.connections) >= most or len(self.tasks) >= most):
             logger.warning("Exceeded concurrency limit.")
             application = service_unavailable
-        # With a name: one that is made for it costs more than the rest. `create_task` does the same by a detour.
+        # asyncio would make up a name, which costs more than all the rest. `create_task` does the same by a detour.
         exchange.task = task = asyncio.Task(exchange.run(application), loop=self.loop, name="request")
         self.tasks.add(task)
 
     # -- The end --
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answers what is no request, or breaks off the response to what began as one."""
+        """Answers bytes that are no request, or breaks off the response that their beginning has got."""
         logger.warning("Invalid HTTP request received: %s", refusal.reason)
         exchange = self._exchange
-        if exchange is not None and exchange.started:
+        if exchange is not None and exchange.response is _BEGUN:
             self._break_off(exchange)
             return
         self._lose()
@@ -357,11 +366,12 @@ class Connection(asyncio.Protocol):
             exchange.leave()
 
     def _linger(self) -> None:
-        """Closes once the client had a chance to see the response, although it may still be sending.
+        """Closes once the client has had a chance to read the response, although it may still be sending.
 
-        RFC 9112 section 9.6: what comes in after a close is answered with a reset, which may take the response away.
+        RFC 9112 section 9.6: bytes that come in after a close are answered with a reset, and then the client's system
+        may throw a response away that was not read yet.
         """
-        self._phase = _CLOSING
+        self.phase = _CLOSING
         self._backlog = b""
         self._write_left = 0
         self.flush()
@@ -372,10 +382,10 @@ class Connection(asyncio.Protocol):
         self._watch(self._limits.linger_seconds)
 
     def _close(self) -> None:
-        self._phase = _CLOSING
+        self.phase = _CLOSING
         self._backlog = b""
         self.flush()
-        self._write_left = _left(self.transport)
+        self._write_left = untaken(self.transport)
         self.transport.close()
         self._watch(self._limits.write_seconds)
 
@@ -386,25 +396,18 @@ class Connection(asyncio.Protocol):
 
     def overdue(self) -> None:
         """See `plano.runtime.deadlines`."""
-        if self._phase is _REST:
+        if self.phase is _REST:
             self._close()
-        elif self._phase is _HEAD:
+        elif self.phase is _HEAD:
             self._refuse(Refusal(408, "The request's head took too long."))
         else:
             self._judge_writing()
 
     def _judge_writing(self) -> None:
-        """Slow is not stuck: only a client that took nothing since the last look has left."""
-        left = _left(self.transport)
-        if 0 < left < self._write_left:
+        left = still_taking(self.transport, self._write_left)
+        if left:
             self._write_left = left
             self._watch(self._limits.write_seconds)
         else:
             self._lose()
             self.transport.abort()
-
-
-def _left(transport: asyncio.Transport) -> int:
-    """What the client has still to take. The kernel takes a lot at once, then nothing for long, so it is asked too."""
-    left = unacknowledged(transport)
-    return transport.get_write_buffer_size() if left is None else left

@@ -1,10 +1,15 @@
-"""One request and its response, as the application sees them: the ASGI messages."""
+"""One request and its response, as ASGI messages. The states and moves are drawn in `plano.server.states`.
+
+The server decides how a body is framed (RFC 9112 section 6): by the length that the application states, or by the
+body's own if it is given at once, else in chunks, and for HTTP/1.0 by the end of the connection. The application's own
+words about framing and connection are heeded, and never copied.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from plano.server.heads import (
     BODILESS,
@@ -17,67 +22,108 @@ from plano.server.heads import (
     check,
     line_start,
 )
+from plano.server.states import RequestState, ResponseState
 from plano.types import Message, Receive, Scope, Send
-
-if TYPE_CHECKING:
-    from plano.server.connection import Connection
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UNKNOWN = -1
-"""The length of a body, as long as nobody said it."""
+"""The length of a body for which none was stated."""
 
 
 _CLOSING = b"connection: close\r\n\r\n"
 
+# Looking a member up on its class costs a few times what a global does.
+_ARRIVING, _ARRIVED, _TAKEN = RequestState.ARRIVING, RequestState.ARRIVED, RequestState.TAKEN
+_AWAITED, _HELD, _BEGUN = ResponseState.AWAITED, ResponseState.HELD, ResponseState.BEGUN
+_COMPLETE, _GONE = ResponseState.COMPLETE, ResponseState.GONE
 
-class Exchange:
-    """What is between one request's head and its response's end. The application's task runs `run`.
+
+class Line(Protocol):
+    """The connection, as far as an exchange needs it.
 
     Attributes:
-        arrived: the request is complete.
-        answered: the response is complete.
-        started: some of the response was handed to the transport.
-        gone: the connection is.
+        loop: the event loop.
+        tasks: the server's: those that answer a request.
+        clogged: the client takes less than it is sent.
+        reading_paused: nothing is read from the client for now.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    tasks: set[asyncio.Task[None]]
+    clogged: bool
+    reading_paused: bool
+
+    def default_headers(self) -> bytes:
+        """The header lines of every response."""
+
+    def write(self, data: bytes) -> None:
+        """Sends `data`."""
+
+    def expect_room(self) -> None:
+        """The application waits until the client takes more."""
+
+    def balance(self) -> None:
+        """Pauses or resumes reading, by how much of the request waits."""
+
+    def finished(self, exchange: Exchange) -> None:
+        """The response is complete."""
+
+    def failed(self, exchange: Exchange, error: BaseException) -> None:
+        """The application raised."""
+
+    def unanswered(self, exchange: Exchange, result: object) -> None:
+        """The application returned before its response was complete, or it returned a value."""
+
+
+class Exchange:
+    """One request from the end of its head, and its response. The application's task runs `run`.
+
+    Attributes:
+        request: the state of the request.
+        response: the state of the response.
+        framed: the client can tell the response's end from the connection's.
         keep_alive: the connection may go on after this.
+        parts: the body as far as it has come and was not taken.
+        scope: ASGI's.
+        task: the application's, while it runs.
         unread: bytes of body that wait for the application.
+        waiters: the futures of tasks that wait for more of the request, or for room.
     """
 
     __slots__ = (
         "_bodiless",
-        "_calls_off",
         "_chunked",
         "_connection",
-        "_delivered",
         "_expects",
         "_head",
         "_left",
-        "answered",
-        "arrived",
+        "_watched",
         "framed",
-        "gone",
         "keep_alive",
         "parts",
+        "request",
+        "response",
         "scope",
-        "started",
         "task",
         "unread",
         "waiters",
     )
 
-    def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects: bool) -> None:
+    def __init__(self, connection: Line, scope: Scope, keep_alive: bool, expects: bool) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
-        self.arrived = self.answered = self.started = self.gone = self._calls_off = False
-        self.framed = True  # its end can be told from the connection's
+        self.request = _ARRIVING
+        self.response = _AWAITED
+        self.framed = True
         self.unread = 0
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._expects = expects
         self.parts: list[bytes] = []
-        self._delivered = False
+        self._watched = False  # the task is cancelled when the client leaves
         self.waiters: list[asyncio.Future[None]] | None = None
-        self._head: bytes | None = None  # of the response, held until there is body to send with it
+        self._head = b""  # of the response, while it is held
         self._bodiless = False
         self._chunked = False
         self._left = UNKNOWN  # bytes of the response's body
@@ -90,15 +136,15 @@ class Exchange:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing of its head asks for anything but the usual."""
+        """Whether its head asks for nothing but the usual."""
         return self.keep_alive and not self._expects
 
     async def run(self, application: Application) -> None:
-        """Answers, whatever the application does."""
+        """Runs the application, and sees to it that the client gets an answer."""
         connection = self._connection
         try:
             result = await application(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
-            if not self.answered or result is not None:
+            if self.response is not _COMPLETE or result is not None:
                 connection.unanswered(self, result)
         except BaseException as error:
             connection.failed(self, error)
@@ -108,16 +154,23 @@ class Exchange:
             connection.tasks.discard(self.task)
             self.task = None
 
+    def complete(self) -> None:
+        """The response is complete."""
+        self.response = _COMPLETE
+        if self.waiters is not None:
+            self.wake()
+        self._connection.finished(self)
+
     def leave(self) -> None:
-        """The client has."""
-        self.gone = True
+        """The client has left, or nothing that it says is listened to any more."""
+        self.response = _GONE
         self.parts.clear()
-        if self._calls_off and self.task is not None:
+        if self._watched and self.task is not None:
             self.task.cancel()
         self.wake()
 
     def wake(self) -> None:
-        """Lets all who wait look again."""
+        """Wakes all who wait, to look again."""
         waiters, self.waiters = self.waiters, None
         for waiter in waiters or ():
             if not waiter.done():
@@ -133,85 +186,90 @@ class Exchange:
     # -- For the application --
 
     async def receive(self) -> Message:
-        """The next of the request's body; `http.disconnect` once the client has left or has its response."""
-        while not (self.gone or self.answered):
-            if self.parts or (self.arrived and not self._delivered):
-                parts, self.parts = self.parts, []
-                self.unread = 0
-                self._delivered = arrived = self.arrived
-                if self._connection.reading_paused:
-                    self._connection.balance()
-                body = parts[0] if len(parts) == 1 else b"".join(parts)
-                return {"type": "http.request", "body": body, "more_body": not arrived}
-            if self._expects and not self.started:
+        """ASGI's `receive`: more of the body, or `http.disconnect` once the client has left or has its response."""
+        while self.response is not _COMPLETE and self.response is not _GONE:
+            if self.parts or self.request is _ARRIVED:
+                more = self.request is _ARRIVING
+                return {"type": "http.request", "body": self._taken(), "more_body": more}
+            if self._expects and self.response is not _BEGUN:  # RFC 9110 section 10.1.1
                 self._expects = False
                 self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._news()
         return {"type": "http.disconnect"}
 
-    def watch(self) -> None:
-        """See `plano.edge.own_server`."""
-        self._calls_off = True
-
-    def unwatch(self) -> None:
-        """See `plano.edge.own_server`."""
-        self._calls_off = False
-        if self.gone and self.task is not None:
-            self.task.uncancel()
-
-    def whole(self) -> bytes | None:
-        """See `plano.edge.own_server`."""
-        if not self.arrived or self._delivered or self.gone or self.answered:
-            return None
+    def _taken(self) -> bytes:
+        """The body as far as it has come, which the application takes now."""
         parts, self.parts = self.parts, []
         self.unread = 0
-        self._delivered = True
+        if self.request is _ARRIVED:
+            self.request = _TAKEN
         if self._connection.reading_paused:
             self._connection.balance()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def send(self, message: Message) -> None:
-        """Raises ConnectionResetError when the client has left, RuntimeError for what makes no HTTP response.
+    @property
+    def gone(self) -> bool:
+        """See `plano.edge.own_server`."""
+        return self.response is _GONE
 
-        The head waits for the first of the body, as ASGI asks, and goes out in one piece with it.
+    def watch(self) -> None:
+        """See `plano.edge.own_server`."""
+        self._watched = True
+
+    def unwatch(self) -> None:
+        """See `plano.edge.own_server`."""
+        self._watched = False
+        if self.response is _GONE and self.task is not None:
+            self.task.uncancel()
+
+    def whole(self) -> bytes | None:
+        """See `plano.edge.own_server`."""
+        if self.request is not _ARRIVED or self.response is _COMPLETE or self.response is _GONE:
+            return None
+        return self._taken()
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`. The head waits for the first of the body, as ASGI asks, and goes out in one piece with it.
+
+        Raises:
+            ConnectionResetError: the client has left.
+            RuntimeError: the message makes no HTTP response.
         """
         connection = self._connection
-        if connection.clogged or self.gone:
+        if connection.clogged or self.response is _GONE:
             await self._room()
-        kind = message["type"]
-        if self._chunked and kind == "http.response.body" and message.get("more_body"):  # most of what is ever sent
-            body = message.get("body", b"")
-            size = len(body)
-            if size and not self.answered:
-                start = CHUNK_SIZES[size] if size < 1024 else b"%x\r\n" % size
-                connection.write(b"".join((start, body, b"\r\n")))
-                return
-        head = self._head
-        if kind != "http.response.body" or self.answered or (head is None and not self.started):
-            if kind != "http.response.start" or self.started or head is not None:
-                raise RuntimeError(f"{kind} is not what comes next in a response")
+        kind, state = message["type"], self.response
+        if kind != "http.response.body":
+            if kind != "http.response.start" or state is not _AWAITED:
+                raise _out_of_turn(kind)
             self._head = self._start(message["status"], message.get("headers", ()))
+            self.response = _HELD
             return
         body = message.get("body", b"")
         more = message.get("more_body", False)
-        if head is not None:
+        if state is _BEGUN:
+            if more and body and self._chunked:  # most of what is ever sent
+                size = len(body)
+                start = CHUNK_SIZES[size] if size < 1024 else b"%x\r\n" % size
+                connection.write(b"".join((start, body, b"\r\n")))
+                return
+            if data := self._piece(body, more):
+                connection.write(data)
+        elif state is _HELD:
             framing = self._framing(len(body), more)
-            data = b"".join((head, framing, self._piece(body, more)))
-            self._head = None
-            self.started = True
+            data = b"".join((self._head, framing, self._piece(body, more)))
+            self._head = b""
+            self.response = _BEGUN
             connection.write(data)
-        elif data := self._piece(body, more):
-            connection.write(data)
+        else:
+            raise _out_of_turn(kind)
         if not more:
-            self.answered = True
-            if self.waiters is not None:
-                self.wake()
-            connection.finished(self)
+            self.complete()
 
     def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """See `plano.edge.own_server`."""
         connection = self._connection
-        if self.started or self._head is not None or connection.clogged or self.gone:
+        if self.response is not _AWAITED or connection.clogged:
             return False
         status_line = STATUS_LINES.get(status)
         if status_line is None or status in BODILESS or self.scope["method"] == "HEAD":
@@ -223,34 +281,31 @@ class Exchange:
                 return False
             lines += (start, value, b"\r\n")
         check(b"".join(lines[3::3]))
-        ending = b"\r\n" if self.keep_alive and self.arrived else _CLOSING
+        ending = b"\r\n" if self.keep_alive and self.request is not _ARRIVING else _CLOSING
         lines += (b"content-length: %d\r\n" % len(body), ending, body)
         connection.write(b"".join(lines))
-        self.started = self.answered = True
-        if self.waiters is not None:
-            self.wake()
-        connection.finished(self)
+        self.complete()
         return True
 
-    def pass_on(self, body: bytes) -> bool:
+    def push(self, body: bytes) -> bool:
         """See `plano.edge.own_server`."""
         connection = self._connection
-        if not self._chunked or not body or self.answered or connection.clogged or self.gone:
+        if not self._chunked or not body or self.response is not _BEGUN or connection.clogged:
             return False
         size = len(body)
         connection.write(b"".join((CHUNK_SIZES[size] if size < 1024 else b"%x\r\n" % size, body, b"\r\n")))
         return True
 
     async def _room(self) -> None:
-        """Waits until the client takes more."""
-        while self._connection.clogged and not self.gone:
+        """Waits until the client takes more. Raises ConnectionResetError when it leaves."""
+        while self._connection.clogged and self.response is not _GONE:
             self._connection.expect_room()
             await self._news()
-        if self.gone:
+        if self.response is _GONE:
             raise ConnectionResetError("the client has left")
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """The head, but for what depends on the body."""
+        """The head without the lines that depend on the body."""
         status_line = STATUS_LINES.get(status)
         if status_line is None:
             raise RuntimeError(f"{status!r} is not the status of a response")
@@ -268,7 +323,7 @@ class Exchange:
         return b"".join((status_line, self._connection.default_headers(), *lines))
 
     def _frame(self, start: bytes, value: bytes) -> None:
-        """What the application says of the body and the connection is heeded, and said in the server's words."""
+        """Heeds a header of the application's about body or connection. The server writes its own in its place."""
         if start == CONTENT_LENGTH:
             length = int(value) if value.isdigit() else UNKNOWN
             if length == UNKNOWN or self._left not in (UNKNOWN, length):
@@ -281,7 +336,7 @@ class Exchange:
             raise RuntimeError(f"a response has the transfer-encoding {value!r}")
 
     def _framing(self, size: int, more: bool) -> bytes:
-        """What ends a head: where the body ends, and whether the connection does with it."""
+        """The end of a head: the lines that say where the body ends, and whether the connection ends with it."""
         left = self._left
         line = b""
         if left == UNKNOWN and not self._bodiless:
@@ -292,16 +347,17 @@ class Exchange:
                 line = b"transfer-encoding: chunked\r\n"
             else:
                 self.framed = self.keep_alive = False
-        ending = b"\r\n" if self.keep_alive and (more or self.arrived) else _CLOSING
+        ending = b"\r\n" if self.keep_alive and (more or self.request is not _ARRIVING) else _CLOSING
         return line + ending if left == UNKNOWN else b"content-length: %d\r\n%b" % (left, ending)
 
     def _piece(self, body: bytes, more: bool) -> bytes:
-        """A piece of the body as it goes on the wire."""
+        """A piece of the body in its framing."""
         if self._chunked:
             size = len(body)
             if not size:
                 return b"" if more else b"0\r\n\r\n"
-            return b"%x\r\n%b\r\n%b" % (size, body, b"" if more else b"0\r\n\r\n")
+            start = CHUNK_SIZES[size] if size < 1024 else b"%x\r\n" % size
+            return b"".join((start, body, b"\r\n" if more else b"\r\n0\r\n\r\n"))
         if self._bodiless:
             return b""
         if self._left != UNKNOWN:
@@ -310,6 +366,10 @@ class Exchange:
                 raise RuntimeError("the body of a response is not as long as its content-length says")
             self._left = left
         return body
+
+
+def _out_of_turn(kind: str) -> RuntimeError:
+    return RuntimeError(f"{kind} is not what comes next in a response")
 
 
 vars(Exchange)["send"].of_planos_server = True  # see `plano.edge.own_server`

@@ -1,4 +1,7 @@
-"""Heads of requests that were read before: a client sends the same one over and over, but for the body's length."""
+"""Heads of requests that were parsed before, by their bytes.
+
+A client sends the same head over and over, and only the digits of the body's length differ.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,21 @@ from typing import Any, NamedTuple
 
 from plano.types import RawHeaders, Scope
 
-MOST = 256
-"""Heads that are remembered."""
+MAX_HEADS = 256
+"""The most heads that are remembered."""
 
-LONGEST = 4096
-"""Bytes of one."""
+MAX_HEAD_BYTES = 4096
+"""The longest head that is remembered."""
 
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,18})(?=\r\n)").search
 
 
 class Known(NamedTuple):
-    """What a head came to.
+    """A head after parsing.
 
     Attributes:
-        parts: of the scope: version, method, path and query.
-        headers: all of them; the length's is at `at`.
+        parts: its part of the scope: version, method, path and query.
+        headers: all of its headers; the length is at `at`.
     """
 
     parts: Scope
@@ -30,17 +33,17 @@ class Known(NamedTuple):
 
 
 class Heads:
-    """Equal bytes mean an equal request, and digits in place of digits another length, so nothing is parsed again.
+    """Remembers heads, so that equal bytes are parsed once.
 
-    Only heads with a `content-length` that the parser accepted are taken in, in its usual spellings. One with two is
-    none of them.
+    Digits in place of digits mean another length and change nothing else. Only heads that the parser accepted are
+    remembered, with exactly one `content-length` in one of its usual spellings.
     """
 
     def __init__(self) -> None:
         self._known: dict[bytes, Known] = {}
 
     def recall(self, data: bytes) -> tuple[Scope, RawHeaders, int, int] | None:
-        """The head that `data` begins with, if it is known: parts, headers, the body's length, and where it begins."""
+        """Parts, headers, length of the body and its position, if `data` begins with a known head; else None."""
         cut = _cut(data)
         known = None if cut is None else self._known.get(cut[0])
         if cut is None or known is None:
@@ -52,15 +55,16 @@ class Heads:
         return known.parts, headers, int(digits), end + 4
 
     def remember(self, data: bytes, scope: Scope, body: int) -> None:
-        """Take in the head that `data` begins with, and was parsed from it.
+        """Remember the head at the beginning of `data`, which was parsed into `scope`.
 
         Args:
-            body: how much of the rest of `data` is this request's body; if that is not all, the head ended elsewhere.
+            body: the bytes of body that came after it. If those are not all the rest of `data`, the head ended
+                elsewhere and is not remembered.
         """
         cut = _cut(data)
         if cut is None or len(data) - cut[3] - 4 != body:
             return
-        if len(self._known) >= MOST:
+        if len(self._known) >= MAX_HEADS:
             self._known.clear()  # heads that never come again have pushed the others out
         headers: RawHeaders = scope["headers"]
         at = [name for name, _ in headers].index(b"content-length")
@@ -69,8 +73,8 @@ class Heads:
 
 
 def _cut(data: bytes) -> tuple[bytes, int, int, int] | None:
-    """The head without the digits of its length, where those stand, and where the head ends."""
-    end = data.find(b"\r\n\r\n", 0, LONGEST)
+    """The head without the digits of its length, the positions of those, and the position where the head ends."""
+    end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
     found = None if end < 0 else _LENGTH(data, 0, end + 2)
     if found is None:
         return None

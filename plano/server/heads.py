@@ -1,4 +1,7 @@
-"""The heads of requests and responses: what is accepted, and how they are written. RFC 9112 and RFC 9110."""
+"""The heads of requests and responses (RFC 9112, RFC 9110): which are accepted, and how they are written.
+
+httptools parses; this refuses what httptools accepts and another reader might read differently.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,11 @@ x-stainless-runtime-version x-stainless-timeout
 PLAIN: dict[bytes, bytes] = {
     form.encode(): name.encode() for name in _COMMON.split() for form in (name, name.title(), name.capitalize())
 }
-"""The names of usual fields that the server does not heed, as clients write them, in lower case."""
+"""The lower-case name of each usual field that the server does not heed, by the spellings that clients use."""
 
 
 def body_length(noted: dict[bytes, bytes | None], version: str) -> int:
-    """How many bytes of body follow a head, or CHUNKED.
+    """The bytes of body that follow a head, or CHUNKED.
 
     Two readers that see different ends of one request can be made to see different requests, so everything that
     allows more than one reading is refused (RFC 9112 sections 6.1, 6.3 and 11.2). httptools has looked before, and
@@ -75,8 +78,8 @@ def body_length(noted: dict[bytes, bytes | None], version: str) -> int:
 def other_method(method: bytes) -> str:
     """The name of a method that is not one of `METHODS`."""
     if method == b"CONNECT":
-        # RFC 9110 sections 9.3.6 and 15.6.2. The parser ends it at its head, whatever that says of a body: what follows
-        # is the tunnel's, which another reader may take for the body, and nobody for a request.
+        # RFC 9110 sections 9.3.6 and 15.6.2. The parser ends it at its head, even if that announces a body, because the
+        # bytes after it are the tunnel's. Another reader may take them for the body.
         raise Refusal(501, "This server opens no tunnels.")
     return method.decode()
 
@@ -134,32 +137,32 @@ LINE_STARTS = {
     for name in b"cache-control connection content-encoding content-length content-type date retry-after server "
     b"transfer-encoding vary x-accel-buffering x-request-id".split()
 }
-"""The usual header lines up to their values."""
+"""The usual header lines of responses, up to their values."""
 
 
 @lru_cache(maxsize=512)
 def line_start(name: bytes) -> bytes:
-    """The same for any. Raises RuntimeError for what is no name (RFC 9110 section 5.1)."""
+    """A header line up to its value, for any name. Raises RuntimeError if it is none (RFC 9110 section 5.1)."""
     if not _TOKEN.fullmatch(name):
         raise RuntimeError(f"a response header has the name {name!r}")
     return name.lower() + b": "
 
 
 def check(values: bytes) -> None:
-    """Raises RuntimeError if what should be values of headers has a line end or a NUL in it (RFC 9110 section 5.5)."""
+    """Raises RuntimeError if a line end or a NUL is in the values of headers (RFC 9110 section 5.5)."""
     # `partition` takes a third of the time that `in` does: that first tries whether what it was given is a number.
     if values.partition(b"\n")[1] or values.partition(b"\r")[1] or values.partition(b"\0")[1]:
         raise RuntimeError("the value of a response's header has a line end or a NUL in it")
 
 
 def encoded(headers: RawHeaders) -> bytes:
-    """Header lines of fields that nobody need look at."""
+    """The header lines of fields that are not about framing."""
     check(b"".join([value for _, value in headers]))
     return b"".join([b"%b%b\r\n" % (line_start(name), value) for name, value in headers])
 
 
 def last_reply(status: int, text: str, default_headers: bytes, *, head: bool = False) -> bytes:
-    """The reply in plain text after which the connection ends."""
+    """A reply in plain text that says the connection ends after it."""
     return b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
         STATUS_LINES[status],
         default_headers,

@@ -1,4 +1,4 @@
-"""What one connection may cost."""
+"""The bounds of what one connection may cost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         head_seconds: from a head's first byte to its last.
         unread_bytes: reading pauses when more than this waits for the application. One more read may be on top: 256 KiB
             on either loop.
-        write_seconds: for which a client may take nothing of what waits for it.
-        linger_seconds: for which a client that is still sending is listened to, once it was answered for the last time.
+        write_seconds: the longest pause in which a client takes nothing of what waits for it.
+        linger_seconds: from the last answer until a client that is still sending is cut off.
     """
 
     fields: int = 100

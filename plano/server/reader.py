@@ -1,9 +1,13 @@
-"""From bytes to requests: httptools, stopped at the end of each request."""
+"""From bytes to requests (RFC 9112): httptools, stopped at the end of each request.
+
+Two readers that disagree about where a request ends can be made to see different requests (section 11.2), so each
+request is read to its end and no byte beyond it, and what allows two readings is refused (`plano.server.heads`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -11,28 +15,35 @@ from plano.server.exchange import Exchange
 from plano.server.head_cache import HEADS
 from plano.server.heads import CHUNKED, METHODS, NOTED, PLAIN, Refusal, body_length, other_method, target_parts
 from plano.server.limits import LIMITS, Limits
+from plano.server.states import RequestState
 from plano.types import RawHeaders, Scope
-
-if TYPE_CHECKING:
-    from plano.server.connection import Connection
 
 _EMPTY_LINE = b"\r\n\r\n"
 
+# Looking a member up on its class costs a few times what a global does.
+_ARRIVING, _ARRIVED = RequestState.ARRIVING, RequestState.ARRIVED
+
+
+class Begin(Protocol):
+    """Makes the exchange of a request whose head is complete."""
+
+    def __call__(self, scope: Scope, keep_alive: bool, expects: bool) -> Exchange: ...
+
 
 class Reader:
-    """Reads one request at a time and no byte beyond it.
+    """Reads one request at a time, and no byte beyond it.
 
-    The parser cannot stop at the end of a request by itself, and would read on into the next. So it is fed up to where
-    the request must end; only what has just begun is fed whole first, for that is nearly always one request, and is
-    begun again if it was more.
+    The parser cannot stop at the end of a request by itself. So it is fed no further than where the request must end.
+    Bytes that begin a request are first fed whole, because they nearly always are one request; if they turn out to be
+    more, a new parser begins again.
 
     Attributes:
-        exchange: the request that is being read, once its head is complete; the connection takes it away.
+        exchange: the request that is being read, once its head is complete; kept until `release`.
     """
 
     __slots__ = (
+        "_begin",
         "_client",
-        "_connection",
         "_feed",
         "_headers",
         "_left",
@@ -52,22 +63,22 @@ class Reader:
 
     def __init__(
         self,
-        connection: Connection,
+        begin: Begin,
         scope: Scope,
         client: tuple[str, int] | None,
         state: dict[str, Any],
         limits: Limits,
     ) -> None:
-        self._connection = connection
-        self._scope = scope  # of all connections, so it is copied and not changed
+        self._begin = begin
+        self._scope = scope  # shared by all connections, so it is copied and never changed
         self._client = client
         self._state = state
         self._limits = limits
         self._remembers = limits is LIMITS and not scope["root_path"]  # heads that were accepted are acceptable
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        self._parser: HttpRequestParser = None  # type: ignore[assignment]  # until a head comes that is not known
+    def _reset(self) -> None:
+        self._parser: HttpRequestParser = None  # type: ignore[assignment]  # until a head has to be parsed
         self._feed: Callable[[bytes], None] | None = None
         self.exchange: Exchange | None = None
         self._target = b""
@@ -79,8 +90,12 @@ class Reader:
         self._skips_body = False
         self._parses = True  # the body too; that of a request whose head is known is counted off
 
+    def release(self) -> None:
+        """Lets go of the request, which is over; the next one may be read."""
+        self.exchange = None
+
     def close(self) -> None:
-        """Lets go of the parser, which holds what it calls."""
+        """Lets go of the parser, which holds this by its callbacks."""
         self._parser = self._feed = None  # type: ignore[assignment]
 
     def _parse(self, data: bytes) -> None:
@@ -91,7 +106,7 @@ class Reader:
         feed(data)
 
     def read(self, data: bytes) -> bytes:
-        """Reads on, and gives back what comes after the request. Raises Refusal."""
+        """Reads on, and returns the bytes that come after the request. Raises Refusal."""
         if not self._parses:
             return self._count_off(data)
         if self._quiet == 0 and self.exchange is None and len(data) <= self._limits.head_bytes:
@@ -103,17 +118,17 @@ class Reader:
                     scope["client"] = self._client
                     scope["headers"] = headers
                     scope["state"] = self._state.copy()
-                    self.exchange = Exchange(self._connection, scope, True, False)
+                    self.exchange = self._begin(scope, True, False)
                     self._parses = False
                     return self._count_off(data[end:])
             try:
                 self._parse(data)
             except (HttpParserError, HttpParserUpgrade):
                 self.close()
-                self._begin()
+                self._reset()
             else:
                 exchange: Exchange | None = self.exchange
-                if exchange is None or not exchange.arrived:
+                if exchange is None or exchange.request is _ARRIVING:
                     self._note_progress(data)
                 if exchange is not None and self._remembers and exchange.is_plain and not self._skips_body:
                     HEADS.remember(data, exchange.scope, exchange.unread)
@@ -121,7 +136,7 @@ class Reader:
         return self._read_exactly(data)
 
     def _count_off(self, data: bytes) -> bytes:
-        """Takes what is this request's body, and gives back the rest."""
+        """Takes the bytes of this request's body, and returns the rest."""
         exchange, left, size = self.exchange, self._left, len(data)
         assert exchange is not None, "a body has a head before it"
         rest = b""
@@ -133,13 +148,14 @@ class Reader:
             exchange.unread += size
         self._left = left = left - size
         if not left:
-            exchange.arrived = self._parses = True
+            exchange.request = _ARRIVED
+            self._parses = True
         if exchange.waiters is not None:
             exchange.wake()
         return rest
 
     def _note_progress(self, data: bytes) -> None:
-        """What a request that was fed from its beginning leaves to be read."""
+        """Notes how much of a request that was fed from its beginning is still to come."""
         if self.exchange is None:
             self._quiet = len(data)
         elif self._left > 0:
@@ -149,7 +165,7 @@ class Reader:
 
     def _read_exactly(self, data: bytes) -> bytes:
         start, size = 0, len(data)
-        while start < size and (self.exchange is None or not self.exchange.arrived):
+        while start < size and (self.exchange is None or self.exchange.request is _ARRIVING):
             end = self._end_of_part(data, start, size)
             try:
                 self._parse(data[start:end])
@@ -165,9 +181,9 @@ class Reader:
         return data[start:]
 
     def _end_of_part(self, data: bytes, start: int, size: int) -> int:
-        """Where to stop, so that no request begins in the middle of what is fed.
+        """The position to feed up to, so that no request begins in the middle of what is fed.
 
-        A body with a length ends there; heads, trailers and the last chunk end in an empty line.
+        A body with a length ends by its length; heads, trailers and the last chunk end in an empty line.
         """
         left = self._left
         if left > 0:
@@ -181,7 +197,7 @@ class Reader:
         return end
 
     def _end_of_line(self, data: bytes, start: int, size: int) -> int:
-        """After the first empty line, wherever it was cut; else everything."""
+        """The position after the first empty line, which may have been cut anywhere; `size` if there is none."""
         tail = self._tail
         if tail:
             at = (tail + data[start : start + 3]).find(_EMPTY_LINE)
@@ -196,7 +212,7 @@ class Reader:
         return size
 
     def _forget_upgrade(self) -> None:
-        """The parser takes the body of a request for an upgrade for the other protocol's first words.
+        """Has the body of a request that asks for an upgrade read. The parser takes it for the other protocol's bytes.
 
         A server may ignore `upgrade` (RFC 9110 section 7.8), and then the body is one like any other: Java's client
         asks for h2c with every POST. So a parser that saw no upgrade reads it.
@@ -254,7 +270,7 @@ class Reader:
             scope["raw_path"] = root_path.encode() + raw_path
         expect = noted.get(b"expect")
         expects = expect is not None and expect.lower() == b"100-continue" and version == "1.1"
-        self.exchange = Exchange(self._connection, scope, keep_alive and version == "1.1", expects)
+        self.exchange = self._begin(scope, keep_alive and version == "1.1", expects)
 
     def on_body(self, part: bytes) -> None:
         self._quiet = 0
@@ -270,7 +286,7 @@ class Reader:
             return
         exchange = self.exchange
         assert exchange is not None, "a request has a head"
-        exchange.arrived = True
+        exchange.request = _ARRIVED
         if exchange.waiters is not None:
             exchange.wake()
         self._target = b""
@@ -281,7 +297,7 @@ class Reader:
 
 
 class _BodyReader:
-    """For the parser of a body whose head another one has read."""
+    """The callbacks for a parser that reads a body whose head was read by another parser."""
 
     def __init__(self, reader: Reader) -> None:
         self.on_body = reader.on_body

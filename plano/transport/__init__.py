@@ -1,4 +1,4 @@
-"""How plano reaches an upstream. httpx is imported here and below, and nowhere else in plano."""
+"""The way to an upstream. httpx is imported in this package and nowhere else in plano."""
 
 from __future__ import annotations
 

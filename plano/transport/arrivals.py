@@ -1,7 +1,7 @@
-"""Whether something has come over a connection that the event loop has not read yet.
+"""A look at whether bytes have come over a connection that the event loop has not read yet.
 
-At rest nothing should come. What does is the end of the connection, bare or in TLS's words, or an answer to what was
-never asked, and need not be looked at.
+At rest none should come. Those that do are the end of the connection, bare or in TLS's words, or an answer to no
+request, and need not be read.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ else:
     import select
 
     def arrivals(transport: asyncio.Transport) -> Callable[[int], object]:
-        """What tells, given 0, whether there is anything; to be asked only while `transport` is open.
+        """A function that says, given 0, whether anything has come. It may be called only while `transport` is open.
 
-        A poll takes one or two microseconds; a `recv` that peeks takes four more, because its usual answer is an
+        A poll takes one or two microseconds. A `recv` that peeks takes four more, because its usual answer is an
         exception.
         """
         poll = select.poll()

@@ -1,4 +1,4 @@
-"""Which transport goes to which upstream: plano's own, or httpx's where there is a proxy or HTTP/2."""
+"""The choice of a transport for an upstream: plano's own, or httpx's for a proxy or HTTP/2."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HTTP2_IDLE = 5.0
 
 
 class Transports:
-    """One sender for each way out, made when first asked for; all that go the same way share its connections.
+    """Makes one sender for each way out, when it is first asked for. Upstreams on the same way share its connections.
 
     Args:
         limits: of each origin's pool.
@@ -59,7 +59,7 @@ class Transports:
         return sender
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """Connections open, idle and waited for, by origin; of plano's own transport, for httpx's does not say."""
+        """Connections open, idle and waited for, by origin. httpx's transport does not tell, so its are missing."""
         return {
             origin: counts
             for sender in self._made.values()

@@ -1,42 +1,44 @@
-"""One socket to one origin, and the exchange that is on it, if any."""
+"""One connection to an upstream (RFC 9112), and the exchange that is on it, if any.
+
+A reply is only ever the answer to the request that was sent before it (section 9.2), so any doubt about
+that ends the connection: bytes that nobody asked for, bytes after a reply, a request that was not sent to its end. The
+states and moves are drawn in `plano.transport.states`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade
 
-from plano.runtime.deadlines import rounds_of
+from plano.runtime.deadlines import deadlines_of
 from plano.runtime.outbox import outbox_of
-from plano.runtime.unacknowledged import unacknowledged
+from plano.runtime.unacknowledged import still_taking, unacknowledged, untaken
 from plano.transport.arrivals import arrivals
 from plano.transport.errors import Disconnected, Stale
-from plano.transport.exchange import Incoming, Phase
+from plano.transport.exchange import Incoming
 from plano.transport.sender import Timeouts
-
-if TYPE_CHECKING:
-    from plano.transport.pool import Pool
+from plano.transport.states import Phase
 
 HEAD_LIMIT = 64 * 1024
-"""The most bytes of head, or of anything else that is not body, without any body in between."""
+"""The most bytes of head, trailer or chunk framing without any body in between."""
 
 UNREAD_LIMIT = 64 * 1024
-"""Reading pauses when this much waits for a consumer. One more read may be on top: 256 KiB on either loop."""
+"""Reading pauses when more bytes than this wait for the reader. One more read may be on top: 256 KiB on either loop."""
 
-MOST_HELD = 16 * 1024
-"""Bytes of a request that waits for the end of a turn of the event loop, to be written with others. Systems take as
-much from a connection at rest, so that writing need not be waited for."""
+MAX_HELD_BYTES = 16 * 1024
+"""The most bytes of a request that waits for the end of a turn of the event loop, to be written with others. Systems
+take as much from a connection at rest at once, so nobody need wait until it is written."""
 
 PIECE = 256 * 1024
-"""Larger bodies are handed over in pieces, each when the one before is out, so that nothing copies them whole."""
+"""Bytes. Larger bodies are handed over in pieces, each when the one before is out, so that they are never copied."""
 
-HARDLY = 0.001
+UNCHECKED_REST = 0.001
 """Seconds of rest after which a connection is looked at before it is used again. Under load none rests so long, and the
 look would be a twentieth of what a request costs."""
 
@@ -45,17 +47,37 @@ look would be a twentieth of what a request costs."""
 _REST, _WRITE, _HEAD, _BODY = Phase.REST, Phase.WRITE, Phase.HEAD, Phase.BODY
 
 
+class Home(Protocol):
+    """The pool, as far as its connections need it."""
+
+    @property
+    def at_work(self) -> int:
+        """Connections that are not at rest."""
+
+    def release(self, connection: Connection) -> None:
+        """`connection` is free, and fit for another exchange."""
+
+    def discard(self, connection: Connection) -> None:
+        """`connection` is at rest, and not to be used again."""
+
+    def lost(self, connection: Connection) -> None:
+        """`connection` is no more."""
+
+
 class Connection(asyncio.Protocol):
     """Carries one exchange after another and never two.
 
-    One task at a time waits on a connection, through one future.
+    One task at a time waits for a connection, through one future.
 
     Attributes:
+        alive: there is a socket.
         due: see `plano.runtime.deadlines`.
+        write_paused: the peer takes less than it is sent.
     """
 
     __slots__ = (
         "_arrivals",
+        "_deadlines",
         "_exchange",
         "_expiry",
         "_held",
@@ -66,7 +88,6 @@ class Connection(asyncio.Protocol):
         "_quiet",
         "_read_paused",
         "_reusable",
-        "_rounds",
         "_sent",
         "_served",
         "_transport",
@@ -78,23 +99,23 @@ class Connection(asyncio.Protocol):
         "write_paused",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool, expiry: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Home, expiry: float) -> None:
         self._loop = loop
         self._pool = pool
-        self._expiry = expiry  # seconds it may rest
+        self._expiry = expiry  # the most seconds of rest
         self._transport: asyncio.Transport | None = None
         self._exchange: Incoming | None = None
         self._phase = _REST
         self._waiter: asyncio.Future[None] | None = None
         self.due = inf
-        self._rounds = rounds_of(loop)
+        self._deadlines = deadlines_of(loop)
         self._outbox = outbox_of(loop)
         self._held = b""  # a request that is to be written at the end of this turn of the loop
         self._served = False
         self._sent = 0  # bytes of this request
-        self._reusable = True  # after this exchange, as far as the request decides
+        self._reusable = True  # after this exchange, unless the reply says otherwise
         self._quiet = 0  # bytes received since the last that were body
-        self._unread = 0  # bytes received since the consumer last took what there was
+        self._unread = 0  # bytes received since the reader last took all there was
         self._read_paused = False
         self.write_paused = False
         self._write_left = 0
@@ -113,9 +134,15 @@ class Connection(asyncio.Protocol):
     ) -> Incoming:
         """Sends a request and returns its reply once the head is there.
 
-        An asynchronous `body` gives pieces of the wire, chunk framing included. `without_body` says that the reply has
-        none (HEAD), `last` that the connection shall not be used again. When this is cancelled or fails, the
-        connection is gone. Raises httpx's errors, `Stale` among them.
+        When this is cancelled or fails, the connection is gone.
+
+        Args:
+            body: if it is asynchronous, it yields bytes as they go on the wire, chunk framing included.
+            without_body: the reply has none, as one to HEAD.
+            last: the connection is not to be used again.
+
+        Raises:
+            Stale, and others of httpx's errors.
         """
         if isinstance(body, bytes) and len(body) <= PIECE:
             exchange = self.start(head, body, timeouts.idle, without_body, last)
@@ -137,18 +164,22 @@ class Connection(asyncio.Protocol):
         return exchange
 
     def start(self, head: bytes, body: bytes, idle: float, without_body: bool = False, last: bool = False) -> Incoming:
-        """Begins what `perform` does, with a body of a `PIECE` at most. Whoever calls this waits for room if writing is
-        paused then, and for the head, and closes the exchange if that fails."""
+        """Begins what `perform` does, with a body of at most a `PIECE`.
+
+        The caller does the rest: it waits for room if writing is paused, then for the head, and closes the exchange if
+        either fails.
+        """
         transport = self._transport
         if transport is None or transport.is_closing():
             raise Stale(untouched=True)
         assert self._exchange is None, "a connection carries one exchange at a time"
         exchange = self._exchange = Incoming(self, without_body, idle)
+        self._phase = _HEAD
         self._quiet = self._unread = 0
         self.due = inf
         self._reusable = not last
         self._sent = len(head) + len(body)
-        if head and self._sent <= MOST_HELD and self._pool.at_work > 1:
+        if head and self._sent <= MAX_HELD_BYTES and self._pool.at_work > 1:
             self._held = head + body
             self._outbox.add(self, first=True)
         elif head:
@@ -170,7 +201,7 @@ class Connection(asyncio.Protocol):
         self._hand_over(transport, head)
         async for piece in _pieces(body) if isinstance(body, bytes) else body:
             if exchange.status >= 400 or exchange.complete or exchange.error is not None:
-                # RFC 9112 section 9.5: who sees an error while still sending may stop, and then has to close.
+                # RFC 9112 section 9.5: a client that sees an error while it sends may stop, and then has to close.
                 return
             self._hand_over(transport, piece)
             if self.write_paused:
@@ -182,11 +213,11 @@ class Connection(asyncio.Protocol):
         transport.write(data)
 
     async def room(self, exchange: Incoming, seconds: float) -> None:
-        """Waits until the peer has taken what was handed over, or has answered: then it may have stopped taking."""
+        """Waits until the peer has taken the request or has answered. A peer that answers may have stopped taking."""
         self._write_seconds = seconds
         while self.write_paused and not exchange.status and exchange.error is None:
             assert self._transport is not None, "an exchange without an error has a connection"
-            self._write_left = _left(self._transport)
+            self._write_left = untaken(self._transport)
             await self.expect(_WRITE, seconds)
 
     @property
@@ -194,11 +225,11 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     def watch(self) -> None:
-        """Looks after its deadlines until it is lost.
+        """Has its deadlines looked after until the connection is lost.
 
-        Not from `connection_made` on: uvloop does not say that a connection is lost when connecting was called off.
+        `connection_made` is too early: uvloop does not report the loss of a connection whose making was called off.
         """
-        self._rounds.add(self)
+        self._deadlines.add(self)
 
     def close(self) -> None:
         """Ends the connection in good order; what is on it breaks."""
@@ -213,7 +244,7 @@ class Connection(asyncio.Protocol):
     # -- For the exchange --
 
     def expect(self, phase: Phase, seconds: float) -> asyncio.Future[None]:
-        """What to await; it is done when there is news to look at, good or bad."""
+        """A future to await until there is news, good or bad. After `seconds` without any, the exchange fails."""
         assert self._waiter is None or self._waiter.done(), "one task at a time waits on a connection"
         waiter = self._waiter = self._loop.create_future()
         self._phase = phase
@@ -221,14 +252,14 @@ class Connection(asyncio.Protocol):
         return waiter
 
     def drained(self) -> None:
-        """The consumer took what there was."""
+        """The reader took all there was."""
         self._unread = 0
         if self._read_paused and self._transport is not None:
             self._read_paused = False
             self._transport.resume_reading()
 
     def fail(self, error: Exception) -> None:
-        """Breaks off. Whoever waits learns why."""
+        """Breaks off. The task that waits is told why."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.error = error
@@ -238,7 +269,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _finish(self, exchange: Incoming) -> None:
-        """The reply is complete. What was not consumed of it is in the exchange, not here."""
+        """The reply is complete. The exchange holds what was not read of it."""
         self._exchange = None
         exchange.detach()
         waiter, self._waiter = self._waiter, None
@@ -251,7 +282,7 @@ class Connection(asyncio.Protocol):
         if exchange.keep_alive and self._reusable and not self._transport.get_write_buffer_size():
             if not self._served:
                 self._served = True
-                self._expiry = min(self._expiry, _hinted(exchange.keep_alive_hint))
+                self._expiry = min(self._expiry, exchange.may_rest)
             self._phase = _REST
             self.due = perf_counter() + self._expiry
             self._pool.release(self)
@@ -263,10 +294,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def fit(self) -> bool:
-        """For a connection at rest: its time is not up, and nothing has come, which could only be its end or a reply
-        to nothing. The event loop may have had no chance to notice either."""
+        """Whether a connection at rest may be used: its time is not up, and nothing has come, which could only be its
+        end or a reply to nothing. The event loop may not have noticed either yet."""
         left = self.due - perf_counter()
-        return left > 0 and (left > self._expiry - HARDLY or not self._arrivals(0))
+        return left > 0 and (left > self._expiry - UNCHECKED_REST or not self._arrivals(0))
 
     def overdue(self) -> None:
         """See `plano.runtime.deadlines`."""
@@ -278,14 +309,13 @@ class Connection(asyncio.Protocol):
             self.fail(httpx.ReadTimeout(f"waited too long for {self._phase.value}"))
 
     def _judge_writing(self) -> None:
-        """Slow is not stuck: only a peer that took nothing since the last look has failed."""
         assert self._transport is not None, "writing needs a transport"
-        left = _left(self._transport)
-        if left < self._write_left:
+        left = still_taking(self._transport, self._write_left)
+        if left is None:
+            self.fail(httpx.WriteTimeout(f"waited too long for {self._phase.value}"))
+        else:
             self._write_left = left
             self.due = perf_counter() + self._write_seconds
-        else:
-            self.fail(httpx.WriteTimeout(f"waited too long for {self._phase.value}"))
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -303,7 +333,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            # Nothing was asked, so nothing that comes can be trusted to answer what will be.
+            # RFC 9112 section 9.2: nothing was asked, so this is no answer, and what follows cannot be trusted.
             self._pool.discard(self)
             return
         if self._held:
@@ -314,7 +344,7 @@ class Connection(asyncio.Protocol):
             if not exchange.complete:
                 self.fail(httpx.RemoteProtocolError(f"not a valid reply: {error.__context__ or error}"))
                 return
-            exchange.keep_alive = False  # what came after the reply
+            exchange.keep_alive = False  # because of the bytes after the reply
         chunks, sink = exchange.chunks, exchange.sink
         if sink is not None and chunks and not exchange.complete:
             self._quiet = 0
@@ -353,7 +383,7 @@ class Connection(asyncio.Protocol):
             self.fail(self._broken_off(exchange, may_retry=True))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._rounds.watched.discard(self)
+        self._deadlines.watched.discard(self)
         exchange = self._exchange
         if exchange is None:
             pass
@@ -387,7 +417,7 @@ class Connection(asyncio.Protocol):
         return sum(len(name) + len(value) for name, value in exchange.headers) > HEAD_LIMIT
 
     def _unheard(self, exchange: Incoming) -> bool:
-        """A kept-alive connection that ended before the first byte of a reply."""
+        """Whether a connection that served before ended before the first byte of a reply."""
         return self._served and not exchange.status and self._quiet == 0
 
     def _broken_off(self, exchange: Incoming, *, may_retry: bool) -> Disconnected:
@@ -400,25 +430,7 @@ class Connection(asyncio.Protocol):
         return Stale(untouched=missing is not None and missing >= self._sent)
 
 
-def _left(transport: asyncio.Transport) -> int:
-    """What the peer has still to take. The kernel takes a lot at once and then nothing for long, so it is asked too."""
-    left = unacknowledged(transport)
-    return transport.get_write_buffer_size() if left is None else left
-
-
 async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
     view = memoryview(body)
     for start in range(0, len(body), PIECE):
         yield view[start : start + PIECE]
-
-
-def _hinted(value: bytes) -> float:
-    """Seconds to rest by a `keep-alive: timeout=5, max=100`, less a fifth, lest the server close first.
-
-    The field is from RFC 2068 section 19.7.1.1, and still what servers send.
-    """
-    hint = _KEEP_ALIVE_TIMEOUT.search(value)
-    return int(hint[1]) * 0.8 if hint else inf
-
-
-_KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,;\s])timeout=(\d{1,9})", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Content codings, undone (RFC 9110 section 8.4.1). Upstreams are asked for identity; some compress all the same.
+"""Undoes content codings (RFC 9110 section 8.4.1). Upstreams are asked for identity, and some compress all the same.
 
 gzip and deflate are undone in steps, so that a small reply cannot become a large one in memory all at once. Other
 codings would take packages of their own and are not undone: nobody asked for them.
@@ -16,13 +16,13 @@ from plano.transport.errors import Unreadable
 from plano.types import RawHeaders
 
 PIECE = 256 * 1024
-"""The most one step may inflate to."""
+"""The most bytes that one step may inflate to."""
 
 STEP = 16 * 1024
-"""The most of the coded form that one step takes. At the end of each member, zlib copies all that comes after it."""
+"""The most coded bytes that one step takes. At the end of each member, zlib copies all that comes after it."""
 
-MOST_FOR_NOTHING = 64 * 1024
-"""Bytes of the coded form in a row that may come to nothing, as endless names and empty members do."""
+MAX_FOR_NOTHING = 64 * 1024
+"""The most coded bytes in a row that may decode to nothing, as endless names and empty members do."""
 
 _CODINGS = frozenset((b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"br", b"zstd", b"dcb", b"dcz"))
 """Those of IANA's registry that a server may use. Some write other words into the field, a character set for one, and
@@ -42,7 +42,7 @@ class Decoder(Protocol):
 
 
 def plain(status: int, headers: RawHeaders) -> tuple[RawHeaders, Decoder | None]:
-    """`headers` as they are once the body is plain, and what makes it so, or None when the body stays as it is.
+    """The headers that fit the plain body, and its decoder, or None if the body stays as it is.
 
     A reply whose coding is not undone here, or is a list of several, cannot be read. An error is let through even so,
     because its status says something.
@@ -58,7 +58,7 @@ def plain(status: int, headers: RawHeaders) -> tuple[RawHeaders, Decoder | None]
 
 
 class Refused:
-    """The decoder for what is not decoded."""
+    """Refuses a body in a coding that is not undone here."""
 
     def __init__(self, codings: list[bytes]) -> None:
         self._codings = b", ".join(codings).decode()
@@ -71,10 +71,10 @@ class Refused:
 
 
 class Inflating:
-    """What gzip and deflate have in common: zlib, a step at a time."""
+    """Inflates, a step at a time. gzip and deflate have this in common."""
 
     def __init__(self) -> None:
-        self._inflate: Any = None  # while there is something under way
+        self._inflate: Any = None  # while a member is under way
         self._for_nothing = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -91,7 +91,7 @@ class Inflating:
                 pieces, room = [], PIECE
             piece, rest = self._inflated(data, room)
             self._for_nothing = 0 if piece else self._for_nothing + len(data) - len(rest)
-            if self._for_nothing > MOST_FOR_NOTHING:
+            if self._for_nothing > MAX_FOR_NOTHING:
                 raise httpx.DecodingError("compressed data that comes to nothing")
             pieces.append(piece)
             room -= len(piece)
@@ -100,11 +100,11 @@ class Inflating:
             yield b"".join(pieces)
 
     def _ready(self) -> bool:
-        """Whether there is anything that goes on."""
+        """Whether there is a member to go on with."""
         return self._inflate is not None
 
     def _inflated(self, data: bytes, room: int) -> tuple[bytes, bytes]:
-        """At most `room` bytes, and what is left of `data`."""
+        """At most `room` plain bytes, and the rest of `data`."""
         inflate = self._inflate
         try:
             piece: bytes = inflate.decompress(data, room)

@@ -31,7 +31,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 
 class Directory:
-    """One host's addresses, looked up once for all who ask at the same time and in the seconds after."""
+    """The addresses of one host. Connections that are made at the same time or shortly after share one look-up."""
 
     def __init__(self, host: str, port: int, resolve: Resolve) -> None:
         self._host = host
@@ -42,7 +42,7 @@ class Directory:
         self._until = 0.0
 
     async def addresses(self) -> list[Address]:
-        """Best first. Raises OSError."""
+        """The addresses, best first. Raises OSError."""
         async with self._asking:
             now = asyncio.get_running_loop().time()
             if now >= self._until:
@@ -51,15 +51,15 @@ class Directory:
             return self._found
 
     def forget(self) -> None:
-        """They were no good."""
+        """Have the next caller look the addresses up, because these were no good."""
         self._until = 0.0
 
 
 async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DELAY) -> socket.socket:
     """Connects to the first address that answers, a new one joining the race every `delay` seconds.
 
-    Whatever happens, cancellation included, no socket but the winner's stays open and no task goes on.
-    Raises the first OSError that says something of the host when all fail.
+    Afterwards, also after cancellation, no socket but the winner's is open and no task goes on. If all addresses fail,
+    this raises the first OSError that says something of the host.
     """
     waiting = deque(interleaved(addresses))
     if len(waiting) == 1:
@@ -88,7 +88,7 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
 
 
 def telling(failures: Sequence[BaseException]) -> BaseException:
-    """The first that is the host's, for example the refusal by one address where this machine cannot reach another."""
+    """The first failure that is the host's own, such as a refusal by one address where another cannot be reached."""
     return next((failure for failure in failures if not exhausted(failure)), failures[0])
 
 

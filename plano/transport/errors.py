@@ -1,6 +1,7 @@
-"""Where foreign errors end: httpx's and the socket's on one side, `plano.errors` on the other.
+"""Turns httpx's and the socket's errors into those of `plano.errors`.
 
-The message is for the client and names no host: internal names are nobody's business. The cause is kept for the log.
+The message is for the client and names no host, because internal names are nobody's business. The cause is kept for the
+log.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Unreadable(httpx.DecodingError):
 
 
 FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
-"""What `to_plano` has an answer for."""
+"""The errors that `to_plano` takes."""
 
 # The first row that fits decides, so the particular comes before the general.
 _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
@@ -68,11 +69,11 @@ _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
 
 
 _EXHAUSTED = frozenset((EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL))
-"""Descriptors of the process and of the system, memory, buffers, local ports."""
+"""The errors of a machine without descriptors, memory, buffers or local ports."""
 
 
 def exhausted(error: BaseException | None) -> bool:
-    """Whether what made `error` is that this machine is out of something, and not the peer."""
+    """Whether `error` came about because this machine is out of something, and not because of the peer."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno in _EXHAUSTED
@@ -81,7 +82,7 @@ def exhausted(error: BaseException | None) -> bool:
 
 
 def to_plano(error: Exception) -> PlanoError:
-    """What plano calls `error`, one of `FOREIGN`. For `raise to_plano(error) from error`."""
+    """The error of plano's that stands for `error`, one of `FOREIGN`. Use `raise to_plano(error) from error`."""
     if isinstance(error, httpx.ConnectError | OSError) and exhausted(error):
         return GatewayExhausted("The gateway cannot open more connections.")
     for foreign, ours, message in _TABLE:

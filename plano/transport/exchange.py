@@ -1,11 +1,16 @@
-"""The reply to one request, as it comes off a connection."""
+"""The reply to one request, as it comes off a connection (RFC 9112 sections 6 and 7).
+
+httptools parses; the callbacks refuse what it accepts and another reader might read differently. The end of a body is
+believed only where the framing says it: by length, by the last chunk, or, if there is neither, by the connection's end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from enum import Enum
-from typing import TYPE_CHECKING
+from math import inf
+from typing import Protocol
 
 import httpx
 from httptools import HttpResponseParser
@@ -13,40 +18,56 @@ from httptools import HttpResponseParser
 from plano.errors import UpstreamProtocolError
 from plano.transport.decoding import Decoder, plain
 from plano.transport.errors import FOREIGN, to_plano
+from plano.transport.states import Phase
 from plano.types import RawHeaders
 
-if TYPE_CHECKING:
-    from plano.transport.connection import Connection
+MAX_FIELDS = 256
+"""The most header fields that a reply may have. The connection bounds their bytes."""
 
-MOST_FIELDS = 256
-"""The most header fields a reply may have; the most bytes are the connection's concern."""
-
-# Fields that say something about the message itself, so that the transport must look at them.
+# The fields that are about the message itself, which the transport must heed.
 _NOTED = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"))
-
-
-class Phase(Enum):
-    """What a connection waits for, hence what it means when it has waited too long."""
-
-    REST = "a request"
-    WRITE = "the peer to take the request"
-    HEAD = "the head of the reply"
-    BODY = "more of the reply"
 
 
 _BODY = Phase.BODY
 
 
-class Incoming:
-    """See `plano.transport.Exchange`; and the parser's callbacks.
+class Line(Protocol):
+    """The connection, as far as the reply that comes over it needs it."""
 
-    Each exchange has a parser and buffers of its own: what a connection receives for one request cannot end up in
-    another. `_connection` is set as long as the reply is still being received.
+    def expect(self, phase: Phase, seconds: float) -> asyncio.Future[None]:
+        """A future to await until there is news, good or bad. After `seconds` without any, the exchange fails."""
+
+    def drained(self) -> None:
+        """The reader took all that was there."""
+
+    def fail(self, error: Exception) -> None:
+        """Breaks the exchange off, and the connection with it."""
+
+
+class Incoming:
+    """A `plano.transport.Exchange`, and the callbacks of its parser.
+
+    Each exchange has a parser and buffers of its own, so bytes that a connection receives for one request cannot end up
+    in another. `_connection` is set while the reply is being received.
+
+    Attributes:
+        chunks: the body as far as it has come and was not read.
+        coded: the reply says that its body is coded.
+        complete: all of the reply has come.
+        error: the reason why no more will come.
+        framed: the end of the body can be told from the end of the connection.
+        idle: the most seconds between two pieces.
+        keep_alive: the peer lets the connection go on.
+        parser: its parser, from the reply's first byte to its last.
+        sink: takes each piece as it comes, while `push_to` runs.
+        status: 0 until the head is complete.
+        without_body: the reply has no body whatever its head says, as one to HEAD.
     """
 
     __slots__ = (
         "_connection",
         "_decoder",
+        "_keep_alive_hint",
         "_plain",
         "chunks",
         "coded",
@@ -56,7 +77,6 @@ class Incoming:
         "headers",
         "idle",
         "keep_alive",
-        "keep_alive_hint",
         "on_body",
         "parser",
         "sink",
@@ -64,8 +84,8 @@ class Incoming:
         "without_body",
     )
 
-    def __init__(self, connection: Connection, without_body: bool, idle: float) -> None:
-        self._connection: Connection | None = connection
+    def __init__(self, connection: Line, without_body: bool, idle: float) -> None:
+        self._connection: Line | None = connection
         self.idle = idle
         self.coded = False
         self._decoder: Decoder | None = None
@@ -79,7 +99,7 @@ class Incoming:
         self.framed = False
         self.complete = False
         self.keep_alive = False
-        self.keep_alive_hint = b""
+        self._keep_alive_hint = b""
         self.error: Exception | None = None
         self.parser: HttpResponseParser = None  # type: ignore[assignment]  # until there is something to parse
 
@@ -120,7 +140,7 @@ class Incoming:
                     await self.news()
                 data = found
         except asyncio.CancelledError:
-            self.close()  # who gives up waiting will hardly come back, and nobody else would close it
+            self.close()  # the reader will hardly come back, and nobody else would close it
             raise
         except FOREIGN as error:
             self.close()
@@ -130,11 +150,13 @@ class Incoming:
         return data
 
     async def push_to(self, sink: Callable[[bytes], bool]) -> None:
-        """Hands each piece to `sink` the moment it comes, without waking the task that waits here. Returns when `sink`
-        says False, or when there is more to say than that a piece has come: then it is to be read on as usual.
+        """Hands each piece to `sink` the moment it comes, without waking the task that waits here.
+
+        Returns when `sink` says False, and at the end of the reply, good or bad. The caller then reads on as usual; it
+        may find a piece that came at the end.
 
         Args:
-            sink: must not raise.
+            sink: takes a piece, and says whether it can take another. It must not raise.
         """
         if self._connection is None or self.chunks or self._decoder is not None:
             return
@@ -151,8 +173,8 @@ class Incoming:
         self.close()
 
     def close(self) -> None:
-        """Gives up what has not been read. A connection that is in the middle of the reply goes with it, and whoever
-        reads on learns that it was not the end."""
+        """Gives up what has not been read. A connection in the middle of the reply is closed, and reading on raises,
+        because this was not the end."""
         if self._connection is not None:
             self._connection.fail(_closed())
         elif self.error is None and (self.chunks or self._decoder is not None):
@@ -161,14 +183,14 @@ class Incoming:
         self._plain = _NOTHING
 
     def why(self) -> Exception:
-        """The error, to be raised. It is not kept, because the frames that it is raised through hold this, and it will
-        hold them; whoever reads on all the same gets another."""
+        """The error, to be raised. This keeps it no longer: the error will hold the frames that it is raised through,
+        and those hold this. Reading on all the same raises another one."""
         error, self.error = self.error, _closed()
         assert error is not None, "asked before"
         return error
 
     def look_inside(self) -> None:
-        """Makes what is read plain: the upstream coded it although it was asked not to."""
+        """Has the body decoded, which the upstream coded although it was asked not to."""
         self.headers, self._decoder = plain(self.status, self.headers)
 
     async def _piece_of_plain(self) -> bytes:
@@ -195,7 +217,7 @@ class Incoming:
         return data
 
     def take(self) -> bytes | None:
-        """What `piece` gives, if it is there; None where `news` have to be awaited."""
+        """The same as `piece`, if it need not wait; else None, and `news` is to be awaited."""
         chunks = self.chunks
         connection = self._connection
         if not chunks:
@@ -211,7 +233,7 @@ class Incoming:
         return data
 
     def news(self) -> asyncio.Future[None]:
-        """What to await when there is nothing to take."""
+        """A future to await when there is nothing to take."""
         assert self._connection is not None, "a reply that is over has no news"
         return self._connection.expect(_BODY, self.idle)
 
@@ -220,8 +242,17 @@ class Incoming:
         self.parser = HttpResponseParser(self)
         return self.parser
 
+    @property
+    def may_rest(self) -> float:
+        """The seconds of rest that `keep-alive: timeout=5, max=100` allows, less a fifth, lest the server close first.
+
+        The field is from RFC 2068 section 19.7.1.1, and servers still send it.
+        """
+        hint = _KEEP_ALIVE_TIMEOUT.search(self._keep_alive_hint)
+        return int(hint[1]) * 0.8 if hint else inf
+
     def detach(self) -> None:
-        """The connection has no more to say about this exchange: it is complete, or `error` says why not."""
+        """Lets go of the connection: the exchange is complete, or `error` says why not."""
         self._connection = None
         self.parser = None  # type: ignore[assignment]  # it refers back to this
         if self.without_body and self.chunks:
@@ -236,7 +267,7 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.status:
-            return  # A trailer. Nobody asked for any (RFC 9110 section 6.5.1), so they may be dropped.
+            return  # A trailer. None was asked for (RFC 9110 section 6.5.1), so it may be dropped.
         name = name.lower()
         if name in _NOTED:
             self._note(name, value)
@@ -247,8 +278,8 @@ class Incoming:
         if status < 200:
             _refuse_switching(status)
             return
-        if len(self.headers) > MOST_FIELDS:
-            raise _Unacceptable(f"more than {MOST_FIELDS} header fields")
+        if len(self.headers) > MAX_FIELDS:
+            raise _Unacceptable(f"more than {MAX_FIELDS} header fields")
         self.status = status
         if self.without_body:
             # RFC 9112 section 6.3, rule 1. The parser does not know, and waits for a body if one is announced:
@@ -278,17 +309,17 @@ class Incoming:
             if self.framed or value.strip().lower() != b"chunked":
                 raise _Unacceptable("a transfer-encoding that was not asked for")
             if self.parser.get_http_version() != "1.1":
-                # RFC 9112 section 6.1: faulty framing, for whatever passed it on cannot have understood it.
+                # RFC 9112 section 6.1: faulty framing, because a peer that passed it on cannot have understood it.
                 raise _Unacceptable("a transfer-encoding in a version that has none")
             self.framed = True
         elif name == b"content-encoding":
             self.coded = True
         else:
-            self.keep_alive_hint = value
+            self._keep_alive_hint = value
 
 
 class _Unacceptable(Exception):
-    """Raised inside the parser to make it stop."""
+    """Stops the parser, out of a callback."""
 
 
 class _Surplus(_Unacceptable):
@@ -306,4 +337,5 @@ def _closed() -> Exception:
     return httpx.ReadError("the reply was closed before its end")
 
 
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,;\s])timeout=(\d{1,9})", re.IGNORECASE)
 _NOTHING: Iterator[bytes] = iter(())

@@ -13,15 +13,15 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 """A field name (RFC 9110 section 5.6.2), in lower case."""
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade"))
-"""What decides where a message ends, and what comes of the connection. Only the transport can know."""
+"""The fields that decide where a message ends and whether the connection does. The transport writes them."""
 
-_MOST_NAMES = 1024
+_MAX_NAMES = 1024
 
 _NAME = itemgetter(0)
 
 
 class FieldWriter:
-    """Writes header fields. Names that were once found fit are remembered: requests use few, again and again."""
+    """Writes header fields. It remembers names that it found fit, because requests use few names over and over."""
 
     __slots__ = ("_fit", "_hosts")
 
@@ -30,8 +30,12 @@ class FieldWriter:
         self._hosts = False
 
     def block(self, headers: RawHeaders) -> bytes:
-        """The fields, a line each. Raises `httpx.LocalProtocolError` for what must not be sent: a name that is
-        no name in lower case, a field of the framing, a value that would end its line."""
+        """The fields, a line each.
+
+        Raises:
+            httpx.LocalProtocolError: a field must not be sent, because its name is none in lower case, it belongs to
+                the framing, or its value would end its line.
+        """
         if len(headers) == 1:
             ((name, value),) = headers
             if name in self._fit and value.isalnum():  # as nearly all ids of requests are
@@ -47,11 +51,11 @@ class FieldWriter:
         return block
 
     def names_a_host(self, headers: RawHeaders) -> bool:
-        """Whether `headers`, which `block` has seen, bring a `host` of their own."""
+        """Whether `headers`, which `block` has seen, have a `host` among them."""
         return self._hosts and any(name == b"host" for name, _ in headers)
 
     def _admit(self, headers: RawHeaders) -> None:
-        if len(self._fit) > _MOST_NAMES:
+        if len(self._fit) > _MAX_NAMES:
             self._fit.clear()
         for name, _ in headers:
             if not _TOKEN.fullmatch(name):

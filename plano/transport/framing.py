@@ -1,4 +1,4 @@
-"""How the body of an `httpx.Request` travels (RFC 9112 section 6)."""
+"""The framing of an `httpx.Request` (RFC 9112 section 6)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ _OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep
 
 
 class Framing(Struct, frozen=True):
-    """A request's header fields but those of the framing; those, with the empty line; the body as it goes on the
-    wire; and whether the connection shall end with the exchange."""
+    """A request, as it goes on the wire.
+
+    Attributes:
+        headers: the header fields that are not about framing.
+        block: those that are, a line each, and the empty line after them.
+        body: bytes as they go on the wire.
+        last: the connection is to end with the exchange.
+    """
 
     headers: RawHeaders
     block: bytes
@@ -23,7 +29,7 @@ class Framing(Struct, frozen=True):
 
 
 def framed(request: httpx.Request) -> Framing:
-    """What httpx says of the body is kept, and held to. Raises `httpx.LocalProtocolError`."""
+    """The framing that httpx asks for. A body that does not keep to it raises `httpx.LocalProtocolError`."""
     fields = [(name.lower(), value) for name, value in request.headers.raw]
     own = {name: value for name, value in fields if name in _OWN}
     headers = [field for field in fields if field[0] not in _OWN]

@@ -1,7 +1,7 @@
-"""HTTP/1.1 over asyncio and httptools: plano's own transport, and the default.
+"""HTTP/1.1 (RFC 9112) over asyncio and httptools: plano's own transport, and the default.
 
-It has two faces: `send` for the upstream link, without httpx's
-objects and with plano's errors; `handle_async_request` for whoever speaks httpx.
+It has two faces: `send` for the upstream link, without httpx's objects and with plano's errors, and
+`handle_async_request` for callers that speak httpx.
 """
 
 from __future__ import annotations
@@ -18,32 +18,33 @@ from msgspec import Struct
 from plano.transport.connection import PIECE
 from plano.transport.dial import Resolve, resolve
 from plano.transport.errors import FOREIGN, Stale, to_plano
-from plano.transport.exchange import Incoming, Phase
+from plano.transport.exchange import Incoming
 from plano.transport.fields import FieldWriter
 from plano.transport.framing import framed
 from plano.transport.pool import Limits, Origin, Pool
 from plano.transport.sender import Outgoing, Timeouts
+from plano.transport.states import Phase
 from plano.transport.tls import tls_context
 from plano.types import RawHeaders
 
-MOST_ROUTES = 1024
-"""URLs whose pool and request line are remembered. Targets come from the configuration and are far fewer."""
+MAX_ROUTES = 1024
+"""The most URLs whose pool and request line are remembered. The configuration names far fewer."""
 
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-"""RFC 9110 section 9.2.2."""
+"""The methods that may be repeated (RFC 9110 section 9.2.2)."""
 
 _KEY = b"\r\nidempotency-key: "
-"""The client's word that a request which comes twice is done once (draft-ietf-httpapi-idempotency-key-header)."""
+"""The header by which the server does a request once that comes twice (draft-ietf-httpapi-idempotency-key-header)."""
 
 _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
-"""Say how long the content is even when there is none (RFC 9110 section 8.6)."""
+"""The methods whose requests state the length of their content even if there is none (RFC 9110 section 8.6)."""
 
 
 _HEAD = Phase.HEAD
 
 
 class _Route(Struct):
-    """What is the same for every request with one method to one URL, and the constant headers that were sent last."""
+    """The part that all requests with one method to one URL share, and the constant headers that were sent last."""
 
     pool: Pool
     request_line: bytes
@@ -61,13 +62,13 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
     (RFC 9110 section 9.2.2) its method is idempotent, it has an `idempotency-key`, or nothing of it can have been
     processed. The proof for the latter is TCP's: the server's end of stream had arrived, and it acknowledged not one
     byte of the request. That is the common race between a server that closes an idle connection and a request that is
-    just being sent. A reset alone proves nothing: it looks the same whether the request had been read or not. Whatever
-    else happens to a POST is reported, because nobody knows if it was done.
+    just being sent. A reset alone proves nothing: it looks the same whether the request had been read or not. Any other
+    failure of a POST is reported, because nobody knows if it was done.
 
     Args:
         limits: per origin.
-        tls: from `tls_context(...)`; made with its defaults when first needed otherwise.
-        drain: seconds that `aclose` leaves to exchanges which are on their way.
+        tls: from `tls_context(...)`. Without it, one is made with the defaults when it is first needed.
+        drain: seconds that `aclose` leaves to exchanges which are under way.
         resolve: finds a host's addresses.
     """
 
@@ -102,7 +103,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             try:
                 if len(body) > PIECE:
                     exchange = await connection.perform(head, body, timeouts, without_body=method == b"HEAD")
-                else:  # what `perform` does, without a coroutine of its own
+                else:  # the same as `perform`, without a coroutine of its own
                     exchange = connection.start(head, body, timeouts.idle, method == b"HEAD")
                     try:
                         if connection.write_paused:
@@ -151,18 +152,18 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         )
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """Connections open, idle and waited for, by origin (`https://api.openai.com:443`)."""
+        """The numbers of connections open, idle and waited for, by origin (`https://api.openai.com:443`)."""
         return {
             f"{'https' if origin.tls else 'http'}://{origin.host}:{origin.port}": pool.counts
             for origin, pool in self._pools.items()
         }
 
     async def aclose(self) -> None:
-        """Lets what is on its way come to an end, for `drain` seconds, and closes everything."""
+        """Lets exchanges that are under way end, for `drain` seconds, and closes everything."""
         await asyncio.gather(*(pool.aclose(self._drain) for pool in self._pools.values()))
 
     def _head(self, route: _Route, request: Outgoing) -> bytes:
-        """The head of a request, as far as it does not depend on the body."""
+        """The head of a request without the lines that depend on the body."""
         constant = request.constant
         if constant is not route.constant or not route.start:
             block = self._fields.block(constant)
@@ -193,7 +194,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         return await connection.perform(head, body, timeouts, without_body=method == b"HEAD", last=last)
 
     def _find_route(self, method: bytes, url: str) -> _Route:
-        if len(self._routes) >= MOST_ROUTES:
+        if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
         parsed = httpx.URL(url)
         line = _request_line(method, parsed)
@@ -208,7 +209,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         origin = Origin(tls, url.raw_host.decode("ascii"), url.port or (443 if tls else 80))
         pool = self._pools.get(origin)
         if pool is None:
-            if len(self._pools) >= MOST_ROUTES:
+            if len(self._pools) >= MAX_ROUTES:
                 self._forget_unused()
             pool = self._pools[origin] = Pool(origin, self._limits, self._resolve, self._context)
         return pool
@@ -226,7 +227,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A reply's body for httpx, coded as it came."""
+    """The body of a reply for httpx, coded as it came."""
 
     def __init__(self, exchange: Incoming) -> None:
         self._exchange = exchange

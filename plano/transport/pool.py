@@ -1,4 +1,4 @@
-"""The connections to one origin: at rest, at work, and the line of those who wait for one."""
+"""The connections to one origin, at rest and at work, and the line of requests that wait for one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from plano.transport.sender import Timeouts
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How many connections to one origin, and for how long.
+    """The bounds on connections to one origin.
 
     Attributes:
-        max_open: at work, at rest and being made; who comes then waits in line.
-        max_idle: at rest; the one that rested longest makes room.
-        idle_expiry: seconds at rest, unless the server's `keep-alive` field says fewer.
+        max_open: connections at work, at rest and being made. Beyond that, requests wait in line.
+        max_idle: connections at rest. The one that rested longest makes room.
+        idle_expiry: seconds that a connection rests, unless the server's `keep-alive` field says fewer.
     """
 
     max_open: int = 4096
@@ -32,7 +32,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Origin(Struct, frozen=True):
-    """Scheme, host as DNS has it (without brackets), port (RFC 9110 section 4.3.1)."""
+    """A server: scheme, host as DNS has it (without brackets) and port (RFC 9110 section 4.3.1)."""
 
     tls: bool
     host: str
@@ -40,7 +40,7 @@ class Origin(Struct, frozen=True):
 
 
 class Pool:
-    """Hands out connections to `origin`: the one used last first, a new one, or after a wait in line."""
+    """Hands out connections to `origin`: the one that was used last, else a new one, else one after a wait in line."""
 
     def __init__(
         self, origin: Origin, limits: Limits, resolve: Resolve, tls: Callable[[], Awaitable[ssl.SSLContext]]
@@ -59,7 +59,7 @@ class Pool:
     # -- Getting one --
 
     def take(self) -> Connection | None:
-        """The connection that was used last and is fit for use, if there is any."""
+        """The connection that was used last and is fit for use, or None."""
         while self._idle:
             connection = self._idle.pop()
             if connection.fit:
@@ -68,7 +68,7 @@ class Pool:
         return None
 
     async def acquire(self, timeouts: Timeouts) -> Connection:
-        """A new connection, or one that came free while this waited in line. Raises httpx's errors."""
+        """A new connection, or one that came free during a wait in line. Raises httpx's errors."""
         self._check_open()
         if self._open < self._limits.max_open:
             self._open += 1
@@ -114,7 +114,7 @@ class Pool:
             self._line.remove(place)
         if place.cancelled() or not place.done() or place.exception() is not None:
             return
-        # It was this one's turn, and it was cancelled before it could know.
+        # It was cancelled after its turn had come.
         connection = place.result()
         if connection is None:
             self._freed()
@@ -143,7 +143,7 @@ class Pool:
         except BaseException:
             sock.close()
             raise
-        # From here on the event loop owns the socket.
+        # From here on, the event loop owns the socket.
         if context is None:
             await loop.create_connection(lambda: connection, sock=sock)
         else:
@@ -152,7 +152,7 @@ class Pool:
                 sock=sock,
                 ssl=context,
                 server_hostname=self._origin.host,
-                # uvloop holds on to a handshake that was called off until this is over; our own deadline comes first.
+                # uvloop keeps a handshake that was called off until this is over. Our own deadline comes first.
                 ssl_handshake_timeout=min(seconds, 60.0) + 1.0,
                 ssl_shutdown_timeout=1.0,
             )
@@ -174,7 +174,7 @@ class Pool:
             self._idle.popleft().close()
 
     def discard(self, connection: Connection) -> None:
-        """`connection` is not to be used again; it may be at rest, or promised to someone in line."""
+        """`connection` is not to be used again. It may be at rest, or promised to a request in line."""
         if connection in self._idle:
             self._idle.remove(connection)
         connection.close()
@@ -188,7 +188,7 @@ class Pool:
             self._freed()
 
     def _freed(self) -> None:
-        """There may be one more connection: whose turn is it to make it?"""
+        """One more connection may be made: the next in line makes it."""
         while self._line and not self._closing:
             place = self._line.popleft()
             if not place.done():
@@ -202,7 +202,7 @@ class Pool:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Connections open (those at rest and those being made included), at rest, and who waits in line."""
+        """The numbers of connections open (at rest and being made too), of those at rest, and of requests in line."""
         return self._open, len(self._idle), sum(not place.done() for place in self._line)
 
     @property
@@ -215,7 +215,7 @@ class Pool:
         return self._open == 0
 
     async def aclose(self, seconds: float) -> None:
-        """No new exchanges; those that are on their way have `seconds` to end, then they are broken off."""
+        """Refuses new exchanges, and breaks off those under way that have not ended in `seconds`."""
         self._closing = True
         for place in self._line:
             if not place.done():

@@ -1,4 +1,4 @@
-"""How an upstream's certificate is judged, and how the gateway shows its own."""
+"""TLS to upstreams: the authorities that are trusted, and the gateway's own certificate."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def tls_context(
         ca_path: PEM file or directory of the authorities to trust, in place of the usual ones.
         certificate: PEM file of the client's certificate and its chain.
         key: PEM file of its private key, when that is not in `certificate`.
-        password: of the private key.
-        verify: False trusts anybody; for a laboratory.
+        password: the private key's.
+        verify: if False, any server is trusted, which is for laboratories.
 
     Raises:
         ConfigError: a file is missing or is not what it should be.

@@ -9,7 +9,6 @@ import pytest
 
 from plano.edge.body import DECIDED_ON, ClientLeft, Watch, peek, read_body
 from plano.errors import InvalidRequest, PlanoError, TooLarge
-from plano.runtime.deadlines import EVERY, rounds_of
 from plano.types import Headers
 from tests.asgi import Exchange
 from tests.mutations import Deep, deepest
@@ -100,18 +99,6 @@ async def test_who_else_cancels_a_task_cancels_it() -> None:
     task.cancel()
     assert await task == "cancelled"
     assert task.cancelling() == 1
-
-
-async def test_rounds_end_with_the_last_watch_and_begin_again() -> None:
-    rounds = rounds_of(asyncio.get_running_loop())
-    for _ in range(2):
-        before = len(asyncio.all_tasks())
-        watch = Watch(Exchange().receive, perf_counter() + 10)
-        assert rounds.running
-        watch.unwatch()
-        await asyncio.sleep(2 * EVERY)
-        assert not rounds.running
-        assert len(asyncio.all_tasks()) == before
 
 
 def test_what_is_let_in_can_be_read_further_down_too() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from plano.runtime import heap as memory
-from plano.runtime.heap import ROOM, Surplus
+from plano.runtime.heap import MAX_SURPLUS, Surplus
 from tests.test_cli import up
 
 MB = 1_000_000
@@ -50,7 +50,7 @@ def test_what_is_free_for_a_while_is_given_back() -> None:
 def test_what_is_wanted_again_and_again_is_kept() -> None:
     heap = Pages(30 * MB)
     surplus = Surplus(heap)
-    for free in (100 * MB, 0, 100 * MB, ROOM, 100 * MB, 0):
+    for free in (100 * MB, 0, 100 * MB, MAX_SURPLUS, 100 * MB, 0):
         heap.free = free
         assert not surplus.look()
     assert not heap.trims

@@ -66,11 +66,11 @@ def test_no_more_is_kept_than_a_little() -> None:
     heads = known.Heads()
     scope = dict.fromkeys(("http_version", "method", "path", "raw_path", "query_string"), "")
     scope |= {"headers": [(b"content-length", b"0")]}  # type: ignore[dict-item]
-    for number in range(3 * known.MOST):
+    for number in range(3 * known.MAX_HEADS):
         heads.remember(POST + b"Content-Length: 0\r\nx: %d\r\n\r\n" % number, scope, 0)
-        assert len(heads._known) <= known.MOST
+        assert len(heads._known) <= known.MAX_HEADS
     heads = known.Heads()
-    heads.remember(POST + b"Content-Length: 0\r\nx: %b\r\n\r\n" % (b"a" * known.LONGEST), scope, 0)
+    heads.remember(POST + b"Content-Length: 0\r\nx: %b\r\n\r\n" % (b"a" * known.MAX_HEAD_BYTES), scope, 0)
     assert not heads._known
 
 

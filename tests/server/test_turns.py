@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from plano.edge.own_server import direct
+from plano.edge.own_server import fast_path
 from plano.server.exchange import Application
 from plano.types import Receive, Scope, Send
 from tests.server.wire import Server, bodies, piece, read_body, serving, start, until
@@ -37,7 +37,7 @@ async def beside(company: int, application: Application) -> AsyncIterator[Server
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     body = await read_body(receive)
-    exchange = direct(send, receive)
+    exchange = fast_path(send, receive)
     assert exchange is not None
     match scope["path"]:
         case "/long":
@@ -45,7 +45,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         case "/streams":
             await send(start())
             for part in b"a", b"b", LONG, b"c":
-                assert exchange.pass_on(part) or await send(piece(part)) is None
+                assert exchange.push(part) or await send(piece(part)) is None
             await send(piece(b"", more=False))
         case "/breaks":
             await send(start())
@@ -107,11 +107,11 @@ async def test_what_waits_is_bounded() -> None:
     sent: list[int] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = direct(send)
+        exchange = fast_path(send)
         assert exchange is not None
         await send(start())
         await send(piece(b"first"))
-        while len(sent) < 100_000 and exchange.pass_on(LONG[:1000]):
+        while len(sent) < 100_000 and exchange.push(LONG[:1000]):
             sent.append(1000)
         await send(piece(b"", more=False))
 
@@ -126,7 +126,7 @@ async def test_who_has_left_is_not_written_to() -> None:
     lost = asyncio.Event()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        exchange: Any = direct(send)
+        exchange: Any = fast_path(send)
         if scope["path"] == "/stays":
             await lost.wait()
         else:

@@ -134,7 +134,7 @@ async def test_a_stream_is_the_same_on_the_wire(asked: str, status: int, pieces:
             await send(start(TYPE, status=status))
             await send(piece(b"first"))
             for body in pieces:
-                done = passing and exchange_of(send).pass_on(body)
+                done = passing and exchange_of(send).push(body)
                 if passing:
                     passed.append(done)
                 if not done:
@@ -199,14 +199,14 @@ MOMENTS: list[tuple[Ask, bool, bool]] = [
 
 
 @pytest.mark.parametrize(("before", "whole", "some"), MOMENTS)
-@pytest.mark.parametrize("verb", ["reply", "pass_on"])
+@pytest.mark.parametrize("verb", ["reply", "push"])
 async def test_each_has_its_time_in_a_response(verb: str, before: Ask, whole: bool, some: bool) -> None:
     said: list[bool] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(send)
         await before(exchange, send)
-        said.append(exchange.reply(200, [], b"no") if verb == "reply" else exchange.pass_on(b"no"))
+        said.append(exchange.reply(200, [], b"no") if verb == "reply" else exchange.push(b"no"))
         if before in (head, begun):
             await send(piece(b"", more=False))
         elif before is begun_with_a_length:
@@ -224,24 +224,24 @@ async def test_each_has_its_time_in_a_response(verb: str, before: Ask, whole: bo
 async def test_a_stream_cannot_be_passed_on_before_its_head_is_out() -> None:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start())
-        assert not exchange_of(send).pass_on(b"early")
+        assert not exchange_of(send).push(b"early")
         await send(piece(b"x", more=False))
 
     async with serving(application) as server:
         assert (await server.talk(CLOSE)).endswith(b"content-length: 1\r\nconnection: close\r\n\r\nx")
 
 
-@pytest.mark.parametrize("verb", ["reply", "pass_on"])
+@pytest.mark.parametrize("verb", ["reply", "push"])
 async def test_a_client_that_is_gone_gets_nothing(verb: str) -> None:
     said: list[bool] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(send)
-        if verb == "pass_on":
+        if verb == "push":
             await begun(exchange, send)
         while (await receive())["type"] != "http.disconnect":
             pass
-        said.append(exchange.reply(200, [], b"no") if verb == "reply" else exchange.pass_on(b"no"))
+        said.append(exchange.reply(200, [], b"no") if verb == "reply" else exchange.push(b"no"))
         with pytest.raises(ConnectionResetError):
             await send(start() if verb == "reply" else piece(b"no"))
         said.append(True)
@@ -264,7 +264,7 @@ async def test_a_client_that_does_not_read_is_passed_nothing_more_until_it_does(
         await begun(exchange, send)
         for number in range(count):
             body = b"%07d" % number * 2000
-            if not exchange.pass_on(body):
+            if not exchange.push(body):
                 refused.append(number)
                 assert not exchange.reply(200, [], b"no")
                 clogged.set()

@@ -60,13 +60,13 @@ class Source:
 
 
 class Pouring(Source):
-    """One that hands its chunks over by itself once it is asked to. `poured` counts them."""
+    """One that hands its chunks over by itself once it is asked to. `pushed` counts them."""
 
-    poured = 0
+    pushed = 0
 
     async def push_to(self, sink: Callable[[bytes], bool]) -> None:
         while self.chunks:
-            self.poured += 1
+            self.pushed += 1
             if not sink(self.chunks.pop(0)):
                 return
 
@@ -96,7 +96,7 @@ class Taking(Client):
         self.refuses = refuses
         self.offered = self.taken = 0
 
-    def pass_on(self, body: bytes) -> bool:
+    def push(self, body: bytes) -> bool:
         assert self.status
         assert not self.complete
         self.offered += 1
@@ -139,14 +139,14 @@ async def sent(request: Request, source: Source, stages: Sequence[Stage]) -> byt
     return _all_of(client, request)
 
 
-async def poured(request: Request, source: Source, stages: Sequence[Stage]) -> bytes:
+async def pushed(request: Request, source: Source, stages: Sequence[Stage]) -> bytes:
     client = Taking()
     source = Pouring(source.chunks, source.error)
     await send_response(Response(request, pieces=relayed(request, source, stages)), client.send)
     return _all_of(client, request)
 
 
-async def poured_with_pauses(request: Request, source: Source, stages: Sequence[Stage]) -> bytes:
+async def pushed_with_pauses(request: Request, source: Source, stages: Sequence[Stage]) -> bytes:
     client = Taking(lambda number: number % 3 == 1)
     source = Pouring(source.chunks, source.error)
     await send_response(Response(request, pieces=relayed(request, source, stages)), client.send)
@@ -160,7 +160,7 @@ def _all_of(client: Client, request: Request) -> bytes:
     return client.body
 
 
-SENDING: dict[str, Way] = {"sent": sent, "poured": poured, "poured with pauses": poured_with_pauses}
+SENDING: dict[str, Way] = {"sent": sent, "pushed": pushed, "pushed with pauses": pushed_with_pauses}
 WAYS: dict[str, Way] = {"iterated": iterated} | SENDING
 
 
@@ -310,11 +310,11 @@ async def test_all_ways_note_the_same_of_a_stream() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_what_is_poured_is_not_sent_as_messages(dialect: Dialect) -> None:
+async def test_what_is_pushed_is_not_sent_as_messages(dialect: Dialect) -> None:
     frames = cut(STREAMS[dialect])
     request, client, source = asked(dialect), Taking(), Pouring(frames)
     await send_response(Response(request, pieces=relay_of(request, source)), client.send)
-    assert source.poured == client.taken == len(frames) - 1
+    assert source.pushed == client.taken == len(frames) - 1
 
 
 @pytest.mark.parametrize("every", [1, 2, 5])

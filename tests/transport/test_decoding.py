@@ -11,7 +11,7 @@ import pytest
 
 from plano.errors import UpstreamProtocolError
 from plano.transport import HTTP1Transport, Sender
-from plano.transport.decoding import MOST_FOR_NOTHING, PIECE, Decoder, plain
+from plano.transport.decoding import MAX_FOR_NOTHING, PIECE, Decoder, plain
 from tests.transport.wire import Server, answering, ask, chunked, reply, start
 
 TEXT = b"The quick brown fox. " * 500
@@ -142,7 +142,7 @@ def test_pieces_are_neither_larger_than_one_step_may_make_nor_crumbs(name: str) 
     ids=["empty members", "a name without end", "empty blocks"],
 )
 async def test_what_comes_to_nothing_ends(sender: Sender, server: Server, coding: bytes, data: bytes) -> None:
-    assert len(data) > MOST_FOR_NOTHING
+    assert len(data) > MAX_FOR_NOTHING
     server.plays(answering(reply(data, b"content-encoding: " + coding)))
     with pytest.raises(UpstreamProtocolError):
         await ask(sender, server)

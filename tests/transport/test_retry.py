@@ -17,7 +17,7 @@ import trustme
 
 from plano.errors import UpstreamUnavailable
 from plano.transport import HTTP1Transport, Outgoing, Sender
-from plano.transport.connection import HARDLY
+from plano.transport.connection import UNCHECKED_REST
 from tests.transport.wire import SHORT, Peer, Script, Server, answering, ask, reply, start
 
 SAFE = [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"]
@@ -102,7 +102,7 @@ class Closing:
         """Blocks the event loop too, so that it cannot notice."""
         self._close.set()
         assert self._closed.wait(15)
-        time.sleep(2 * HARDLY)
+        time.sleep(2 * UNCHECKED_REST)
 
     def join(self) -> None:
         self._thread.join(15)

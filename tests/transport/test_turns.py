@@ -12,7 +12,7 @@ import pytest
 from plano.errors import UpstreamUnavailable
 from plano.runtime.outbox import Outbox
 from plano.transport import HTTP1Transport
-from plano.transport.connection import MOST_HELD, Connection
+from plano.transport.connection import MAX_HELD_BYTES, Connection
 from tests.transport.wire import Peer, Server, always, ask, reply
 
 
@@ -98,7 +98,7 @@ async def test_what_comes_before_a_request_went_out_does_not_mix_with_the_next(m
         await transport.aclose()
 
 
-@pytest.mark.parametrize("size", [0, 1, MOST_HELD - 500, MOST_HELD, MOST_HELD + 1, 300_000])
+@pytest.mark.parametrize("size", [0, 1, MAX_HELD_BYTES - 500, MAX_HELD_BYTES, MAX_HELD_BYTES + 1, 300_000])
 async def test_requests_of_any_size_go_out_beside_others(size: int) -> None:
     seen: list[int] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import html
 import json
@@ -26,8 +27,9 @@ from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Caller, Dialect
 from plano.upstream.send import MAX_REPLY
 from tests import oracles
-from tests.asgi import Answer, ask
+from tests.asgi import Answer, Exchange, ask, scope
 from tests.scraping import scrape
+from tests.server.wire import until
 from tests.servers import free_port
 from tests.test_pairs import PATHS, config
 from tests.test_vendor_rules import asked_in
@@ -485,3 +487,15 @@ async def test_no_browser_runs_what_an_upstream_sends(
     if status != 200 and client == upstream:
         assert answer.body == PAGE
         assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+
+
+async def test_a_stream_that_is_read_as_a_reply_is_let_go_of_when_nobody_waits_for_it() -> None:
+    provider = FakeProvider()
+    provider.raw(200, SSE, [b": one\n\n", b": two\n\n"], pause=1000.0)
+    app = Plano(entry("http://upstream.test/v1"), transport=provider)
+    exchange = Exchange(json.dumps(asked_in("chat", model="openai/m")).encode())
+    answering = asyncio.create_task(app(scope("POST", PATHS["chat"]), exchange.receive, exchange.send))
+    await until(lambda: provider.requests)
+    answering.cancel()
+    await asyncio.wait([answering])
+    assert provider.last.outcome == "left"

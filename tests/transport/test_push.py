@@ -29,7 +29,7 @@ async def begun(transport: HTTP1Transport, server: Server, *, idle: float = SHOR
 
 
 async def all_of(exchange: Incoming, refuses: Callable[[int], bool] = lambda number: False) -> tuple[list[bytes], int]:
-    """What a reply says, poured where that goes; and how much of it was. `refuses` says of which pieces the sink
+    """What a reply says, pushed where that goes; and how much of it was. `refuses` says of which pieces the sink
     will have no more after them, by number."""
     pieces: list[bytes] = []
     through_sink = 0
@@ -121,7 +121,7 @@ async def test_the_sink_has_a_piece_as_it_comes(transport: HTTP1Transport, serve
 
 
 @pytest.mark.parametrize("every", [1, 2, 1000])
-async def test_a_reply_may_be_cut_at_any_byte_while_it_is_poured(
+async def test_a_reply_may_be_cut_at_any_byte_while_it_is_pushed(
     transport: HTTP1Transport, server: Server, every: int
 ) -> None:
     answer = chunked(b"he", b"l", b"lo", trailers=b"x-checksum: 1\r\n")
@@ -160,7 +160,7 @@ async def test_a_body_may_be_framed_otherwise(transport: HTTP1Transport, server:
     assert b"".join(pieces) == b"abcdef"
 
 
-async def test_what_has_to_be_decoded_is_not_poured(transport: HTTP1Transport, server: Server) -> None:
+async def test_what_has_to_be_decoded_is_not_pushed(transport: HTTP1Transport, server: Server) -> None:
     server.plays(answering(reply(gzip.compress(b"hello"), b"content-encoding: gzip")))
     assert await all_of(await begun(transport, server)) == ([b"hello"], 0)
 
@@ -172,33 +172,33 @@ async def test_what_is_there_already_is_read_first(transport: HTTP1Transport, se
     assert await exchange.read(100) == b"hello"
 
 
-@pytest.mark.parametrize("poured", [0, 1, 3])
+@pytest.mark.parametrize("pushed", [0, 1, 3])
 async def test_an_upstream_that_falls_silent_is_given_up(
-    transport: HTTP1Transport, server: Server, poured: int
+    transport: HTTP1Transport, server: Server, pushed: int
 ) -> None:
-    script = Stepwise(*[b"piece"] * (poured + 1))
+    script = Stepwise(*[b"piece"] * (pushed + 1))
     server.plays(script)
     exchange = await begun(transport, server, idle=0.1)
     got: list[bytes] = []
 
     def sink(piece: bytes) -> bool:
         got.append(piece)
-        if len(got) < poured:
+        if len(got) < pushed:
             script.next.set()
         return True
 
     assert await anext(exchange) == b"piece"
-    if poured:
+    if pushed:
         script.next.set()
     await exchange.push_to(sink)
-    assert got == [b"piece"] * poured
+    assert got == [b"piece"] * pushed
     with pytest.raises(UpstreamTimeout):
         await anext(exchange)
     script.next.set()
     await server.all_gone()
 
 
-async def test_each_piece_that_is_poured_puts_the_deadline_off(transport: HTTP1Transport, server: Server) -> None:
+async def test_each_piece_that_is_pushed_puts_the_deadline_off(transport: HTTP1Transport, server: Server) -> None:
     """All of them together take longer than one may."""
 
     async def script(peer: Peer) -> None:
@@ -210,9 +210,9 @@ async def test_each_piece_that_is_poured_puts_the_deadline_off(transport: HTTP1T
         await peer.send(END)
 
     server.plays(script)
-    pieces, poured = await all_of(await begun(transport, server, idle=1.0))
+    pieces, pushed = await all_of(await begun(transport, server, idle=1.0))
     assert pieces == [b"x"] * 8
-    assert poured == 7
+    assert pushed == 7
 
 
 BREAKS: dict[str, Callable[[Peer], None]] = {"ends": Peer.end, "closes": Peer.close, "resets": Peer.reset}
@@ -259,15 +259,15 @@ async def test_what_came_before_nonsense_is_still_read(transport: HTTP1Transport
     await server.all_gone()
 
 
-@pytest.mark.parametrize("poured", [0, 2])
-async def test_a_task_that_is_cancelled_while_it_pours_closes_the_connection(
-    transport: HTTP1Transport, server: Server, poured: int
+@pytest.mark.parametrize("pushed", [0, 2])
+async def test_a_task_that_is_cancelled_while_it_pushes_closes_the_connection(
+    transport: HTTP1Transport, server: Server, pushed: int
 ) -> None:
-    script = Stepwise(*[b"piece"] * (poured + 1))
+    script = Stepwise(*[b"piece"] * (pushed + 1))
     server.plays(script)
     exchange = await begun(transport, server)
     assert await anext(exchange) == b"piece"
-    left, there = poured, asyncio.Event()
+    left, there = pushed, asyncio.Event()
 
     def sink(piece: bytes) -> bool:
         nonlocal left
@@ -275,29 +275,29 @@ async def test_a_task_that_is_cancelled_while_it_pours_closes_the_connection(
         (script.next if left else there).set()
         return True
 
-    pouring = asyncio.create_task(exchange.push_to(sink))
+    pushing = asyncio.create_task(exchange.push_to(sink))
     await asyncio.sleep(0)
-    if poured:
+    if pushed:
         script.next.set()
         await asyncio.wait_for(there.wait(), 2)
-    pouring.cancel()
+    pushing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await pouring
+        await pushing
     script.next.set()
     await server.all_gone()
     with pytest.raises(UpstreamUnavailable):
         await anext(exchange)
 
 
-async def test_closing_a_reply_ends_its_pouring(transport: HTTP1Transport, server: Server) -> None:
+async def test_closing_a_reply_ends_its_push(transport: HTTP1Transport, server: Server) -> None:
     script = Stepwise(b"one")
     server.plays(script)
     exchange = await begun(transport, server)
     assert await anext(exchange) == b"one"
-    pouring = asyncio.create_task(exchange.push_to(lambda piece: True))
+    pushing = asyncio.create_task(exchange.push_to(lambda piece: True))
     await asyncio.sleep(0)
     await exchange.aclose()
-    await pouring
+    await pushing
     with pytest.raises(UpstreamUnavailable):
         await anext(exchange)
     script.next.set()
@@ -305,7 +305,7 @@ async def test_closing_a_reply_ends_its_pouring(transport: HTTP1Transport, serve
 
 
 async def test_what_comes_after_the_sink_gave_up_waits_its_turn(transport: HTTP1Transport, server: Server) -> None:
-    """The sink says so once, and is not asked again before somebody pours anew."""
+    """The sink says so once, and is not asked again before somebody pushes anew."""
     go = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -338,13 +338,13 @@ async def test_the_sink_that_gave_up_is_not_called_before_its_task_wakes(
     exchange = await begun(transport, server)
     assert await anext(exchange) == b"one"
     got: list[bytes] = []
-    pouring = asyncio.create_task(exchange.push_to(lambda piece: got.append(piece) is not None))
+    pushing = asyncio.create_task(exchange.push_to(lambda piece: got.append(piece) is not None))
     await asyncio.sleep(0)
     connection = exchange._connection
     assert connection is not None
     for piece in (b"two", b"three", b"four"):
         connection.data_received(chunk(piece))
-    await pouring
+    await pushing
     assert got == [b"two"]
     script.next.set()
     assert b"".join([piece async for piece in exchange]) == b"threefour"
