@@ -22,6 +22,7 @@
     ├── GatewayExhausted               503  no descriptors, memory or ports of its own for a connection to an upstream
     ├── StoreUnavailable               503  stored state was needed and could not be reached
     │   └── StateUnreadable            503  it is there, and damaged
+    ├── GatewayFailed                  500  plano has a bug
     └── FilterError                    500  a filter has a bug; names the filter
 
 Each error carries what a client needs to see; `plano.dialects` renders it in the client's
