@@ -77,7 +77,7 @@ class Metrics:
         self._in_flight = dict.fromkeys(DIALECTS, 0)
         self._links: list[str] = []
         self._spent: list[float] = []
-        self._told: list[float] = []
+        self._reported: list[float] = []
         self._unfolded = 0
         self._closers = (self._over,)
         instruments.before_scrape(self._flush)
@@ -87,7 +87,7 @@ class Metrics:
         their times up in; they are counted under these names."""
         self._links = [*names, "upstream"]
         self._spent = [0.0] * (len(self._links) + 1)
-        self._told = [0.0] * len(self._links)
+        self._reported = [0.0] * len(self._links)
         return self._spent
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
@@ -141,7 +141,7 @@ class Metrics:
         self._unfolded += 1
         if self._unfolded >= _FOLD:
             self._unfolded = 0
-            self._on.fold()
+            self._on.fill_bins()
 
     def _count_tokens(self, journal: Journal, tally: _Tally, usage: Usage) -> None:
         estimated, tokens, model = journal.estimated, self._on.tokens, tally.model
@@ -180,9 +180,9 @@ class Metrics:
             self._on.in_flight[(dialect,)].set(count)
         for position, name in enumerate(self._links):
             own = self._spent[position] - self._spent[position + 1]
-            if own > self._told[position]:  # what is under way can make it smaller for a moment
-                self._on.filter_seconds[(name,)].inc(own - self._told[position])
-                self._told[position] = own
+            if own > self._reported[position]:  # what is under way can make it smaller for a moment
+                self._on.filter_seconds[(name,)].inc(own - self._reported[position])
+                self._reported[position] = own
 
 
 def _count_tokens_times(journal: Journal, first_token: Count, per_token: Count | None) -> None:

@@ -26,7 +26,7 @@ from plano.credentials.loopback import is_loopback
 from plano.edge.metrics_port import MetricsPort, shared_directory
 from plano.errors import ConfigError
 from plano.observability import logs
-from plano.runtime import heap as memory
+from plano.runtime import heap
 from plano.server import Connection
 from plano.version import VERSION
 
@@ -150,7 +150,7 @@ def create() -> Plano:
     set_up_logs(config, os.environ.get(_LEVEL_VARIABLE, config.log_level))
     threading.Thread(target=_end_after_the_parent, name="plano-parent", daemon=True).start()
     application = Plano(reached_at(config, os.environ.get(_HOST_VARIABLE, "")))
-    settle()
+    tune_memory()
     return application
 
 
@@ -253,7 +253,7 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
     if workers == 1:
-        settle()
+        tune_memory()
         server = _Server(uvicorn.Config(application, **options), application, metrics_port(application))
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(signal.SIGHUP, server.handle_exit)
@@ -279,10 +279,10 @@ def metrics_port(application: Plano, directory: str | None = None) -> MetricsPor
         fail(error)
 
 
-def settle() -> None:
+def tune_memory() -> None:
     """What a process that is plano's own does with its memory; in another's process that is not plano's affair."""
     spare_the_collector()
-    memory.give_back()
+    heap.give_back()
 
 
 def spare_the_collector() -> None:
