@@ -1,4 +1,4 @@
-"""The body log: what was asked and answered, for whoever has to find out what went wrong. Off unless switched on."""
+"""The body log: requests and replies in full, for finding out what went wrong. It is off unless switched on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plano.types import Secret
 logger = logging.getLogger("plano.bodies")
 
 LONGEST = 64 * 1024
-"""Bytes of a body that are logged."""
+"""The most characters of a body that are logged."""
 
 _FIELD = re.compile(
     r'("(?:[\w-]*(?:api[_-]?key|secret|passw(?:or)?d|authorization|credential|cookie)[\w-]*|(?:\w+_)?token)"\s*:\s*)'
@@ -27,10 +27,11 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=]{256,}")
 
 
 class Bodies:
-    """Logs bodies on `plano.bodies`, level info, one line for the request and one for the reply.
+    """Logs bodies on `plano.bodies` at level info: one line for the request and one for the reply.
 
-    Taken out are the configured credentials, what looks like a key, the values of fields that are called like one,
-    and long base64. What people wrote stays in, so the log is as private as they are.
+    These are masked: configured credentials, everything that looks like a key, values of fields that are named like a
+    credential, and long base64. Everything else that people wrote is in the log, so it must be kept as private as
+    their conversations.
 
     Args:
         secrets: the configured credentials.
