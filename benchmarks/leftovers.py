@@ -1,10 +1,10 @@
-"""What requests that are over leave behind in `plano up`: its memory over many large ones, however they end.
+"""Measures the memory of `plano up` over many large requests that end in every way, to find what they leave behind.
 
     python -m benchmarks.leftovers              # all of it
     python -m benchmarks.leftovers --quick      # a tenth of the failures
 
-Its upstream fails in every way, and its clients leave at random. The first few requests of a kind are not measured,
-because some of what they need stays for good.
+The upstream fails in every way, and clients leave at random. The first few requests of a kind are not measured, because
+some of the memory that they need is never given back.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ ANSWERS: dict[str, bytes] = {
     "stream-error": SSE + CLOSES + wire.OPENING["chat"] + b'data: {"error": {"message": "no"}}\n\n',
     "stream-empty": SSE + CLOSES,
 }
-"""What the upstream says to a model of that name, and then closes."""
+"""The upstream's answers by the model's name; it closes the connection after them."""
 
 
 def asking(model: str, *, dialect: str = "chat", size: int = 8 * MB, headers: dict[str, str] | None = None) -> bytes:
@@ -81,7 +81,7 @@ def of_body(body: bytes, headers: dict[str, str] | None = None) -> bytes:
 
 
 def failures() -> dict[str, bytes]:
-    """Requests of 8 MB that fail, by how."""
+    """Requests of 8 MB that fail, by the kind of failure."""
     text = b"a" * (8 * MB)
     upstreams = {name: asking(f"chat/{'stream' if 'stream' in name else 'whole'}-{name}") for name in ANSWERS}
     translated = asking("messages/whole-500")
@@ -100,8 +100,8 @@ def failures() -> dict[str, bytes]:
 
 
 class Upstream(asyncio.Protocol):
-    """Reads a request, and answers as its model's name says: see `ANSWERS`; `big` is a stream of 2 MB, `endless` a
-    reply without end, `slow` a stream that goes on for a minute."""
+    """Reads a request and answers as its model's name says, see `ANSWERS`. `big` is a stream of 2 MB, `endless` is a
+    reply without end, and `slow` is a stream that goes on for a minute."""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -167,7 +167,7 @@ class Upstream(asyncio.Protocol):
 
 
 async def talk(port: int, request: bytes, seconds: float | None = None) -> bytes:
-    """The start of what comes back; with `seconds`, the client leaves after that."""
+    """Sends a request and returns the start of its reply. With `seconds`, the client leaves after that time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     start = b""
 
@@ -185,7 +185,7 @@ async def talk(port: int, request: bytes, seconds: float | None = None) -> bytes
 
 
 async def many(port: int, amount: int, request: Callable[[int], bytes], *, leaving: bool = False) -> None:
-    """`amount` requests, four at a time."""
+    """Sends `amount` requests, four at a time."""
     numbers = iter(range(amount))
     chance = random.Random(7)
 

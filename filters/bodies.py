@@ -15,7 +15,7 @@ from plano.types import Secret
 
 logger = logging.getLogger("plano.bodies")
 
-LONGEST = 64 * 1024
+LOGGED_CHARACTERS = 64 * 1024
 """The most characters of a body that are logged."""
 
 _FIELD = re.compile(
@@ -53,7 +53,7 @@ class Bodies:
         kept = bytearray()
         try:
             async for piece in pieces:
-                if len(kept) <= LONGEST:
+                if len(kept) <= LOGGED_CHARACTERS:
                     kept += piece
                 yield piece
         finally:
@@ -64,8 +64,8 @@ class Bodies:
             logger.info("%s %s: %s", what, request.id, self.redacted(body))
 
     def redacted(self, body: bytes) -> str:
-        """The body as it is logged, shortened to `LONGEST`."""
+        """The body as it is logged, shortened to `LOGGED_CHARACTERS`."""
         text = self._mask.out_of(body).decode("utf-8", "replace")
         text = _BASE64.sub(lambda found: f"<{len(found[0])} characters of base64>", text)
         text = LIKE_A_KEY.sub("***", _FIELD.sub(r'\1"***"', text))
-        return text if len(text) <= LONGEST else text[:LONGEST] + f"… ({len(body)} bytes)"
+        return text if len(text) <= LOGGED_CHARACTERS else text[:LOGGED_CHARACTERS] + f"… ({len(body)} bytes)"

@@ -326,7 +326,7 @@ class State:
 
 
 _NOT_KEPT = (StoreUnavailable, TooLarge, InvalidRequest)
-"""The errors with which a reply cannot be stored: the store is unavailable, or the reply or its id is too long."""
+"""The errors of a reply that cannot be stored: no store is available, the reply is too long, or its id is invalid."""
 
 
 def _continued_completion(request: Request, records: list[Record]) -> Request:

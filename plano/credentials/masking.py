@@ -21,7 +21,7 @@ from plano.errors import PlanoError
 
 MASK = b"***"
 
-SHORTEST = 6
+SHORTEST_SECRET = 6
 """The fewest characters of a secret that is looked for. A shorter one could be part of any text."""
 
 _IN_JSON = re.compile(rb"\\+(?:u([0-9A-Fa-f]{4}))?")
@@ -34,7 +34,7 @@ class Mask:
     """Removes secrets from bytes, texts and errors.
 
     Args:
-        secrets: the secrets; those shorter than `SHORTEST` are ignored.
+        secrets: the secrets; those shorter than `SHORTEST_SECRET` are ignored.
 
     Attributes:
         shortest: the fewest bytes that can hold a secret.
@@ -43,7 +43,7 @@ class Mask:
     __slots__ = ("_in_json", "_secrets", "shortest")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = {_encoded(text) for text in secrets if len(text) >= SHORTEST}
+        self._secrets = {_encoded(text) for text in secrets if len(text) >= SHORTEST_SECRET}
         self._in_json = {_without_json(secret)[0] for secret in self._secrets}
         self.shortest = min(map(len, self._in_json), default=sys.maxsize)
 

@@ -25,7 +25,7 @@ LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai|key|ghp|pat)[-_][\w-]{6,}|AI
 
 _PLAIN = re.compile(r"""[^\s="]+""")
 
-_LONGEST = 200
+_LOGGED_CHARACTERS = 200
 """The most characters that are logged of an unknown model's name or an unknown path."""
 
 _QUIET = ("/healthz", "/readyz", "/metrics", "/ui/data")
@@ -202,7 +202,7 @@ def _record(level: int, created: float, line: Line) -> logging.LogRecord:
 
 def _safe(text: str) -> str:
     """Makes a client's text safe to log: one line, shortened, with everything that looks like a key masked."""
-    text = LIKE_A_KEY.sub("***", text[: 2 * _LONGEST])[:_LONGEST]
+    text = LIKE_A_KEY.sub("***", text[: 2 * _LOGGED_CHARACTERS])[:_LOGGED_CHARACTERS]
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
