@@ -71,7 +71,8 @@ class Tls(Struct, frozen=True, kw_only=True):
     """TLS towards upstreams.
 
     Attributes:
-        ca_path: the file of the CAs that upstreams are verified against; None for the system's.
+        ca_path: the file of the CAs that upstreams are verified against; None for `SSL_CERT_FILE`, `SSL_CERT_DIR` or
+            certifi's list.
         certificate, key: the PEM files of plano's own certificate, for upstreams that ask for one.
     """
 
