@@ -76,13 +76,15 @@ class Number:
         self._shared: Any = None
 
     def inc(self, amount: float = 1.0) -> None:
+        """Adds to the value."""
         self.value += amount
 
     def set(self, value: float) -> None:
+        """Replaces the value, also that of a counter whose total is kept elsewhere."""
         self.value = value
 
     def share(self, family: Family[Any], key: Key) -> None:
-        """Have it written down for other processes from now on."""
+        """Shares the value with other processes from now on, at each `flush`."""
         metric = family.metric
         options = {"multiprocess_mode": metric.mode} if metric.kind == "gauge" else {}
         self._shared = _shared(family, metric.name, family.labels, key, **options)
@@ -90,12 +92,14 @@ class Number:
             self._shared.set(self.value)
 
     def flush(self) -> None:
+        """Brings the shared value up to date."""
         value = self.value
         if value != self._reported:
             self._shared.inc(value - self._reported)
             self._reported = value
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
+        """The lines of a scrape."""
         yield Sample(name, labels, self.value)
 
 
@@ -137,12 +141,13 @@ class Distribution:
             self._counts[-1] += len(new) - before
 
     def share(self, family: Family[Any], key: Key) -> None:
-        """Have it written down for other processes from now on."""
+        """Shares the value with other processes from now on, at each `flush`."""
         self._shared = [_shared(family, f"{family.metric.name}_sum", family.labels, key)]
         labels = (*family.labels, "le")
         self._shared += [_shared(family, f"{family.metric.name}_bucket", labels, (*key, bound)) for bound in family.les]
 
     def flush(self) -> None:
+        """Brings the shared values up to date."""
         self.fill_bins()
         total, counts = self._sum, self._counts.copy()
         if counts == self._reported:
@@ -154,6 +159,7 @@ class Distribution:
         self._reported, self._reported_sum = counts, total
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
+        """The lines of a scrape."""
         self.fill_bins()
         counts = self._counts.copy()
         les = [*map(_goes, self._bounds), "+Inf"]

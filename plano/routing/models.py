@@ -195,6 +195,7 @@ class _Route:
         self._urls: dict[tuple[Dialect, ...], Urls] = {}
 
     def known(self) -> tuple[str, ...]:
+        """The models to list: the entry's own, those that the catalogue knows under a wildcard, or the wildcard."""
         if not self.wildcard:
             return (self.entry.model,)
         return self.entry.provider.models or (WILDCARD,)

@@ -79,6 +79,7 @@ class Place(Struct, frozen=True, gc=False):
 
     @classmethod
     def parse(cls, key: str) -> Place:
+        """Reads a `key`; raises ValueError if it is not one."""
         tree, row, size = key.split(":")
         return cls(tree, row, int(size))
 

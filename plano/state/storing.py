@@ -33,7 +33,7 @@ class CompletionStage:
     def feed(self, piece: bytes) -> bytes | AsyncGenerator[bytes, None]:
         stream = self._stream
         room = stream.room - len(piece)
-        if room >= 0 and piece.find(b"[DONE]", -16) < 0 and not self._over:  # as nearly all are
+        if room >= 0 and piece.find(b"[DONE]", -16) < 0 and not self._over:  # the common case
             stream.room = room
             self._keep(piece)
             return piece
