@@ -33,7 +33,7 @@ class Writer(Protocol):
         """How many lines were accepted and could not be written."""
 
     def write(self, lines: bytearray) -> None:
-        """Accepts whole lines. Does not raise, and does not wait."""
+        """Accepts whole lines, without waiting for a slow reader."""
 
     def close(self, seconds: float) -> None:
         """Waits at most this long for the accepted lines to be written."""
