@@ -1,4 +1,4 @@
-"""Docstrings are sentences or noun phrases that a reader understands at the first reading."""
+"""Docstrings and documents are in sentences or noun phrases that a reader understands at the first reading."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-RULES = {
+OPENINGS = {
     "a clause stands for a noun": r"^(What|Who|Whom|Whose|Whoever|Whatever|Where|Wherever|Which)\b",
     "a preposition has nothing before it": r"^(Of|For|To|By|With|From)\b",
+}
+ANYWHERE = {
     "say who or what: the caller, the upstream, any": r"(?i)\b(whoever|whatever|whichever|whomever|wherever)\b",
     "because, not for": r"[,;:] for (they|he|she|we|there|nobody|nothing|it (is|has|was|had|does|would|may|can))\b",
 }
-"""The rules that no docstring may match, by the fault that each finds."""
+RULES = OPENINGS | ANYWHERE
+"""Patterns that no docstring may match, by the fault that each finds; those of `ANYWHERE` hold for documents too."""
 
 DONE = (
     "benchmarks",
@@ -40,6 +43,16 @@ DONE = (
     "plano/ui",
 )
 """The rooms, folders and files that keep the rules."""
+
+DOCUMENTS = (
+    "CHANGELOG.md",
+    "README.md",
+    "docs/configuration.md",
+    "docs/observability.md",
+    "docs/state.md",
+    "docs/testing.md",
+    "docs/translation.md",
+)
 
 Docstring = tuple[str, int, str]
 """A path, a line and a text."""
@@ -74,6 +87,19 @@ def _in(name: str, rooms: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_docstring_is_understood_at_the_first_reading(rule: str) -> None:
     found = [f"{name}:{line}: {text[:70]}" for name, line, text in offences(rule) if _in(name, DONE)]
+    assert not found, "\n".join([rule, *found])
+
+
+@pytest.mark.parametrize("room", DONE)
+def test_a_room_that_keeps_the_rules_is_there(room: str) -> None:
+    assert any(_in(name, (room,)) for name, _, _ in docstrings())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("rule", ANYWHERE)
+def test_a_document_is_understood_at_the_first_reading(rule: str, document: str) -> None:
+    text = (ROOT / document).read_text()
+    found = [f"{document}:{text.count(chr(10), 0, match.start()) + 1}" for match in re.finditer(ANYWHERE[rule], text)]
     assert not found, "\n".join([rule, *found])
 
 
