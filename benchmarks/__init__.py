@@ -1,1 +1,1 @@
-"""How fast plano is, and beside what: `python -m benchmarks`, or `make bench`."""
+"""Benchmarks of plano and its peers: `python -m benchmarks`, or `make bench`."""

@@ -1,4 +1,4 @@
-"""The one entry to all benchmarks: `python -m benchmarks --help`."""
+"""The entry to all benchmarks: `python -m benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[list[Table]]]] = {
     "growth": residents.growth,
     "start": residents.starting,
 }
-"""What needs servers."""
+"""The scenarios that need servers."""
 
 OFFLINE: dict[str, Callable[[], list[Table]]] = {
     "codecs": codecs.tables,
@@ -44,7 +44,7 @@ MODULES = {
     "transport": ["benchmarks.micro_transport"],
     "served": ["benchmarks.served"],
 }
-"""Programs of their own; left out where they are not there."""
+"""The scenarios that are programs of their own. They are left out if they cannot run."""
 
 README = Path(__file__).with_name("README.md")
 

@@ -1,4 +1,4 @@
-"""The budgets: what plano may cost, and what it was measured to."""
+"""The budgets: the cost that plano is allowed, beside the cost that was measured."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _over(figure: Figure, base: Figure | None) -> Figure:
 
 
 class _AtLeast(Figure):
-    """Compares the other way round: more is better."""
+    """A figure of which more is better, so it compares the other way round."""
 
     @property
     def median(self) -> float:

@@ -1,4 +1,4 @@
-"""The codecs and the SSE machinery, without a socket: CPU µs of single operations."""
+"""Measures the CPU µs of single operations of the codecs and the SSE machinery, without a socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DELTAS = 100
 
 
 class Work(NamedTuple):
-    """Something to do over and over; `size` operations each time."""
+    """Work that is repeated; each time it makes `size` operations."""
 
     name: str
     run: Callable[[], object]
@@ -29,7 +29,7 @@ class Work(NamedTuple):
 
 
 def agent_request() -> bytes:
-    """What an agent sends: a system prompt, tools, and a talk of twenty messages; 12 KB."""
+    """A request of an agent: a system prompt, tools, and a conversation of twenty messages; 12 KB."""
     tools = [
         {
             "name": f"tool_{number}",
@@ -61,13 +61,13 @@ def agent_request() -> bytes:
 
 
 def requests() -> dict[Dialect, bytes]:
-    """One request in every dialect."""
+    """The same request in every dialect."""
     conversation = CODECS["messages"].read_request(agent_request())
     return {dialect: codec.write_request(conversation, Losses()) for dialect, codec in CODECS.items()}
 
 
 def stream(dialect: str) -> list[bytes]:
-    """A stream in pieces of one frame, as it comes from a model."""
+    """A stream as it comes from a model, in pieces of one frame."""
     deltas = [wire.delta(dialect, b"neutral words ") for _ in range(DELTAS)]
     return [*sse.cut(wire.OPENING[dialect]), *deltas, *sse.cut(wire.CLOSING[dialect])]
 
@@ -124,7 +124,7 @@ def _sse(dialect: str) -> Iterator[Work]:
 
 
 def microseconds(work: Work, *, repeats: int = 5, seconds: float = 0.05) -> list[float]:
-    """CPU µs of one operation, as often as `repeats` says."""
+    """The CPU µs of one operation, measured `repeats` times."""
     work.run()
     began = time.thread_time()
     work.run()

@@ -1,10 +1,10 @@
-"""A fast upstream that speaks all three APIs: as little Python as an HTTP server can be.
+"""A fast upstream that speaks all three APIs, with as little Python as an HTTP server can have.
 
     python -m benchmarks.fake --port 9000
 
-The model's id says what comes back: `plain`, a reply of 0.3 KB; `w-2000`, the same after 2000 ms; `s-100-5`, a stream
-of 100 deltas, one each 5 ms, or, as `s-100-0`, each as soon as the one before is written. In streams with a pause the
-text of a delta is the time at which it was written (`time.perf_counter`, which all processes share).
+The model's id selects the reply: `plain` is a reply of 0.3 KB; `w-2000` is the same after 2000 ms; `s-100-5` is a
+stream of 100 deltas, one every 5 ms; in `s-100-0` each delta follows as soon as the one before is written. In streams
+with a pause, the text of a delta is the time at which it was written (`time.perf_counter`, which all processes share).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def chunk(data: bytes) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time; pipelining is not spoken."""
+    """A connection that serves one request at a time, without pipelining."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._step(dialect, amount, pause, self._loop.time())
 
     def _step(self, dialect: str, left: int, pause: float, due: float) -> None:
-        """A delta, each written by itself, so that it travels by itself."""
+        """Writes one delta. Each has a write of its own, so that it travels by itself."""
         if left == 0:
             self._write(chunk(CLOSING[dialect].replace(ID, self._id)) + b"0\r\n\r\n")
             return

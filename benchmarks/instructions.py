@@ -1,10 +1,10 @@
-"""Instructions that the codecs need for a fixed workload: a guard that does not look at the clock.
+"""Counts the instructions that the codecs need for a fixed workload, as a guard that does not depend on a clock.
 
     python -m benchmarks.instructions            counts with `perf stat` or, failing that, valgrind
     python -m benchmarks.instructions --list     the workloads
 
-Each workload runs in two processes, a few times in one and some more in the other; the difference is the work's
-alone. Counts repeat to within about one in a thousand on one machine and one Python, so a change that shows is one.
+Each workload runs a few times in one process and some more times in another; the difference is the cost of the work
+alone. On one machine and one Python, counts repeat to within about one in a thousand, so a visible change is real.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KEPT = (
 
 
 def run(name: str, rounds: int) -> None:
-    """In the process that is counted."""
+    """Runs a workload in the process that is counted."""
     from benchmarks.codecs import works
 
     work = next(each for each in works() if each.name.startswith(name))
@@ -60,7 +60,7 @@ def size(name: str) -> int:
 
 
 def counter() -> Callable[[list[str]], int] | None:
-    """What counts the instructions of a command here, if anything does."""
+    """The tool that counts a command's instructions on this machine, or None."""
     if shutil.which("perf") is not None and _perf([PYTHON, "-c", "pass"]):
         return _perf
     return _callgrind if shutil.which("valgrind") is not None else None
@@ -91,7 +91,7 @@ def _stderr(command: list[str]) -> str:
 
 
 def table() -> Table | None:
-    """Instructions per operation, or None where nothing here can count."""
+    """The instructions per operation; None if this machine has no tool to count them."""
     count = counter()
     if count is None:
         return None

@@ -1,10 +1,10 @@
-"""What requests that are over leave behind in `plano up`: its memory over many large ones, however they end.
+"""Measures the memory of `plano up` over many large requests that end in every way, to find what they leave behind.
 
     python -m benchmarks.leftovers              # all of it
     python -m benchmarks.leftovers --quick      # a tenth of the failures
 
-Its upstream fails in every way, and its clients leave at random. The first few requests of a kind are not measured,
-because some of what they need stays for good.
+The upstream fails in every way, and clients leave at random. The first few requests of a kind are not measured, because
+some of the memory that they need is never given back.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ ANSWERS: dict[str, bytes] = {
     "stream-error": SSE + CLOSES + wire.OPENING["chat"] + b'data: {"error": {"message": "no"}}\n\n',
     "stream-empty": SSE + CLOSES,
 }
-"""What the upstream says to a model of that name, and then closes."""
+"""The upstream's answers by the model's name; it closes the connection after them."""
 
 
 def asking(model: str, *, dialect: str = "chat", size: int = 8 * MB, headers: dict[str, str] | None = None) -> bytes:
@@ -81,7 +81,7 @@ def of_body(body: bytes, headers: dict[str, str] | None = None) -> bytes:
 
 
 def failures() -> dict[str, bytes]:
-    """Requests of 8 MB that fail, by how."""
+    """Requests of 8 MB that fail, by the kind of failure."""
     text = b"a" * (8 * MB)
     upstreams = {name: asking(f"chat/{'stream' if 'stream' in name else 'whole'}-{name}") for name in ANSWERS}
     translated = asking("messages/whole-500")
@@ -100,8 +100,8 @@ def failures() -> dict[str, bytes]:
 
 
 class Upstream(asyncio.Protocol):
-    """Reads a request, and answers as its model's name says: see `ANSWERS`; `big` is a stream of 2 MB, `endless` a
-    reply without end, `slow` a stream that goes on for a minute."""
+    """Reads a request and answers as its model's name says, see `ANSWERS`. `big` is a stream of 2 MB, `endless` is a
+    reply without end, and `slow` is a stream that goes on for a minute."""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -167,7 +167,7 @@ class Upstream(asyncio.Protocol):
 
 
 async def talk(port: int, request: bytes, seconds: float | None = None) -> bytes:
-    """The start of what comes back; with `seconds`, the client leaves after that."""
+    """Sends a request and returns the start of its reply. With `seconds`, the client leaves after that time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     start = b""
 
@@ -185,7 +185,7 @@ async def talk(port: int, request: bytes, seconds: float | None = None) -> bytes
 
 
 async def many(port: int, amount: int, request: Callable[[int], bytes], *, leaving: bool = False) -> None:
-    """`amount` requests, four at a time."""
+    """Sends `amount` requests, four at a time."""
     numbers = iter(range(amount))
     chance = random.Random(7)
 
@@ -242,17 +242,63 @@ async def rss_in_a_second(server: Server) -> float:
     return machine.memory(server.pid)["rss"]
 
 
-async def streams(table: Table, upstream: int, folder: Path, stores: dict[str, dict[str, Any] | None]) -> None:
-    for store, storage in stores.items():
-        for upstreams in wire.PATHS:
-            async with gateway(upstream, folder, storage) as server:
-                for dialect in wire.PATHS:
-                    request = asking(f"{upstreams}/stream-big", dialect=dialect, size=2 * MB)
-                    label = f"streams of {dialect} over {upstreams}, 2 MB each way, store {store}"
-                    await measured(table, label, server, 40, 8, request=lambda _, request=request: request)
+async def streams(table: Table, upstream: int, folder: Path, factor: float) -> None:
+    redis, postgres = Redis(), Postgres()
+    stores: dict[str, dict[str, Any] | None] = {
+        "none": None,
+        "memory": {"type": "memory", "max_bytes": 16 * MB},
+        "sqlite": {"type": "sqlite", "path": str(folder / "state.db")},
+        "redis": {"type": "redis", "url": redis.url},
+        "postgres": {"type": "postgres", "connection_string": postgres.url},
+    }
+    try:
+        for store, storage in stores.items():
+            for upstreams in wire.PATHS:
+                async with gateway(upstream, folder, storage) as server:
+                    for dialect in wire.PATHS:
+                        request = asking(f"{upstreams}/stream-big", dialect=dialect, size=2 * MB)
+                        label = f"streams of {dialect} over {upstreams}, 2 MB each way, store {store}"
+                        await measured(table, label, server, 40, 8, request=lambda _, request=request: request)
+    finally:
+        redis.stop()
+        postgres.stop()
+
+
+async def failing(table: Table, upstream: int, folder: Path, factor: float) -> None:
+    async with gateway(upstream, folder) as server:
+        for label, request in failures().items():
+            said = (await talk(server.port, request))[9:12].decode() or "nothing"
+            label = f"8 MB that fail: {label} ({said})"
+            await measured(table, label, server, int(500 * factor), 20, request=lambda _, r=request: r)
+
+
+async def replies(table: Table, upstream: int, folder: Path, factor: float) -> None:
+    async with gateway(upstream, folder) as server:
+        for dialect in ("chat", "messages"):
+            request = asking("chat/whole-endless", dialect=dialect, size=0)
+            label = f"replies of 70 MB to {dialect}"
+            await measured(table, label, server, int(100 * factor), 8, request=lambda _, request=request: request)
+
+
+async def leaving(table: Table, upstream: int, folder: Path, factor: float) -> None:
+    requests = [
+        asking(f"{over}/stream-{how}", dialect=dialect, size=size)
+        for over in wire.PATHS
+        for dialect in wire.PATHS
+        for how in ("slow", "big")
+        for size in (0, 2 * MB)
+    ]
+    chosen = random.Random(3)
+    how = {"request": lambda _: chosen.choice(requests), "leaving": True}
+    async with gateway(upstream, folder, {"type": "memory", "max_bytes": 16 * MB}) as server:
+        await measured(table, "clients that leave at random", server, 600, 100, **how)
+
+
+PARTS = {"streams": streams, "failures": failing, "replies": replies, "leaving": leaving}
 
 
 async def run(factor: float, only: list[str]) -> Table:
+    """Measures the parts; `factor` scales how many requests fail."""
     table = Table(
         "Memory of `plano up` over requests that are over, MB (rss)",
         ("", "requests", "before", "after", "growth", "peak"),
@@ -261,57 +307,18 @@ async def run(factor: float, only: list[str]) -> Table:
     loop = asyncio.get_running_loop()
     serving = await loop.create_server(Upstream, "127.0.0.1", upstream, backlog=1024)
     with tempfile.TemporaryDirectory(prefix="plano-leftovers-") as name:
-        folder = Path(name)
-        if "streams" in only:
-            redis, postgres = Redis(), Postgres()
-            try:
-                stores: dict[str, dict[str, Any] | None] = {
-                    "none": None,
-                    "memory": {"type": "memory", "max_bytes": 16 * MB},
-                    "sqlite": {"type": "sqlite", "path": str(folder / "state.db")},
-                    "redis": {"type": "redis", "url": redis.url},
-                    "postgres": {"type": "postgres", "connection_string": postgres.url},
-                }
-                await streams(table, upstream, folder, stores)
-            finally:
-                redis.stop()
-                postgres.stop()
-        if "failures" in only:
-            async with gateway(upstream, folder) as server:
-                for label, request in failures().items():
-                    said = (await talk(server.port, request))[9:12].decode() or "nothing"
-                    label = f"8 MB that fail: {label} ({said})"
-                    await measured(table, label, server, int(500 * factor), 20, request=lambda _, r=request: r)
-        if "replies" in only:
-            async with gateway(upstream, folder) as server:
-                for dialect in ("chat", "messages"):
-                    request = asking("chat/whole-endless", dialect=dialect, size=0)
-                    amount = int(100 * factor)
-                    label = f"replies of 70 MB to {dialect}"
-                    await measured(table, label, server, amount, 8, request=lambda _, request=request: request)
-        if "leaving" in only:
-            async with gateway(upstream, folder, {"type": "memory", "max_bytes": 16 * MB}) as server:
-                requests = [
-                    asking(f"{over}/stream-{how}", dialect=dialect, size=size)
-                    for over in wire.PATHS
-                    for dialect in wire.PATHS
-                    for how in ("slow", "big")
-                    for size in (0, 2 * MB)
-                ]
-                chosen = random.Random(3)
-                label = "clients that leave at random"
-                how = {"request": lambda _: chosen.choice(requests), "leaving": True}
-                await measured(table, label, server, 600, 100, **how)
+        for part in only:
+            await PARTS[part](table, upstream, Path(name), factor)
     serving.close()
     return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.leftovers")
-    parser.add_argument("parts", nargs="*", help="streams, failures, replies, leaving")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the failures")
     given = parser.parse_args()
-    only = given.parts or ["streams", "failures", "replies", "leaving"]
+    only = [part for part in PARTS if part in (given.parts or PARTS)]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         table = runner.run(run(0.1 if given.quick else 1.0, only))
     worst = max(row[4] for row in table.rows)

@@ -1,7 +1,7 @@
 """The load: a closed loop over a fixed number of kept-alive connections, in one process.
 
-Each connection sends its next request when it has the reply to the one before. A reply counts only if its
-status is 200 and it came whole; everything else is a failure, and is reported.
+Each connection sends its next request when it has the reply to the one before. A reply counts only if its status is 200
+and it is complete; everything else is a failure and is reported.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _END = b"\r\n0\r\n\r\n"
 
 
 class Round:
-    """What one round of requests gave. Times are in seconds.
+    """The results of one round of requests. Times are in seconds.
 
     Attributes:
         latencies: from the request's first byte to the reply's last, one per reply.
         firsts: from the request's first byte to the first frame with a time in it.
-        delays: from a frame's being written by the upstream to its being here.
+        delays: from the moment that the upstream wrote a frame to its arrival here.
         gaps: between two frames with a time in them.
-        failures: replies that were not what they should be, and the first such.
+        failures: the number of wrong replies, and the first of them.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Round:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of all are not above."""
+    """The value that `share` of all values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
@@ -112,7 +112,7 @@ class _Client(asyncio.Protocol):
             self._tail = data[-4096:]
 
     def _start(self, data: bytes) -> bytes:
-        """Reads the head; gives what came after it."""
+        """Reads the head and returns the bytes that came after it."""
         data = self._head + data
         end = data.find(b"\r\n\r\n")
         if end < 0:
@@ -153,12 +153,12 @@ class _Client(asyncio.Protocol):
 
 
 class Load:
-    """Connections to one server, and one request that is sent over them again and again.
+    """Sends one request again and again over connections to one server.
 
     Args:
-        request: as it goes on the wire.
-        ends_with: what a stream that ended well has near its end.
-        stamps: whether the times in streamed frames are read.
+        request: the bytes that are sent.
+        ends_with: the bytes near the end of a stream that ended well.
+        stamps: the times in streamed frames are read.
     """
 
     def __init__(
@@ -193,9 +193,9 @@ class Load:
     async def run(
         self, *, seconds: float = float("inf"), requests: int = 1 << 60, spread: float = 0.0, patience: float = 120.0
     ) -> Round:
-        """One round: new requests are sent for `seconds`, or until `requests` were, and all of them are waited for.
+        """Runs one round: sends new requests for `seconds`, or `requests` of them, and waits for all replies.
 
-        `spread` seconds pass until all connections have begun, so that streams are not in step.
+        The connections begin over `spread` seconds, so that streams are not in step.
         """
         loop = asyncio.get_running_loop()
         self.round = Round()
@@ -224,7 +224,7 @@ class Load:
             self.lost(client)
 
     def lost(self, client: _Client) -> None:
-        """This connection sends no more in this round."""
+        """Notes that a connection sends no more requests in this round."""
         self._active -= 1
         if self._active <= 0 and self._over is not None and not self._over.done():
             self._over.set_result(None)

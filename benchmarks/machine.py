@@ -1,4 +1,4 @@
-"""What the operating system tells about processes, and the machine the numbers are from."""
+"""Reads the CPU time and the memory of processes, and describes the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIBRARIES = ("uvicorn", "uvloop", "httptools", "starlette", "httpx", "msgspec")
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all that descend from it: a server's workers are its children."""
+    """The process and all its descendants, because a server's workers are its children."""
     found, waiting = [], [pid]
     while waiting:
         pid = waiting.pop()
@@ -33,14 +33,14 @@ def tree(pid: int) -> list[int]:
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time that the processes have used, ended threads included.
 
-    clock_getcpuclockid(3) makes a process's clock of its id like this; /proc/<pid>/stat has only 1/100 s.
+    clock_getcpuclockid(3) computes the id of a process's clock like this; /proc/<pid>/stat only has 1/100 s.
     """
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 def memory(pid: int) -> dict[str, float]:
-    """MB of the process and its children: `rss`, `pss` (shared pages divided among their users) and `peak`,
-    the most that rss ever was since `forget_peak`."""
+    """The memory of the process and its children in MB: `rss`, `pss` (shared pages are divided among their users) and
+    `peak`, the highest `rss` since `forget_peak`."""
     total = {"rss": 0.0, "pss": 0.0, "peak": 0.0}
     for each in tree(pid):
         rollup, status = Path(f"/proc/{each}/smaps_rollup"), Path(f"/proc/{each}/status")
@@ -54,13 +54,13 @@ def _kilobytes(path: Path, field: str) -> int:
 
 
 def forget_peak(pid: int) -> None:
-    """Start `peak` anew (proc(5), clear_refs, value 5)."""
+    """Resets `peak` (proc(5), clear_refs, value 5)."""
     for each in tree(pid):
         Path(f"/proc/{each}/clear_refs").write_text("5")
 
 
 def raise_file_limit() -> int:
-    """As many open files as may be; children inherit it."""
+    """Allows as many open files as possible; child processes inherit it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = 65536 if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -72,9 +72,9 @@ def cores() -> list[int]:
 
 
 class Pinning:
-    """Which cores the server under test gets, and which the upstream and the load.
+    """Divides the cores: some for the server under test, the others for the upstream and the load.
 
-    With one core, or where the system does not say, nothing is pinned.
+    With one core, or on a system that does not tell its cores, nothing is pinned.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -94,7 +94,7 @@ class Pinning:
 
 
 def describe() -> list[str]:
-    """The machine, the system and the versions, a line each."""
+    """The machine, the system and the versions, on a line each."""
     model = "unknown processor"
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -110,7 +110,7 @@ def describe() -> list[str]:
 
 
 def version(*command: str) -> str | None:
-    """What a program says of its version, or None without it."""
+    """The version that a program prints, or None if it is not installed."""
     if shutil.which(command[0]) is None:
         return None
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -119,7 +119,7 @@ def version(*command: str) -> str | None:
 
 
 def commit() -> str:
-    """Which plano this is."""
+    """The commit of this plano."""
     said = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
         capture_output=True,
@@ -131,7 +131,7 @@ def commit() -> str:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What processes are started with. Python keeps its bytecode there, as it does for installed programs."""
+    """The environment for started processes. It lets Python write bytecode, as it does for installed programs."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | more
 
 

@@ -1,4 +1,4 @@
-"""What the transport costs by itself: CPU time of this process per request and per chunk, for each way to send.
+"""Measures the transport by itself: the CPU time of this process per request and per chunk, for each way to send.
 
     python -m benchmarks.micro_transport [--requests 20000] [--connections 32] [--rounds 3]
 
@@ -41,7 +41,7 @@ HEADERS = [
 
 
 async def measure(sender: Sender, outgoing: Outgoing, count: int, connections: int) -> tuple[float, int]:
-    """CPU seconds for `count` exchanges over so many connections, and the pieces their bodies came in."""
+    """The CPU seconds for `count` exchanges over a number of connections, and how many pieces their bodies had."""
     left, pieces = count, 0
 
     async def one_after_another() -> None:

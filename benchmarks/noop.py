@@ -1,4 +1,4 @@
-"""Filters to measure with: one that does nothing, and one that fails."""
+"""Filters for measurements: one that does nothing, and one that fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ async def noop(request: Request, call_next: CallNext) -> Response:
 
 
 async def fails(request: Request, call_next: CallNext) -> Response:
-    """A filter with a bug that a header shows."""
+    """A filter with a bug that a header triggers."""
     if request.headers.get("x-fail"):
         raise ValueError("a bug")
     return await call_next(request)

@@ -1,10 +1,10 @@
-"""What metrics and logs cost a request: CPU time with both on, less with both off, in one process without sockets.
+"""Measures the cost of metrics and logs: a request's CPU time with both on, minus the time with both off.
 
     python benchmarks/observing.py [--requests 4000] [--rounds 7]
 
-An upstream that answers at once stands in for the network, and logs go to a file that nobody reads. Rounds with and
-without take turns, and what counts is the median of the differences between neighbours, so that what else runs on the
-machine weighs little.
+It runs in one process without sockets: an upstream that answers at once replaces the network, and logs go to a file.
+Rounds with and without alternate, and the result is the median of the differences between neighbours, so that other
+work on the machine has little influence.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STREAM += [_chunk({}, "stop"), _chunk({}, usage={"prompt_tokens": 12, "completio
 
 
 class Instant:
-    """An upstream whose every byte is there already."""
+    """An upstream that has its whole reply ready."""
 
     def __init__(self, stream: bool) -> None:
         self.status = 200
@@ -74,7 +74,7 @@ class Instant:
 
 
 class Bench:
-    """One gateway and the request it is asked again and again."""
+    """A gateway and the request that is sent to it again and again."""
 
     def __init__(self, *, on: bool, stream: bool) -> None:
         self.gateway = Plano(
@@ -92,11 +92,11 @@ class Bench:
         self._body = json.dumps(body).encode()
 
     async def run(self, requests: int) -> float:
-        """Microseconds of CPU for each."""
+        """Sends requests and returns the CPU microseconds of each."""
         started = time.process_time()
         for _ in range(requests):
             await self._ask()
-        self.gateway._survivors.observing.finished.flush()  # what is done for several at once is part of it
+        self.gateway._survivors.observing.finished.flush()  # the work that is done in batches counts too
         for handler in logging.getLogger("plano.access").handlers:
             handler.flush()
         return (time.process_time() - started) / requests * 1e6
@@ -122,7 +122,7 @@ class Bench:
 
 
 async def compare(requests: int, rounds: int, stream: bool) -> tuple[float, float]:
-    """Microseconds of CPU for a request with everything off, and what everything on adds."""
+    """The CPU microseconds of a request with everything off, and how many more it takes with everything on."""
     benches = {on: Bench(on=on, stream=stream) for on in (False, True)}
     spent: dict[bool, list[float]] = {on: [] for on in benches}
     for bench in benches.values():
@@ -135,7 +135,7 @@ async def compare(requests: int, rounds: int, stream: bool) -> tuple[float, floa
 
 
 async def scrape(entries: int) -> tuple[int, float]:
-    """Lines of a scrape of a gateway with so many models that were all asked in every way, and its milliseconds."""
+    """The lines of a scrape and its milliseconds, for a gateway with many models that were all used in every way."""
     config = {"model_providers": [{"model": f"openai/m{n}", "access_key": "k"} for n in range(entries)]}
     gateway = Plano(config, transport=Instant(False))
     instruments = gateway._survivors.observing.instruments

@@ -1,7 +1,7 @@
 """The gateways and tools that plano is measured beside: `python -m benchmarks.peers` installs them.
 
-Nothing here is needed: what cannot be installed is named, and left out of the tables. Python and Node packages go into
-`benchmarks/.peers`, which git ignores; nginx and wrk come from the system's packages, where this user may install them.
+No peer is required: one that cannot be installed is named and left out of the tables. Python and Node packages go into
+`benchmarks/.peers`, which git ignores; nginx and wrk come from the system's packages, if this user may install them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def install() -> None:
 
 
 def versions() -> dict[str, str | None]:
-    """What is installed, and which version; None for what is not."""
+    """The version of each peer; None if it is not installed."""
     nginx = shutil.which("nginx", path=_PATH)
     wrk = shutil.which("wrk")
     litellm = PEERS / "litellm/bin/python"
@@ -74,7 +74,7 @@ def _portkey() -> str:
 
 
 def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
-    """Empty if it worked, else what was wrong: a peer that is missing stops nobody."""
+    """Runs a command and returns its error, or "" if it worked. It raises nothing, because a peer may be missing."""
     try:
         done = subprocess.run(
             command, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=900, check=False

@@ -1,4 +1,4 @@
-"""Numbers with their spread, tables of them, and the file they go to."""
+"""Numbers with their spread, tables of numbers, and the file that holds the tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- results: written by `python -m benchmarks --write` -->", "<!-
 
 
 class Figure:
-    """The median of some repeats; shown with the lowest and the highest of them."""
+    """The median of several repeats, shown with the lowest and the highest of them."""
 
     def __init__(self, values: Sequence[float] = ()) -> None:
         self.values = [value for value in values if not isnan(value)]
@@ -30,7 +30,7 @@ class Figure:
 
 
 def rounded(value: float) -> str:
-    """Three digits are all that such measurements have."""
+    """Rounds to three digits, because such measurements have no more."""
     if isnan(value):
         return "–"
     if abs(value) >= 100:
@@ -40,7 +40,7 @@ def rounded(value: float) -> str:
 
 @dataclass
 class Table:
-    """A table of results; cells are shown as they say."""
+    """A table of results; cells are shown by `str`."""
 
     title: str
     heads: Sequence[str]
@@ -64,7 +64,7 @@ def _cell(value: object) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Put `text` in place of the results in the Markdown file at `path`."""
+    """Replaces the results in the Markdown file at `path` with `text`."""
     before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     path.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")

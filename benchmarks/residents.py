@@ -1,4 +1,4 @@
-"""Memory, and how long it takes to begin: what a server costs beside its work."""
+"""Measures what a server costs besides its work: its memory, and the time that it takes to start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BODY = 150_000
 
 
 async def footprint(bench: Bench) -> list[Table]:
-    """Memory at rest, with many bodies and many streams at once, and after."""
+    """Measures memory at rest, with many bodies and many streams at once, and afterwards."""
     bodies, streams = bench.effort.bodies, bench.effort.streams
     table = Table(
         "Memory, MB",
@@ -69,7 +69,7 @@ async def footprint(bench: Bench) -> list[Table]:
 
 
 def _fresh(bench: Bench, name: str) -> Server | None:
-    """A server of its own: what ran before is in no number."""
+    """Starts a new server, so that earlier measurements have no influence."""
     if name in ("portkey", "litellm") and not bench.effort.peers:
         return None
     fleet = bench.fleet
@@ -82,7 +82,7 @@ def _fresh(bench: Bench, name: str) -> Server | None:
 
 
 async def _bodies(server: Server, amount: int) -> tuple[float, float, int]:
-    """Peak MB and MB some seconds after `amount` bodies at once, and how many failed."""
+    """Sends `amount` bodies at once. Returns the peak MB, the MB some seconds later, and how many failed."""
     request, few = server.request("chat", "w-2000", size=BODY, store=False), min(50, amount)
     async with Load(server.port, request, connections=few) as warm:
         await warm.run(requests=few)
@@ -95,7 +95,7 @@ async def _bodies(server: Server, amount: int) -> tuple[float, float, int]:
 
 
 async def _idle_streams(server: Server, amount: int) -> tuple[float, int]:
-    """MB with that many streams that wait for their next delta, and how many were refused."""
+    """The MB with that many streams that wait for their next delta, and how many streams were refused."""
     request = server.request("chat", "s-1-600000", stream=True)
     async with Load(server.port, request, connections=amount, ends_with=wire.LAST["chat"], stamps=True) as load:
         running = asyncio.ensure_future(load.run(requests=amount))
@@ -111,7 +111,7 @@ async def _idle_streams(server: Server, amount: int) -> tuple[float, int]:
 
 
 async def growth(bench: Bench) -> list[Table]:
-    """Memory over many requests, in tenths."""
+    """Measures memory over many requests, after each tenth of them."""
     total = bench.effort.requests
     table = Table(f"MB (rss) over {total:,} requests", ("", "after a tenth", "after a half", "at the end", "failures"))
     table.notes.append("The store may hold 64 MB here; replies that are not kept say `store: false`.")
@@ -137,7 +137,7 @@ async def growth(bench: Bench) -> list[Table]:
 
 
 async def starting(bench: Bench) -> list[Table]:
-    """Importing, and from a command to the first reply."""
+    """Measures the import, and the time from a command to the first reply."""
     imports = Table("Importing, in a new process, less an empty one", ("", "wall ms", "CPU ms"))
     empty = _run([PYTHON, "-c", "pass"], bench.effort.repeats)
     lines = [
@@ -167,12 +167,12 @@ async def starting(bench: Bench) -> list[Table]:
 
 
 def _run(command: Sequence[str], repeats: int) -> tuple[Figure, Figure]:
-    """Wall and CPU ms of a command; it runs once more, before, for the caches."""
+    """The wall and CPU ms of a command. It runs once before, to fill caches."""
     walls, cpus = [], []
     for _ in range(repeats + 1):
         before, began = getrusage(RUSAGE_CHILDREN), time.perf_counter()
         with subprocess.Popen(command, cwd=ROOT, env=environment(LITELLM_LOCAL_MODEL_COST_MAP="True")) as process:
-            process.wait()  # with a deadline it would look again each 50 ms, and that is what would be measured
+            process.wait()  # with a deadline it would poll every 50 ms, and that would be measured
         if process.returncode:
             raise RuntimeError(f"{command} ended with status {process.returncode}")
         walls.append((time.perf_counter() - began) * 1000)
@@ -182,7 +182,7 @@ def _run(command: Sequence[str], repeats: int) -> tuple[Figure, Figure]:
 
 
 def _import_times(module: str) -> list[tuple[str, float]]:
-    """The packages that an import pulls in, by what each adds itself, in ms (`python -X importtime`)."""
+    """The packages that an import loads, with the ms that each takes itself (`python -X importtime`)."""
     command = [PYTHON, "-X", "importtime", "-c", f"import {module}"]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=True)
     own: dict[str, float] = {}

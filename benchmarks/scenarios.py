@@ -1,4 +1,4 @@
-"""What is measured of whole servers under load."""
+"""Measurements of whole servers under load."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from benchmarks.servers import PAIRS, Fleet, Server, model_for
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work a run is.
+    """The extent of a run.
 
     Attributes:
-        repeats: of every measurement; servers take turns, so that a slow minute hits them all.
-        seconds: that each takes.
-        concurrencies: connections at once.
-        peers: whether Portkey and LiteLLM are measured where they are installed.
+        repeats: how often each measurement is repeated. Servers take turns, so that a slow minute affects all of them.
+        seconds: the length of each measurement.
+        concurrencies: the numbers of connections.
+        peers: Portkey and LiteLLM are measured if they are installed.
     """
 
     repeats: int = 3
@@ -37,7 +37,7 @@ QUICK = Effort(seconds=0.5, concurrencies=(1, 32), bodies=200, streams=300, requ
 
 @dataclass(frozen=True)
 class Case:
-    """A server and what is asked of it, in bytes; `label` is its line in a table."""
+    """A server and the bytes of the request that is sent to it; `label` is its line in a table."""
 
     label: str
     server: Server
@@ -46,7 +46,7 @@ class Case:
 
 
 class Bench:
-    """One run: the servers that are up, what is known already, and what was found.
+    """One run: its servers and its results.
 
     Attributes:
         found: figures by name, for the table of budgets.
@@ -61,7 +61,7 @@ class Bench:
         self._servers: dict[str, Server | None] = {}
 
     def server(self, name: str) -> Server | None:
-        """The server of that name, started on first use; None where it is not installed or does not start."""
+        """The server of that name, started on first use; None if it is not installed or does not start."""
         if name not in self._servers:
             starts: dict[str, Callable[[], Server | None]] = {
                 "direct": lambda: self.fleet.upstream,
@@ -87,7 +87,7 @@ class Bench:
         return server
 
     def cases(self, names: Sequence[str], dialect: str, model: str, *, stream: bool = False) -> list[Case]:
-        """The same request to each of these servers, as far as they are there."""
+        """The same request to each of these servers that is available."""
         if not self.effort.peers:
             names = [name for name in names if name not in ("portkey", "litellm")]
         servers = [server for name in names if (server := self.server(name)) is not None]
@@ -95,7 +95,7 @@ class Bench:
         return [Case(each.name, each, each.request(dialect, model, stream=stream), ends_with) for each in servers]
 
     def pairs(self, model: str, *, stream: bool) -> list[Case]:
-        """All client dialects over all upstream dialects, through plano."""
+        """Each client dialect with each upstream dialect, through plano."""
         plano = self.plano()
         return [
             Case(
@@ -120,7 +120,7 @@ class Outcome:
         return sum(each.failures for each in self.rounds)
 
     def cpu_per(self, share: float = 1.0) -> Figure:
-        """µs of CPU for each reply, or for a share of one."""
+        """The CPU µs of each reply, or of a part of one."""
         return Figure(
             [cpu / each.done * 1e6 * share for cpu, each in zip(self.cpu, self.rounds, strict=True) if each.done]
         )
@@ -129,14 +129,14 @@ class Outcome:
         return Figure([each.rate for each in self.rounds])
 
     def of(self, name: str, share: float) -> Figure:
-        """A quantile, in µs, of what a Round keeps under `name`."""
+        """A quantile, in µs, of the times in a Round's field `name`."""
         return Figure([quantile(getattr(each, name), share) * 1e6 for each in self.rounds])
 
 
 async def measured(
     bench: Bench, case: Case, *, connections: int, spread: float = 0.0, stamps: bool = False, requests: int = 1 << 60
 ) -> tuple[Round, float]:
-    """One measurement, on connections that are warm: the round, and the server's CPU seconds in it."""
+    """Makes one measurement on warm connections. Returns the round and the server's CPU seconds in it."""
     async with Load(
         case.server.port, case.request, connections=connections, ends_with=case.ends_with, stamps=stamps
     ) as load:
@@ -147,7 +147,7 @@ async def measured(
 
 
 async def in_turns(bench: Bench, cases: Sequence[Case], **options: object) -> dict[str, Outcome]:
-    """Every case, as often as the effort says, taking turns."""
+    """Measures every case as often as the effort says; the cases take turns."""
     outcomes = {case.label: Outcome([], []) for case in cases}
     told: set[str] = set()
     for _ in range(bench.effort.repeats):
@@ -169,7 +169,7 @@ def failed(outcome: Outcome) -> str:
 
 
 async def requests(bench: Bench) -> list[Table]:
-    """Requests that are not streamed, at each concurrency."""
+    """Measures requests that are not streamed, at each concurrency."""
     tables = []
     for connections in bench.effort.concurrencies:
         table = Table(
@@ -203,7 +203,7 @@ _STREAMED = ("direct", "uvicorn", "nginx")
 
 
 async def streams(bench: Bench) -> list[Table]:
-    """What a chunk costs: as fast as can be, and one each 5 ms, when each is a read of its own."""
+    """Measures the cost of a chunk: at full speed, and at one every 5 ms, when each is a read of its own."""
     tables = []
     for model, connections, spread, title in (
         (f"s-{DELTAS}-0", 32, 0.0, "as fast as they come, 32 streams at a time"),
@@ -236,7 +236,7 @@ async def streams(bench: Bench) -> list[Table]:
 
 
 async def delays(bench: Bench) -> list[Table]:
-    """How much later a frame is with the client, and how much its rhythm suffers."""
+    """Measures how much later a frame reaches the client, and how much its rhythm suffers."""
     tables = []
     for connections in (1, 32):
         table = Table(
@@ -263,7 +263,7 @@ async def delays(bench: Bench) -> list[Table]:
 
 
 async def prompts(bench: Bench) -> list[Table]:
-    """Cost as the prompt grows."""
+    """Measures the cost as the prompt grows."""
     table = Table(
         "CPU µs per request as the prompt grows",
         ("", *(f"{size:,} bytes" for size in SIZES), "failures"),
@@ -292,7 +292,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
 async def filters(bench: Bench) -> list[Table]:
-    """Cost as filters are added that do nothing."""
+    """Measures the cost as filters are added that do nothing."""
     table = Table(
         "CPU µs as filters are added that do nothing", ("", "per request", f"per stream of {DELTAS} deltas", "failures")
     )
@@ -320,7 +320,7 @@ async def filters(bench: Bench) -> list[Table]:
 
 
 async def workers(bench: Bench) -> list[Table]:
-    """One worker and two, without a store: processes cannot share the memory store."""
+    """Compares one worker with two, without a store, because processes cannot share the memory store."""
     table = Table("Workers, 64 requests at a time", ("", "CPU µs", "requests/s", "failures"))
     cores = bench.fleet.pinning.all
     servers = [bench.fleet.plano(name=f"plano x{count}", workers=count, store="none", cores=cores) for count in (1, 2)]

@@ -1,10 +1,9 @@
-"""User-space instructions of whole requests: what `plano up` executes for each, and what uvicorn alone does.
+"""Counts the user-space instructions of whole requests, in `plano up` and in uvicorn alone.
 
     python -m benchmarks.served [CASE ...]
 
 Servers run under valgrind, one request at a time, and the counters start after a warm-up. Unlike times, these counts do
-not change with what else the machine does: they repeat to within a few in a hundred. The system's own work is not in
-them.
+not depend on other work of the machine: they repeat to within a few per cent. The work of the kernel is not in them.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ REQUESTS = {"plain": 1000, PACED: 30}
 
 
 async def counted(fleet: Fleet, folder: Path, client: str, upstream: str, model: str) -> float:
-    """Instructions of a request, or of a delta of a stream."""
+    """The instructions of a request, or of one delta of a stream."""
     out = folder / "callgrind.out"
     fleet.under = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
     server = fleet.plano() if client else fleet.uvicorn()

@@ -1,4 +1,4 @@
-"""Every server that is measured, started and stopped alike."""
+"""Starts and stops every server that is measured, all in the same way."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Server:
     """A process that serves HTTP on loopback.
 
     Attributes:
-        name: what tables call it.
-        port: where it listens.
+        name: its name in tables.
+        port: the port it listens on.
         started: seconds, and CPU seconds, from its start until it answered.
     """
 
@@ -57,12 +57,12 @@ class Server:
     def request(
         self, dialect: str, model: str, *, stream: bool = False, size: int = 0, store: bool | None = None
     ) -> bytes:
-        """A request as it goes on the wire to this server."""
+        """The bytes of a request to this server."""
         body = wire.request(dialect, model, stream=stream, size=size, store=store)
         return http_request(wire.PATHS[dialect], body, self._headers)
 
     def start(self, command: Sequence[str], *, cores: Sequence[int] = (), env: dict[str, str] | None = None) -> None:
-        """Starts it and waits until it answers; RuntimeError with its last words when it does not."""
+        """Starts the server and waits until it answers; raises RuntimeError with its last output if it does not."""
         log = self._folder / f"{self.name.replace(' ', '-').replace('/', '-')}-{self.port}.log"
         began = time.perf_counter()
         with log.open("wb") as out:
@@ -100,7 +100,7 @@ def _free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    """Whether there is any HTTP reply."""
+    """Whether a server gives any HTTP reply."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=0.5) as probe:
             probe.settimeout(5)
@@ -111,10 +111,10 @@ def _answers(port: int) -> bool:
 
 
 class Fleet:
-    """The servers of one run: they share an upstream, a folder for their files, and how cores are given out.
+    """The servers of one run. They share an upstream, a folder for their files, and the division of cores.
 
     Attributes:
-        under: what comes before the command of each server that is started from now on.
+        under: a prefix of the command of each server that is started from now on.
     """
 
     def __init__(self, *, pinning: machine.Pinning) -> None:
@@ -165,10 +165,10 @@ class Fleet:
         """`plano up` with its full default pipeline: callers' keys, metrics, the memory store.
 
         Args:
-            filters: how many filters that do nothing stand in it besides.
-            bare: neither keys, metrics nor store.
-            store: the type of the state store; several workers cannot share `memory`. It keeps 64 MB, so that what is
-                kept on purpose is not taken for a leak.
+            filters: how many filters that do nothing are added.
+            bare: it has neither keys nor metrics nor a store.
+            store: the type of the state store; several workers cannot share `memory`. It keeps 64 MB at most, so that
+                stored turns are not taken for a leak.
         """
         server = Server(name, folder=self._folder, headers={} if bare else {"authorization": f"Bearer {KEY}"})
         config = self._folder / f"plano-{server.port}.json"  # JSON is YAML
@@ -180,14 +180,14 @@ class Fleet:
     # -- what it is compared with --
 
     def uvicorn(self) -> Server:
-        """uvicorn, as plano runs it, answering by itself."""
+        """Starts uvicorn as plano runs it, with an application that answers by itself."""
         server = Server("uvicorn alone", folder=self._folder)
         command = [PYTHON, "-m", "uvicorn", "benchmarks.bare:app", "--port", str(server.port), "--loop", "uvloop"]
         command += ["--http", "httptools", "--no-access-log", "--log-level", "warning", "--no-server-header"]
         return self._started(server, [*command, "--timeout-keep-alive", "75", "--lifespan", "off"])
 
     def nginx(self) -> Server | None:
-        """nginx passing everything on, or None without it."""
+        """Starts nginx as a proxy to the upstream; None if it is not installed."""
         program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             return None
@@ -199,7 +199,7 @@ class Fleet:
         return self._started(server, [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(config)])
 
     def portkey(self) -> Server | None:
-        """Portkey's gateway, or None where it is not installed."""
+        """Starts Portkey's gateway; None if it is not installed."""
         script = PEERS / "portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
         node = shutil.which("node")
         if node is None or not script.exists():
@@ -214,7 +214,7 @@ class Fleet:
         return self._started(server, [node, str(script), f"--port={server.port}", "--headless"], env=env)
 
     def litellm(self) -> Server | None:
-        """LiteLLM's proxy, or None where it is not installed."""
+        """Starts LiteLLM's proxy; None if it is not installed."""
         program = PEERS / "litellm/bin/litellm"
         if not program.exists():
             return None
@@ -235,9 +235,9 @@ PAIRS = [(client, upstream) for client in wire.PATHS for upstream in wire.PATHS]
 
 
 def model_for(client: str, upstream: str, model: str, *, named: bool = False) -> str:
-    """What a client asks plano for, to get `model` over the API `upstream`.
+    """The name that a client of plano uses to get `model` over the API `upstream`.
 
-    With `named` it is the model's name with its provider's, which plano has to replace in the body.
+    With `named` it begins with the provider's name, so that plano has to replace it in the body.
     """
     if client == upstream and not named:
         return model if client != "messages" else f"m-{model}"

@@ -1,11 +1,11 @@
-"""How long a store takes to load a chain and to store a turn, and how many round trips.
+"""Measures the time and the round trips in which a store loads a chain and stores a turn.
 
     python -m benchmarks.state [--stores memory,sqlite,redis,postgres] [--chains 1000,100000] [--repeat 200]
 
-Prints Markdown. Servers are started for the run, on loopback, with their default durability; sqlite and
-PostgreSQL sync each commit to the disk. Times are the median and the 99th percentile of one operation at a time;
-"own" is the CPU that this process spent on one, its threads included. Loading should grow with a chain's
-bytes and not with the number of stored chains.
+It prints Markdown. Servers are started for the run on loopback, with their default durability; sqlite and PostgreSQL
+sync each commit to the disk. Times are the median and the 99th percentile of one operation at a time; "own" is the CPU
+time of this process for one operation, its threads included. The time to load should grow with a chain's bytes and not
+with the number of stored chains.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ AT_ONCE = 64
 WARM_UP = 100
 ROOM = 4_000_000_000
 SETTLE_SECONDS = 3.0
-"""After filling, for disks to finish and PostgreSQL to count its rows."""
+"""Seconds to wait after filling, for disks to finish and PostgreSQL to count its rows."""
 
 Reach = Callable[[int | None], StateSettings]
-"""The settings that lead to the store under test, by way of a proxy's port if one is given."""
+"""Makes the settings that lead to the store under test, through a proxy's port if one is given."""
 
 
 @asynccontextmanager
 async def running(kind: str) -> AsyncIterator[tuple[Reach, int | None]]:
-    """Starts what the store needs; gives the way to it and the server's port, if it has one."""
+    """Starts the store's server, if it has one. Gives the function that makes the settings, and the server's port."""
     if kind == "redis":
         redis = Redis()
         try:
@@ -72,7 +72,7 @@ async def put_chain(store: Store, name: str, length: int, size: int) -> Turn | N
 
 
 async def fill(store: Store, start: int, end: int) -> None:
-    """Stores chains of one turn each, several at a time."""
+    """Stores chains of one turn each, several at the same time."""
     numbers = iter(range(start, end))
 
     async def one_after_another() -> None:
@@ -123,7 +123,7 @@ async def rows(kind: str, sizes: list[int], repeat: int) -> AsyncIterator[list[s
 
 
 async def count_trips(reach_by: Reach, port: int | None) -> str:
-    """Round trips to load a chain of 100 turns and to store one."""
+    """Counts the round trips to load a chain of 100 turns and to store one."""
     if port is None:
         return "none"
     async with Proxy(port) as proxy:

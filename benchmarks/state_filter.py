@@ -1,9 +1,9 @@
-"""What remembering costs a request: the state filter with the memory store, around a reply that costs nothing.
+"""Measures what the state filter with the memory store costs a request, around a reply that costs nothing.
 
     python -m benchmarks.state_filter [--rounds 7]
 
-Prints Markdown: CPU microseconds of a request with the filter, less those without it; the best of several
-rounds, since everything else on the machine only adds.
+It prints Markdown: the CPU microseconds of a request with the filter, minus those without it. It is the best of several
+rounds, because other work on the machine can only add time.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def pieces(dialect: Dialect, count: int) -> list[bytes]:
 
 
 async def cost(ask: Ask, request: Request, calls: int) -> float:
-    """CPU microseconds of one call, its reply read to the end."""
+    """The CPU microseconds of one call, with its reply read to the end."""
     gc.collect()
     started = time.process_time()
     for _ in range(calls):

@@ -1,4 +1,4 @@
-"""Requests, replies and stream frames of the three APIs, as short as they are in practice."""
+"""Requests, replies and stream frames of the three APIs, as short as those in practice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TEXT = "The quick brown fox jumps over the lazy dog."
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 LAST = {"chat": b"data: [DONE]", "messages": b"message_stop", "responses": b"response.completed"}
-"""What a stream that ended well has in its last frame."""
+"""The bytes in the last frame of a stream that ended well, by dialect."""
 
 
 def compact(value: Any) -> bytes:
@@ -17,7 +17,7 @@ def compact(value: Any) -> bytes:
 
 
 def request(dialect: str, model: str, *, stream: bool = False, size: int = 0, store: bool | None = None) -> bytes:
-    """A request's body of at least `size` bytes; `store` says whether the reply shall be kept."""
+    """A request's body of at least `size` bytes; `store` says whether the reply may be stored."""
     text = TEXT if size < 300 else (TEXT + " ") * ((size - 150) // (len(TEXT) + 1) + 1)
     body: dict[str, Any] = {"model": model, "stream": stream}
     if store is not None:
@@ -169,7 +169,7 @@ _CUT = {dialect: frame.split(_MARK.encode() + b'"') for dialect, frame in _DELTA
 
 
 def delta(dialect: str, text: bytes, id_: bytes = ID) -> bytes:
-    """A frame with this text, which needs no escaping."""
+    """A frame with a text that needs no escaping."""
     before, after = _CUT[dialect]
     if id_ is not ID and dialect == "chat":
         before = before.replace(ID, id_)

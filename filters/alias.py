@@ -1,4 +1,4 @@
-"""From the name a client asked for to the target it means."""
+"""Resolves the model's name in a request to its target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Alias:
     """Resolves aliases, `provider/model` names, bare names, wildcards and the default model.
 
     Raises:
-        ModelNotFound: 404 in the client's dialect, for a name nobody has or this caller may not use.
+        ModelNotFound: 404 in the client's dialect, for a name that no model has or that this caller may not use.
     """
 
     def __init__(self, models: ModelIndex) -> None:

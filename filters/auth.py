@@ -1,4 +1,4 @@
-"""Who is asking: callers' keys, found by their digests."""
+"""Finds the caller of a request by the digest of its key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plano.types import Caller, Headers, Secret
 
 
 def digest(key: str) -> bytes:
-    """What is kept of a key. Keys are long random strings, so a plain hash cannot be searched back."""
+    """The hash of a key. It needs no salt, because keys are long random strings that cannot be guessed from a hash."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -24,7 +24,7 @@ class Auth:
     """Finds the caller of a request by its key (`Authorization: Bearer …`, `x-api-key` or `api-key`).
 
     Args:
-        keys: callers and their keys; none means that anybody may ask.
+        keys: the callers with their keys; without any, anybody may call.
 
     Raises:
         Unauthenticated: 401 in the client's dialect, for a missing or unknown key, and for keys of two callers.
@@ -40,13 +40,17 @@ class Auth:
         return call_next(request)
 
     def caller(self, headers: Headers) -> Caller:
-        """The caller these headers' key belongs to; the anonymous one when no keys are configured."""
+        """The caller whose key is in the headers; an anonymous one if no keys are configured.
+
+        Raises:
+            Unauthenticated: the key is missing or unknown, or the headers have keys of two callers.
+        """
         if not self._callers:
             return Caller()
         key = only_credential_of(headers)
         if key is None:
             raise Unauthenticated("No API key was given. Send `Authorization: Bearer <key>` or `x-api-key: <key>`.")
-        # Found by its digest: how long that takes says nothing about a key, nor does it grow with their number.
+        # A look-up by digest takes a time that reveals nothing about a key and does not grow with their number.
         found = self._callers.get(digest(key))
         if found is None:
             raise Unauthenticated("The API key is not valid.")
@@ -63,7 +67,7 @@ class Auth:
 
 
 _BESIDE = frozenset({b"x-api-key", b"api-key"})
-"""Where a client may send a key of its provider's beside the one that it has here; some SDKs send both."""
+"""Headers in which a client may send a provider's key besides its own for this gateway; some SDKs send both."""
 
 
 __all__ = ["Auth", "digest"]

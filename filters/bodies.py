@@ -1,4 +1,4 @@
-"""The body log: what was asked and answered, for whoever has to find out what went wrong. Off unless switched on."""
+"""The body log: requests and replies in full, for finding out what went wrong. It is off unless switched on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from plano.types import Secret
 
 logger = logging.getLogger("plano.bodies")
 
-LONGEST = 64 * 1024
-"""Bytes of a body that are logged."""
+LOGGED_CHARACTERS = 64 * 1024
+"""The most characters of a body that are logged."""
 
 _FIELD = re.compile(
     r'("(?:[\w-]*(?:api[_-]?key|secret|passw(?:or)?d|authorization|credential|cookie)[\w-]*|(?:\w+_)?token)"\s*:\s*)'
@@ -27,10 +27,11 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=]{256,}")
 
 
 class Bodies:
-    """Logs bodies on `plano.bodies`, level info, one line for the request and one for the reply.
+    """Logs bodies on `plano.bodies` at level info: one line for the request and one for the reply.
 
-    Taken out are the configured credentials, what looks like a key, the values of fields that are called like one,
-    and long base64. What people wrote stays in, so the log is as private as they are.
+    These are masked: configured credentials, everything that looks like a key, values of fields that are named like a
+    credential, and long base64. Everything else that people wrote is in the log, so it must be kept as private as
+    their conversations.
 
     Args:
         secrets: the configured credentials.
@@ -52,7 +53,7 @@ class Bodies:
         kept = bytearray()
         try:
             async for piece in pieces:
-                if len(kept) <= LONGEST:
+                if len(kept) <= LOGGED_CHARACTERS:
                     kept += piece
                 yield piece
         finally:
@@ -63,8 +64,8 @@ class Bodies:
             logger.info("%s %s: %s", what, request.id, self.redacted(body))
 
     def redacted(self, body: bytes) -> str:
-        """The body as it is logged, shortened to `LONGEST`."""
+        """The body as it is logged, shortened to `LOGGED_CHARACTERS`."""
         text = self._mask.out_of(body).decode("utf-8", "replace")
         text = _BASE64.sub(lambda found: f"<{len(found[0])} characters of base64>", text)
         text = LIKE_A_KEY.sub("***", _FIELD.sub(r'\1"***"', text))
-        return text if len(text) <= LONGEST else text[:LONGEST] + f"… ({len(body)} bytes)"
+        return text if len(text) <= LOGGED_CHARACTERS else text[:LOGGED_CHARACTERS] + f"… ({len(body)} bytes)"

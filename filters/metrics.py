@@ -1,4 +1,4 @@
-"""Counting requests, where nothing is left out: outermost, and only when a request is over."""
+"""Counts requests. It is the outermost link, so that it sees every request, and counts when a request is over."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Place: TypeAlias = tuple[str, str]
 """Provider and entry."""
 
 _FOLD = 256
-"""Requests after which what they were observed to take is put in its bins."""
+"""The number of requests after which observed values are sorted into their bins."""
 
 _UNRESOLVED: Place = (OTHER, OTHER)
 _FLAG = {True: "true", False: "false"}
@@ -39,11 +39,11 @@ _KINDS: dict[int, Kind] = {
     504: "timeout",
     529: "overloaded",
 }
-"""What an upstream's own error is about, by its status."""
+"""The kind of an upstream's own error, by status."""
 
 
 class _Tally:
-    """The series that requests of one kind are counted in, looked up once for all of them."""
+    """The series in which requests of one kind are counted; they are looked up once for all of them."""
 
     __slots__ = ("duration", "first_token", "input", "model", "output", "overhead", "per_token", "place", "requests")
 
@@ -67,8 +67,8 @@ class Metrics:
     """Counts every request once, when its last byte is out or its client has left.
 
     Args:
-        instruments: what to count in.
-        prices: what models cost.
+        instruments: the metrics.
+        prices: the prices of models.
     """
 
     def __init__(self, instruments: Instruments, prices: Prices) -> None:
@@ -78,17 +78,17 @@ class Metrics:
         self._in_flight = dict.fromkeys(CLIENT_DIALECTS, 0)
         self._links: list[str] = []
         self._spent: list[float] = []
-        self._told: list[float] = []
+        self._reported: list[float] = []
         self._unfolded = 0
         self._closers = (self._over,)
         instruments.before_scrape(self._flush)
 
     def time_links(self, names: Sequence[str]) -> list[float]:
-        """The links of the pipeline, outermost first, once it is complete. Gives what `plano.pipeline.fold` adds
-        their times up in; they are counted under these names."""
+        """Takes the names of all links of the pipeline, outermost first, under which their times are counted. Returns
+        the list in which `plano.pipeline.fold` adds the times up."""
         self._links = [*names, "upstream"]
         self._spent = [0.0] * (len(self._links) + 1)
-        self._told = [0.0] * len(self._links)
+        self._reported = [0.0] * len(self._links)
         return self._spent
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
@@ -101,7 +101,7 @@ class Metrics:
         self._in_flight[journal.dialect] -= 1
         answer, target = journal.answer, journal.target
         outcome, status, started = journal.outcome or "failed", journal.status, journal.started
-        # All of the key is from a bounded set: entries from the configuration, the rest from plano's own words.
+        # Every part of the key is from a bounded set: entries of the configuration, or words of plano's own.
         error = "" if outcome == "completed" and status < 400 and journal.error is None else _error(journal)
         key = (
             None if target is None else target.entry,
@@ -143,7 +143,7 @@ class Metrics:
         self._unfolded += 1
         if self._unfolded >= _FOLD:
             self._unfolded = 0
-            self._on.fold()
+            self._on.fill_bins()
 
     def _count_tokens(self, tally: _Tally, usage: Usage) -> None:
         estimated, tokens, model = usage.estimated, self._on.tokens, tally.model
@@ -177,14 +177,14 @@ class Metrics:
             on.aborts[(journal.dialect, *place, "during_reply" if journal.bytes_out else "before_reply")].inc()
 
     def _flush(self) -> None:
-        """Hand over what is added up here, because that costs a request less than a metric does."""
+        """Sets the metrics that are added up in plain lists, because a list costs a request less than a metric."""
         for dialect, count in self._in_flight.items():
             self._on.in_flight[(dialect,)].set(count)
         for position, name in enumerate(self._links):
             own = self._spent[position] - self._spent[position + 1]
-            if own > self._told[position]:  # what is under way can make it smaller for a moment
-                self._on.filter_seconds[(name,)].inc(own - self._told[position])
-                self._told[position] = own
+            if own > self._reported[position]:  # running requests can make it smaller for a moment
+                self._on.filter_seconds[(name,)].inc(own - self._reported[position])
+                self._reported[position] = own
 
 
 def _count_tokens_times(journal: Journal, first_token: Count, per_token: Count | None) -> None:
@@ -201,14 +201,14 @@ def _count_tokens_times(journal: Journal, first_token: Count, per_token: Count |
 
 
 def _status_class(journal: Journal) -> str:
-    """That of what the client got to see: nothing, if it left before the first byte."""
+    """The class of the status that the client saw; `none` if it left before the first byte."""
     if journal.status < 100 or (journal.outcome == "aborted" and not journal.bytes_out):
         return NONE
     return f"{journal.status // 100}xx"
 
 
 def _error(journal: Journal) -> str:
-    """What went wrong, or "" where nothing did."""
+    """The kind of a request's error, or "" if there was none."""
     if journal.outcome == "aborted":
         return "aborted"
     if journal.error is not None:

@@ -1,4 +1,4 @@
-"""Conversations that the gateway remembers: an id that a client has seen is one that it can continue."""
+"""Remembers conversations, so that a client can continue from any id that it has seen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Past(NamedTuple):
-    """What a request continues: turns, or a conversation's items."""
+    """The history that a request continues: turns, or a conversation's items."""
 
     records: list[Record]
     items: list[Item]
@@ -46,7 +46,7 @@ class _Past(NamedTuple):
 
 
 class _Turn(Struct, frozen=True, gc=False):
-    """What is stored once the reply is there."""
+    """The part of a turn that is known before its reply."""
 
     tenant: str
     origin: Origin
@@ -62,25 +62,25 @@ class State:
     """Continues conversations: `previous_response_id` and `conversation` of the responses API, and
     `metadata.response_id` of chat completions.
 
-    What was said before is put in front of the request, as its provider can take it. The reply is stored under its
-    id before its last event, or its body, goes out. A reply that failed, or that a client did not wait for, is not
-    stored. Everything belongs to the caller's tenant.
+    The history is put in front of the request, in the form that its provider takes. The reply is stored under its id
+    before its body or its last event is sent. A reply that failed, or whose client left, is not stored. Everything
+    belongs to the caller's tenant.
 
     Args:
-        store: gives the store, for the event loop it is called on.
-        chat_completions: whether chat completions are stored and continued too.
-        upstream_store: what providers are told in `store`; None is what the client says.
-        one_tenant: whether all callers are of one tenant. Only then, or with the caller's own key, may an id that
-            is not known here go on to a provider that keeps responses itself: it may be another tenant's there. So may
-            items, approvals and containers: see `plano.state.references`.
+        store: returns the store for the running event loop.
+        chat_completions: chat completions are stored and continued too.
+        upstream_store: the `store` that is sent to providers; None for the client's own.
+        one_tenant: all callers have one tenant. Only then, or with the caller's own key, may an unknown id go on to a
+            provider that stores responses itself, because it could be another tenant's there. The same holds for
+            items, approvals and containers; see `plano.state.references`.
 
     Raises:
-        InvalidRequest: 400, code `previous_response_not_found`.
-        NotFound: 404, for a conversation that there is not, and for an item that may be another tenant's.
-        TooLarge: 413, for a history that is too long, before anything is sent.
-        StoreUnavailable: 503, where the request needs the store. One that does not is answered, and marked as not
-            stored: in the `x-plano-stored: false` header, or a comment before a stream's last event.
-        StateUnreadable: 503, where what the request continues is damaged.
+        InvalidRequest: 400 with the code `previous_response_not_found`.
+        NotFound: 404 for an unknown conversation, and for an item that may be another tenant's.
+        TooLarge: 413 for a history that is too long, before anything is sent.
+        StoreUnavailable: 503 if the request needs the store. A request that does not need it is answered and marked as
+            not stored, in the header `x-plano-stored: false` or in a comment before a stream's last event.
+        StateUnreadable: 503 if the history is damaged.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class State:
             return self._response(request, call_next)
         return call_next(request)
 
-    # What is stored at a stream's end knows the journal and not the response, for that holds the stream.
+    # The functions that run at a stream's end hold the journal and not the response, because that holds the stream.
 
     # --- chat completions ---
 
@@ -155,7 +155,7 @@ class State:
     def _put_completion(
         self, journal: Journal, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
     ) -> bool | Awaitable[bool]:
-        """False if it could not be stored, which is noted."""
+        """Stores a chat completion. Returns False, and notes it in the journal, if it could not be stored."""
         payload = record.pack(Head(turn.origin, len(turn.asked), streamed), turn.asked, *reply)
         return self._put(journal, turn, id_, "chat", payload)
 
@@ -165,7 +165,7 @@ class State:
         said = asked.of_response(request.body)
         target = request.require_target()
         past = await self._past(request, said, target)
-        if past is None:  # only the provider knows
+        if past is None:  # only the provider knows the history
             return await call_next(request)
         self._check(said, past)
         try:
@@ -191,7 +191,8 @@ class State:
         return response.with_body(body) if echo else response
 
     async def _put_response(self, journal: Journal, turn: _Turn, reply: StoredReply | None) -> bool:
-        """False if it could not be stored, which is noted. What has no id, or is not over, is not stored at all."""
+        """Stores a response. Returns False, and notes it in the journal, if it could not be stored. A response without
+        an id, or one that is not complete, need not be stored."""
         if reply is None:
             return True
         kept = turn.origin.dialect == "responses" and reply.kept and self._upstream_store is not False
@@ -203,7 +204,7 @@ class State:
         return stored if isinstance(stored, bool) else await stored
 
     async def _append(self, journal: Journal, turn: _Turn, origin: Origin, reply: StoredReply) -> bool:
-        """Add input and output to the conversation."""
+        """Adds input and output to the conversation; returns as `_put_response` does."""
         assert turn.conversation is not None, "only called for a conversation"
         said = items.named(history.listed(turn.asked), new_id())
         done = items.named(reply.output, new_id())
@@ -218,7 +219,7 @@ class State:
         return False
 
     async def _past(self, request: Request, said: AskedResponse, target: Target) -> _Past | None:
-        """What the request continues; None where that is the provider's to know."""
+        """The history that the request continues; None if the provider has it and may be asked for it."""
         if said.previous is None and said.conversation is None:
             return _NO_PAST
         if said.previous is not None:
@@ -239,7 +240,7 @@ class State:
         return self._one_tenant or target.passthrough_auth
 
     def _check(self, said: AskedResponse, past: _Past) -> None:
-        """What would fail when the reply is there."""
+        """Raises now what would fail after the reply: TooLarge for what is to be stored."""
         store = self._store()
         if said.store and len(said.input) > store.max_item_bytes:
             raise _too_large(len(said.input), store.max_item_bytes, "input")
@@ -249,7 +250,7 @@ class State:
                 raise _too_large(size, store.max_chain_bytes, "conversation")
 
     def _onward(self, request: Request, said: AskedResponse, past: _Past, target: Target) -> Request:
-        """The request as it goes on; the same if it continues nothing."""
+        """The request that is sent on; the same one if nothing has to change."""
         fields: dict[str, Raw | None] = {}
         if self._upstream_store is not None and self._upstream_store is not (said.store is not False):
             fields["store"] = Raw(_encode(self._upstream_store))
@@ -274,7 +275,7 @@ class State:
         return _with_fields(request, fields) if fields else request
 
     def _echo(self, said: AskedResponse) -> dict[str, Raw]:
-        """What a Response says of its request, where the provider was not told."""
+        """The fields of a Response that repeat the request's and that the provider was not told."""
         echo: dict[str, Raw] = {}
         if said.previous is not None:
             echo["previous_response_id"] = Raw(_encode(said.previous))
@@ -287,7 +288,7 @@ class State:
     # --- the store ---
 
     async def _chain(self, request: Request, id_: str, param: str) -> list[Turn] | None:
-        """The turns up to `id_`; None for an id that is not known."""
+        """The turns up to `id_`; None if the id is not known."""
         try:
             chain = await self._store().get_chain(request.caller.tenant, id_)
         except TooLarge as error:
@@ -304,7 +305,7 @@ class State:
         return chain
 
     def _put(self, journal: Journal, turn: _Turn, id_: str, kind: str, payload: bytes) -> bool | Awaitable[bool]:
-        """Whether it is stored, at once where nothing has to be waited for."""
+        """Stores a turn and returns whether that worked; an awaitable if the store has to be waited for."""
         made, store = Turn(id=id_, kind=kind, created=time.time(), payload=payload), self._store()
         if not store.at_once:
             return self._put_there(store, journal, turn, made)
@@ -325,11 +326,11 @@ class State:
 
 
 _NOT_KEPT = (StoreUnavailable, TooLarge, InvalidRequest)
-"""Why a reply that is there is not stored: no store, too long, or an id that no store takes."""
+"""The errors of a reply that cannot be stored: no store is available, the reply is too long, or its id is invalid."""
 
 
 def _origin(request: Request, response: Response) -> Origin:
-    """Who wrote a reply: the target that answered, which may be another than the one that the name resolved to."""
+    """The origin of a reply: the target that answered, which may be another than the one that the name resolved to."""
     attempt = response.attempt
     if attempt is None or attempt.target is None:
         return Origin(request.require_target().entry)
@@ -337,7 +338,7 @@ def _origin(request: Request, response: Response) -> Origin:
 
 
 def _continued_completion(request: Request, records: list[Record]) -> Request:
-    """A chat completion with what it continues in front."""
+    """A chat completion with its history in front of it."""
     fields = _OBJECT.decode(request.body)
     metadata = _OBJECT.decode(fields["metadata"])
     del metadata["response_id"]
@@ -354,13 +355,13 @@ def _continued_completion(request: Request, records: list[Record]) -> Request:
 
 
 def _neutral(request: Request, records: list[Record]) -> Request:
-    """The request with its history in front of it, in no dialect: it is translated anyway."""
+    """The request with its history in front of it in the neutral model, because it has to be translated anyway."""
     own = client_codec(request.dialect).read_request(request.body)
     return request.replace(conversation=history.conversation(records, replace(own, model=request.model)))
 
 
 def _with_fields(request: Request, fields: Mapping[str, Raw | None]) -> Request:
-    """The request with some of its body's top-level fields replaced, or taken out where they are None."""
+    """The request with top-level fields of its body replaced, or removed where the value is None."""
     body = {name: raw for name, raw in {**_OBJECT.decode(request.body), **fields}.items() if raw is not None}
     model = request.raw_model if request.edited is None else request.edited.model
     return request.replace(raw=_encode(body), raw_model=model)
@@ -380,7 +381,7 @@ def _note(request: Request, losses: Losses) -> Request:
 
 
 def _own_references(losses: Losses, given: Raw, tools: Raw, past: _Past, target: Target) -> dict[str, Raw | None]:
-    """What has to change so that nothing is referred to that may be another tenant's; see `plano.state.references`."""
+    """The fields to change so that nothing refers to another tenant's objects; see `plano.state.references`."""
     known = references.Known(target.entry, past.records, past.items)
     if tools:
         references.judge_tools(tools, known)
@@ -392,7 +393,7 @@ def _own_references(losses: Losses, given: Raw, tools: Raw, past: _Past, target:
 
 
 def _refuse_damaged(records: Sequence[Record], error: Exception) -> None:
-    """Raise StateUnreadable if it is for what was stored that a request cannot be put together."""
+    """Raises StateUnreadable if stored turns are the reason that a request cannot be built."""
     damaged = [found for found in records if not record.intact(found)]
     if damaged or (records and not isinstance(error, InvalidRequest)):
         raise StateUnreadable((damaged or records)[-1].id) from error
@@ -406,7 +407,7 @@ def _unknown(id_: str, param: str) -> InvalidRequest:
 
 def _too_large(size: int, limit: int, param: str) -> TooLarge:
     return TooLarge(
-        f"`{param}` comes to {size} bytes; the gateway stores at most {limit}. Send `store: false` to go on without.",
+        f"`{param}` is {size} bytes long; the gateway stores at most {limit}. Send `store: false` to continue without.",
         code="item_too_large",
         param=param,
     )

@@ -1,4 +1,4 @@
-"""Asking for the usage of streamed chat completions, which a chat API says only when asked."""
+"""Asks upstreams for the usage of streamed chat completions, which they report only on request."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 class StreamUsage:
-    """Asks the upstream for usage (`stream_options.include_usage`) on behalf of clients that did not, and keeps the
-    extra chunk from them. Source: OpenAI API reference, "Create chat completion", `stream_options`.
+    """Asks the upstream for usage (`stream_options.include_usage`) for clients that did not ask, and removes the extra
+    chunk from their streams. Source: OpenAI API reference, "Create chat completion", `stream_options`.
 
-    Requests in other dialects pass as they are: those APIs always say.
+    Requests in other dialects pass unchanged, because those APIs always report usage.
 
     Raises:
-        InvalidRequest: `stream_options` names a field that two readers could take for different ones.
+        InvalidRequest: `stream_options` has a field name that two JSON readers could understand differently.
     """
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -41,13 +41,13 @@ class StreamUsage:
 
 
 def _asking(request: Request) -> bytes | None:
-    """The body with the question in it; None where it has it already, or nothing can be asked."""
+    """The body with the option set; None if it is set already or cannot be set."""
     if not request.stream or request.dialect != "chat" or request.operation != "create":
         return None
     try:
         fields = _FIELDS.decode(request.body)
     except reading.UNREADABLE:
-        return None  # whoever reads it says what is wrong with it
+        return None  # a later link or the upstream refuses the body with a better message
     said = fields.get("stream_options", _NULL)
     if said != _NULL and bytes(said)[:1] != b"{":
         return None
@@ -69,7 +69,7 @@ async def _without_usage(pieces: Pieces) -> Pieces:
 
 
 def _is_usage(block: bytes) -> bool:
-    """Whether it is the chunk that only brings usage: without choices, and with numbers."""
+    """Whether a frame is the chunk that holds only usage: it has no choices, but a usage."""
     frames = sse.frames(block)
     try:
         chunk = _FIELDS.decode(frames[0].data) if frames else {}

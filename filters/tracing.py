@@ -1,8 +1,8 @@
-"""Traces: a span for each request, and one below it for each attempt at an upstream.
+"""Traces: a span for each request and, below it, one for each attempt at an upstream.
 
-Needs the `otel` extra; nothing imports this module unless traces are asked for. Attributes follow OpenTelemetry's
-semantic conventions for generative AI where they have a name. No span holds any of a body but the model's name,
-the reply's id and counts, nor any credential.
+It needs the `otel` extra and is imported only if tracing is on. Attributes follow OpenTelemetry's semantic conventions
+for generative AI where those have a name. A span holds no credential, and of a body only the model's name, the reply's
+id and counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CONTEXT_HEADERS = frozenset({b"traceparent", b"tracestate"})
 _NEVER = frozenset(
     {b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"cookie", b"x-goog-api-key", b"set-cookie"}
 )
-"""Headers that no prefix turns into an attribute."""
+"""Headers that never become an attribute."""
 
 _PROVIDERS = {
     "amazon_bedrock": "aws.bedrock",
@@ -53,7 +53,7 @@ _PROVIDERS = {
     "moonshotai": "moonshot_ai",
     "xai": "x_ai",
 }
-"""What the conventions call providers, where that is not their name here."""
+"""The conventions' names of providers, where they differ from plano's."""
 
 Attributes = dict[str, AttributeValue]
 
@@ -73,16 +73,16 @@ class _Attempt:
 
 
 class Tracing:
-    """Spans for requests, as the outermost link, and with `attempt`, as the innermost, for attempts.
+    """Makes spans: as the outermost link for requests, and with `attempt` as the innermost link for attempts.
 
-    A request that says which trace it belongs to (`traceparent`) goes on with it, and so does, in a host that has
-    a span open, what comes in there. The upstream gets the attempt's context.
+    A request with a `traceparent` continues that trace. If the host application has a span open, the request continues
+    its trace. The upstream gets the attempt's context.
 
     Args:
-        provider: where spans go; see `plano.observability.otlp.provider_for`.
-        header_prefixes: a request header that begins with one becomes an attribute: `x-acme-tenant-id` with
-            `x-acme-` is `tenant.id`.
-        static: attributes of every span; a header of the same name wins.
+        provider: makes the spans; see `plano.observability.otlp.provider_for`.
+        header_prefixes: a request header that begins with one of them becomes an attribute. For example, with `x-acme-`
+            the header `x-acme-tenant-id` becomes `tenant.id`.
+        static: attributes of every span; a header of the same name takes precedence.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Tracing:
         header_prefixes: Iterable[str] = (),
         static: Mapping[str, str] | None = None,
     ) -> None:
-        self._provider = provider  # which ends when nobody holds it
+        self._provider = provider  # it ends when the last reference to it is gone
         self._tracer = provider.get_tracer("plano", VERSION)
         self._prefixes = tuple(prefix.lower().encode("latin-1", "replace") for prefix in header_prefixes if prefix)
         self._static = dict(static or {})
@@ -116,7 +116,8 @@ class Tracing:
     async def attempt(self, request: Request, call_next: CallNext) -> Response:
         """The link right above the upstream."""
         around = trace.get_current_span()
-        if around.get_span_context().is_valid and not around.is_recording():  # nor would what is below it be
+        # Below a span that is not recorded, no span is recorded.
+        if around.get_span_context().is_valid and not around.is_recording():
             return await call_next(request.replace(headers=self._carrying(request.headers, around)))
         target = request.require_target()
         span = self._tracer.start_span(f"{OPERATIONS[request.operation].gen_ai} {target.model}", kind=SpanKind.CLIENT)
@@ -141,12 +142,12 @@ class Tracing:
         return response
 
     def deliver(self) -> None:
-        """Send the spans that wait, if they are sent from here. Blocks, for seconds at most."""
+        """Sends the waiting spans if the provider is plano's own. Blocks for a few seconds at most."""
         if isinstance(self._provider, OwnProvider):
             self._provider.deliver()
 
     def _parent(self, headers: Headers) -> Context | None:
-        """None is the current context, in which a host may have a span of its own."""
+        """The context from the headers; None for the current context, in which the host may have a span."""
         if trace.get_current_span().get_span_context().is_valid:
             return None
         carrier = {name: value for name in ("traceparent", "tracestate") if (value := headers.get(name)) is not None}
@@ -160,7 +161,7 @@ class Tracing:
         return Headers(raw)
 
     def _chosen(self, headers: Headers) -> Attributes:
-        """What the configuration wants said of every span."""
+        """The attributes that the configuration adds to every span."""
         chosen: Attributes = dict(self._static)
         if not self._prefixes:
             return chosen
@@ -217,7 +218,7 @@ def _finish_body(attempt: _Attempt, response: Response) -> None:
     attempt.said = _read(response.body)
     try:
         reply = response.reply
-    except PlanoError:  # whoever needs the reply will say so
+    except PlanoError:  # the link that needs the reply raises it
         return
     attempt.finish = reply.finish if reply is not None else None
 
@@ -231,7 +232,7 @@ def _finish_stream(attempt: _Attempt) -> None:
 
 
 def _over(span: Span, request: Request) -> None:
-    """The request is over, and its journal final."""
+    """Ends the spans of a request that is over, when its journal is final."""
     if not span.is_recording():
         span.end()
         return
@@ -289,7 +290,7 @@ def _error_type(journal: Journal) -> str | None:
     if journal.outcome == "aborted":
         return "aborted"
     if journal.error is not None:
-        # An upstream's own code is its own words; ours are few.
+        # An upstream's own code can be anything, and plano's codes are few.
         code = None if isinstance(journal.error, UpstreamStatus) else journal.error.code
         return code or journal.error.kind
     if journal.status >= 400:
@@ -334,7 +335,8 @@ class _Inner(Struct, frozen=True):
 
 
 class _Said(Struct, frozen=True):
-    """Who answered: in a chat reply and its chunks at the top, in the events that open other streams below."""
+    """The id and the model of a reply. A chat reply and its chunks have them at the top; the opening events of other
+    streams have them one level below."""
 
     id: str | None = None
     model: str | None = None

@@ -26,7 +26,7 @@ from plano.credentials.loopback import is_loopback
 from plano.edge.metrics_port import MetricsPort, shared_directory
 from plano.errors import ConfigError
 from plano.observability import logs
-from plano.runtime import heap as memory
+from plano.runtime import heap
 from plano.server import Connection
 from plano.version import VERSION
 
@@ -34,7 +34,7 @@ logger = logging.getLogger("plano")
 
 USUAL_NAMES = ("plano_config.yaml", "config.yaml")
 GRACE_SECONDS = 30
-"""How long running requests may take to end once the server was asked to stop."""
+"""Seconds that running requests have to end once the server was asked to stop."""
 
 _CONFIG_VARIABLE = "PLANO_CONFIG"
 _LEVEL_VARIABLE = "PLANO_LOG_LEVEL"
@@ -46,7 +46,7 @@ _OLLAMA = ("127.0.0.1", 11434)
 @click.version_option(VERSION, prog_name="plano")
 def main() -> None:
     """plano: an LLM gateway. OpenAI's and Anthropic's APIs in front, any provider behind."""
-    sys.path.insert(0, os.getcwd())  # a config's own filters are looked for where the command is given
+    sys.path.insert(0, os.getcwd())  # a configuration's own filters are imported from the working directory
 
 
 @main.command()
@@ -57,13 +57,13 @@ def main() -> None:
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="What is logged.  [default: the config's, else info]",
+    help="The least severe level that is logged.  [default: the config's, else info]",
 )
 def up(config: Path | None, host: str | None, port: int | None, workers: int, log_level: str | None) -> None:
     """Run the gateway in the foreground.
 
-    Without CONFIG: plano_config.yaml, else config.yaml in the working directory, else what the environment
-    offers: each provider whose usual key variable is set, an Ollama that answers, and the demo provider.
+    Without CONFIG, it reads plano_config.yaml or config.yaml in the working directory. Without either, it serves each
+    provider whose usual key variable is set, a running Ollama, and the demo provider.
     """
     path = find_config(config)
     try:
@@ -85,9 +85,9 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
 @main.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 def check(config: Path | None) -> None:
-    """Say what is wrong with CONFIG, or what it would do.
+    """Describe what CONFIG does, or list its errors.
 
-    Exit status: 0 if it works, 1 if it does not.
+    Exit status: 0 if it is valid, 1 if it has errors.
     """
     path = find_config(config)
     try:
@@ -105,7 +105,7 @@ def check(config: Path | None) -> None:
 @main.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 def models(config: Path | None) -> None:
-    """List the names that requests may give, one a line: name, tab, target."""
+    """List the names of models that requests may use, one per line: name, tab, target."""
     try:
         application = Plano(load_config(find_config(config)))
     except ConfigError as error:
@@ -115,17 +115,17 @@ def models(config: Path | None) -> None:
 
 
 def find_config(given: Path | None) -> Path | None:
-    """The configuration's file: the one given, else the first usual name there is, else None."""
+    """The configuration's file: the given one, else the first of the usual names that exists, else None."""
     if given is not None:
         return given
     return next((path for name in USUAL_NAMES if (path := Path(name)).is_file()), None)
 
 
 def load_config(path: Path | None) -> Config:
-    """The configuration in a file, or, without one, what the environment offers.
+    """Loads the configuration in a file or, without one, makes it from the environment.
 
     Raises:
-        ConfigError: it cannot work, or there is no such file.
+        ConfigError: it has errors, or there is no such file.
     """
     if path is None:
         return from_environment(os.environ, ollama_answers=_answers(_OLLAMA))
@@ -133,55 +133,61 @@ def load_config(path: Path | None) -> Config:
 
 
 def check_workers(workers: int, config: Config) -> None:
-    """Raises ConfigError for several processes that would each remember other conversations."""
+    """Checks that several processes can share the state store.
+
+    Raises:
+        ConfigError: each process would have a store of its own.
+    """
     if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
         raise ConfigError(
-            f"--workers {workers}: the processes cannot share the state store `memory`, so whether a conversation "
-            "can be continued would be up to chance. Set `state_storage.type` to sqlite (for one machine), redis or "
-            "postgres (for many), or to none to keep nothing."
+            f"--workers {workers}: the processes cannot share the state store `memory`, so it would depend on chance "
+            "whether a conversation can be continued. Set `state_storage.type` to sqlite (for one machine), redis or "
+            "postgres (for many), or to none to store nothing."
         )
 
 
 def create() -> Plano:
-    """The application of a worker process, which finds its configuration where `plano up` left word of it."""
+    """Makes the application of a worker process. `plano up` passes it the configuration's path, the log level and the
+    address in environment variables."""
     sys.path.insert(0, os.getcwd())
     path = os.environ.get(_CONFIG_VARIABLE)
     config = load_config(Path(path) if path else None)
     set_up_logs(config, os.environ.get(_LEVEL_VARIABLE, config.log_level))
     threading.Thread(target=_end_after_the_parent, name="plano-parent", daemon=True).start()
     application = Plano(reached_at(config, os.environ.get(_HOST_VARIABLE, "")))
-    settle()
+    tune_memory()
     return application
 
 
 def _end_after_the_parent() -> None:
-    """Stop as if asked to, once the process that started this one is gone; killed, it cannot ask any more."""
+    """Ends this worker once its parent is gone, because a parent that was killed cannot ask it to stop."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        logger.warning("process %s, which started this worker, is gone: the worker ends", parent.pid)
+        logger.warning("process %s, which started this worker, is gone; the worker ends", parent.pid)
         signal.raise_signal(signal.SIGTERM)
 
 
 def set_up_logs(config: Config, level: str) -> None:
+    """Sets up logging as configured, at `level`."""
     logs.setup(level, config.log.format, secrets=config.secrets())
 
 
 def reached_at(config: Config, host: str) -> Config:
-    """The configuration as it is at an address. Without a word on `/ui`, that is there on loopback only."""
+    """Completes the configuration for the address it is served at. If `ui` is not set, `/ui` is on only at loopback."""
     loopback = is_loopback(host)
     return msgspec.structs.replace(config, loopback=loopback, ui=loopback if config.ui is None else config.ui)
 
 
 def fail(error: ConfigError) -> NoReturn:
-    """Print what is wrong, one line each, and exit with status 1."""
+    """Prints each problem on a line and exits with status 1."""
     for problem in error.problems:
         click.echo(f"error: {problem}", err=True)
     sys.exit(1)
 
 
 def warn_if_open(host: str, config: Config) -> None:
-    """Anybody who reaches an address other than loopback can spend the keys in the configuration."""
+    """Warns if other machines can reach the gateway without a key, because then they can use the providers' keys."""
     if config.callers or is_loopback(host):
         return
     rule = "!" * 78
@@ -193,7 +199,7 @@ def warn_if_open(host: str, config: Config) -> None:
 
 
 def welcome(application: Plano, host: str, port: int) -> str:
-    """Where it listens, which models it serves, and a request to try."""
+    """The text that `plano up` prints: the address, the models, and a request to try."""
     names = [info.id for info in application.models.listing()]
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     at = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
@@ -211,7 +217,7 @@ def welcome(application: Plano, host: str, port: int) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does, which with `--port 0` nobody knows before."""
+    """A server that prints its address once it listens; with `--port 0` the port is not known before."""
 
     def __init__(self, config: uvicorn.Config, application: Plano, metrics: MetricsPort | None) -> None:
         super().__init__(config)
@@ -233,9 +239,9 @@ class _Server(uvicorn.Server):
 
 
 def serve(application: Plano, path: Path | None, host: str, port: int, workers: int, level: str) -> None:
-    """Serve until asked to stop; running requests may then end, within `GRACE_SECONDS`."""
+    """Serves until asked to stop. Running requests then have `GRACE_SECONDS` to end."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal once more when it is done; stopping when asked to is a success.
+        # uvicorn raises the signal again when it is done, but stopping on request is a success.
         signal.signal(number, _stopped)
     if path is not None:
         os.environ[_CONFIG_VARIABLE] = str(path.resolve())
@@ -253,9 +259,9 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
     if workers == 1:
-        settle()
+        tune_memory()
         server = _Server(uvicorn.Config(application, **options), application, metrics_port(application))
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, server.handle_exit)
         server.run()
         return
@@ -269,7 +275,7 @@ def serve(application: Plano, path: Path | None, host: str, port: int, workers: 
 
 
 def metrics_port(application: Plano, directory: str | None = None) -> MetricsPort | None:
-    """The server for metrics alone, where the configuration has one; `directory` is where workers count."""
+    """Makes the server for metrics alone if one is configured. `directory` has the files in which workers count."""
     metrics = application.config.metrics
     if not metrics.enabled or metrics.port is None:
         return None
@@ -279,26 +285,26 @@ def metrics_port(application: Plano, directory: str | None = None) -> MetricsPor
         fail(error)
 
 
-def settle() -> None:
-    """What a process that is plano's own does with its memory; in another's process that is not plano's affair."""
+def tune_memory() -> None:
+    """Tunes the memory of plano's own process. A process that mounts plano is left as it is."""
     spare_the_collector()
-    memory.give_back()
+    heap.give_back()
 
 
 def spare_the_collector() -> None:
-    """Make the cycle collector run less often: requests leave no cycles behind, and most of what it would
-    look at is there for good."""
+    """Makes the cycle collector run less often, because requests leave no cycles behind and most other objects live as
+    long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:
-    """What SIGTERM and SIGINT do outside the server's own time: nothing."""
+    """Ignores SIGTERM and SIGINT while the server does not handle them itself."""
 
 
 def _free_port(host: str) -> int:
-    """For processes that share a port: the one that they get is not known before they have it."""
+    """Finds a free port for processes that share one, because `--port 0` would give each process another."""
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         return int(probe.getsockname()[1])
 

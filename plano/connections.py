@@ -1,4 +1,4 @@
-"""Which transport reaches a target: plano's own, httpx's behind a proxy, or the demo provider in this process."""
+"""Chooses the transport to a target: plano's own, httpx's for a proxy, or the demo provider in this process."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from plano.transport import AsyncBaseTransport, HTTP1Transport, HTTPXSender, Sen
 class Connections:
     """The transports of one `Plano`, made on first use.
 
-    Connections belong to the event loop they were opened on. An application that is called from another
-    loop than before (as test clients do) gets new ones; the old loop's are gone with it.
+    Connections belong to the event loop they were opened on. An application that is called on another
+    loop than before, as test clients do, gets new ones; those of the old loop ended with it.
 
     Args:
-        override: sends everything, in place of all of this. It is the caller's to close.
+        config: the configuration.
+        override: sends everything instead of these transports. The caller has to close it.
+
+    Raises:
+        ConfigError: a TLS file, a proxy or a package does not work.
     """
 
     def __init__(self, config: Config, override: Sender | AsyncBaseTransport | None) -> None:
         self._tls = config.tls
         if isinstance(override, AsyncBaseTransport) and not isinstance(override, HTTP1Transport):
-            override = HTTPXSender(override)  # plano's own transport is both, and faster as the sender that it is
+            override = HTTPXSender(override)  # plano's own transport is also a Sender, and faster as one
         self._override = override
         self._demo = FakeProvider(keep=0, name=f"demo_{os.urandom(4).hex()}")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -39,7 +43,7 @@ class Connections:
             self._try(config)
 
     def sender_for(self, target: Target) -> Sender:
-        """The way to a target. All URLs of an entry are on one host, so an entry's way is looked for once."""
+        """The sender for a target. All URLs of an entry are on one host, so it is looked up once per entry."""
         if self._override is not None:
             return self._override
         loop = asyncio.get_running_loop()
@@ -53,12 +57,13 @@ class Connections:
         return sender
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """Connections open, idle and waited for, by origin."""
+        """How many connections are open and idle, and how many requests wait for one, by origin."""
         if self._override is not None:
             return self._override.counts() if isinstance(self._override, HTTP1Transport) else {}
         return self._transports.counts()
 
     async def aclose(self) -> None:
+        """Closes the connections, but not an `override`."""
         self._by_entry = {}
         await self._transports.aclose()
 
@@ -69,7 +74,7 @@ class Connections:
         return self._transports.sender(url, proxy=target.proxy, http2=target.http2)
 
     def _try(self, config: Config) -> None:
-        """Raise now what the first request would fail on: TLS files, a proxy's URL, a package that is missing."""
+        """Raises at start-up what would fail the first request: TLS files, a proxy's URL, a missing package."""
         if self._tls != Tls():
             _context(self._tls)
         for said in config.providers:

@@ -1,4 +1,4 @@
-"""What one `Plano` shows of itself: its metrics and where they are served, and whether it is ready."""
+"""The metrics and the readiness of one `Plano`, and the endpoints that serve them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ logger = logging.getLogger("plano")
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REFRESH_SECONDS = 1.0
-"""How often one worker of several writes down what it holds open, for the others to show."""
+"""Seconds between two times that one worker of several writes its gauges, for the others to serve."""
 
 
 class Observing:
-    """The parts of a `Plano` that look at the others.
+    """The parts of a `Plano` that observe the others.
 
     Args:
-        stores: give the state store; None where there is none.
+        config: the configuration.
+        connections: the connections to upstreams.
+        stores: the state store; None if there is none.
 
     Raises:
         ConfigError: the file of prices cannot be read.
@@ -65,7 +67,8 @@ class Observing:
             enabled=config.metrics.enabled,
             shared=self._directory is not None,
         )
-        # What is rare begins at nothing, for a counter that is new has not grown: its first event would not be seen.
+        # Counters of rare events begin at 0. A counter that first appears with 1 has not grown for Prometheus, so its
+        # first event would be missed.
         self.instruments.begin("not_stored", [(dialect,) for dialect in CLIENT_DIALECTS])
         places = [(entry.provider.name, entry.name) for entry in entries]
         self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
@@ -84,7 +87,7 @@ class Observing:
         return self._directory is not None
 
     def links(self) -> list[Link]:
-        """What goes first in the pipeline."""
+        """The first links of the pipeline."""
         links = [Link("metrics", self._metrics, trusted=True)] if self.instruments.enabled else []
         if self.instruments.enabled and self._config.metrics.stream_usage:
             links.append(Link("stream_usage", StreamUsage(), trusted=True))
@@ -93,7 +96,7 @@ class Observing:
         return links
 
     def time_links(self, links: Sequence[Link]) -> list[float] | None:
-        """The whole pipeline, once it is known. Gives what its times are to be added up in, if they are wanted."""
+        """Takes all links of the pipeline. Returns the list in which their times are added up; None without metrics."""
         if not self.instruments.enabled:
             return None
         names = [link.name for link in links]
@@ -102,12 +105,12 @@ class Observing:
         return self._metrics.time_links(names)
 
     def exposition(self, admit: Admit | None, *, alone: bool = False, directory: str | None = None) -> Exposition:
-        """`/metrics`.
+        """Makes the application for `/metrics`.
 
         Args:
-            admit: raises for who is no caller; asked only where the configuration says so.
-            alone: for a port with nothing else on it, which web pages from elsewhere cannot read either.
-            directory: where several processes count, if this one is not one of them.
+            admit: raises a PlanoError for a request without a caller's key; used if `metrics.auth` is on.
+            alone: it has a port of its own, where web pages from other origins must not read it either.
+            directory: the files in which other processes count, if this process is none of them.
         """
         metrics = self._config.metrics
         unasked = _admit_this_machine if alone and is_loopback(metrics.address or "127.0.0.1") else None
@@ -119,15 +122,15 @@ class Observing:
         )
 
     def endpoints(self, admit: Admit | None) -> dict[str, Application]:
-        """Where metrics and readiness are asked for, and what answers there."""
+        """The applications for metrics and readiness, by path."""
         found: dict[str, Application] = {"/readyz": _Ready(self)}
         if self._config.metrics.enabled and self._config.metrics.port is None:
             found["/metrics"] = self.exposition(admit)
         return found
 
     def counted(self, application: Application, path: str = OTHER) -> Application:
-        """An application that answers at `path` by itself; it is counted and logged there. One that asks a model
-        is the pipeline's to count."""
+        """Wraps an application so that its requests are counted and logged. Requests to a model are not, because the
+        pipeline counts them."""
         if isinstance(application, Ask):
             return application
         route = path.rstrip("/") or "/"
@@ -135,7 +138,7 @@ class Observing:
         return _Counted(application, self.instruments, route, log=self._config.log.access)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether requests can be served in full, and what there is to say of it; no secrets, no addresses."""
+        """Returns whether requests can be served in full, and the details without secrets or addresses."""
         store = await self._store_answers()
         counts = list(self._connections.counts().values())
         totals = [sum(column) for column in zip(*counts, strict=True)] if counts else [0, 0, 0]
@@ -148,7 +151,7 @@ class Observing:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """As long as the application runs. One worker of several keeps its gauges written down meanwhile."""
+        """Surrounds the application's run. One worker of several writes its gauges regularly meanwhile."""
         if self._directory is None:
             yield
             return

@@ -6,7 +6,8 @@ from typing import Any
 
 import promql_parser as promql
 
-from plano.observability.instruments import METRICS, Metric, labels_of
+from plano.observability.instruments import METRICS, labels_of
+from plano.observability.series import Metric
 
 SCRAPE = frozenset({"job", "instance"})
 """What Prometheus adds to every series."""

@@ -462,7 +462,7 @@ VALUES: dict[str, Any] = {
 }
 ALONE = [
     (dialect, path)
-    for dialect, listed in table("### Fields of content that one API has alone")
+    for dialect, listed in table("### Fields of content that only one API has")
     for path in spans(listed)
 ]
 

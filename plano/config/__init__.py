@@ -1,4 +1,4 @@
-"""The configuration: `load` it, or have it `from_environment`."""
+"""The configuration: `load` reads it from a file or a dictionary, `from_environment` makes one without a file."""
 
 from __future__ import annotations
 

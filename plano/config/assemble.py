@@ -1,4 +1,4 @@
-"""From names in a configuration to the things they mean: models, rows of the catalogue, filters."""
+"""Finds what the names in a configuration mean: models, rows of the catalogue, filters."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _OTEL = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.grpc")
 
 
 def build_models(config: Config) -> ModelIndex:
-    """What every name means.
+    """The index of all names of models.
 
     Raises:
-        ConfigError: see `ModelIndex`; a configuration that was loaded has none of it.
+        ConfigError: see `ModelIndex`; it is never raised for a configuration that `load` returned.
     """
     return ModelIndex([entry_of(entry) for entry in config.providers], config.aliases)
 
 
 def build_filters(config: Config) -> list[Link]:
-    """The configuration's own filters, in the order they run, imported and constructed.
+    """Imports and constructs the configuration's own filters, in the order they run.
 
-    A class is called with the entry's options; so is anything else if there are options, and is used as it
-    is if there are none.
+    A class is called with the entry's options. Anything else is called too if there are options; without options it
+    is used as it is.
 
     Raises:
         ConfigError: names every filter that could not be imported or constructed, or that is not callable.
@@ -59,19 +59,21 @@ def can_trace() -> bool:
     """Whether the `otel` extra is installed."""
     try:
         return all(find_spec(name) is not None for name in _OTEL)
-    except ModuleNotFoundError:  # a package around the one that was asked for
+    except ModuleNotFoundError:  # the parent package is missing too
         return False
 
 
 def build_tracing(config: Config, provider: Any = None) -> Tracing | None:
-    """Tracing as configured; None where it is not, or cannot be, and then nothing of OpenTelemetry is imported.
+    """Makes the tracing filter. Returns None, without importing anything of OpenTelemetry, if tracing is not configured
+    or not installed.
 
-    `provider` is a host's own OpenTelemetry tracer provider, which then decides what is sampled and where it goes.
+    `provider` is the OpenTelemetry tracer provider of the host application. If it is given, it decides what is sampled
+    and where spans are sent.
     """
     said = config.tracing
     if provider is None and (said is None or said.random_sampling == 0 or not can_trace()):
         return None
-    from plano.filters.tracing import Tracing  # here: OpenTelemetry is for those who want it
+    from plano.filters.tracing import Tracing  # imported late because OpenTelemetry is optional
     from plano.observability.otlp import provider_for
 
     if said is None:
@@ -84,7 +86,7 @@ def build_tracing(config: Config, provider: Any = None) -> Tracing | None:
 
 
 def entry_of(said: ProviderEntry) -> Entry:
-    """An entry with its row of the catalogue, fitted to its own base URL and called by its own name."""
+    """Joins an entry to its row of the catalogue, adapted to the entry's base URL and named as the entry names it."""
     return Entry(
         provider=_row(said),
         model=said.model,
@@ -118,11 +120,11 @@ def _construct(entry: FilterEntry) -> Filter:
         found: Any = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever a module does when it is imported
+    except Exception as error:  # a module can raise anything when it is imported
         raise _failed(entry, f"cannot import `{entry.use}`", error) from error
     try:
         made = found(**entry.options) if isinstance(found, type) or entry.options else found
-    except Exception as error:  # whatever a constructor does
+    except Exception as error:  # a constructor can raise anything
         raise _failed(entry, f"`{entry.use}` cannot be constructed with these options", error) from error
     if not callable(made):
         raise ConfigError(f"{entry.place}: filter `{entry.id}`: `{entry.use}` is not callable")
@@ -136,7 +138,7 @@ def _failed(entry: FilterEntry, what: str, error: Exception) -> ConfigError:
 
 
 def _without(text: str, options: Mapping[str, Any]) -> str:
-    """An exception may quote an option, and an option may be a key."""
+    """Removes the options' values from an exception's text, because it may quote an option that is a key."""
     for value in options.values():
         if isinstance(value, str) and len(value) >= 8:
             text = text.replace(value, "***")

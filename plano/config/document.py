@@ -1,4 +1,4 @@
-"""YAML as a tree in which everything remembers its line."""
+"""Reads YAML into a tree whose nodes know their lines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from plano.config.problems import Problems
 
 
 class Node(Struct, frozen=True):
-    """A value and the line it starts on; None where the configuration did not come from a file.
+    """A value and its place.
 
-    `value` is a dictionary or list of nodes, or a scalar; `text` is a scalar as it was written.
+    Attributes:
+        value: a dictionary or a list of nodes, or a scalar.
+        line: the line of its key, or the one it starts on; None if the configuration did not come from a file.
+        text: a scalar as it was written.
     """
 
     value: Any
@@ -27,14 +30,14 @@ class Node(Struct, frozen=True):
 Children: TypeAlias = Mapping[str, Node]
 
 _QUOTED = re.compile(r" ['\"].{5,}['\"]")
-"""What YAML's errors quote of the text, which may be a key; a character or two is not."""
+"""A quotation in the message of a YAML error. It may be a key, but not if it has only a character or two."""
 
 _DEEPEST = 100
 """Levels of lists and mappings. The schema has 5; a filter's options may have more."""
 
 
 def read_file(path: Path, problems: Problems) -> Node | None:
-    """The document in a file; None if there was none to read, which is then among the problems."""
+    """Reads the document in a file; None if it cannot be read, which is added to the problems."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -49,7 +52,7 @@ def read_file(path: Path, problems: Problems) -> Node | None:
 
 
 class _TooDeep(Exception):
-    """Carries the line, counted from 1."""
+    """A document is nested too deeply at `line`, counted from 1."""
 
     def __init__(self, line: int) -> None:
         super().__init__(line)
@@ -57,13 +60,13 @@ class _TooDeep(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops at what is nested too deeply, where PyYAML's would end in a RecursionError."""
+    """A loader that stops at deep nesting, where PyYAML's own would end in a RecursionError."""
 
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
-        if self._depth > _DEEPEST + 1:  # the deepest list's items are one more
+        if self._depth > _DEEPEST + 1:  # the items of the deepest list are one level more
             raise _TooDeep(self.peek_event().start_mark.line + 1)  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -71,7 +74,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse(text: str, problems: Problems) -> Node | None:
-    """The document in a text; None if it is not YAML, which is then among the problems."""
+    """Reads the document in a text; None if it is not YAML, which is added to the problems."""
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -83,13 +86,13 @@ def parse(text: str, problems: Problems) -> Node | None:
     except _TooDeep as error:
         problems.error(error.line, "", f"is nested too deeply; {_DEEPEST} levels are the most")
     except (yaml.YAMLError, ValueError):
-        # The error's own text is not repeated: it quotes what stands there.
+        # The error's own text is not repeated because it quotes the document.
         problems.error(None, "", "is not YAML: it has a character or a value that YAML does not allow")
     return None
 
 
 def plain_scalar(text: str) -> Any:
-    """What YAML takes an unquoted word for; the text itself if it is no flag, number or date."""
+    """The value that YAML reads from an unquoted word; the text itself if it is no flag, number or date."""
     loader = yaml.SafeLoader("")
     word = text.strip()
     tag = loader.resolve(yaml.ScalarNode, word, (True, False))  # type: ignore[no-untyped-call]
@@ -100,7 +103,7 @@ def plain_scalar(text: str) -> Any:
 
 
 def from_python(value: Any) -> Node:
-    """The same tree of a dictionary that was never text."""
+    """Makes the same tree from Python's own dictionaries, lists and scalars."""
     if isinstance(value, Mapping):
         return Node({str(key): from_python(child) for key, child in value.items()})
     if isinstance(value, list | tuple):
@@ -116,7 +119,8 @@ class _Composer:
         self._unreadable = False
 
     def document(self, root: yaml.Node) -> Node | None:
-        """All of it; None if it has what no configuration can have, which is then among the problems."""
+        """The whole document; None if it has something that no configuration can have, which is added to the
+        problems."""
         node = self.node(root, "")
         return None if self._unreadable else node
 
@@ -127,7 +131,7 @@ class _Composer:
         if id(node) in self._open:
             self._refuse(line, path, "refers to itself")
             return Node(None, line)
-        if len(self._open) >= _DEEPEST:  # by way of anchors, each of which is not that deep
+        if len(self._open) >= _DEEPEST:  # through anchors, each of which is less deep
             raise _TooDeep(line)
         self._open.add(id(node))
         try:
@@ -139,7 +143,7 @@ class _Composer:
             self._open.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Node]:
-        """The pairs; a key of `<<:` gives way to one that stands there itself, and one given twice is a problem."""
+        """The pairs of a mapping. A key of its own overrides one from `<<:`; a key that is given twice is a problem."""
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
@@ -148,13 +152,13 @@ class _Composer:
                 return {}
             if key.value in seen and key.value != "<<":
                 said = join(path, key.value)
-                self._problems.error(line, said, f"stands here a second time; the first is on line {seen[key.value]}")
+                self._problems.error(line, said, f"is given twice; the first is on line {seen[key.value]}")
             seen.setdefault(key.value, line)
         self._loader.flatten_mapping(node)
         children: dict[str, Node] = {}
         for key, value in node.value:
             child = self.node(value, join(path, key.value))
-            # A value on the lines below its key is told by the key's line: that is where one looks.
+            # Report multi-line values at their key's line.
             children[key.value] = Node(child.value, key.start_mark.line + 1, child.text)
         return children
 
@@ -164,5 +168,5 @@ class _Composer:
 
 
 def join(path: str, key: str) -> str:
-    """`model_providers[0]` and `name` to `model_providers[0].name`."""
+    """Joins a path and a key: `model_providers[0]` and `name` make `model_providers[0].name`."""
     return f"{path}.{key}" if path else key

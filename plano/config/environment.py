@@ -1,4 +1,4 @@
-"""A configuration where nobody wrote one: what the environment offers."""
+"""Makes a configuration from the environment, for a start without a file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ DEFAULTS: Mapping[str, str] = {
     "groq": "llama-3.3-70b-versatile",
     "demo": "echo",
 }
-"""Provider to the model that answers where a request names none; the first provider that is there counts."""
+"""The model that answers a request that names none, by provider; the first provider that is available counts."""
 
 
 def from_environment(environ: Mapping[str, str], *, ollama_answers: bool = False) -> Config:
-    """Every provider whose usual key variable is set, as `provider/*`; an Ollama on its port; and `demo`.
+    """Configures `provider/*` for every provider whose usual key variable is set, for a running Ollama, and for `demo`.
 
-    Providers that need more than a key (Azure's own URL, say) need a configuration.
+    Providers that need more than a key (Azure needs a URL) need a configuration file.
+
+    Args:
+        environ: the environment variables.
+        ollama_answers: an Ollama listens on its usual port.
 
     Raises:
-        ConfigError: a key has a character that no header can carry. Names the variable.
+        ConfigError: a key has a character that no header can carry. The message names the variable.
     """
     keys = _keys(environ)
     offered = [row for row in CATALOGUE.values() if _offered(row, keys, ollama_answers)]
@@ -43,7 +47,7 @@ def from_environment(environ: Mapping[str, str], *, ollama_answers: bool = False
 
 
 def _keys(environ: Mapping[str, str]) -> dict[str, str]:
-    """The usual key variables that are set, without the blanks around their keys."""
+    """The usual key variables that are set, with the blanks around the keys removed."""
     problems = Problems("environment")
     keys: dict[str, str] = {}
     for variable in sorted({row.key_variable for row in CATALOGUE.values() if row.key_variable is not None}):

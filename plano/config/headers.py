@@ -1,4 +1,4 @@
-"""What a header of HTTP can carry (RFC 9110, section 5.5), and what a key that goes into one comes to."""
+"""Checks values and keys that go into headers of HTTP (RFC 9110, section 5.5)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _UNFIT = "has a character that a header cannot carry"
 
 
 def wrong_value(text: str) -> str | None:
-    """What is wrong with a header's value, without quoting it; None if it is right."""
+    """Says what is wrong with a header's value, without quoting it; None if it is valid."""
     return None if _VALUE.fullmatch(text) is not None else _UNFIT
 
 
 def wrong_key(text: str) -> str | None:
-    """What is wrong with a key, without quoting it; None if it is right.
+    """Says what is wrong with a key, without quoting it; None if it is valid.
 
-    Stricter than other values: what is not ASCII is read in different ways by different servers, and no key has it.
+    A key must be ASCII, unlike other values: servers differ in how they read the rest, and no key needs it.
     """
     return None if _KEY.fullmatch(text) is not None else _UNFIT
 
 
 def without_outer_blanks(text: str) -> str:
-    """A key as it was meant: `echo key | base64`, usual for Kubernetes' secrets, leaves a newline at its end."""
+    """Removes the blanks around a key, because `echo key | base64`, usual for Kubernetes' secrets, adds a newline."""
     return text.strip()

@@ -1,4 +1,4 @@
-"""`listeners` and `filters`: where plano listens, and what runs there in which order."""
+"""`listeners` and `filters`: the address that plano listens on, and the filters that run there, in order."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def model_listener(value: Any, problems: Problems) -> Section | None:
             problems.error(
                 section.line_of("type"),
                 section.path_of("type"),
-                f"`{section['type']}` listeners belong to a part that is not built yet; only `model` is",
+                f"`{section['type']}` listeners are not supported yet; only `model` is",
             )
     for section in found[1:]:
         problems.error(
             section.line_of("type"),
             section.path_of("type"),
-            f"only one listener can be of type `model`, and {found[0].path} is already",
+            f"only one listener can be of type `model`, and {found[0].path} already is",
         )
     return found[0] if found else None
 
@@ -42,7 +42,7 @@ def _of_legacy(value: Section, problems: Problems) -> Section | None:
         problems.warn(
             value.line_of("ingress_traffic"),
             value.path_of("ingress_traffic"),
-            "prompt listeners belong to a part that is not built yet; nothing listens there",
+            "prompt listeners are not supported yet; nothing listens there",
         )
     egress: Section | None = value.get("egress_traffic")
     if egress is not None:
@@ -60,14 +60,14 @@ def listener_of(section: Section | None) -> Listener:
 
 def filters_in_order(sections: Sequence[Section], listener: Section | None, problems: Problems) -> list[FilterEntry]:
     """The filters in the order they run: the listener's `input_filters`, then those that only its
-    `output_filters` name. Without a listener in the configuration, all of them as they stand."""
+    `output_filters` name. Without a listener, all filters run, in the order of the file."""
     found: dict[str, FilterEntry] = {}
     wrong: set[str] = set()
     for section in sections:
         identity = section.get("id")
         entry = _filter(section, problems)
         if identity in found or identity in wrong:
-            problems.error(section.line_of("id"), section.path_of("id"), f"a second filter called {shown(identity)}")
+            problems.error(section.line_of("id"), section.path_of("id"), f"two filters are called {shown(identity)}")
         elif entry is None:
             wrong.add(str(identity))
         else:
@@ -76,17 +76,17 @@ def filters_in_order(sections: Sequence[Section], listener: Section | None, prob
         return list(found.values())
     before = len(problems.found)
     used = _used(listener, [*found, *wrong], problems)
-    if len(problems.found) == before:  # a name that is wrong there may be meant for a filter that seems idle
+    if len(problems.found) == before:  # otherwise a misspelt name may be meant for a filter that seems idle
         _check_idle([section for section in sections if section.get("id") in found], used, listener, problems)
     return [found[identity] for identity in used if identity in found]
 
 
 def _check_idle(sections: Sequence[Section], used: Sequence[str], listener: Section, problems: Problems) -> None:
-    """A filter that does not run is an error: it may be there to keep something from getting out."""
+    """Reports each filter that never runs. It is an error because the filter may be there to keep secrets in."""
     for section in sections:
         identity = section["id"]
         if identity not in used:
-            problems.error(section.line, section.path, f"runs nowhere: {_remedy(identity, listener)}, or take it out")
+            problems.error(section.line, section.path, f"never runs: {_remedy(identity, listener)}, or take it out")
 
 
 def _remedy(identity: str, listener: Section) -> str:
@@ -116,13 +116,13 @@ def _filter(section: Section, problems: Problems) -> FilterEntry | None:
         problems.error(
             section.line_of("type"),
             section.path_of("type"),
-            f"`{kind}` filters belong to a part that is not built yet; only `python` ones are",
+            f"`{kind}` filters are not supported yet; only `python` ones are",
         )
         return None
     use = section.get("use")
     if use is None:
         if "use" not in section.given:
-            problems.error(section.line, section.path_of("use"), "is missing: say `package.module:Name`")
+            problems.error(section.line, section.path_of("use"), "is missing: give `package.module:Name`")
         return None
     if _DOTTED.fullmatch(use) is None:
         problems.error(

@@ -1,4 +1,4 @@
-"""From a file or a dictionary to a `Config`, with everything checked that can be checked before a request."""
+"""Loads a `Config` from a file or a dictionary and checks everything that can be checked before a request."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ _ENDPOINT = re.compile(r"https?://[^/@\s?#]+/?")
 
 
 def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
-    """A configuration, from the path of a YAML file or as a dictionary of the same shape.
+    """Loads a configuration.
 
-    `environ` is what `$VAR` in it stands for; the process's environment if it is None.
+    Args:
+        source: the path of a YAML file, or a dictionary of the same shape.
+        environ: the variables for `$VAR`; None for the process's environment.
 
     Raises:
-        ConfigError: it cannot work. `problems` has a line for each thing wrong:
+        ConfigError: the configuration has errors. Its `problems` has a line for each, such as
             `plano_config.yaml:12: model_providers[0].access_key: ...`.
     """
     environ = os.environ if environ is None else environ
@@ -96,7 +98,7 @@ def _wrong_providers(problems: Problems) -> bool:
 def _providers(root: Section, problems: Problems) -> list[ProviderEntry]:
     if {"model_providers", "llm_providers"} <= root.given:
         problems.error(
-            root.line_of("llm_providers"), "llm_providers", "is the old name of `model_providers`; use that one alone"
+            root.line_of("llm_providers"), "llm_providers", "is the old name of `model_providers`; use only the new one"
         )
     sections = _provider_sections(root)
     if not sections and not _wrong_providers(problems):
@@ -112,7 +114,7 @@ def _provider_sections(root: Section) -> list[Section]:
 def _check_aliases(
     said: Mapping[str, Section], aliases: Mapping[str, str], index: ModelIndex | None, problems: Problems
 ) -> None:
-    """Cycles always; whether there is such a model only if the models are known to be right."""
+    """Reports cycles, and targets that are no model; without an `index` only cycles."""
     in_cycles: set[str] = set()
     for alias, section in said.items():
         place = join("model_aliases", f"{alias}.target")
@@ -131,7 +133,7 @@ def _check_aliases(
 
 
 def _chain(alias: str, aliases: Mapping[str, str]) -> list[str]:
-    """The alias, what it points at, and so on: to a name that is no alias, or to one that was there before."""
+    """The alias, its target, that one's target and so on, up to a name that is no alias or that closes a cycle."""
     chain = [alias]
     while chain[-1] in aliases:
         following = aliases[chain[-1]]
@@ -175,14 +177,14 @@ def _callers(
         if name is None or key is None:
             continue
         if name in callers:
-            problems.error(section.line_of("name"), section.path_of("name"), f"a second caller called {shown(name)}")
+            problems.error(section.line_of("name"), section.path_of("name"), f"two callers are called {shown(name)}")
         if key in keys:
             problems.error(section.line_of("key"), section.path_of("key"), f"is the same key as that of `{keys[key]}`")
         elif len(key.reveal()) < _SHORTEST_KEY:
             problems.warn(
                 section.line_of("key"),
                 section.path_of("key"),
-                f"is short; {_SHORTEST_KEY} random characters are the least",
+                f"is short; use at least {_SHORTEST_KEY} random characters",
             )
         keys[key] = name
         models = frozenset(section["models"]) if section.get("models") else None
@@ -192,7 +194,8 @@ def _callers(
 
 
 def _check_passthrough(root: Section, problems: Problems) -> None:
-    """A caller sends one credential: where plano asks for its own key, that is what would be passed on."""
+    """Warns where callers' keys would be sent to a provider. A caller sends one credential, so if plano asks for its
+    own key, that key is the one passed on."""
     if not (root.get("auth") or {}).get("keys"):
         return
     for section in _provider_sections(root):
@@ -232,15 +235,15 @@ def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
         return Metrics()
     if section.get("auth") and "auth" not in root.given:
         problems.warn(
-            section.line_of("auth"), section.path_of("auth"), "asks for a caller's key, and `auth` has none configured"
+            section.line_of("auth"), section.path_of("auth"), "needs a caller's key, but `auth` configures none"
         )
     if section.get("address") is not None and section.get("port") is None:
-        problems.error(section.line_of("address"), section.path_of("address"), "goes with a `port`, and there is none")
+        problems.error(section.line_of("address"), section.path_of("address"), "needs a `port`, and none is given")
     if section.get("port") and section["port"] == listener.port:
         problems.error(
             section.line_of("port"),
             section.path_of("port"),
-            "is the port that everything else is on; without it, `/metrics` is there",
+            "is the listener's port; leave it out, and `/metrics` is served there",
         )
     return Metrics(**section)
 
@@ -259,7 +262,7 @@ def _prices(section: Section | None, index: ModelIndex | None, problems: Problem
     for name, said in models.items():
         if index is not None and not _resolves(re.sub(r"/\*$", "/any", name), index):
             hint = did_you_mean(name, [info.id for info in index.listing()])
-            problems.warn(models.line_of(name), models.path_of(name), f"is the price of no configured model.{hint}")
+            problems.warn(models.line_of(name), models.path_of(name), f"is no configured model.{hint}")
         if "input" in said:
             prices[name] = Price(**said)
     return prices

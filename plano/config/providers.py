@@ -1,4 +1,4 @@
-"""`model_providers` and `model_aliases`: what must hold of each entry, and among them."""
+"""`model_providers`: checks each entry by itself, and all of them together."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from plano.routing.models import LONGEST_NAME, WILDCARD
 from plano.types import Secret
 
 INTERFACES: Mapping[str, str] = {"claude": "anthropic"}
-"""Names of the original's `provider_interface` that are not the name of a row."""
+"""Names for `provider_interface` in katanemo's Plano that differ from the row's name here."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
 
 
 def row_of(provider: str, interface: str | None) -> Provider | None:
-    """The row that says how an entry's server is spoken to; None where neither name is known."""
+    """The catalogue's row for an entry: its interface's if one is given, else its provider's; None if that is
+    unknown."""
     return CATALOGUE.get(INTERFACES.get(interface, interface) if interface is not None else provider)
 
 
 def read_providers(sections: Sequence[Section], problems: Problems) -> list[ProviderEntry]:
-    """The entries; those that are wrong in themselves are left out, and told."""
+    """Reads the entries. An entry with errors of its own is left out, and the errors are added to the problems."""
     found = [(section, entry) for section in sections if (entry := _entry(section, problems)) is not None]
     _check_names(found, problems)
     _check_defaults(found, problems)
@@ -102,8 +103,8 @@ def _row(section: Section, provider: str, problems: Problems) -> Provider | None
     if row is not None:
         return row
     if interface is not None:
-        message = f"is no interface that plano knows: {shown(interface)}."
-        hint = did_you_mean(interface, [*CATALOGUE, *INTERFACES]) or f" There are {one_of(sorted(CATALOGUE))}."
+        message = f"no interface is called {shown(interface)}."
+        hint = did_you_mean(interface, [*CATALOGUE, *INTERFACES]) or f" Use {one_of(sorted(CATALOGUE))}."
         problems.error(section.line_of("provider_interface"), section.path_of("provider_interface"), message + hint)
         return None
     hint = did_you_mean(provider, CATALOGUE)
@@ -117,13 +118,13 @@ def _row(section: Section, provider: str, problems: Problems) -> Provider | None
 
 
 def _check_place(section: Section, provider: str, row: Provider, problems: Problems) -> None:
-    """There must be a URL, and it must have the APIs that the entry asks for."""
+    """Checks that an entry has a URL, and that the provider has the APIs that the entry selects."""
     base_url = section.get("base_url")
     here = section.line_of("base_url")
     if base_url is None and "base_url" not in section.given:
         if row.base_url is None or provider not in CATALOGUE:
             problems.error(
-                section.line, section.path_of("base_url"), f"is missing: nothing is known of where `{provider}` is"
+                section.line, section.path_of("base_url"), f"is missing: plano does not know the URL of `{provider}`"
             )
             return
         for dialect in section.get("apis") or ():
@@ -131,12 +132,12 @@ def _check_place(section: Section, provider: str, row: Provider, problems: Probl
                 problems.error(
                     section.line_of("apis"),
                     section.path_of("apis"),
-                    f"`{provider}` has no {dialect} API that plano knows, only {one_of(row.paths)}; "
-                    "if it has, say where with `base_url`",
+                    f"plano knows no {dialect} API of `{provider}`, only {one_of(row.paths)}; "
+                    "if there is one, give its `base_url`",
                 )
     if section.get("http_host") and base_url is None:
         problems.error(
-            section.line_of("http_host"), section.path_of("http_host"), "goes with a `base_url`, and there is none"
+            section.line_of("http_host"), section.path_of("http_host"), "needs a `base_url`, and none is given"
         )
     if base_url is not None and provider == "demo":
         problems.error(here, section.path_of("base_url"), "the demo provider answers inside plano; take this out")
@@ -154,7 +155,7 @@ def _check_key(section: Section, row: Provider, problems: Problems) -> None:
         problems.warn(
             section.line,
             section.path_of("access_key"),
-            f"is missing, so {row.name} will be asked without a key; usually it is `${row.key_variable}`",
+            f"is missing, so requests go to {row.name} without a key; usually it is `${row.key_variable}`",
         )
 
 
@@ -198,7 +199,7 @@ def _proxy(section: Section, problems: Problems) -> None:
 def _split(url: str) -> SplitResult | None:
     try:
         split = urlsplit(url)
-        _ = split.port  # read here, as that is what raises for a port that is none
+        _ = split.port  # this is what raises for an invalid port
     except ValueError:
         return None
     return split
@@ -218,7 +219,7 @@ def _headers(section: Section, problems: Problems) -> dict[str, Secret]:
 
 def _wrong_header(name: str, value: Secret | None) -> str | None:
     if _TOKEN.fullmatch(name) is None:
-        return "is not what a header can be called"
+        return "is not a valid name for a header"
     if name.lower() in _PLANOS_OWN:
         return "is a header that plano sets itself" + ("; use `http_host`" if name.lower() == "host" else "")
     return None if value is None else wrong_value(value.reveal())
@@ -233,8 +234,8 @@ def _check_names(found: Sequence[tuple[Section, ProviderEntry]], problems: Probl
             problems.error(
                 section.line_of(key),
                 section.path_of(key),
-                f"a second entry called {shown(entry.name)}; {_where(other)} is the first. "
-                "Give one of them a `name` of its own",
+                f"two entries are called {shown(entry.name)}; the first is {_where(other)}. "
+                "Give one of them another `name`",
             )
 
 
@@ -244,7 +245,7 @@ def _check_defaults(found: Sequence[tuple[Section, ProviderEntry]], problems: Pr
         problems.error(
             section.line_of("default"),
             section.path_of("default"),
-            f"only one entry can be the default, and {_where(defaults[0])} is already",
+            f"only one entry can be the default, and {_where(defaults[0])} already is",
         )
 
 

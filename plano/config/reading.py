@@ -1,4 +1,4 @@
-"""A document held against the schema: typed values out, and every deviation among the problems."""
+"""Reads a document by its schema: returns typed values and adds every deviation to the problems."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 _INVALID = object()
-"""What was read of something that is wrong; the problem has been told."""
+"""The value of a node that is wrong; its problem has been added."""
 
 
 class Section(dict[str, Any]):
-    """An object's or a map's values, defaults included, without those that were wrong.
+    """The values of an object or a map: the valid ones, and the defaults of an object's missing keys.
 
     Attributes:
-        path, line: where it stands.
-        lines: the line of each key that was given.
-        given: the keys that were given, right or wrong.
+        path: its path in the configuration, such as `model_providers[0]`.
+        line: its line; None if the configuration did not come from a file.
+        lines: the line of each key that is in the file, valid or not.
     """
 
     def __init__(self, path: str, line: int | None) -> None:
@@ -39,12 +39,15 @@ class Section(dict[str, Any]):
 
     @property
     def given(self) -> set[str]:
+        """The keys that are in the file, valid or not."""
         return set(self.lines)
 
     def line_of(self, key: str) -> int | None:
+        """The line of a key, or the section's own if the key is missing."""
         return self.lines.get(key, self.line)
 
     def path_of(self, key: str) -> str:
+        """The path of a key, such as `model_providers[0].name`."""
         return join(self.path, key)
 
 
@@ -52,8 +55,8 @@ class Reader:
     """Reads nodes by their schema.
 
     Args:
-        problems: where they are collected.
-        environ: what `$VAR` stands for.
+        problems: receives every deviation.
+        environ: the variables for `$VAR`.
     """
 
     def __init__(self, problems: Problems, environ: Mapping[str, str]) -> None:
@@ -74,7 +77,7 @@ class Reader:
         }
 
     def section(self, keys: Mapping[str, Key], node: Node, path: str, *, is_open: bool = False) -> Section:
-        """An object's keys; what is unknown, missing, refused or without effect is told."""
+        """Reads an object's keys and reports those that are unknown, missing, refused or without effect."""
         section = Section(path, node.line)
         children: Children = node.value if isinstance(node.value, dict) else {}
         if not isinstance(node.value, dict):
@@ -97,7 +100,7 @@ class Reader:
     def _child(self, section: Section, name: str, key: Key, node: Node) -> None:
         path = section.path_of(name)
         if key.effect == "refused":
-            self._problems.error(node.line, path, f"`{name}` belongs to a part that is not built yet; take it out")
+            self._problems.error(node.line, path, f"`{name}` is not supported yet; take it out")
             return
         if key.never_empty is not None and node.value in (None, []):
             self._problems.error(node.line, path, f"is empty{self._of()}: {key.never_empty}")
@@ -109,7 +112,7 @@ class Reader:
                 section[name] = key.default
             return
         if key.effect == "none":
-            self._problems.warn(node.line, path, f"`{name}` is accepted and has no effect so far")
+            self._problems.warn(node.line, path, f"`{name}` is accepted, but has no effect yet")
         value = self._value(key, node, path)
         if value is not _INVALID:
             section[name] = value
@@ -117,9 +120,9 @@ class Reader:
     def _unknown(self, name: str, keys: Mapping[str, Key], node: Node, path: str, is_open: bool) -> None:
         hint = f" Did you mean `{ELSEWHERE[name]}`?" if ELSEWHERE.get(name) in keys else did_you_mean(name, keys)
         if is_open:
-            self._problems.warn(node.line, path, f"is not a key that plano knows; it has no effect.{hint}")
+            self._problems.warn(node.line, path, f"is unknown to plano and has no effect.{hint}")
         else:
-            self._problems.error(node.line, path, f"is not a key that belongs here.{hint}")
+            self._problems.error(node.line, path, f"is not a valid key here.{hint}")
 
     def _value(self, key: Key, node: Node, path: str) -> Any:
         if key.kind == "object":
@@ -160,7 +163,7 @@ class Reader:
         return self._value(branch, node, path)
 
     def _text(self, key: Key, node: Node, path: str) -> Any:
-        text = self._filled(node, path, "a text")
+        text = self._filled(node, path, "text")
         if text is not _INVALID and key.choices and text not in key.choices:
             self._problems.error(
                 node.line, path, f"must be {one_of(key.choices)}, not {shown(text)}.{did_you_mean(text, key.choices)}"
@@ -169,7 +172,7 @@ class Reader:
         return text
 
     def _secret(self, key: Key, node: Node, path: str) -> Any:
-        text = self._filled(node, path, "a text")
+        text = self._filled(node, path, "text")
         if text is _INVALID:
             return _INVALID
         if key.in_header:
@@ -210,7 +213,7 @@ class Reader:
         return _INVALID if match is None else float(match[1]) * _UNITS[match[2]]
 
     def _bounded(self, key: Key, node: Node, path: str, value: float) -> Any:
-        # Also false of `.nan`; and unlike math.isfinite, this takes integers of any length.
+        # The comparison is false for `.nan` too and, unlike math.isfinite, takes integers of any length.
         if not abs(value) <= sys.float_info.max:
             return self._wrong(node, path, "a finite number")
         if key.least is not None and value < key.least:
@@ -220,14 +223,14 @@ class Reader:
         return value
 
     def _scalar(self, node: Node, path: str, wanted: str) -> Any:
-        """A scalar as YAML reads it; with a variable in it, as YAML reads what the variable says."""
+        """A scalar as YAML reads it. If it has variables, they are filled in before YAML reads it."""
         if not isinstance(node.value, str) or "$" not in node.value:
             return node.value
         text = self._filled(node, path, wanted)
         return text if text is _INVALID else plain_scalar(text)
 
     def _filled(self, node: Node, path: str, wanted: str) -> Any:
-        """A text with its variables filled in. What YAML takes for a number or a date is a text here too."""
+        """A text with its variables filled in. A number or a date is read as the text that was written."""
         if node.text is None:
             return self._wrong(node, path, wanted)
         text, missing = substitute(node.text, self._environ)
@@ -239,15 +242,15 @@ class Reader:
         return _INVALID if missing else text
 
     def _plain(self, node: Node, path: str) -> Any:
-        """Whatever stands there, as Python has it; texts with their variables filled in."""
+        """Any value as Python's own types, with the variables in its texts filled in."""
         if isinstance(node.value, dict):
             return {name: self._plain(child, join(path, name)) for name, child in node.value.items()}
         if isinstance(node.value, list):
             return [self._plain(child, f"{path}[{index}]") for index, child in enumerate(node.value)]
-        return self._filled(node, path, "a text") if isinstance(node.value, str) else node.value
+        return self._filled(node, path, "text") if isinstance(node.value, str) else node.value
 
     def _wrong(self, node: Node, path: str, wanted: str) -> Any:
-        # Numbers as they were written: Python refuses to write out one that is very long.
+        # A number is shown as it was written, because Python refuses to print a very long one.
         said = node.text if type(node.value) in (int, float) else node.value
         self._problems.error(node.line, path, f"must be {wanted}, not {shown(said)}")
         return _INVALID
@@ -257,7 +260,7 @@ class Reader:
 
 
 def _label(node: Node) -> str:
-    """What an entry calls itself, for messages about it."""
+    """The name that an entry gives itself, for messages about it."""
     if isinstance(node.value, dict):
         for name in ("name", "model", "id"):
             child: Node | None = node.value.get(name)

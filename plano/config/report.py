@@ -1,4 +1,4 @@
-"""What a configuration does, in words: `plano check`."""
+"""Describes a configuration in words, for `plano check`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def describe(
     pipeline: Sequence[str] | None = None,
     metric_lines: int | None = None,
 ) -> str:
-    """Providers, dialects, names, aliases, the order of the pipeline, and warnings; no credentials.
+    """Describes providers, dialects, names, aliases, the order of the pipeline, and warnings; no credentials.
 
     Args:
-        models: the index made of it, where there is one already.
-        pipeline: the names of the links, outermost first.
-        metric_lines: the most lines that a scrape of metrics can have, where it is known.
+        config: the configuration.
+        models: its index; None to make it here.
+        pipeline: the names of the links, outermost first; None for the configuration's own filters.
+        metric_lines: the most lines that a scrape of metrics can have; None if unknown.
     """
     models = models if models is not None else build_models(config)
     links = pipeline if pipeline is not None else [entry.id for entry in config.filters]
@@ -45,7 +46,7 @@ def _block(title: str, lines: Sequence[str]) -> str:
 
 
 def _rows(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns side by side."""
+    """Aligns rows in columns."""
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
@@ -82,7 +83,7 @@ def _provider(said: ProviderEntry) -> tuple[str, ...]:
 
 
 def _url(target: Target) -> str:
-    """Where clients of no dialect in particular are served; without the query, which may hold a credential."""
+    """The URL for the target's first dialect, without the query, which may hold a credential."""
     return target.endpoints[target.dialects[0], CREATE].url.partition("?")[0]
 
 
@@ -93,7 +94,7 @@ def _credential(said: ProviderEntry) -> str:
 
 
 def _names(config: Config) -> list[str]:
-    """What may be asked for besides aliases."""
+    """The names of models that a request may use, besides aliases."""
     lines = [
         f"{entry.provider}/{entry.model}, {entry.model}" + (f", {entry.name}" if _has_own_name(entry) else "")
         for entry in config.providers

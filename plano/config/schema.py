@@ -1,6 +1,6 @@
-"""Every key a configuration may have: its type, its default, and whether plano does anything about it.
+"""Every key that a configuration may have: its type, its default, and whether it has an effect.
 
-`docs/configuration.md` says the same in words; a test holds the two equal.
+`docs/configuration.md` says the same in words, and a test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ Kind: TypeAlias = Literal[
 ]
 
 Effect: TypeAlias = Literal["used", "none", "refused"]
-"""`none`: accepted with a warning that it has no effect so far. `refused`: the original has it, plano does not."""
+"""`none`: accepted with a warning that it has no effect yet. `refused`: katanemo's Plano has it and plano does not."""
 
 
 class Key(Struct, frozen=True, kw_only=True):
-    """What may stand under a key.
+    """The rules for the value of one key.
 
     Attributes:
-        default: what holds where the key is missing; None for nothing.
-        choices: the only texts there may be.
-        least, most: bounds of a number, both included.
-        item: what a list's items or a map's values are.
-        keys: an object's keys; `open` ones may have others as well.
-        other: for `either`, what may stand there instead: `item` is for a list, `other` for a mapping.
-        in_header: a secret that is a header's value or its end: without outer blanks, and of ASCII only.
-        never_empty: what to do instead of leaving it empty, where an empty one would allow everything.
+        kind: its type.
+        default: the value of a missing key; None for none.
+        required: the key must be there.
+        choices: the only allowed texts; empty if any text is allowed.
+        least, most: the bounds of a number, both included.
+        item: the rules for a list's items or a map's values.
+        keys: the rules for an object's keys.
+        open: an object may have other keys too.
+        other: the rules for a mapping where the kind is `either`; `item` then has those for a list.
+        in_header: the secret goes into a header: outer blanks are removed, and it must be ASCII.
+        never_empty: the advice against an empty value, where that would be dangerous.
+        effect: whether plano uses it.
     """
 
     kind: Kind
@@ -57,8 +61,8 @@ def paths(keys: Mapping[str, Key], prefix: str = "") -> Iterator[tuple[str, Key]
 
 def _paths(path: str, key: Key) -> Iterator[tuple[str, Key]]:
     if key.kind == "either":
-        assert key.item is not None, "a list on the one hand"
-        assert key.other is not None, "a mapping on the other"
+        assert key.item is not None, "`either` has rules for a list"
+        assert key.other is not None, "`either` has rules for a mapping"
         yield path, key
         yield from list(_paths(path, key.item))[1:]
         yield from list(_paths(path, key.other))[1:]
@@ -339,4 +343,4 @@ ROOT: Mapping[str, Key] = {
 """The keys of a configuration's root."""
 
 ELSEWHERE: Mapping[str, str] = {"filter_chain": "input_filters", "api_key": "access_key", "models": "model"}
-"""Words that people write for a key which is too unlike to be guessed."""
+"""Wrong names that people write, where the right key is too different to be found by similarity."""

@@ -1,4 +1,4 @@
-"""A configuration as the rest of plano reads it: checked, typed, frozen."""
+"""The checked and typed configuration that the rest of plano reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from plano.types import Caller, Secret, UpstreamDialect
 
 
 class Listener(Struct, frozen=True, kw_only=True):
-    """Where plano listens. `timeout`, in seconds, is for a reply's first byte and between two pieces of it."""
+    """The address that plano listens on.
+
+    Attributes:
+        timeout: seconds to wait for an upstream's first byte, and between two pieces of its reply.
+    """
 
     name: str = "default"
     address: str = "127.0.0.1"
@@ -25,7 +29,7 @@ class Listener(Struct, frozen=True, kw_only=True):
 
 
 class ProviderEntry(Struct, frozen=True, kw_only=True):
-    """One of `model_providers`, as it was said; `plano.config.assemble` finds its row."""
+    """One of `model_providers`, as written; `plano.config.assemble` joins it to its row of the catalogue."""
 
     provider: str
     model: str
@@ -43,7 +47,12 @@ class ProviderEntry(Struct, frozen=True, kw_only=True):
 
 
 class FilterEntry(Struct, frozen=True, kw_only=True):
-    """A filter in Python: `use` is `package.module:Name`, called with `options` if it is a class or a factory."""
+    """A filter in Python.
+
+    Attributes:
+        use: `package.module:Name`. A class or a factory is called with `options`.
+        place: its place in the configuration, for messages.
+    """
 
     id: str
     use: str
@@ -52,15 +61,20 @@ class FilterEntry(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """`max_body_bytes` of a request's body, and the seconds it may take to arrive."""
+    """The most bytes of a request's body, and the seconds in which it must arrive."""
 
     max_body_bytes: int = 32 * 1024 * 1024
     body_seconds: float = 60.0
 
 
 class Tls(Struct, frozen=True, kw_only=True):
-    """How upstreams are verified: against the CAs in this file, or the system's. `certificate` and `key` are the
-    PEM files that plano shows to upstreams that ask who it is."""
+    """TLS towards upstreams.
+
+    Attributes:
+        ca_path: the file of the CAs that upstreams are verified against; None for `SSL_CERT_FILE`, `SSL_CERT_DIR` or
+            certifi's list.
+        certificate, key: the PEM files of plano's own certificate, for upstreams that ask for one.
+    """
 
     ca_path: str | None = None
     certificate: str | None = None
@@ -68,12 +82,13 @@ class Tls(Struct, frozen=True, kw_only=True):
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
-    """Whether `/metrics` is there, and where, if not beside everything else.
+    """Metrics, and the address where `/metrics` is served.
 
     Attributes:
-        address, port: of a server for it alone; without a port it is served where everything else is.
-        auth: whether a caller's key is needed to see it.
-        stream_usage: whether streamed chat completions always ask the upstream for their usage.
+        enabled: `/metrics` is served.
+        address, port: the address of a server for it alone; without a port it is served at the listener.
+        auth: reading it needs a caller's key.
+        stream_usage: streamed chat completions always ask the upstream for their usage.
     """
 
     enabled: bool = True
@@ -84,12 +99,12 @@ class Metrics(Struct, frozen=True, kw_only=True):
 
 
 class Log(Struct, frozen=True, kw_only=True):
-    """How logs look, and what is in them.
+    """The format and the content of logs.
 
     Attributes:
         format: `auto` is text on a terminal and JSON elsewhere.
-        access: a line for each request.
-        bodies: requests and replies as well, with what looks like a credential taken out.
+        access: there is a line for each request.
+        bodies: requests and replies are logged too, with everything that looks like a credential removed.
     """
 
     format: Literal["auto", "json", "text"] = "auto"
@@ -98,7 +113,7 @@ class Log(Struct, frozen=True, kw_only=True):
 
 
 class Tracing(Struct, frozen=True, kw_only=True):
-    """The original's `tracing` block; `random_sampling` in percent."""
+    """The `tracing` block, as katanemo's Plano defines it; `random_sampling` is in percent."""
 
     random_sampling: int = 100
     endpoint: str | None = None
@@ -107,21 +122,21 @@ class Tracing(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """Everything a configuration says.
+    """A whole configuration.
 
     Attributes:
-        file: its path as it was given, or None.
-        providers: in the order of the file.
-        aliases: alias to what it points at.
-        filters: the user's own, in the order they run.
-        state_storage: where conversations are kept, or None for nowhere.
-        chat_completions_continue: whether chat completions are kept as well.
-        upstream_store: what providers are told in `store`; None is what the client says.
-        callers: who may ask, and the key of each; empty when anybody may.
-        prices: what models cost, by name; those in `prices_file` come after them.
-        ui: whether the page at `/ui` is there; None is where `plano up` listens on loopback.
-        loopback: whether only this machine reaches it. `plano up` sees to it; no file says so.
-        warnings: what was accepted and does nothing, or probably not what was meant.
+        file: its path as it was given; None if it did not come from a file.
+        providers: the entries, in the order of the file.
+        aliases: the target of each alias.
+        filters: the user's own filters, in the order they run.
+        callers: the callers with their keys; empty if anybody may call.
+        ui: the page at `/ui` is served; None means only if `plano up` listens on loopback.
+        loopback: only this machine can reach the gateway. `plano up` sets it; no key of a file does.
+        state_storage: the store for conversations; None if they are not stored.
+        chat_completions_continue: chat completions are stored as well.
+        upstream_store: the `store` that is sent to providers; None for the client's own.
+        prices: the prices of models, by name; they take precedence over those in `prices_file`.
+        warnings: values that have no effect, or are probably not meant.
     """
 
     file: str | None = None
@@ -148,7 +163,7 @@ class Config(Struct, frozen=True, kw_only=True):
     warnings: tuple[Problem, ...] = ()
 
     def secrets(self) -> list[Secret]:
-        """Every credential in it, for whoever must keep them out of something."""
+        """Every credential in it, so that they can be kept out of logs and errors."""
         found = [key for _, key in self.callers]
         for entry in self.providers:
             found += [secret for secret in (entry.key, entry.proxy, *entry.headers.values()) if secret is not None]
@@ -158,6 +173,6 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long to wait for upstreams."""
+        """The time to wait for upstreams."""
         patience = self.listener.timeout
         return Timeouts(connect=self.connect_timeout, first_byte=patience, idle=patience)

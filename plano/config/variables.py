@@ -11,9 +11,9 @@ _VARIABLE = re.compile(
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The text with `$VAR`, `${VAR}` and `${VAR:-default}` filled in, and the variables that are missing.
+    """Fills in `$VAR`, `${VAR}` and `${VAR:-default}`; returns the text and the names of missing variables.
 
-    A default stands in for a variable that is missing or empty, as in a shell; `$$` is a dollar sign.
+    A default replaces a variable that is missing or empty, as in a shell; `$$` is a dollar sign.
     """
     missing: list[str] = []
 

@@ -1,1 +1,1 @@
-"""Keys: the headers they travel in, and how they are kept out of everything else."""
+"""Keys: the headers that carry them, and the masking that keeps them out of everything else."""

@@ -1,4 +1,4 @@
-"""The headers that keys travel in."""
+"""The headers that carry keys."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from plano.errors import Unauthenticated
 from plano.types import Headers, Secret
 
 AuthStyle: TypeAlias = Literal["bearer", "x-api-key", "api-key", "none"]
-"""How a key travels: in `Authorization: Bearer`, in a header of its own, or not at all."""
+"""The header that carries a key: `Authorization: Bearer`, one of its own, or none."""
 
 
 def credential(style: AuthStyle, key: Secret) -> tuple[str, str] | None:
-    """The header that carries `key`, name in lower case, or None where the style is not to send one."""
+    """The header that carries `key`, with its name in lower case; None if the style is to send none."""
     if style == "none":
         return None
     if style == "bearer":
@@ -21,11 +21,11 @@ def credential(style: AuthStyle, key: Secret) -> tuple[str, str] | None:
 
 
 _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key")
-"""Headers that may hold a client's key, the one that counts before the others."""
+"""The headers that may hold a client's key, in order of precedence."""
 
 
 def credential_of(headers: Headers) -> str | None:
-    """The key a client sent, as `Authorization: Bearer`, or as `x-api-key` or `api-key`; None without one."""
+    """The key that a client sent in `Authorization: Bearer`, `x-api-key` or `api-key`; None if there is none."""
     bearer = headers.find(b"authorization")
     if bearer is not None and bearer[:7].lower() == b"bearer ":
         return bearer[7:].strip().decode("latin-1")
@@ -33,12 +33,12 @@ def credential_of(headers: Headers) -> str | None:
 
 
 def only_credential_of(headers: Headers) -> str | None:
-    """The same where something is decided by it.
+    """The key that a client sent, for use where it decides what the client may do.
 
     Raises:
-        Unauthenticated: one of these headers is there twice; whatever stands in front of plano may have read the other.
+        Unauthenticated: one of these headers is there twice, so a proxy in front of plano may have read the other one.
     """
     name = headers.repeated(_CREDENTIALS)
     if name is not None:
-        raise Unauthenticated(f"The request has more than one `{name.decode()}` header: send one.")
+        raise Unauthenticated(f"The request has more than one `{name.decode()}` header. Send one.")
     return credential_of(headers)

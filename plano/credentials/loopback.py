@@ -1,12 +1,11 @@
-"""Guards a gateway that listens on loopback and has no callers' keys: programs of this machine may ask, web pages from
-elsewhere that happen to be open in its browser may not.
+"""Guards a keyless loopback gateway: local programs may call it, web pages from other origins may not.
 
-A browser shows where a request comes from in two header fields, neither of which a page can change:
+A browser shows the source of a request in two header fields that no page can change:
 
-- `Origin` goes with every POST (Fetch, section 3.2) and names the page that asks. Without CORS a page cannot read the
-  answer, but it could spend what the answer costs.
-- `Host` names what the page believes to ask. A page may have its own name point at 127.0.0.1 once it has loaded (DNS
-  rebinding): then it asks its own origin, GET requests go without `Origin`, and it may read all answers.
+- `Origin` is sent with every POST (Fetch, section 3.2) and names the page. Without CORS the page could not read the
+  answer, but it could make the gateway spend money.
+- `Host` names the server that the page addresses. A page can let its own name point at 127.0.0.1 after it has loaded
+  (DNS rebinding). Then the gateway is its own origin, GET requests have no `Origin`, and the page could read answers.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ from urllib.parse import urlsplit
 from plano.types import RawHeaders
 
 CONTAINERS = ("host.docker.internal", "host.containers.internal")
-"""What containers call the machine that they run on. The domain `internal` is reserved, so no page comes from there."""
+"""The names by which containers reach the machine that they run on. The domain `internal` is reserved, so no web page
+comes from there."""
 
 APPLICATIONS = ("app", "file", "tauri", "vscode-file", "vscode-webview")
-"""Schemes of programs that show pages of their own. A browser sends none of them: a file opened there has the origin
-`null`. Extensions of browsers have schemes too, and are refused: they come from elsewhere."""
+"""Schemes of programs that show pages of their own. No browser sends one of them, since a file that is opened in a
+browser has the origin `null`. Browser extensions have schemes too, but are refused because they come from elsewhere."""
 
 
 def is_loopback(host: str) -> bool:
@@ -36,15 +36,15 @@ def is_loopback(host: str) -> bool:
 
 
 def objection(headers: RawHeaders) -> str | None:
-    """Why a request with these headers is not answered, or None for one that is.
+    """Says why a request with these headers is refused; None if it is allowed.
 
-    One without `Host` (HTTP/1.0) comes from no browser.
+    A request without `Host` (HTTP/1.0) does not come from a browser.
     """
     named = dict(headers)
     host, origin = named.get(b"host"), named.get(b"origin")
     if host is not None and not _is_here(host):
         return (
-            f"This gateway has no keys for callers, so it answers to names of this machine alone (localhost, "
+            f"This gateway has no keys for callers, so it only answers to names of this machine (localhost, "
             f"127.0.0.1), and not to {_shown(host)}. To use another name, configure `auth: {{keys: [...]}}`; "
             "a proxy on this machine may send `Host: localhost` instead."
         )

@@ -1,12 +1,12 @@
-"""Credentials, taken out of what quotes them.
+"""Removes credentials from texts that quote them.
 
-A provider may repeat the key that it does not like, and there are many ways to write one down. RFC 8259, section 7:
-any character of a JSON string may stand as `\\u` with four hexadecimal digits, and `"`, `\\` and `/` behind a
-backslash; JSON that is quoted within JSON has more backslashes. RFC 3986, section 2.1: in a URL a character may be `%`
-with two digits. A web page has references such as `&#x2f;`.
+A provider may repeat a refused key, and there are many ways to write it. RFC 8259, section 7: any character of a JSON
+string may be written as `\\u` with four hexadecimal digits, and `"`, `\\` and `/` with a backslash; JSON that is quoted
+within JSON has more backslashes. RFC 3986, section 2.1: in a URL a character may be `%` with two digits. A web page has
+references such as `&#x2f;`.
 
-So a text is searched as it reads without the escapes of JSON, and without the others. What is found is cut out of the
-text as it was written, and all around it stays byte for byte, whatever it is.
+So a text is decoded and searched twice, once for the escapes of JSON and once for the others. What is found is replaced
+in the original text, and the rest of that text stays as it is, byte for byte.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from plano.errors import PlanoError
 
 MASK = b"***"
 
-SHORTEST = 6
-"""Characters. What is shorter may stand in any text."""
+SHORTEST_SECRET = 6
+"""The fewest characters of a secret that is looked for. A shorter one could be part of any text."""
 
 _IN_JSON = re.compile(rb"\\+(?:u([0-9A-Fa-f]{4}))?")
-"""How many backslashes there are depends on how deep the quotation is, so they are left out altogether."""
+"""Escapes of JSON. The number of backslashes depends on the depth of the quotation, so all of them are removed."""
 
 _ELSEWHERE = re.compile(rb"%([0-9A-Fa-f]{2})|(&(?:#\d{2,4}|#[xX][0-9A-Fa-f]{2,4}|[a-z]{2,4});)")
 
 
 class Mask:
-    """Takes secrets out of bytes, texts and errors.
+    """Removes secrets from bytes, texts and errors.
 
     Args:
-        secrets: what is looked for; those shorter than `SHORTEST` are not.
+        secrets: the secrets; those shorter than `SHORTEST_SECRET` are ignored.
 
     Attributes:
-        shortest: no secret is found in fewer bytes than this.
+        shortest: the fewest bytes that can hold a secret.
     """
 
     __slots__ = ("_in_json", "_secrets", "shortest")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = {_encoded(text) for text in secrets if len(text) >= SHORTEST}
+        self._secrets = {_encoded(text) for text in secrets if len(text) >= SHORTEST_SECRET}
         self._in_json = {_without_json(secret)[0] for secret in self._secrets}
         self.shortest = min(map(len, self._in_json), default=sys.maxsize)
 
     def out_of(self, data: bytes) -> bytes:
-        """The bytes with each secret replaced; the same object where there is none."""
+        """Replaces each secret in `data`; returns the same object if there is none."""
         if len(data) < self.shortest or self._is_plain(data):
             return data
         found = _found(self._in_json, *_without_json(data))
@@ -58,13 +58,13 @@ class Mask:
             return data
         pieces, end = [], 0
         for start, stop in sorted(found):
-            if start >= end:  # else it overlaps with the one before
+            if start >= end:  # otherwise it overlaps with the one before
                 pieces += [data[end:start], MASK]
             end = max(end, stop)
         return b"".join([*pieces, data[end:]])
 
     def _is_plain(self, data: bytes) -> bool:
-        """Whether it is as it reads, and holds no secret: as nearly all is."""
+        """Whether the data has no escapes and no secret, which is the common case."""
         find = data.find
         if find(b"\\") >= 0 or find(b"%") >= 0 or find(b"&") >= 0:
             return False
@@ -74,11 +74,11 @@ class Mask:
         return True
 
     def out_of_text(self, text: str) -> str:
-        """The same for text."""
+        """Replaces each secret in a text."""
         return self.out_of(_encoded(text)).decode(errors="surrogatepass") if len(text) >= self.shortest else text
 
     def out_of_error(self, error: BaseException) -> None:
-        """Change what an error says, and what those say that it came from."""
+        """Replaces each secret in the messages of an error and of the errors that caused it, in place."""
         seen: list[BaseException] = []
         found: BaseException | None = error
         while found is not None and found not in seen:
@@ -95,13 +95,13 @@ NOTHING = Mask(())
 
 
 class _Origins:
-    """Where in a text as it was written stands what is at a place of it as it reads."""
+    """Maps offsets in a decoded text to offsets in the original."""
 
     __slots__ = ("_after", "_longer")
 
     def __init__(self) -> None:
-        self._after: list[int] = [0]  # places right behind an escape, as the text reads
-        self._longer: list[int] = [0]  # by how much what was written up to there is longer
+        self._after: list[int] = [0]  # offsets right after an escape, in the decoded text
+        self._longer: list[int] = [0]  # how much longer the original is up to there
 
     def add(self, after: int, written: int) -> None:
         self._after.append(after)
@@ -121,7 +121,7 @@ def _without_json(data: bytes) -> tuple[bytes, _Origins]:
 def _read(
     data: bytes, escapes: re.Pattern[bytes], meaning: Callable[[re.Match[bytes]], bytes]
 ) -> tuple[bytes, _Origins]:
-    """A text without its escapes."""
+    """Decodes the escapes of a text."""
     origins = _Origins()
     pieces, size, end = [], 0, 0
     for escape in escapes.finditer(data):
@@ -146,7 +146,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _found(secrets: set[bytes], read: bytes, origins: _Origins) -> list[tuple[int, int]]:
-    """Where secrets begin and end in what was written."""
+    """The offsets in the original at which secrets begin and end."""
     found = []
     for secret in secrets:
         at = read.find(secret)

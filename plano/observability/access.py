@@ -1,6 +1,7 @@
 """The access log: one line for each request, on the logger `plano.access`.
 
-A line says who asked what, how it went and what it took; never what was said, and never a key.
+A line names the caller and the model, and says how the request ended and how long it took. It never holds content or
+a key.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ LIKE_A_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai|key|ghp|pat)[-_][\w-]{6,}|AI
 
 _PLAIN = re.compile(r"""[^\s="]+""")
 
-_LONGEST = 200
-"""Characters of a model's name or a path that nobody has."""
+_LOGGED_CHARACTERS = 200
+"""The most characters that are logged of an unknown model's name or an unknown path."""
 
 _QUIET = ("/healthz", "/readyz", "/metrics", "/ui/data")
-"""Asked every few seconds, so they are logged on the level `debug`."""
+"""Paths that are polled every few seconds, so they are logged at level `debug`."""
 
 
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
-    """What one line says. What does not apply is left out.
+    """The fields of one line. Fields that do not apply are left out.
 
     Attributes:
-        id: the request's, as in `x-request-id`; `upstream_id` is the upstream's.
-        asked, served: the model's name as it was asked for, and `provider/model` that it came to.
+        id: the request's id, as in `x-request-id`; `upstream_id` is the upstream's.
+        asked, served: the model's name in the request, and the `provider/model` that answered.
         outcome: `completed`, `failed` (a stream broke) or `aborted` (the client left).
         seconds: from the request's head to the last byte of the reply.
-        upstream_seconds: of these, how long the upstream was waited for.
-        bytes_in, bytes_out: of the bodies.
+        upstream_seconds: the part of `seconds` that was spent waiting for the upstream.
+        bytes_in, bytes_out: the sizes of the bodies.
         losses: how many fields a translation could not carry.
-        estimated: the upstream did not say how many tokens; these are guessed.
-        error: its code, or its kind.
+        estimated: the upstream did not report the tokens, so they are estimated.
+        error: the error's code, or its kind.
     """
 
     method: str
@@ -72,7 +73,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     error: str | None = None
 
     def fields(self) -> dict[str, Any]:
-        """What it says, by name."""
+        """The fields that apply, by name."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
@@ -83,32 +84,32 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 Lines: TypeAlias = Sequence[tuple[float, Line]]
-"""Each with its time, in Unix seconds."""
+"""Lines, each with its time in Unix seconds."""
 
 
 class LineHandler(logging.Handler):
-    """A handler that takes lines as they are. Where it is the only one, no log record is made for them.
+    """A handler that takes lines directly. If it is the only handler, no log records are made for lines.
 
     Attributes:
-        batching: lines may come to it late, several at once.
+        batching: it accepts lines late, several at once.
     """
 
     batching = False
 
     def take(self, level: int, lines: Lines) -> None:
-        """Log lines, all of one level."""
+        """Logs lines that all have one level."""
         for created, line in lines:
             self.handle(_record(level, created, line))
 
 
 def at_once() -> bool:
-    """Whether lines must be written while their request is at hand: a host's own handlers may look around them, at
-    its context say."""
+    """Whether each line must be written while its request is running, because a handler of the host application may
+    read the request's context variables."""
     return logger.isEnabledFor(logging.INFO) and not getattr(_only_handler(), "batching", False)
 
 
 def taker() -> Callable[[int, Lines], None] | None:
-    """What takes the lines of requests that ask a model, with their level; None if nobody listens."""
+    """The function that takes lines and their level; None if the access log is off."""
     if not logger.isEnabledFor(logging.INFO):
         return None
     handler = _only_handler()
@@ -116,7 +117,7 @@ def taker() -> Callable[[int, Lines], None] | None:
 
 
 def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
-    """A line for a request that asks no model. Its query is left out; it may hold a key."""
+    """Logs a request that asks no model. Its query is left out because it may hold a key."""
     level = logging.DEBUG if route in _QUIET else logging.INFO
     if logger.isEnabledFor(level):
         path = scope["path"] if route != "other" else _safe(scope["path"])
@@ -126,16 +127,16 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
 
 
 def line_of(request: Request, method: str, path: str) -> Line:
-    """What there is to say of a request that is over."""
+    """Makes the line of a request that is over."""
     journal = request.journal
     answer, target = journal.answer, journal.target
     started, usage, losses = journal.started, answer.usage, answer.losses
     first, model = answer.first_token, request.model
-    line = Line(  # by position: by name it would take ten times as long
+    line = Line(  # by position, because names would take ten times as long
         method if method == "POST" else _safe(method),
         path,
         journal.status,
-        ((journal.ended or started) - started) * 1e6 // 1.0 / 1e6,  # for a tenth of what `round` takes
+        ((journal.ended or started) - started) * 1e6 // 1.0 / 1e6,  # takes a tenth of the time of `round`
         request.id,
         journal.caller.name,
         journal.dialect,
@@ -152,7 +153,7 @@ def line_of(request: Request, method: str, path: str) -> Line:
         None if usage is None else usage.input_tokens,
         None if usage is None else usage.output_tokens,
     )
-    # What most do not have would cost each of them something if it were set for all.
+    # Most requests have none of these, so they are set only where they apply.
     if usage is not None and usage.cached_tokens:
         line.cached_tokens = usage.cached_tokens
     if usage is not None and usage.estimated:
@@ -167,13 +168,14 @@ def line_of(request: Request, method: str, path: str) -> Line:
 
 
 def asked_model(model: str | None, target: Target | None) -> str | None:
-    """The model's name as it was asked for. One that nobody has may be anything, a key in the wrong place too."""
+    """The model's name in a request. A name without a `target` may hold anything, even a misplaced key, so it is
+    shortened and masked."""
     return model if model is None or target is not None else _safe(model)
 
 
 def _error(journal: Journal) -> str | None:
     if journal.error is not None:
-        return _safe(journal.error.code or journal.error.kind)  # an upstream's own code may be anything
+        return _safe(journal.error.code or journal.error.kind)  # an upstream's own code may hold anything
     return journal.answer.failure
 
 
@@ -192,20 +194,20 @@ def _only_handler() -> LineHandler | None:
 
 
 def _record(level: int, created: float, line: Line) -> logging.LogRecord:
-    """What `logger.info` makes, without walking the stack to find out who calls."""
+    """Makes the record that `logger.info` would make, without walking the stack to find its caller."""
     record = logger.makeRecord(logger.name, level, __file__, 0, line, (), None, "access")
     record.created, record.msecs = created, created % 1 * 1000
     return record
 
 
 def _safe(text: str) -> str:
-    """A text that anybody may have made up, on one line, shortened, and without what looks like a key."""
-    text = LIKE_A_KEY.sub("***", text[: 2 * _LONGEST])[:_LONGEST]
+    """Makes a client's text safe to log: one line, shortened, with everything that looks like a key masked."""
+    text = LIKE_A_KEY.sub("***", text[: 2 * _LOGGED_CHARACTERS])[:_LOGGED_CHARACTERS]
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _shown(value: Any) -> str:
-    """A value as logfmt has it: quoted where it could be taken for more than one, or for a field of its own."""
+    """A value in logfmt. It is quoted if it could be read as several values or as another field."""
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value)

@@ -1,8 +1,7 @@
-"""What is measured: every metric as a row of data, and a registry of them with its label values closed.
+"""The metrics: each is a row of data, and a registry holds them all with a closed set of label values.
 
-A label value comes from the configuration or from a list in this file. Whatever else turns up is counted under
-`other`, so what clients make up mints no series. `docs/observability.md` lists the same rows; a test holds the two
-equal.
+A label value comes from the configuration or from a list in this file. Any other value is counted under `other`, so
+that clients cannot create series. `docs/observability.md` lists the same rows, and a test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from prometheus_client.metrics_core import Metric as Collected
 
 from plano.errors import UPSTREAM_FAILURES, Kind
 from plano.losses import LOSS_FIELDS
-from plano.observability.series import Axis, Distribution, Family, Key, Number
+from plano.observability.series import Axis, Distribution, Family, Key, Metric, Number
 from plano.operations import OPERATIONS
 from plano.types import CLIENT_DIALECTS, UPSTREAM_DIALECTS
 from plano.version import VERSION
@@ -30,7 +29,7 @@ SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20
 FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 TOKENS = tuple(4**power for power in range(14))
-"""Bounds of the `gen_ai` histograms, as OpenTelemetry's semantic conventions for generative AI advise them."""
+"""The bounds of the `gen_ai` histograms that OpenTelemetry's semantic conventions for generative AI recommend."""
 
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -55,29 +54,6 @@ STORE_OPERATIONS = (
 )
 
 
-class Metric(Struct, frozen=True, kw_only=True):
-    """One metric.
-
-    Attributes:
-        name: as it is scraped; a histogram's without `_bucket`.
-        unit: of its value.
-        axes: which of the axes its labels come from; each axis has one label or several that go together.
-        bounds: a histogram's upper bounds, without +Inf.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    unit: str
-    meaning: str
-    axes: tuple[str, ...] = ()
-    bounds: tuple[float, ...] = ()
-
-    @property
-    def lines(self) -> int:
-        """Lines of a scrape for each set of label values."""
-        return len(self.bounds) + 3 if self.kind == "histogram" else 1
-
-
 LABELS: Mapping[str, tuple[str, ...]] = {
     "asked": ("client_dialect", "operation"),
     "client": ("client_dialect",),
@@ -100,7 +76,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "error": ("error_type",),
     "token": ("gen_ai_token_type",),
 }
-"""The axes, and the labels that each has."""
+"""The labels of each axis."""
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -123,7 +99,7 @@ METRICS: tuple[Metric, ...] = (
         name="gen_ai_server_time_per_output_token_seconds",
         kind="histogram",
         unit="seconds",
-        meaning="Of a streamed reply: the time after its first token, by each of the tokens that followed.",
+        meaning="The time after a streamed reply's first token, divided by the number of tokens that followed.",
         axes=("gen_ai",),
         bounds=PER_TOKEN,
     ),
@@ -140,22 +116,22 @@ METRICS: tuple[Metric, ...] = (
         name="plano_requests_total",
         kind="counter",
         unit="requests",
-        meaning="Requests to a model that are over.",
+        meaning="Requests to a model that have ended.",
         axes=("asked", "served", "stream", "result"),
     ),
     Metric(
         name="plano_requests_in_flight",
         kind="gauge",
         unit="requests",
-        meaning="Requests to a model that are under way.",
+        meaning="Requests to a model that are in progress.",
         axes=("client",),
     ),
     Metric(
         name="plano_overhead_seconds",
         kind="histogram",
         unit="seconds",
-        meaning="What plano itself takes of a request: everything after its body was there, but waiting for the "
-        "upstream and handing bytes to the client's connection.",
+        meaning="The time that plano itself adds to a request: from its body's arrival to its end, without waiting for "
+        "the upstream and without handing bytes to the client's connection.",
         axes=("pair", "stream"),
         bounds=OVERHEAD,
     ),
@@ -163,8 +139,8 @@ METRICS: tuple[Metric, ...] = (
         name="plano_filter_seconds_total",
         kind="counter",
         unit="seconds",
-        meaning="Time in each filter until it returned its response, without the filters below it. Of at most a "
-        "hundred requests a second, each of which counts for those before it that were not timed.",
+        meaning="Time in each filter until it returned its response, without the filters below it. At most a hundred "
+        "requests a second are timed; each stands for the untimed ones before it, too.",
         axes=("filter",),
     ),
     Metric(
@@ -192,14 +168,14 @@ METRICS: tuple[Metric, ...] = (
         name="plano_usage_missing_total",
         kind="counter",
         unit="replies",
-        meaning="Replies whose upstream did not say, or not to the end, how many tokens they took.",
+        meaning="Replies whose upstream did not report their tokens, or not all of them.",
         axes=("target",),
     ),
     Metric(
         name="plano_cost_dollars_total",
         kind="counter",
         unit="US dollars",
-        meaning="What requests cost, where the configuration has a price.",
+        meaning="The cost of requests to models that have a price in the configuration.",
         axes=("target", "estimated"),
     ),
     Metric(
@@ -220,7 +196,7 @@ METRICS: tuple[Metric, ...] = (
         name="plano_replies_not_stored_total",
         kind="counter",
         unit="replies",
-        meaning="Replies that should have been stored, and were sent without.",
+        meaning="Replies that should have been stored and were sent without being stored.",
         axes=("client",),
     ),
     Metric(
@@ -240,8 +216,9 @@ METRICS: tuple[Metric, ...] = (
         name="plano_build_info",
         kind="gauge",
         unit="1",
-        meaning="Always 1; the label says which version runs.",
+        meaning="Always 1; the label is the version that runs.",
         axes=("version",),
+        mode="livemax",
     ),
 )
 
@@ -249,7 +226,7 @@ _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 class Served(Struct, frozen=True):
-    """A configured entry as metrics see it; `dialects` is all that it may be spoken to in."""
+    """The labels of a configured entry; `dialects` are all those of its upstream."""
 
     provider: str
     model: str
@@ -257,16 +234,17 @@ class Served(Struct, frozen=True):
 
 
 class Instruments:
-    """A registry with all of the metrics in it, and each of them at hand.
+    """A registry with all metrics, and an attribute for each metric.
 
     Args:
         served: the configured entries.
         origins: scheme, host and port of every upstream.
-        shared: whether several processes count together, in prometheus-client's way.
+        enabled: metrics are on.
+        shared: several processes count together, through prometheus-client's shared files.
 
     Attributes:
-        registry: the registry; collecting it first calls what `before_scrape` was given.
-        enabled: whether anything is to be counted.
+        registry: the registry. Collecting it first calls every function that was passed to `before_scrape`.
+        enabled: metrics are on.
     """
 
     def __init__(
@@ -298,55 +276,52 @@ class Instruments:
         self.not_stored = self._numbers("plano_replies_not_stored_total")
         self.log_lines_dropped = self._numbers("plano_log_lines_dropped_total")
         self.connections = self._numbers("plano_upstream_connections")
-        self._numbers("plano_build_info", "livemax")[(VERSION,)].set(1)
+        self._numbers("plano_build_info")[(VERSION,)].set(1)
 
     def allow(self, axis: Literal["filter", "route"], values: Iterable[str]) -> None:
-        """The names of the pipeline's links, or the paths of routes, once they are known."""
+        """Adds label values that are known only after construction: names of the pipeline's links, paths of routes."""
         self._axes[axis].values.update((value,) for value in values)
 
     def begin(self, family: Literal["filter_seconds", "not_stored", "upstream_errors"], keys: Iterable[Key]) -> None:
-        """Show these series from the first scrape on."""
+        """Makes series appear with the value 0 from the first scrape on."""
         if self.enabled:
             series: Family[Number] = getattr(self, family)
             for key in keys:
                 series[key].inc(0.0)
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
-        """Call `refresh` before anything is read: for gauges that somebody else keeps the numbers of."""
+        """Has `refresh` called before each scrape, to set gauges whose numbers are kept elsewhere."""
         self._refreshers.append(refresh)
 
-    def fold(self) -> None:
-        """Put what was observed since the last time in its bins; what was not takes memory."""
+    def fill_bins(self) -> None:
+        """Sorts the values that were observed since the last call into their bins. Until then they take memory."""
         for family in (self.duration, self.first_token, self.per_token, self.tokens, self.overhead):
             for series in list(family.values()):
-                series.fold()
+                series.fill_bins()
 
     def refresh(self) -> None:
-        """Bring everything up to date that is read elsewhere or by others."""
+        """Brings everything up to date: numbers that are kept elsewhere, and values that other processes read."""
         for refresh in self._refreshers:
             refresh()
         for family in self._families:
             family.flush()
 
     def most_lines(self) -> int:
-        """The most lines that a scrape can ever have: the product of what each label can be."""
+        """The most lines that a scrape can ever have. A metric has a series for each combination of label values."""
         if not self.enabled:
             return 0
         return sum(metric.lines * prod(len(self._axes[axis].values) for axis in metric.axes) for metric in METRICS)
 
-    def _numbers(self, name: str, mode: str = "livesum") -> Family[Number]:
-        return self._family(name, mode=mode)
+    def _numbers(self, name: str) -> Family[Number]:
+        return self._family(name)
 
     def _distributions(self, name: str) -> Family[Distribution]:
         return self._family(name)
 
-    def _family(self, name: str, **options: Any) -> Family[Any]:
+    def _family(self, name: str) -> Family[Any]:
         metric = _BY_NAME[name]
         axes = [(self._axes[axis], len(LABELS[axis])) for axis in metric.axes]
-        labels, bounds, shared = labels_of(metric), metric.bounds, self._shared and self.enabled
-        family: Family[Any] = Family(
-            name, metric.kind, metric.meaning, labels, axes, bounds=bounds, shared=shared, **options
-        )
+        family: Family[Any] = Family(metric, labels_of(metric), axes, shared=self._shared and self.enabled)
         if self.enabled:
             self.registry.register(family)
             self._families.append(family)
@@ -354,7 +329,7 @@ class Instruments:
 
 
 def labels_of(metric: Metric) -> tuple[str, ...]:
-    """Its labels, in the order of its axes."""
+    """The labels of a metric, in the order of its axes."""
     return tuple(chain.from_iterable(LABELS[axis] for axis in metric.axes))
 
 
@@ -402,7 +377,7 @@ def _single(values: Iterable[str], other: str = OTHER) -> Axis:
 
 
 class _First:
-    """Registered before all else, so that it is asked first. Has no metrics of its own."""
+    """Calls `refresh` before a scrape. It is registered first, so it is collected first; it has no metrics itself."""
 
     def __init__(self, refresh: Callable[[], None]) -> None:
         self._refresh = refresh

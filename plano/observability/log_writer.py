@@ -1,8 +1,8 @@
-"""Writes what is logged, from a thread of its own: whoever logs never waits for whoever reads.
+"""Writes logs from a thread of its own, so that no log call waits for the log's reader.
 
-A reader that stalls (a pipe nobody empties, a terminal that was stopped, a disk that hangs) blocks `write` for as long
-as it likes, and would block the event loop with it. `O_NONBLOCK` is no way out: the flag belongs to the open file
-description, which other processes share.
+A reader that stalls (a full pipe, a stopped terminal, a hanging disk) blocks `write` for any length of time, and would
+block the event loop. `O_NONBLOCK` does not help, because the flag belongs to the open file description, which other
+processes share.
 """
 
 from __future__ import annotations
@@ -15,34 +15,32 @@ from queue import SimpleQueue
 from typing import Protocol, TextIO
 
 BUFFER = 1024 * 1024
-"""Bytes that may wait for the reader, besides those that were handed over last."""
+"""Once this many bytes wait for the reader, no more are accepted."""
 
 AT_ONCE = 4096
-"""Bytes. POSIX write(): so many go into a pipe undivided (PIPE_BUF)."""
+"""Bytes of one write. POSIX guarantees that this many go into a pipe undivided (write(), PIPE_BUF)."""
 
 
 class Writer(Protocol):
-    """Where lines go.
-
-    Attributes:
-        full: whether what is handed over now should be dropped.
-        lost: lines that were handed over and could not be written.
-    """
+    """The destination of a log."""
 
     @property
-    def full(self) -> bool: ...
+    def full(self) -> bool:
+        """Whether lines must be dropped now instead of written."""
 
     @property
-    def lost(self) -> int: ...
+    def lost(self) -> int:
+        """How many lines were accepted and could not be written."""
 
-    def write(self, lines: bytearray) -> None: ...
+    def write(self, lines: bytearray) -> None:
+        """Accepts whole lines, without waiting for a slow reader."""
 
     def close(self, seconds: float) -> None:
-        """Wait at most so long for what was handed over."""
+        """Waits at most this long for the accepted lines to be written."""
 
 
 def writer_to(stream: TextIO) -> Writer:
-    """A writer for a stream: by its file descriptor, if it has one."""
+    """Makes a writer for a stream. It uses the stream's file descriptor if there is one."""
     try:
         return Threaded(stream.fileno())
     except OSError:
@@ -50,7 +48,7 @@ def writer_to(stream: TextIO) -> Writer:
 
 
 class Direct:
-    """Writes at once, to what keeps nobody waiting."""
+    """Writes at once, to a stream that has no file descriptor and so never blocks."""
 
     full = False
     lost = 0
@@ -68,13 +66,13 @@ class Direct:
 
 
 class Threaded:
-    """Writes to a file descriptor, in the order things are handed over. `write` is called by one thread at a time."""
+    """Writes to a file descriptor in order, from a thread of its own. Only one thread at a time may call `write`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._queue: SimpleQueue[bytearray | None] = SimpleQueue()
         self.lost = 0
-        # Each of the two is changed by one thread alone: one `+=` of two threads may lose what the other added.
+        # Each of the two is changed by one thread only, because `+=` from two threads can lose an addition.
         self._taken = 0
         self._done = 0
         self._thread = threading.Thread(target=self._run, name="plano-log", daemon=True)
@@ -97,7 +95,7 @@ class Threaded:
             for piece in whole(lines):
                 try:
                     self._write(piece)
-                except OSError:  # nobody will ever read it, or the disk is full
+                except OSError:  # the reader is gone, or the disk is full
                     self.lost += piece.count(b"\n")
             self._done += len(lines)
 
@@ -105,13 +103,13 @@ class Threaded:
         while piece:
             try:
                 piece = piece[os.write(self._descriptor, piece) :]
-            except BlockingIOError:  # somebody else has set O_NONBLOCK
+            except BlockingIOError:  # another process has set O_NONBLOCK
                 select.select([], [self._descriptor], [])
 
 
 def whole(lines: bytearray) -> Iterator[bytes]:
-    """The lines, several together, each piece short enough to be written in one go: what several processes write
-    into one pipe or file is then not mixed within a line."""
+    """Cuts lines into pieces of whole lines that one write takes undivided, so that lines of several processes are not
+    mixed up in one pipe or file."""
     start, size = 0, len(lines)
     while start < size:
         end = size

@@ -1,7 +1,7 @@
-"""How a process of plano's own logs: JSON for machines, text for a terminal.
+"""Logging of plano's own process: JSON for machines, text for a terminal.
 
-Only `plano up` calls `setup`. A service that mounts plano has its own logging, and plano's loggers (`plano`,
-`plano.access`, `plano.bodies`) go where that says.
+Only `plano up` calls `setup`. A service that mounts plano configures its own logging, also for plano's loggers
+(`plano`, `plano.access`, `plano.bodies`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from plano.types import Secret
 Format = Literal["auto", "json", "text"]
 
 FLUSH_SECONDS = 0.1
-"""How long a line may wait for others, so that a busy gateway writes many at once."""
+"""Seconds that a line may wait for others, so that a busy gateway writes many at once."""
 
 CLOSE_SECONDS = 1.0
-"""How long the end of the process waits for whoever reads the log."""
+"""Seconds that the process waits at its end for the last lines to be written."""
 
 _COMMA = ord(",")
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -36,8 +36,8 @@ _encode, _encode_into = _encoder.encode, _encoder.encode_into
 _LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
 
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-"""Of Unicode: C0 and C1, the separators of lines and paragraphs, and what turns the direction of text around. Tab and
-line feed are missing; a traceback has them."""
+"""Unicode's C0 and C1, its separators of lines and paragraphs, and its characters that change the direction of text.
+Tab and line feed are missing because tracebacks have them."""
 
 _IN_TRACEBACK = re.compile(f"[{_CONTROLS}]")
 _IN_LINE = re.compile(f"[{_CONTROLS}\t\n]")
@@ -46,13 +46,15 @@ _IN_LINE = re.compile(f"[{_CONTROLS}\t\n]")
 def setup(
     level: str, format: Format = "auto", *, secrets: Iterable[Secret] = (), stream: TextIO | None = None
 ) -> BatchHandler:
-    """Log everything of this process to `stream` (standard error), uvicorn's own words included.
+    """Sends all logs of this process, uvicorn's included, to `stream`.
 
-    Nobody who logs waits for `stream`; see `plano.observability.log_writer`.
+    No log call waits for `stream`; see `plano.observability.log_writer`.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        secrets: what must not appear, whatever an exception says.
+        format: `auto` is text on a terminal and JSON elsewhere.
+        secrets: credentials that are masked in messages and tracebacks.
+        stream: the destination; None for standard error.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
@@ -69,7 +71,7 @@ def setup(
 
 
 def dropped() -> int:
-    """How many lines of this process's log were dropped; nothing is where a host has its own logging."""
+    """How many lines of this process's log were dropped; always 0 if the host application has its own logging."""
     return sum(handler.dropped for handler in logging.getLogger().handlers if isinstance(handler, BatchHandler))
 
 
@@ -79,12 +81,13 @@ class _Formatter(logging.Formatter):
         self._without_secrets = Mask(secret.reveal() for secret in secrets).out_of_text
 
     def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
-        """Add a line of the access log to others."""
-        raise AssertionError("each formatter has its own")
+        """Appends a line of the access log to `lines`."""
+        raise AssertionError("each formatter defines its own")
 
 
 class JSONFormatter(_Formatter):
-    """One object a line: `time` (UTC), `level`, `logger`, `message`; an access line's fields; `exception`."""
+    """Writes each record as one line of JSON: `time` (UTC), `level`, `logger`, and then `message` and `exception`, or
+    the fields of an access line."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         super().__init__(secrets)
@@ -115,11 +118,11 @@ class JSONFormatter(_Formatter):
         lines += head
         place = len(lines)
         _encode_into(line, lines, place)
-        lines[place] = _COMMA  # in place of the brace that begins the object
+        lines[place] = _COMMA  # replaces the brace that begins the object
         lines += b"\n"
 
     def _time(self, created: float) -> str:
-        """UTC, to the millisecond. The second is the same for many lines."""
+        """A time in UTC to the millisecond. The text of the second is kept, because many lines share it."""
         second = int(created)
         if self._second[0] != second:
             self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
@@ -127,10 +130,10 @@ class JSONFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """A line for people; below it a traceback, if there is one.
+    """Writes each record as a line for people, with its traceback below.
 
-    Control characters are escaped, for a message may quote anybody: it can neither look like two lines nor steer a
-    terminal.
+    Control characters are escaped because a message may quote a client. So it can neither look like two lines nor
+    control a terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -150,18 +153,18 @@ class TextFormatter(_Formatter):
 
 
 def _escaped(controls: re.Pattern[str], text: str) -> str:
-    """The text with its control characters as in a Python string: `\\n`, `\\x1b`."""
+    """Writes control characters as a Python string does: `\\n`, `\\x1b`."""
     if text.isprintable():
         return text
     return controls.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class BatchHandler(LineHandler):
-    """Writes lines together: `delay` seconds after the first one, and at once when it is a warning or worse.
+    """Writes lines in batches, `delay` seconds after the first; a warning or an error is written at once.
 
-    A line that is logged outside an event loop is written at once as well, for nothing would write it later.
+    A line that is logged outside an event loop is also written at once, because no timer could write it later.
 
-    Where the stream takes too little, lines are dropped; once it takes more, a line says how many.
+    If the stream is too slow, lines are dropped. Once it accepts lines again, one of them says how many are missing.
     """
 
     def __init__(self, stream: TextIO, formatter: _Formatter, delay: float) -> None:
@@ -169,7 +172,7 @@ class BatchHandler(LineHandler):
         self.setFormatter(formatter)
         self._add = formatter.add
         self._writer = writer_to(stream)
-        self._dropped = self._told = 0
+        self._dropped = self._reported = 0
         self._delay = delay
         self.batching = delay > 0
         self._lines = bytearray()
@@ -186,12 +189,12 @@ class BatchHandler(LineHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A line that could not be made is told in the log: `logging` would write to standard error, and wait."""
-        self._lines += self._said(logging.ERROR, "a line of the log could not be made", exc_info=sys.exc_info())
+        """Logs that a line could not be made. `logging` itself would write to standard error, and wait for it."""
+        self._lines += self._own_line(logging.ERROR, "a line of the log could not be made", exc_info=sys.exc_info())
         self._flush_soon()
 
     def take(self, level: int, lines: Lines) -> None:
-        """See `LineHandler`. A line that cannot be written raises, once the others are."""
+        """Takes lines, as `LineHandler` says. The error of a line that cannot be made is raised after the others."""
         add, failed = self._add, None
         assert self.lock is not None, "made by logging.Handler"
         with self.lock:  # a warning of another thread may flush meanwhile
@@ -208,37 +211,37 @@ class BatchHandler(LineHandler):
             raise failed
 
     def flush(self) -> None:
-        """Write what waits, or drop it."""
+        """Writes the waiting lines, or drops them if the stream is too slow."""
         assert self.lock is not None, "made by logging.Handler"
         with self.lock:
             lines, self._lines = self._lines, bytearray()
             if self._writer.full:
                 self._dropped += lines.count(b"\n")
                 return
-            if self._told != self.dropped:
-                lines = self._gap() + lines
+            if self._reported != self.dropped:
+                lines = self._gap_line() + lines
             if lines:
                 self._writer.write(lines)
 
     def close(self) -> None:
-        """Called by `logging` when the process ends."""
+        """Writes the waiting lines and ends the writer. `logging` calls this when the process ends."""
         self.flush()
         self._writer.close(CLOSE_SECONDS)
         super().close()
 
     @property
     def dropped(self) -> int:
-        """How many lines nobody will read."""
+        """How many lines were dropped."""
         return self._dropped + self._writer.lost
 
-    def _gap(self) -> bytearray:
-        """The line that says how many others are missing before it."""
+    def _gap_line(self) -> bytearray:
+        """The line that says how many lines are missing before it."""
         dropped = self.dropped
-        missing, self._told = dropped - self._told, dropped
-        return self._said(logging.WARNING, f"{missing} lines of the log were dropped: it was not read in time")
+        missing, self._reported = dropped - self._reported, dropped
+        return self._own_line(logging.WARNING, f"{missing} lines of the log were dropped: it was not read in time")
 
-    def _said(self, level: int, message: str, **more: Any) -> bytearray:
-        """A line of the log's own."""
+    def _own_line(self, level: int, message: str, **more: Any) -> bytearray:
+        """A line about the log itself."""
         record = {"name": "plano", "levelno": level, "levelname": logging.getLevelName(level), "msg": message} | more
         return bytearray(self.format(logging.makeLogRecord(record)).encode(errors="backslashreplace") + b"\n")
 
@@ -249,7 +252,7 @@ class BatchHandler(LineHandler):
             loop = None
         if loop is None:
             self.flush()
-        elif self._waiting is not loop:  # a loop that ended with a line waiting does not keep later ones
+        elif self._waiting is not loop:  # a loop that ended while a line waited must not hold back later lines
             self._waiting = loop
             loop.call_later(self._delay, self._flush_waiting)
 

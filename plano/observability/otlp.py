@@ -1,4 +1,4 @@
-"""Where spans go: to an OpenTelemetry collector, in batches, without anybody waiting for it. Needs the `otel` extra."""
+"""Sends spans to an OpenTelemetry collector, in batches and in the background. Needs the `otel` extra."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from plano.version import VERSION
 
 EXPORT_SECONDS = 5.0
-"""How long a collector may take for a batch of spans, all retries included. Nothing but other spans waits for it."""
+"""Seconds that a collector may take for a batch of spans, all retries included. Only other spans wait for it."""
 
 LONGEST_VALUE = 512
-"""Characters of an attribute."""
+"""The most characters of an attribute's value."""
 
 
 def provider_for(percent: float, endpoint: str | None = None, *, exporter: SpanExporter | None = None) -> OwnProvider:
-    """A provider that sends its spans in batches, from a thread of its own.
+    """Makes a provider that sends its spans in batches, from a thread of its own.
 
-    Of traces that begin here, `percent` in a hundred are recorded, which depends on the trace's id alone; those
-    that others began are recorded if they did. When the collector is away or slow, spans wait in a queue of
-    bounded length, and what does not fit is dropped (`OTEL_BSP_MAX_QUEUE_SIZE` and the SDK's other variables).
+    A trace that begins here is recorded in `percent` of a hundred cases, which depends on the trace's id only. A trace
+    that began elsewhere is recorded if it was recorded there. When the collector is unreachable or slow, spans wait in
+    a bounded queue, and those that do not fit are dropped (`OTEL_BSP_MAX_QUEUE_SIZE` and the SDK's other variables).
 
     Args:
-        endpoint: of the OTLP collector, over gRPC: `http://host:4317`, or `https://` for TLS. None leaves it to
-            `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and its kin, which say `http://localhost:4317` by default.
-        exporter: in place of the one that sends to `endpoint`.
+        percent: how many of a hundred traces that begin here are recorded.
+        endpoint: the OTLP collector's URL for gRPC, `http://host:4317`, or `https://` for TLS. None leaves it to
+            `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and the like, whose default is `http://localhost:4317`.
+        exporter: replaces the exporter to `endpoint`.
     """
     if exporter is None:
         insecure = None if endpoint is None else not endpoint.startswith("https://")
@@ -41,7 +42,7 @@ def provider_for(percent: float, endpoint: str | None = None, *, exporter: SpanE
 
 
 class OwnProvider(TracerProvider):
-    """A provider that ends in bounded time: with the process, with its last user, or when asked to."""
+    """A provider that ends within bounded time, be it with the process, with its last user, or on request."""
 
     def __init__(self, percent: float, exporter: SpanExporter) -> None:
         name = os.environ.get("OTEL_SERVICE_NAME", "plano")
@@ -57,7 +58,7 @@ class OwnProvider(TracerProvider):
         weakref.finalize(self, _let_go, self._patient, processor)
 
     def deliver(self) -> None:
-        """Send what waits. Blocks for as long as one batch may take if the collector does not answer."""
+        """Sends the waiting spans. If the collector does not answer, it blocks for the time of one batch."""
         self._patient.hurried = True
         try:
             self.force_flush()
@@ -66,7 +67,7 @@ class OwnProvider(TracerProvider):
 
 
 class _Patient(SpanExporter):
-    """Another exporter that, once hurried, gives up for good at the first failure."""
+    """Wraps an exporter. Once `hurried` is set, the first failure makes it give up for good."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -85,8 +86,8 @@ class _Patient(SpanExporter):
 
 
 def _let_go(exporter: _Patient, processor: BatchSpanProcessor) -> None:
-    """Nobody holds the provider any more, or the process ends. Only the latter can wait for the last spans: whoever
-    happens to collect garbage cannot."""
+    """Ends the export when the provider is not used any more, or when the process ends. Only the end of the process
+    waits for the last spans; a garbage collection, which may run in any thread, must not."""
     if threading.main_thread().is_alive():
         threading.Thread(target=_end, args=(exporter, processor), name="plano-spans", daemon=True).start()
     else:

@@ -1,4 +1,4 @@
-"""What models cost: from the configuration, or from a local file that is read again when it changes."""
+"""The prices of models, from the configuration or from a local file that is read again when it changes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MILLION = 1_000_000
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """US dollars for a million tokens.
+    """The price of a million tokens, in US dollars.
 
     Attributes:
-        input: of what is read.
-        output: of what is written, reasoning included.
-        cached_input: of what was read from a cache; None is as `input`.
-        cache_creation: of what was written to a cache; None is as `input`.
+        input: tokens of the prompt.
+        output: tokens of the reply, reasoning included.
+        cached_input: prompt tokens that were read from a cache; None for the same price as `input`.
+        cache_creation: prompt tokens that were written to a cache; None for the same price as `input`.
     """
 
     input: float
@@ -38,10 +38,10 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             0.0 <= price < inf
             for price in (self.input, self.output, self.cached_input or 0.0, self.cache_creation or 0.0)
         ):
-            raise ValueError("a price is a number of dollars, not below 0")
+            raise ValueError("a price must be a finite number of dollars, at least 0")
 
     def of(self, usage: Usage) -> float:
-        """Dollars."""
+        """The cost of `usage` in dollars."""
         cached, created = usage.cached_tokens, usage.cache_creation_tokens
         fresh = max(0, usage.input_tokens - cached - created)
         dollars = fresh * self.input + usage.output_tokens * self.output
@@ -54,14 +54,14 @@ class Prices:
     """Prices by `provider/model`, or by an entry's name.
 
     Args:
-        said: the configuration's own; they win over the file's.
-        file: YAML or JSON of the same shape, or None.
+        said: the prices in the configuration, which take precedence over the file's.
+        file: a YAML or JSON file of the same shape, or None.
 
     Attributes:
-        known: every price there is now, by name.
+        known: all current prices, by name.
 
     Raises:
-        ConfigError: the file cannot be read, or has something else in it.
+        ConfigError: the file cannot be read, or holds something else.
     """
 
     def __init__(self, said: Mapping[str, Price], file: str | None = None) -> None:
@@ -74,13 +74,14 @@ class Prices:
             self.known = read_prices(file) | self._said
 
     def of(self, target: Target) -> Price | None:
+        """The price of a target, or None."""
         return self.known.get(target.name) or self.known.get(target.entry)
 
     def refresh(self) -> None:
-        """Read the file again if it has changed.
+        """Reads the file again if it has changed.
 
         Raises:
-            ConfigError: it is wrong now; the prices stay as they were until it changes again.
+            ConfigError: the file is not valid any more. The old prices stay in force until it changes again.
         """
         if self._file is None:
             return
@@ -91,10 +92,10 @@ class Prices:
 
 
 def read_prices(file: str) -> dict[str, Price]:
-    """The prices in a file: a mapping of names to prices.
+    """Reads the prices in a file, which maps names to prices.
 
     Raises:
-        ConfigError: it cannot be read, or is of another shape.
+        ConfigError: the file cannot be read, or has another shape.
     """
     try:
         found = yaml.safe_load(Path(file).read_text(encoding="utf-8-sig"))

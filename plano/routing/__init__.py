@@ -1,1 +1,1 @@
-"""From the name a client asked for to the targets it means."""
+"""Finds the targets that a model's name means."""

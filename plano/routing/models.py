@@ -1,4 +1,4 @@
-"""Which model a name means."""
+"""Resolves names of models to targets."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from plano.types import Secret, UpstreamDialect
 WILDCARD = "*"
 
 LONGEST_NAME = 512
-"""Characters. No vendor's ids come near; without a limit, cached names could hold megabytes each."""
+"""Characters. All vendors' ids are much shorter. Without a limit, each cached name could take megabytes."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
     """One entry of the configuration: a model, or every model, of a provider.
 
     Attributes:
-        provider: the row; its name is the prefix of the entry's models.
+        provider: the catalogue's row; its name is the prefix of the entry's models.
         model: the upstream's model id, or `*`.
-        name: the entry's own name, unique; can be asked for as well, a wildcard's as `name/anything`.
-        default: answers requests that name no model.
-        base_url: in place of the provider's, see `plano.provider.endpoints`.
-        apis: the dialects this server speaks, preferred first; () means as the provider's row says.
-        headers: names in lower case.
+        name: the entry's own unique name. Requests may use it too, for a wildcard as `name/any-model`.
+        default: the entry answers requests that name no model.
+        base_url: replaces the provider's; see `plano.provider.endpoints`.
+        apis: the dialects that this server speaks, preferred first; () for those of the provider's row.
+        key: the provider's key; None to send none.
+        passthrough_auth: the caller's own credential is sent instead.
+        headers: extra headers, with names in lower case.
+        host_header: the `Host` that is sent; None for the URL's.
+        proxy: the URL of a proxy, or None.
+        http2: HTTP/2 is spoken.
     """
 
     provider: Provider
@@ -48,8 +53,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class ModelInfo(Struct, frozen=True):
-    """A line of `/v1/models`. `owner` is the provider's name; `target` is the `provider/model` that `id`
-    stands for."""
+    """A line of `/v1/models`. `owner` is the provider's name; `target` is the `provider/model` that `id` means."""
 
     id: str
     owner: str
@@ -57,20 +61,19 @@ class ModelInfo(Struct, frozen=True):
 
 
 class ModelIndex:
-    """Every name that a request may give, and the target it means.
+    """The target of every name that a request may use.
 
-    A name is looked for, in this order, among: aliases; `provider/model` of the entries; the entries' own
-    names; the prefixes of `provider/*` entries, and those entries' names as prefixes; bare ids of the entries;
-    bare ids that the catalogue knows of the providers with a wildcard. Within each, the entry configured first
-    wins.
+    A name is looked up in this order: aliases; `provider/model` of the entries; the entries' own names; the prefixes of
+    `provider/*` entries, and those entries' names as prefixes; bare ids of the entries; bare ids that the catalogue
+    lists for providers with a wildcard. Within each of these, the entry that is configured first wins.
 
     Args:
-        entries: in the order of the configuration.
-        aliases: alias to what it points at: another alias, or any other name.
-        cache: how many targets under wildcards are kept; names come from callers, so it has to be bounded.
+        entries: the entries, in the order of the configuration.
+        aliases: the target of each alias: another alias, or any other name.
+        cache: how many targets under wildcards are kept. It is bounded because the names come from callers.
 
     Raises:
-        ConfigError: an alias points at nothing, or at itself by way of others; two default entries.
+        ConfigError: an alias has an unknown target, or leads back to itself; or two entries are the default.
     """
 
     def __init__(self, entries: Sequence[Entry], aliases: Mapping[str, str] | None = None, *, cache: int = 1024):
@@ -90,8 +93,8 @@ class ModelIndex:
         """The target that `name` means; without a name, the default entry's.
 
         Raises:
-            ModelNotFound: nothing of that name.
-            InvalidRequest: no name, and no entry is the default; `param` is `model`.
+            ModelNotFound: no model has that name.
+            InvalidRequest: there is no name, and no entry is the default; `param` is `model`.
         """
         if not name:
             if self._default is None:
@@ -101,8 +104,8 @@ class ModelIndex:
         return target if target is not None else self._wild(name)
 
     def listing(self) -> list[ModelInfo]:
-        """What `/v1/models` shows, sorted by id: every configured `provider/model` and every alias. A wildcard
-        shows the models the catalogue knows, or itself where it knows none."""
+        """The lines of `/v1/models`, sorted by id: every configured `provider/model` and every alias. For a wildcard,
+        the catalogue's models are listed, or the wildcard itself if the catalogue has none."""
         found: dict[str, ModelInfo] = {}
         for route in self._routes:
             for model in route.known():
@@ -113,11 +116,11 @@ class ModelIndex:
         return [found[name] for name in sorted(found)]
 
     def aliases(self) -> Mapping[str, Target]:
-        """Every alias and what it means in the end."""
+        """The final target of each alias."""
         return dict(self._aliases)
 
     def ambiguous(self) -> dict[str, list[str]]:
-        """Names that several entries answer to, each with those entries' names; the first one gets it."""
+        """The names that several entries could answer to, with the names of those entries; the first one answers."""
         return {
             name: claims
             for name, claims in sorted(self._claims.items())
@@ -138,7 +141,7 @@ class ModelIndex:
         for target in targets:
             self._names.setdefault(target.entry, target)
         for target in targets:
-            # A router's `openai/gpt-4o` must not catch what `openai/*` is there for.
+            # A router's model called `openai/gpt-4o` must not take that name from the entry `openai/*`.
             prefix, slash, _ = target.model.partition("/")
             if not slash or prefix not in self._wildcards:
                 self._claim(target.model, target)
@@ -184,7 +187,7 @@ class ModelIndex:
 
 
 class _Route:
-    """An entry with everything worked out that does not depend on the model."""
+    """An entry with everything precomputed that does not depend on the model."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
@@ -192,12 +195,13 @@ class _Route:
         self._endpoints: dict[tuple[UpstreamDialect, ...], Endpoints] = {}
 
     def known(self) -> tuple[str, ...]:
+        """The models to list: the entry's own, those that the catalogue knows under a wildcard, or the wildcard."""
         if not self.wildcard:
             return (self.entry.model,)
         return self.entry.provider.models or (WILDCARD,)
 
     def target(self, model: str) -> Target:
-        """The target of one of the entry's models; built anew each time, so whoever asks keeps it."""
+        """Makes the target of one of the entry's models. It is built each time, so the caller should keep it."""
         entry = self.entry
         dialects = entry.apis or entry.provider.dialects(model)
         return Target(

@@ -1,6 +1,6 @@
-"""What the gateway remembers: turns that can be continued, and conversations, in one of four stores.
+"""The gateway's memory: turns that can be continued, and conversations, in one of four stores.
 
-`open_store(StateSettings(...))` gives a `Store`. See `docs/state.md` for choosing among them.
+`open_store(StateSettings(...))` returns a `Store`. `docs/state.md` says how to choose among them.
 """
 
 from plano.state.backend import IMPORTED, Item, Order, Page, Turn

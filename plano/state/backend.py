@@ -1,12 +1,13 @@
-"""What is stored, and what a backend must be able to do.
+"""The things that are stored, and the verbs that a backend must have.
 
 A *turn* is one request with its reply. Turns point to the turn they continue, so they form trees: a
 chain is the way from a tree's root to one of its turns, and two continuations of one id are two
-branches. A *conversation* is the other shape, the one of `/v1/conversations`: a head that changes and
-an ordered list of items that grows.
+branches. A *conversation* is the shape of `/v1/conversations`: a head that changes and an ordered
+list of items that grows.
 
-Backends know nothing of limits per item, deadlines, or what makes an id acceptable: that is
-`plano.state.store.Store`, once for all of them. They take the time as an argument.
+Limits per item, deadlines and the rules for ids are the same for all backends, so
+`plano.state.store.Store` keeps them. Backends take the time as an argument. `Backend` documents every
+verb; the four implementations have a docstring only where they add something.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from plano.errors import InvalidRequest, StateUnreadable, TooLarge
 Order: TypeAlias = Literal["asc", "desc"]
 
 IMPORTED = "imported_items"
-"""The `kind` of a turn read from the table of katanemo's Plano: the payload is a JSON array of items, the
+"""The `kind` of a turn that was read from the table of katanemo's Plano. Its payload is a JSON array of items: the
 whole history up to and including that response."""
 
 
@@ -31,13 +32,13 @@ class Turn(Struct, frozen=True, kw_only=True, gc=False):
     """One request and its reply, as stored.
 
     Attributes:
-        id: what the client calls it: the id of a response or of a chat completion.
-        kind: what the payload is, in the words of whoever wrote it; the store only keeps it.
+        id: the name that the client knows: the id of a response or of a chat completion.
+        kind: the format of the payload. The store keeps it and does not interpret it.
         created: Unix seconds.
         payload: kept byte for byte.
-        parent: the id of the turn that this one continues, or None. Set by the store.
-        key: the store's own name for the row, if it needs one. Set by the store, which finds the turn by it in
-            `put(after=...)`.
+        parent: the id of the turn that this one continues, or None. The store sets it.
+        key: the store's own name for the row, if it needs one. The store sets it, and finds the row by it when the
+            turn is passed to `put` as `after`.
     """
 
     id: str
@@ -56,17 +57,17 @@ class Item(Struct, frozen=True, gc=False):
 
 
 class Page(Struct, frozen=True):
-    """Some items in the order asked for; `more` says whether others follow."""
+    """Some items in the requested order; `more` says whether others follow."""
 
     items: list[Item]
     more: bool
 
 
 class Place(Struct, frozen=True, gc=False):
-    """What a turn's `key` holds: its tree, its row, and the payload bytes from the root down to it.
+    """The content of a turn's `key`: its tree, its row, and the payload bytes from the root down to it.
 
-    Ids are not unique: an upstream may use one again (Ollama draws from 999). Rows are, so chains are linked by
-    row, and a second turn under a taken id never slips into the chains that went through the first.
+    Ids are not unique, because an upstream may use one again (Ollama draws from 999). Rows are unique, so chains are
+    linked by row: a second turn under the same id never gets into chains that go through the first.
     """
 
     tree: str
@@ -78,19 +79,23 @@ class Place(Struct, frozen=True, gc=False):
 
     @classmethod
     def parse(cls, key: str) -> Place:
+        """Reads a `key`; raises ValueError if it is not one."""
         tree, row, size = key.split(":")
         return cls(tree, row, int(size))
 
 
 class Backend(Protocol):
-    """What each of the four stores implements.
+    """The interface that each of the four stores implements.
 
-    `now` and `expires` are Unix seconds. What has expired is not found, whether it was pruned or not.
+    `now` and `expires` are Unix seconds, sizes are bytes. Turns and conversations that have expired are not found,
+    whether they were pruned or not. A tenant finds only its own.
+
+    Every verb may raise one of `failures`, or StateUnreadable where the backend cannot decode a row.
 
     Attributes:
-        name: as in the configuration.
+        name: the store's type in the configuration.
         shared: whether several processes see the same state through it.
-        failures: the exceptions that mean "not reachable" or "not working", as opposed to a bug here.
+        failures: the exceptions that mean "not reachable" or "not working", as opposed to a bug in plano.
     """
 
     name: ClassVar[str]
@@ -98,51 +103,96 @@ class Backend(Protocol):
     failures: ClassVar[tuple[type[Exception], ...]]
 
     async def get_chain(self, tenant: str, id: str, *, now: float, limit: int) -> list[Turn]:
-        """Oldest first, as far back as rows exist; TooLarge when the payloads exceed `limit` bytes."""
+        """Returns the turns that lead to `id`, oldest first; empty when `id` is not found.
 
-    async def get(self, tenant: str, id: str, *, now: float) -> Turn | None: ...
+        The chain goes back as far as its rows exist: where a turn was deleted, it begins after that one.
+
+        Raises:
+            TooLarge: the payloads add up to more than `limit` bytes.
+        """
+
+    async def get(self, tenant: str, id: str, *, now: float) -> Turn | None:
+        """Returns the turn that `id` leads to, or None."""
 
     async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
-        """Stores the turn, makes its id lead to it, and keeps its tree until `expires`. Returns it as it is found."""
+        """Stores a turn, makes its id lead to it, and keeps its tree until `expires`.
 
-    async def delete(self, tenant: str, id: str, *, now: float) -> bool: ...
+        Args:
+            tenant: the owner.
+            turn: the turn; its `key` is ignored.
+            after: the turn that it continues, as this backend returned it, or None for the first of a new tree.
+            now: the time of the call.
+            expires: the time from which it is not found any more.
+
+        Returns:
+            The turn with its `key`.
+        """
+
+    async def delete(self, tenant: str, id: str, *, now: float) -> bool:
+        """Removes one turn and leaves those that continue it; False when it is not found."""
 
     async def create_conversation(
         self, tenant: str, id: str, head: bytes, items: Sequence[Item], *, now: float, expires: float
     ) -> bool:
-        """False, and nothing is changed, when the id is taken."""
+        """Stores a conversation with its first items. Changes nothing and returns False when the id is taken."""
 
-    async def get_conversation(self, tenant: str, id: str, *, now: float) -> bytes | None: ...
+    async def get_conversation(self, tenant: str, id: str, *, now: float) -> bytes | None:
+        """Returns a conversation's head, or None."""
 
-    async def update_conversation(self, tenant: str, id: str, head: bytes, *, now: float, expires: float) -> bool: ...
+    async def update_conversation(self, tenant: str, id: str, head: bytes, *, now: float, expires: float) -> bool:
+        """Replaces a conversation's head and keeps it until `expires`; False when it is not found."""
 
-    async def delete_conversation(self, tenant: str, id: str, *, now: float) -> bool: ...
+    async def delete_conversation(self, tenant: str, id: str, *, now: float) -> bool:
+        """Removes a conversation with its items; False when it is not found."""
 
     async def append_items(
         self, tenant: str, id: str, items: Sequence[Item], *, now: float, expires: float, limit: int
     ) -> bool:
-        """All or nothing. TooLarge when the conversation's payloads would exceed `limit` bytes."""
+        """Adds all items at the end, or none of them; False when the conversation is not found.
+
+        Raises:
+            TooLarge: the conversation's payloads would add up to more than `limit` bytes.
+        """
 
     async def list_items(
         self, tenant: str, id: str, *, limit: int, after: str | None, order: Order, now: float
-    ) -> Page | None: ...
+    ) -> Page | None:
+        """Returns up to `limit` items, beginning after the item `after`; None when the conversation is not found.
 
-    async def get_item(self, tenant: str, id: str, item: str, *, now: float) -> Item | None: ...
+        Raises:
+            InvalidRequest: no item is called `after`.
+        """
 
-    async def delete_item(self, tenant: str, id: str, item: str, *, now: float) -> bool: ...
+    async def get_item(self, tenant: str, id: str, item: str, *, now: float) -> Item | None:
+        """Returns the latest item of a conversation that is called `item`, or None."""
+
+    async def delete_item(self, tenant: str, id: str, item: str, *, now: float) -> bool:
+        """Removes every item of a conversation that is called `item`; False when there is none."""
 
     async def prune(self, *, now: float) -> int:
-        """Removes a bounded number of expired trees and conversations; returns how many. 0: nothing left."""
+        """Removes a bounded number of expired trees and conversations.
+
+        Returns:
+            How many it removed; 0 when none is left.
+        """
 
     async def ping(self) -> None:
-        """Writes a little that nobody finds: a server that can only read answers too. Nothing grows by it."""
+        """Writes something small that no tenant finds and that does not accumulate.
 
-    async def aclose(self) -> None: ...
+        It is a write because a server that can only be read would answer a read.
+        """
+
+    async def aclose(self) -> None:
+        """Closes the connections. The memory store forgets everything."""
 
 
 @contextmanager
 def readable(id: str) -> Iterator[None]:
-    """Where a backend takes apart what it stored under `id`: raises StateUnreadable for what it did not store so."""
+    """Wraps the decoding of what is stored under `id`.
+
+    Raises:
+        StateUnreadable: it is not what the backend writes.
+    """
     try:
         yield
     except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as error:
@@ -150,6 +200,7 @@ def readable(id: str) -> Iterator[None]:
 
 
 def chain_too_large(size: int, limit: int) -> TooLarge:
+    """The error for a chain of `size` bytes."""
     return TooLarge(
         f"The stored conversation is {size} bytes long; the gateway continues at most {limit} bytes.",
         code="conversation_too_large",
@@ -158,6 +209,7 @@ def chain_too_large(size: int, limit: int) -> TooLarge:
 
 
 def conversation_too_large(size: int, limit: int) -> TooLarge:
+    """The error for a conversation that would grow to `size` bytes."""
     return TooLarge(
         f"The conversation would be {size} bytes long with these items; the gateway keeps at most {limit} bytes.",
         code="conversation_too_large",
@@ -165,8 +217,10 @@ def conversation_too_large(size: int, limit: int) -> TooLarge:
 
 
 def no_such_item(id: str) -> InvalidRequest:
+    """The error for a list that is to begin after an unknown item."""
     return InvalidRequest(f"No item with id '{id[:200]}' in this conversation.", param="after")
 
 
 def total(items: Sequence[Item]) -> int:
+    """The payload bytes of all items."""
     return sum(len(item.payload) for item in items)

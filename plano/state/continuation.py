@@ -1,4 +1,4 @@
-"""What a request says about state, without reading the rest of it."""
+"""The fields of a request that concern state, read without the rest of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ABSENT = Raw()
 
 
 class AskedResponse(NamedTuple):
-    """Of a request for a response: what it continues, whether it may be stored, its input and tools."""
+    """A request for a response: what it continues, whether it may be stored, its input and its tools."""
 
     previous: str | None
     conversation: str | None
@@ -24,7 +24,7 @@ class AskedResponse(NamedTuple):
 
 
 class AskedCompletion(NamedTuple):
-    """Of a request for a chat completion: what it continues, and whether it may be stored."""
+    """A request for a chat completion: what it continues, and whether it may be stored."""
 
     previous: str | None
     store: bool | None
@@ -57,7 +57,11 @@ _NOTHING = AskedCompletion(None, None)
 
 
 def of_response(body: bytes) -> AskedResponse:
-    """Raises InvalidRequest for wrong types, and where both kinds of history are named at once."""
+    """Reads the body of a request for a response.
+
+    Raises:
+        InvalidRequest: a field has the wrong type, or both kinds of history are named at once.
+    """
     found = reading.request(_RESPONSE, body)
     conversation = _conversation(found.conversation)
     previous = found.previous_response_id or None
@@ -83,7 +87,12 @@ def _conversation(raw: Raw) -> str | None:
 
 
 def of_completion(body: bytes) -> AskedCompletion:
-    """Decoding skips what it is not asked for, and is faster than a search for the names."""
+    """Reads the body of a request for a chat completion.
+
+    Raises:
+        InvalidRequest: a field has the wrong type.
+    """
+    # Decoding skips the other fields, which is faster than a search for these names.
     found = reading.request(_COMPLETION, body)
     if not (found.metadata or found.store):
         return _NOTHING
@@ -91,7 +100,7 @@ def of_completion(body: bytes) -> AskedCompletion:
 
 
 def _flag(raw: Raw) -> bool | None:
-    """True and false; anything else is the upstream's to judge."""
+    """A boolean, or None for anything else, which the upstream is left to judge."""
     return {b"true": True, b"false": False}.get(bytes(memoryview(raw)[:8]))
 
 

@@ -15,19 +15,25 @@ T = TypeVar("T")
 log = logging.getLogger("plano.state")
 
 PATIENCE = 3
-"""So many operations in a row must run into the deadline before the others stop waiting for theirs: one
-large write on a slow link says nothing about the store."""
+"""The guard shuts after this many timeouts in a row. It is more than one because a single large write on a slow link
+says nothing about the store."""
 
 PAUSE = 1.0
-"""Seconds between two tries once that has happened."""
+"""Seconds between two tries while the guard is shut."""
 
 
 class Guard:
-    """Runs a backend's operations: bounded, with foreign errors turned into `StoreUnavailable`.
+    """Runs a backend's operations under a deadline and turns a client library's errors into `StoreUnavailable`.
 
     A server that is frozen rather than dead makes each caller wait out the deadline. After `PATIENCE` such waits in
-    a row the guard shuts: operations fail at once, but for one each `PAUSE` seconds, which finds out
+    a row the guard shuts: operations fail at once, except for one every `PAUSE` seconds that finds out
     whether the store answers again. The first success opens it.
+
+    Args:
+        name: the store's type, for messages.
+        failures: `Backend.failures`.
+        deadline: seconds for one operation, or None where nothing can hang or fail.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -46,7 +52,7 @@ class Guard:
         self._down = False
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`.
+        """Awaits `work` and returns its result.
 
         Raises:
             StoreUnavailable: it failed, took longer than the deadline, or was not tried.
@@ -93,6 +99,6 @@ class Guard:
 
 
 def _shown(error: Exception) -> str:
-    """Its kind; and what SQLite says, a locked file or a full disk. Others may say a password."""
+    """An error's class, and SQLite's message: a locked file, a full disk. Other messages may hold a password."""
     kind = type(error)
     return f"{kind.__name__}: {error}" if kind.__module__ == "sqlite3" else kind.__name__

@@ -1,7 +1,7 @@
-"""A chain of turns, as the history of the request that continues it.
+"""Turns a chain of turns into the history of the request that continues it.
 
-Turns are kept as they were on the wire. Where the client's dialect is the one they were in, their items or
-messages go in front of its own as they are; where it is not, they go through the neutral model.
+Turns are stored as they were on the wire. Where the client speaks the same dialect, their items or messages are put
+in front of its own unchanged; otherwise they go through the neutral model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from plano.translation.assembly import ReplyBuilder
 from plano.types import UpstreamDialect
 
 _THOUGHTS = (Thinking, RedactedThinking)
-FOREIGN = "another provider made it, and only that one could take it back"
+FOREIGN = "another provider made it, and only that provider can take it back"
 
 
 class _Choice(Struct):
@@ -49,9 +49,9 @@ def items(record: Record, entry: str | None, losses: Losses) -> list[Raw]:
 
     Args:
         record: the turn.
-        entry: the upstream's entry if it speaks responses itself: it is not sent ids that it does not know, nor
-            reasoning that another made. None: the items go through the neutral model anyway.
-        losses: where to say what was left out.
+        entry: the upstream's entry if it speaks responses itself: it gets no ids that it does not know, and no
+            reasoning that another provider made. None if the items go through the neutral model anyway.
+        losses: the list to which omissions are reported.
     """
     if record.kind == "chat":
         return _rewritten(record, "responses", "input", losses)
@@ -59,9 +59,9 @@ def items(record: Record, entry: str | None, losses: Losses) -> list[Raw]:
 
 
 def own_items(record: Record) -> list[Raw]:
-    """The items of a turn that was one of the responses API, verbatim."""
+    """The items of a turn of the responses API, verbatim."""
     asked = listed(record.asked)
-    if record.kind == "imported_items":  # the original keeps a message for an answer that had no text
+    if record.kind == "imported_items":  # katanemo's Plano keeps an empty message for an answer that had no text
         return [raw for raw in asked if not _is_empty_message(_OBJECT.decode(raw))]
     return asked + output(record)
 
@@ -78,10 +78,10 @@ def _is_empty_message(fields: dict[str, Raw]) -> bool:
 
 
 def listed(given: bytes | Raw) -> list[Raw]:
-    """An `input` as items; text alone is a user's message.
+    """The items of an `input`; a string becomes a user's message.
 
     Raises:
-        InvalidRequest: it is neither.
+        InvalidRequest: it is neither a list nor a string.
     """
     start = bytes(memoryview(given)[:1])
     if start in (b"", b"n"):
@@ -95,7 +95,7 @@ def listed(given: bytes | Raw) -> list[Raw]:
 
 
 def fitted(found: list[Raw], origin: Origin, entry: str | None, losses: Losses) -> list[Raw]:
-    """Items by `origin`, as the upstream behind `entry` can take them; see `items`."""
+    """Adapts the items that `origin` wrote to the upstream behind `entry`; see `items`."""
     if entry is None:
         return found
     own = origin.dialect == "responses" and origin.entry == entry
@@ -108,7 +108,8 @@ def fitted(found: list[Raw], origin: Origin, entry: str | None, losses: Losses) 
 
 
 def _sealed(raw: Raw) -> Raw | None:
-    """An item for the upstream that wrote it and has forgotten it: without its seal, reasoning is but an id."""
+    """Adapts an item to the upstream that wrote it and did not store it; None for reasoning without its encrypted
+    content, which would be nothing but an id that the upstream does not know."""
     fields = _OBJECT.decode(raw)
     if _type(fields) == "reasoning" and bytes(fields.get("encrypted_content", b"null")) == b"null":
         return None
@@ -116,7 +117,7 @@ def _sealed(raw: Raw) -> Raw | None:
 
 
 def _anonymous(raw: Raw) -> Raw | None:
-    """An item for an upstream that has never heard of it."""
+    """Adapts an item to an upstream that did not write it; None for reasoning."""
     fields = _OBJECT.decode(raw)
     if _type(fields) == "reasoning":
         return None
@@ -134,8 +135,8 @@ def _type(fields: dict[str, Raw]) -> object:
 
 
 def messages(records: Iterable[Record], entry: str, losses: Losses) -> list[Raw]:
-    """The turns' messages for the upstream behind `entry`, each turn's answer last. A system message that is
-    said again is not repeated; reasoning goes back to whoever made it."""
+    """The turns' messages for the upstream behind `entry`, each turn's answer last. A repeated system message is left
+    out, and reasoning goes back only to the upstream that made it."""
     found: list[Raw] = []
     for record in records:
         if record.kind == "chat":
@@ -147,8 +148,8 @@ def messages(records: Iterable[Record], entry: str, losses: Losses) -> list[Raw]
 
 
 def unsaid(turn: list[Raw], before: Sequence[Raw]) -> list[Raw]:
-    """A turn's messages without those leading system messages that stand in `before`: most programs send the
-    same ones with every request."""
+    """A turn's messages without the leading system messages that are in `before` already, since most programs send
+    the same ones with every request."""
     said = [value for raw in before if _is_system(value := msgspec.json.decode(raw))]
     start = 0
     while said and start < len(turn) and reading.maybe(_ANY, turn[start]) in said:
@@ -165,10 +166,10 @@ def _messages(record: Record) -> Raw:
 
 
 def _answer(record: Record, entry: str, losses: Losses) -> list[Raw]:
-    """The turn's answer, for a server that is asked for the next one."""
+    """The turn's answer as messages for the upstream behind `entry`."""
     message = _message(record)
     fields = {name: raw for name, raw in _OBJECT.decode(message).items() if bytes(memoryview(raw)[:5]) != b"null"}
-    if "function_call" in fields:  # deprecated; what follows refers to it by that name
+    if "function_call" in fields:  # deprecated; the next message refers to it by that name
         return [Raw(_encode(fields))]
     turn = CLIENT_CODECS["chat"].read_request(b'{"messages":[' + bytes(message) + b"]}")
     if (record.origin.dialect, record.origin.entry) != ("chat", entry):
@@ -189,7 +190,7 @@ def _without_thinking(turn: Conversation, losses: Losses) -> Conversation:
 
 
 def _message(record: Record) -> Raw:
-    """What a chat completion answered, as the message that its client would send back."""
+    """The answer of a chat completion, as the message that its client would send back."""
     body = record.reply
     if record.head.streamed:
         body = CLIENT_CODECS["chat"].write_reply(completion(record), Conversation(), Losses())
@@ -203,8 +204,8 @@ def _message(record: Record) -> Raw:
 
 
 def conversation(records: Iterable[Record], asked: Conversation) -> Conversation:
-    """`asked` with the turns in front of it. Instructions stay the request's own; the turns' system messages
-    lead, each said once."""
+    """Puts the turns in front of `asked`. The instructions are those of `asked`; the system messages of the turns come
+    before its own, and none is repeated."""
     system = [part for part in asked.system if part.role is None]
     said: list[Message] = []
     for record in records:
@@ -219,7 +220,7 @@ def neutral(record: Record) -> Conversation:
     """A turn, its answer included, as system parts and messages.
 
     Raises:
-        InvalidRequest: it cannot be read: a server that takes what its API does not know answered it.
+        InvalidRequest: it cannot be read, because its upstream accepted something that its API does not define.
     """
     if record.kind != "chat":
         body = b'{"input":[' + b",".join(own_items(record)) + b"]}"
@@ -235,10 +236,10 @@ def _new(parts: Iterable[System], before: Sequence[System]) -> list[System]:
 
 
 def completion(record: Record) -> Reply:
-    """The reply of a chat completion, put together if it was streamed.
+    """The reply of a chat completion, assembled if it was streamed.
 
     Raises:
-        InvalidRequest: as in `neutral`.
+        InvalidRequest: it cannot be read; see `neutral`.
     """
     codec = CLIENT_CODECS["chat"]
     try:
@@ -256,9 +257,9 @@ def completion(record: Record) -> Reply:
 
 
 def _rewritten(record: Record, dialect: UpstreamDialect, field: str, losses: Losses) -> list[Raw]:
-    """A turn that was in another dialect."""
+    """The list `field` of a turn that was in another dialect, written in `dialect`."""
     turn = neutral(record)
-    if dialect == "responses":  # system messages of a history are items of it, not the next request's instructions
+    if dialect == "responses":  # a history's system messages are items of it, not the next request's instructions
         marked = (replace(part, extras={**part.extras, "responses": {}}) for part in turn.system)
         turn = replace(turn, system=tuple(marked))
     return _field(CODECS[dialect].write_request(turn, losses), field)

@@ -1,4 +1,4 @@
-"""Items as clients list them: each with an id and a status, and its content in parts.
+"""Items in the form that clients list: each has an id and a status, and its content is in parts.
 
 Source: API reference, "List input items" and "Conversations"; the SDK's ResponseItem and ConversationItem.
 """
@@ -24,7 +24,7 @@ _PREFIXES = {
 }
 
 _STATUS = frozenset({"message", "function_call", "function_call_output"})
-"""Types whose items must say a status."""
+"""Types of items that must have a status."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _NAMELESS = re.compile(r"[^A-Za-z0-9]+")
@@ -32,8 +32,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def named(items: Iterable[Raw], stem: str) -> list[tuple[str, Raw]]:
-    """Items with their ids. Those without one are named after `stem` and their place, so that they are called
-    the same each time."""
+    """Pairs each item with its id. An item without one is named after `stem` and its place, so that it gets the same
+    id every time."""
     stem = _NAMELESS.sub("", stem)
     return [_named(_OBJECT.decode(raw), stem, place) for place, raw in enumerate(items)]
 

@@ -24,26 +24,30 @@ from plano.state.backend import (
 )
 
 OVERHEAD = 768
-"""Bytes reckoned for an entry beside its payload: the objects and the places in the dictionaries. A first turn takes
-630 to 710 (`tracemalloc`; how full the dictionaries are), one that continues another 400 to 500."""
+"""Bytes counted for an entry besides its payload: its objects and its places in dictionaries. Measured with
+`tracemalloc`, a first turn takes 630 to 710, depending on how full the dictionaries are; a continuation takes 400 to
+500."""
 
 TENANT = 640
-"""Bytes reckoned for a tenant that holds something, beside what it holds: 545 where each holds one turn."""
+"""Bytes counted for each tenant besides its entries. Measured: 545 where each tenant holds one turn."""
 
 DROPS_AT_ONCE = 200
-"""Expired entries dropped in one go, so that no request waits for long."""
+"""How many expired entries one step drops, so that no request waits for long."""
 
 
 class _Row(Turn, frozen=True, gc=False):
-    """A turn, and the way from it to the others of its chain: by numbers, since rows that held one another would be
-    freed by recursion, which has a depth where the process ends.
+    """A turn, with the numbers that lead to the others of its chain.
+
+    They are numbers and not references because Python frees a long chain of references by recursion, which crashes
+    the process at some depth.
 
     Attributes:
         name: tenant and id.
         tree: the key of its tree.
-        place: its own in the tree.
-        before: the place of the turn that it continues, or None if there is none, or none any more.
+        place: its own index in the tree's rows.
+        before: the index of the turn that it continues; None where there is none, or where that one was dropped.
         chain: payload bytes from the root down to it.
+        expires: Unix seconds.
     """
 
     name: tuple[str, str]
@@ -55,7 +59,8 @@ class _Row(Turn, frozen=True, gc=False):
 
 
 class _Tree(Struct, gc=False):
-    """The turns that share a root. Whole trees are kept or dropped: a chain without its beginning is of no use."""
+    """The turns that share a root. A tree is kept or dropped whole, because a chain without its beginning is
+    useless."""
 
     tenant: str
     key: int
@@ -65,6 +70,8 @@ class _Tree(Struct, gc=False):
 
 
 class _Conversation:
+    """A conversation's head and items. `payload` counts the items' payloads; `size` is all that counts as used."""
+
     __slots__ = ("expires", "head", "items", "key", "last", "name", "numbers", "payload", "size", "tenant")
 
     def __init__(self, key: int, name: tuple[str, str], head: bytes) -> None:
@@ -72,7 +79,7 @@ class _Conversation:
         self.name = name
         self.tenant = name[0]
         self.head = head
-        self.items: dict[int, Item] = {}  # by number; numbers grow, so the order is that of the list
+        self.items: dict[int, Item] = {}  # by number; numbers only grow, so this is the order of the list
         self.numbers: dict[str, list[int]] = {}
         self.last = 0
         self.payload = 0
@@ -104,10 +111,11 @@ class _Conversation:
 
 
 class _Tenant:
-    """What is kept of one tenant, least recently written first; with one ttl for all, that is the order of expiry.
+    """The entries of one tenant, least recently written first. All have the same ttl, so they also expire in this
+    order.
 
     Attributes:
-        noted: bytes that it stands in the ranking with; never less than `size`.
+        noted: the bytes under which the ranking lists it; never less than `size`.
     """
 
     __slots__ = ("entries", "noted", "size")
@@ -119,7 +127,10 @@ class _Tenant:
 
 
 class _Ranking:
-    """Which tenant holds the most: a heap of what each held when it held most, put right where it is looked at."""
+    """Finds the tenant that holds the most.
+
+    A heap keeps the highest size that each tenant has had; a place in it is corrected when it comes to the top.
+    """
 
     def __init__(self, tenants: dict[str, _Tenant]) -> None:
         self._tenants = tenants
@@ -137,7 +148,7 @@ class _Ranking:
         while True:
             noted, name = self._heap[0]
             tenant = self._tenants.get(name)
-            if tenant is None or -noted != tenant.noted:  # gone, or put down again since
+            if tenant is None or -noted != tenant.noted:  # it is gone, or has a newer place in the heap
                 heappop(self._heap)
             elif tenant.noted > tenant.size:
                 tenant.noted = tenant.size
@@ -146,7 +157,7 @@ class _Ranking:
                 return name
 
     def second(self) -> str:
-        """The one after the first."""
+        """The tenant after the first."""
         first, aside = self.first(), []
         while self.first() == first:
             aside.append(heappop(self._heap))
@@ -157,12 +168,14 @@ class _Ranking:
 
 
 class MemoryBackend:
-    """Bounded by bytes. When it is full, the tenant that holds the most loses what it wrote to longest ago, tree by
-    tree; so one that floods the store drops its own turns and not those of others.
+    """State in dictionaries, bounded by bytes.
+
+    When the store is full, the tenant that holds the most loses the trees and conversations that it wrote to longest
+    ago. So a tenant that floods the store loses its own turns and not those of others.
 
     Args:
-        max_bytes: payloads and a share for each entry, all tenants together. Where there are several, one conversation
-            takes at most half.
+        max_bytes: the bound for all tenants together: payloads, and `OVERHEAD` for each entry. Where there are several
+            tenants, one conversation takes at most half of it.
     """
 
     name: ClassVar[str] = "memory"
@@ -199,7 +212,7 @@ class MemoryBackend:
         return self.keep(tenant, turn, after, expires)
 
     def keep(self, tenant: str, turn: Turn, after: Turn | None, expires: float) -> Turn:
-        """What `put` does."""
+        """Does what `put` does, without being awaited."""
         size = len(turn.payload)
         before = None if after is None else self._kept(after)
         tree = _Tree(tenant, next(self._count), []) if before is None else self._tree(before)
@@ -333,7 +346,8 @@ class MemoryBackend:
         return tree
 
     def _kept(self, turn: Turn) -> _Row | None:
-        """The turn if it is still here: it may have been deleted or dropped while its continuation was under way."""
+        """Returns the turn if the store still has it, else None: it may have been deleted or dropped while its
+        continuation was under way."""
         assert isinstance(turn, _Row), "a turn continues one that this store gave"
         tenant = self._tenants.get(turn.name[0])
         tree = None if tenant is None else tenant.entries.get(turn.tree)
@@ -341,9 +355,13 @@ class MemoryBackend:
         return turn if any(row is turn for row in rows) else None
 
     def _keep(self, entry: _Tree | _Conversation, growth: int, expires: float) -> None:
-        """Makes an entry the last of its tenant's to go, and room for what it grows by.
+        """Makes an entry its tenant's newest and makes room for its growth.
 
-        What has expired needs no look: with one ttl for all, it was written to longest ago."""
+        Expired entries need no special treatment: all have the same ttl, so they are the oldest and go first.
+
+        Raises:
+            TooLarge: the entry would take more than the store has for one.
+        """
         tenant = self._tenants.get(entry.tenant)
         others = len(self._tenants) > (tenant is not None)
         size, most = entry.size + growth, self._max_bytes // 2 if others else self._max_bytes - TENANT
@@ -365,7 +383,8 @@ class MemoryBackend:
             self._forget(self._next_to_go(entry))
 
     def _next_to_go(self, kept: _Tree | _Conversation) -> _Tree | _Conversation:
-        """The oldest entry of the tenant that holds the most, but for `kept`, which its client is about to name."""
+        """The oldest entry of the tenant that holds the most. `kept` is spared, because its client is about to use
+        it."""
         name = self._ranking.first()
         oldest = next(iter(self._tenants[name].entries.values()))
         if oldest is not kept:
@@ -378,7 +397,7 @@ class MemoryBackend:
         self._size += growth
 
     def _forget(self, entry: _Tree | _Conversation) -> None:
-        """Drop an entry, and what leads to it."""
+        """Drops an entry and the names that lead to it."""
         self._resize(entry, -entry.size)
         tenant = self._tenants[entry.tenant]
         del tenant.entries[entry.key]

@@ -1,7 +1,7 @@
-"""State in PostgreSQL: many machines, durable, deleted rows and sizes visible to whoever runs the database.
+"""State in PostgreSQL: durable, for many machines, and open to the tools of the database's administrator.
 
-Makes its own tables (`plano_*`) in the connection's schema on first use. Where the table of katanemo's Plano stands
-beside them, ids that are not ours are looked up there: read, never written.
+It makes its own tables (`plano_*`) in the connection's schema on first use. Where the table of katanemo's Plano is in
+the same schema, unknown ids are looked up there; that table is never written.
 """
 
 from __future__ import annotations
@@ -38,26 +38,31 @@ from plano.state.backend import (
 T = TypeVar("T")
 
 CONNECTIONS = 16
+"""The most connections that one process opens."""
+
 PRUNE_AT_ONCE = 20
-"""Trees and conversations in one statement: short, since others may wait for its locks."""
+"""How many trees, and how many conversations, one statement removes. It is short because others may wait for its
+locks."""
 
 IMPORTED_KEY = "imported"
 
 
 class _Connection(AsyncConnection[Any]):
-    """A connection that a cancelled operation costs.
+    """A connection that is closed when an operation on it is cancelled.
 
-    psycopg asks the server to cancel the statement, over a second connection, and waits for the answer: with a
-    server that is frozen that takes longer than any deadline.
+    psycopg would ask the server over a second connection to cancel the statement, and wait for the answer. With a
+    frozen server that takes longer than any deadline.
     """
 
     bounded = False
-    """Whether this connection's statements have a time limit on the server too."""
+    """Whether the server too limits the time of this connection's statements."""
 
     @classmethod
     async def connect(cls, *arguments: Any, **options: Any) -> Self:
-        """The pool's workers make connections. They take it for a failure of the server when they are cancelled, and go
-        on: a loop that waits for them at its end, for nobody closed the store, would wait for good."""
+        """Connects, and ends the pool's worker if that is cancelled meanwhile.
+
+        A worker takes its cancellation for a failure of the server and goes on. An event loop that ends while the
+        store is still open would wait for that worker forever."""
         try:
             return await super().connect(*arguments, **options)
         except asyncio.CancelledError:
@@ -76,12 +81,15 @@ class _Connection(AsyncConnection[Any]):
 
 
 class PostgresBackend:
-    """The statements are in `plano.state.postgres_sql`.
+    """State in PostgreSQL. The statements are in `plano.state.postgres_sql`.
 
     Args:
-        conninfo: as libpq reads it; TLS by `sslmode` and its companions.
-        timeout: seconds for one statement, enforced by the server; connecting takes as long at most.
-        import_tenant: whose the rows of katanemo Plano's table are.
+        conninfo: a connection string of libpq; TLS is set by `sslmode` and its companions.
+        timeout: seconds for one statement, enforced by the server, and the most that connecting may take.
+        import_tenant: the tenant that owns the rows of katanemo Plano's table.
+
+    Raises:
+        ConfigError: libpq cannot use the connection string.
     """
 
     name: ClassVar[str] = "postgres"
@@ -91,7 +99,7 @@ class PostgresBackend:
     def __init__(self, conninfo: str, *, timeout: float, import_tenant: str) -> None:
         try:
             options = conninfo_to_dict(conninfo)
-        except psycopg.Error:  # the message repeats parts of the string
+        except psycopg.Error:  # its message is left out because it repeats parts of the string
             raise ConfigError("state_storage.connection_string: not a connection string that libpq can use") from None
         self._timeout = timeout
         self._import_tenant = import_tenant
@@ -105,7 +113,7 @@ class PostgresBackend:
             min_size=0,
             max_size=CONNECTIONS,
             timeout=timeout,
-            # Its pauses between two tries grow; giving up early leaves the next try to the next request.
+            # The pool's pauses between two tries grow. It gives up early so that the next request tries again.
             reconnect_timeout=timeout,
             check=_check_open,
             open=False,
@@ -130,7 +138,7 @@ class PostgresBackend:
     async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
         parent = None
         if after is not None and after.key == IMPORTED_KEY:
-            # Once per imported history: from here on it is a chain of ours.
+            # This copies the imported history into our own tables, once.
             parent = await self._put(tenant, after, None, expires)
         elif after is not None:
             parent = Place.parse(after.key)
@@ -241,22 +249,26 @@ class PostgresBackend:
             self._ready = True
 
     async def _bound(self, connection: _Connection) -> None:
-        # Without it, a statement that waits for a lock goes on in the server after its caller has given up.
+        # Without the limit, a statement that waits for a lock goes on in the server after its caller has given up.
         if not connection.bounded:
             await connection.execute(f"SET statement_timeout = {max(1, int(self._timeout * 1000))}")
             connection.bounded = True
 
 
 def _end(worker: asyncio.Task[Any]) -> None:
-    """Cancels until that is heeded."""
+    """Cancels a task again and again until it has ended."""
     if not worker.done():
         worker.cancel()
         worker.get_loop().call_soon(_end, worker)
 
 
 async def _check_open(connection: _Connection) -> None:
-    """Finds out, without a round trip, whether the server has closed an idle connection: one has nothing to say
-    but its farewell."""
+    """Finds out, without a round trip, whether the server has closed an idle connection: the server sends nothing on
+    one except its goodbye.
+
+    Raises:
+        psycopg.OperationalError: it has.
+    """
     with DefaultSelector() as selector:
         selector.register(connection.pgconn.socket, EVENT_READ)
         if selector.select(timeout=0):
@@ -265,7 +277,7 @@ async def _check_open(connection: _Connection) -> None:
 
 
 async def _migrate(connection: _Connection) -> bool:
-    """Brings the tables up to date; says whether the table of katanemo's Plano is there."""
+    """Brings the tables up to date and returns whether the table of katanemo's Plano is there."""
     versioned, imports = await _row(connection, sql.FIND_VERSION)
     if versioned and (await _row(connection, sql.READ_VERSION))[0] >= len(sql.MIGRATIONS):
         return bool(imports)

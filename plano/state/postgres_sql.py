@@ -1,9 +1,9 @@
-"""The tables in PostgreSQL, and every statement on them: one round trip each."""
+"""The tables in PostgreSQL and every statement on them; each statement is one round trip."""
 
 from __future__ import annotations
 
-# Payloads and heads are bytea: text and jsonb cannot hold NUL. Keys compare by bytes (COLLATE "C"), so that no
-# upgrade of the system's collations can break their indexes.
+# Payloads and heads are bytea because text and jsonb cannot hold NUL. Keys are compared by bytes (COLLATE "C"), so that
+# no upgrade of the system's collations can break their indexes.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE plano_trees (
@@ -43,7 +43,7 @@ GET = f"""
 SELECT {_TURN}, t.payload FROM plano_turns t
 WHERE t.tenant = %(tenant)s AND t.id = %(id)s AND t.expires > %(now)s ORDER BY t.seq DESC LIMIT 1"""
 
-# The walk reads numbers only. A chain over the limit ends at its last turn, whose payload stays where it is.
+# The walk reads numbers only. For a chain over the limit only its last turn is returned, without its payload.
 GET_CHAIN = f"""
 WITH RECURSIVE chain (seq, parent, tree, size, depth) AS (
     (SELECT seq, parent, tree, size, 0 FROM plano_turns
@@ -70,7 +70,7 @@ WITH tree AS (
     ON CONFLICT (tree) DO UPDATE SET expires = greatest(plano_trees.expires, excluded.expires) RETURNING tree)
 {_PUT_TURN}"""
 
-# Trees are counted from 1. This one has expired, and is pruned like any other.
+# Real trees are numbered from 1. Tree 0 has expired and is pruned like any other.
 PING = """
 INSERT INTO plano_trees (tree, expires) VALUES (0, 0)
 ON CONFLICT (tree) DO UPDATE SET expires = excluded.expires RETURNING 1"""
@@ -118,7 +118,7 @@ WITH conversation AS (
 {_ADDED}
 SELECT seq FROM conversation"""
 
-# One row with the numbers alone where the page is empty; no row where there is no conversation.
+# An empty page is one row without an item; no row means that there is no conversation.
 _LIST_ITEMS = f"""
 SELECT cursor.seq, item.id, item.payload
 FROM (SELECT seq FROM plano_conversations WHERE {_CONVERSATION}) conversation
@@ -151,7 +151,7 @@ shrunk AS (
     WHERE seq IN (SELECT seq FROM conversation))
 SELECT 1 FROM gone"""
 
-# Several gateways may do this at once: each takes rows that no other has locked.
+# Several gateways may prune at once, so each takes rows that no other has locked.
 PRUNE = """
 WITH trees AS (
     DELETE FROM plano_trees WHERE tree IN (

@@ -1,7 +1,7 @@
-"""What a turn's payload holds: who answered, what was asked, and the reply, both as they were on the wire.
+"""The content of a turn's payload: who answered, and the request and the reply as they were on the wire.
 
-A payload is one line of JSON, the `Head`, and then the bytes of the request and of the reply, one after the
-other. Nothing is parsed to write it; most turns are never read.
+A payload is one line of JSON, the `Head`, followed by the bytes of the request and then those of the reply. Nothing is
+parsed to write it, because most turns are never read.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ Kind: TypeAlias = Literal["chat", "responses", "imported_items", "deleted"]
 DELETED = "deleted"
 """The `kind` of a turn that was deleted. Its id stays known, so that no upstream is asked for it."""
 
-
 _DAMAGED = (*reading.UNREADABLE, TypeError)
-"""How reading fails. TypeError: SQLite keeps text where somebody wrote text."""
+"""The errors of reading a damaged payload. TypeError: SQLite returns text where another program wrote text."""
 
 
 class Origin(Struct, frozen=True, array_like=True, gc=False):
-    """Who wrote something.
+    """The author of a stored turn or item.
 
     Attributes:
-        entry: the configured entry that answered, "" for nobody.
-        dialect: what the upstream was spoken to in.
-        kept: the upstream keeps it too, and knows its ids.
+        entry: the configured entry that answered; "" where no upstream did.
+        dialect: the upstream's dialect.
+        kept: the upstream stores it too, and knows its ids.
     """
 
     entry: str = ""
@@ -44,7 +43,14 @@ NOBODY = Origin()
 
 
 class Head(Struct, frozen=True, array_like=True, gc=False):
-    """`asked` is the length of the request in bytes; `conversation` the one that the turn is part of."""
+    """The first line of a payload.
+
+    Attributes:
+        origin: who answered.
+        asked: the length of the request in bytes.
+        streamed: the reply is a stream.
+        conversation: the id of the conversation that the turn belongs to, or None.
+    """
 
     origin: Origin
     asked: int = 0
@@ -53,13 +59,18 @@ class Head(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Record(NamedTuple):
-    """A turn as it was stored.
+    """A turn, taken apart.
 
     Attributes:
-        kind: `chat`: `asked` is the body of a chat completion's request, `reply` that of its answer, or all
-            of its stream. `responses`: `asked` is the `input`, `reply` the Response object.
-            `imported_items`: `asked` is a list of items, the whole history; there is no reply.
-            `deleted`: nothing.
+        id: the turn's.
+        kind: says what `asked` and `reply` are.
+            `chat`: the body of a chat completion's request; the body of its answer, or its whole stream.
+            `responses`: the `input`; the Response object.
+            `imported_items`: a list of items, the whole history; empty.
+            `deleted`: both empty.
+        head: the payload's first line.
+        asked: the request.
+        reply: the answer.
     """
 
     id: str
@@ -70,6 +81,7 @@ class Record(NamedTuple):
 
     @property
     def origin(self) -> Origin:
+        """The author of the reply."""
         return self.head.origin
 
 
@@ -81,12 +93,12 @@ _origin = msgspec.json.Decoder(Origin)
 
 
 def pack(head: Head, asked: bytes | Raw, *reply: bytes | Raw) -> bytes:
-    """The payload; `head.asked` must be the length of `asked`."""
+    """Joins the parts of a payload; `head.asked` must be the length of `asked`."""
     return b"".join((_encode(head), b"\n", asked, *reply))
 
 
 def kind_of(turn: Turn) -> Kind:
-    """A turn's kind, which is known without reading its payload."""
+    """The kind of a turn, known without reading its payload."""
     if turn.kind == IMPORTED:
         return "imported_items"
     if turn.kind == DELETED:
@@ -98,7 +110,7 @@ def read(turn: Turn) -> Record:
     """The record in a turn's payload.
 
     Raises:
-        StateUnreadable: the payload is not one that was packed here. Whether it holds JSON is for `intact` to say.
+        StateUnreadable: the payload was not made by `pack`. `intact` checks whether its parts are JSON.
     """
     kind = kind_of(turn)
     if kind == "imported_items":
@@ -117,7 +129,7 @@ def read(turn: Turn) -> Record:
 
 
 def intact(record: Record) -> bool:
-    """Whether request and reply are JSON, as they were when they were stored."""
+    """Whether request and reply are still JSON, as they were when they were stored."""
     whole = [record.asked] if record.asked else []
     if record.reply and not record.head.streamed:
         whole.append(record.reply)
@@ -125,7 +137,8 @@ def intact(record: Record) -> bool:
 
 
 def _is_text(given: bytes) -> bool:
-    """JSON that is only skipped is not checked for it, and goes on to where it is."""
+    """Whether bytes are UTF-8. msgspec does not check this in the values that it skips or passes on raw, and
+    upstreams would get them."""
     try:
         return given.isascii() or bool(given.decode())
     except UnicodeDecodeError:
@@ -133,15 +146,15 @@ def _is_text(given: bytes) -> bool:
 
 
 def pack_item(id: str, origin: Origin, item: bytes | Raw) -> Item:
-    """An item of a conversation, with a line that says who wrote it."""
+    """Makes an item of a conversation whose payload begins with a line that names its author."""
     return Item(id, b"".join((_encode(origin), b"\n", item)))
 
 
 def read_item(item: Item) -> tuple[Origin, Raw]:
-    """Who wrote an item, and the item.
+    """Returns an item's author and the item itself.
 
     Raises:
-        StateUnreadable: it is none.
+        StateUnreadable: the payload was not made by `pack_item`.
     """
     try:
         line, _, rest = item.payload.partition(b"\n")

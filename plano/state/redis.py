@@ -1,11 +1,11 @@
-"""State in Redis: many machines, one round trip to read a chain and one to write a turn.
+"""State in Redis: for many machines, with one round trip to read a chain and one to write a turn.
 
-URLs, besides redis-py's own (`redis://`, `rediss://` for TLS, `unix://`):
+Besides the URLs of redis-py (`redis://`, `rediss://` for TLS, `unix://`) it takes
 
     redis+sentinel://user:password@host:26379,host2:26379/service/0?sentinel_password=...
     redis+cluster://user:password@host:7000,host2:7000
 
-and `rediss+sentinel`, `rediss+cluster`. Options of redis-py go into the query.
+and the same with `rediss+sentinel` and `rediss+cluster`. Options of redis-py go into the query.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from plano.state.redis_scripts import Script
 Client: TypeAlias = Redis | RedisCluster
 
 CONNECTIONS = 64
-"""Operations at once; others wait, within their deadline."""
+"""How many operations run at once; others wait, within their deadline."""
 
 NO_ROW = "0" * 16
 TREE = "plano:tree:"
@@ -55,10 +55,10 @@ _decode = msgspec.msgpack.Decoder(tuple[str, str | None, str, float, int, bytes]
 
 
 def connect(url: str, *, timeout: float) -> Client:
-    """A client for the URL; nothing is sent yet.
+    """Makes a client for the URL; nothing is sent yet.
 
     Raises:
-        ConfigError: the URL is malformed. The message does not repeat it: it may hold a password.
+        ConfigError: the URL is malformed. The message does not repeat it because it may hold a password.
     """
     scheme = url.partition("://")[0]
     try:
@@ -102,14 +102,14 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
 def _cluster(url: str, options: dict[str, Any]) -> Client:
     parts = urlsplit(url)
     options |= _common_options(parts)
-    # redis-py closes every connection when it reads the slots anew. By itself it would do so after some redirects,
-    # under operations that are under way; those, and the ones that a failing node takes along, it tries again.
+    # redis-py closes every connection when it reads the slots again. `reinitialize_steps=0` keeps it from doing so
+    # after some redirects, while operations are running. Operations that fail with a node are tried again.
     options |= {"reinitialize_steps": 0, "retry": Retry(NoBackoff(), 2)}
     return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in _hosts(parts)], **options)
 
 
 def _tried(client: Redis) -> Redis:
-    """Has a connection made, not opened: the first to find out about unknown options."""
+    """Has the pool make a connection without opening it, because that is what finds unknown options."""
     pool: Any = client.connection_pool
     pool.make_connection()
     return client
@@ -120,7 +120,7 @@ def _database(path: str) -> int:
 
 
 def _common_options(parts: SplitResult) -> dict[str, Any]:
-    """Credentials, TLS and redis-py's options, read by redis-py itself."""
+    """Has redis-py read the credentials, TLS and its own options."""
     credentials = parts.netloc.rpartition("@")[0]
     options = dict(parse_url(f"{parts.scheme.partition('+')[0]}://{credentials}@-?{parts.query}"))
     del options["host"]
@@ -149,7 +149,7 @@ _CLIENTS: dict[str, Callable[[str, dict[str, Any]], Client]] = {
 
 
 class _Pointer(NamedTuple):
-    """Where an id leads, as stored under its key."""
+    """The turn that an id leads to, as stored under the id's key."""
 
     tree: str
     row: str
@@ -163,10 +163,10 @@ class _Pointer(NamedTuple):
 
 
 class RedisBackend:
-    """The layout of the keys is in `plano.state.redis_scripts`.
+    """State in Redis. The layout of the keys is in `plano.state.redis_scripts`.
 
-    Redis drops what has expired by itself, so there is nothing to prune. A turn is acknowledged when the primary has
-    it; whether it survives that server is up to its `appendonly` and replicas.
+    Redis drops expired keys by itself, so there is nothing to prune. A turn is acknowledged when the primary has it;
+    whether it survives the loss of that server depends on `appendonly` and on replicas.
     """
 
     name: ClassVar[str] = "redis"
@@ -195,7 +195,8 @@ class RedisBackend:
         ttl = _milliseconds(expires - now)
         tree_key, id_key = _tree_key(tree), _id_key(tenant, turn.id)
         if self._clustered:
-            # Two slots, perhaps two nodes: at the same time, and acknowledged when both are written.
+            # The keys are in two slots, perhaps on two nodes: they are written at the same time, and the turn is
+            # acknowledged when both are.
             await asyncio.gather(
                 self._run(scripts.PUT, [tree_key], ttl, place.row, value),
                 self._do("SET", id_key, pointer, "PX", ttl),
@@ -269,7 +270,7 @@ class RedisBackend:
         return 0
 
     async def ping(self) -> None:
-        # A key, rather than PING: in a cluster it asks a node that must know its slots.
+        # A key and not PING: in a cluster, only a key reaches a node that must know its slots.
         await self._do("SET", "plano:ping", "", "PX", 60_000)
 
     async def aclose(self) -> None:
@@ -309,13 +310,14 @@ class RedisBackend:
     async def _run(self, script: Script, keys: list[str], *values: str | int | bytes) -> Any:
         try:
             return await self._do("EVALSHA", script.sha, len(keys), *keys, *values)
-        except NoScriptError:  # once per script and server
+        except NoScriptError:  # this happens once per script and server
             return await self._do("EVAL", script.text, len(keys), *keys, *values)
 
     async def _do(self, *command: str | int | bytes) -> Any:
         async with self._slots:
             if isinstance(self._client, RedisCluster):
-                await self._client.initialize()  # else it asks any node while another task reads the slots
+                # Without it, the client asks an arbitrary node while another task reads the slots.
+                await self._client.initialize()
             return await self._client.execute_command(*command)
 
 
@@ -323,7 +325,7 @@ _NO_LIMIT = 2**53
 
 
 def _turns(pointer: _Pointer, values: list[bytes]) -> list[Turn]:
-    """Values as WALK gives them, newest first, to turns, oldest first."""
+    """Decodes the values that WALK returns, newest first, into turns, oldest first."""
     turns = []
     row = pointer.row
     for value in values:
@@ -345,7 +347,7 @@ def _flat(items: Sequence[Item]) -> list[str | bytes]:
 
 
 def _once() -> str:
-    """Marks a write, so that one that is tried again does not add its items twice."""
+    """A mark for one write, so that a write that is tried again does not add its items twice."""
     return secrets.token_hex(8)
 
 
@@ -367,5 +369,6 @@ def _conversation_keys(tenant: str, id: str) -> list[str]:
 
 
 def _digest(tenant: str, id: str) -> str:
-    """Tenant and id as one word of fixed length, whatever is in them; the length keeps "a"+"bc" from "ab"+"c"."""
+    """A digest of tenant and id with a fixed length. The tenant's length is part of it, so that "a" + "bc" differs
+    from "ab" + "c"."""
     return blake2b(f"{len(tenant)}:{tenant}{id}".encode(), digest_size=16).hexdigest()

@@ -1,15 +1,17 @@
 """The Lua that runs inside Redis, so that walking a chain takes one round trip.
 
-Layout; `name` is a digest of tenant and id, `tree` a random word made with the tree's first turn:
+The layout of the keys, where `name` is a digest of tenant and id, and `tree` a random word made with the tree's first
+turn:
 
-    plano:id:{name}          string  "tree row size expires", where the id leads
+    plano:id:{name}          string  "tree row size expires" of the turn that the id leads to
     plano:tree:{tree}        hash    row -> the parent's row (16 characters) and the turn
     plano:talk:{name}:head   hash    head, size, seq, expires, the mark of the last write
     plano:talk:{name}:items  zset    seq -> seq (16 digits), length of the id (4 digits), id, payload
     plano:talk:{name}:ids    hash    item id -> its seqs, separated by blanks
 
-The braces are hash tags: a tree is one key, a conversation three keys of one slot. CHAIN and DELETE go from an id to
-its tree, a key that they were not given; in a cluster it may be on another node, so there it takes two steps.
+The braces are hash tags: a tree is one key, and a conversation is three keys in one slot. CHAIN and DELETE go from an
+id to its tree, a key that they were not given. In a cluster that key may be on another node, so there it takes two
+steps.
 """
 
 from __future__ import annotations
@@ -44,10 +46,10 @@ local function walk(tree, row, depth)
 end
 """
 
-# KEYS: tree. ARGV: row, depth. Values of the turns, newest first.
+# KEYS: tree. ARGV: row, depth. Returns the values of the turns, newest first.
 WALK = _script(_WALK + "return walk(KEYS[1], ARGV[1], tonumber(ARGV[2]))")
 
-# KEYS: id. ARGV: start of the tree's key, now, limit, depth. The pointer, then the values as in WALK.
+# KEYS: id. ARGV: start of the tree's key, now, limit, depth. Returns the pointer, then the values as WALK does.
 CHAIN = _script(
     _WALK
     + """
@@ -62,7 +64,7 @@ return found
 """
 )
 
-# KEYS: tree, and the id unless that is on another node. ARGV: milliseconds to live, row, value, pointer.
+# KEYS: tree, and the id unless the client is clustered. ARGV: milliseconds to live, row, value, pointer.
 PUT = _script(
     """
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
@@ -168,7 +170,8 @@ return there
 """
 )
 
-# ARGV: now, milliseconds to live, expires, mark, bytes to add, limit, items. 1, 0 if there is none, or minus the size.
+# ARGV: now, milliseconds to live, expires, mark, bytes to add, limit, items. Returns 1; 0 if there is no conversation;
+# minus the size if that would exceed the limit.
 APPEND = _script(
     _ALIVE
     + _WRITTEN
@@ -186,7 +189,7 @@ return 1
 """
 )
 
-# ARGV: now, how many, order, and after if there is one. A list of items; nil if there is no conversation; 0 if
+# ARGV: now, how many, order, and `after` if it is given. Returns a list of items; nil if there is no conversation; 0 if
 # there is no item `after`.
 PAGE = _script(
     _ALIVE

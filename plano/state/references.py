@@ -1,15 +1,17 @@
-"""What a request refers to at a provider of the responses API that keeps it, where several tenants are one to it.
+"""Keeps a tenant's requests from referring to objects of other tenants at a provider that stores responses.
 
-Under one key the provider finds any tenant's items, approvals and containers by their ids. A request may name those
-that this provider handed out in the history that is continued, and no others:
+All tenants share the gateway's key, so the provider finds any tenant's items, approvals and containers by their ids. A
+request may refer to those that this provider returned in the history being continued, and to no others. For a
+reference to anything else:
 
-- An item that says nothing but an id, or is an `item_reference`, is not found.
-- One that says more is taken by what it says, and loses the id: the provider might prefer what it keeps under that.
-  Agents send back whole items this way. Reasoning without its seal says nothing that a provider could use; it is left
-  out, and that is reported.
-- The call that is approved, and the container that code runs in, are not found; of them there is no more than the id.
+- An item that holds nothing but an id, or is an `item_reference`, is answered with "not found".
+- An item that holds more is sent without its id, because the provider might prefer what it stores under that id.
+  Agents send back whole items this way. Reasoning without its encrypted content is of no use to any provider; it is
+  left out, and that is reported.
+- An approved call and a code container are nothing but their id, so they are answered with "not found".
 
-Files, vector stores and prompts are not kept by response but put there by the holder of the key, for whom they like.
+Files, vector stores and prompts are not covered: no response creates them. The holder of the key uploads them and
+decides who may use them.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from plano.state import history, record
 from plano.state.backend import Item
 from plano.state.record import Origin, Record
 
-UNKNOWN = "its id is not one of this conversation, and it says nothing else that could be used"
+UNKNOWN = "its id does not belong to this conversation, and it has no other usable content"
 
 _REFERRING = frozenset({"approval_request_id", "container", "container_id", "previous_response_id"})
 _HOLDING = _REFERRING | {"environment", "tools"}
 _NAMES = _HOLDING | {"encrypted_content", "id", "role", "type"}
-"""Fields that refer to something; those and the ones around them; and with them all that is decided on here."""
+"""Three sets, each within the next: fields that hold a reference; fields that hold one or contain such a field; all
+fields that decide something here."""
 
 _PLAIN = frozenset({"arguments", "call_id", "content", "input", "name", "output", "role", "status", "summary", "type"})
 """Fields that refer to nothing."""
@@ -40,10 +43,10 @@ _PLAIN = frozenset({"arguments", "call_id", "content", "input", "name", "output"
 _SPOKEN = frozenset(
     {"custom_tool_call", "custom_tool_call_output", "function_call", "function_call_output", "message", "reasoning"}
 )
-"""Types of items, nearly all there are, that have none of those fields further inside."""
+"""Types of items that hold no reference below their top level. Nearly all items have one of them."""
 
 _SCHEMAS = frozenset({"input_schema", "parameters", "schema"})
-"""Fields whose names are a tool's own."""
+"""Fields whose content is a tool's own, so that no name in it is a reference."""
 
 _NOTHING = frozenset({b"null", b'""', b"[]", b"{}"})
 _ITEM = msgspec.json.Decoder(dict[str, Raw])
@@ -54,9 +57,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Known:
-    """The ids that the provider behind an entry handed out in a history; found when the first is asked for.
+    """The ids that the provider behind an entry returned in a history. They are collected at the first look-up.
 
-    Input does not count: it is the client's own, whatever ids it has, and so is what was put into a conversation.
+    Ids in a turn's input do not count, nor do those of items that a client put into a conversation: the client may
+    have written any id there.
     """
 
     def __init__(self, entry: str, records: Sequence[Record], items: Sequence[Item]) -> None:
@@ -85,18 +89,18 @@ class Known:
 
 
 def own(items: Iterable[Raw], known: Known, losses: Losses) -> list[Raw]:
-    """The items without ids that are not `known`; each as it was if it has none of those.
+    """Removes ids that are not `known` from items; the other items are returned unchanged.
 
     Raises:
-        NotFound: an item is nothing but what it refers to.
-        InvalidRequest: it is no object, or has a field that two readers could take for different ones.
+        NotFound: an item is nothing but a reference to something unknown, or contains one.
+        InvalidRequest: an item is no object, or has a field name that two JSON readers could understand differently.
     """
     found = (_own(raw, f"input[{place}].", known, losses) for place, raw in enumerate(items))
     return [raw for raw in found if raw is not None]
 
 
 def judge_tools(tools: Raw, known: Known) -> None:
-    """Tools may run in containers of this history alone; raises as `own`."""
+    """Checks that tools run only in containers of this history; raises what `own` raises."""
     given: list[Raw] = reading.maybe(_LIST, tools) or []
     for place, raw in enumerate(given):
         fields = names.read(raw, _NAMES, f"tools[{place}].")
@@ -108,7 +112,7 @@ def _own(raw: Raw, path: str, known: Known, losses: Losses) -> Raw | None:
     if bytes(memoryview(raw)[:1]) != b"{":
         raise InvalidRequest(f"Invalid `{path[:-1]}`: Expected `object`.", param=path[:-1])
     fields = reading.request(_ITEM, raw)
-    if fields.keys() <= _PLAIN:  # in whatever order and however often: as most are, where agents keep no ids
+    if fields.keys() <= _PLAIN:  # the common case where agents keep no ids; a repeated field does no harm here
         return raw
     names.judge(raw, fields, _NAMES, path)
     type_ = _text(fields, "type", path) or "message"
@@ -140,7 +144,8 @@ def _judge(raw: Raw, known: Known, param: str) -> None:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """The ids that a value refers to, however deep; a name counts that any reader could take for one that refers."""
+    """The ids that a value refers to, at any depth. A field counts if any JSON reader could take its name for that of
+    a reference."""
     ahead = [value]
     while ahead:
         value = ahead.pop()
@@ -156,7 +161,7 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def _ids_in(item: Raw) -> Iterator[str]:
-    """An item's own id, and the container's that it ran in."""
+    """An item's own id, and the ids that it refers to: the container it ran in."""
     value = reading.maybe(_ITEM, item) or {}
     id_ = reading.maybe(_TEXT, value.get("id", b"null"))
     if id_:

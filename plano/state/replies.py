@@ -1,4 +1,4 @@
-"""What is taken from replies as they pass: their ids, what is stored of them, and where a stream ends."""
+"""Reads passing replies: their ids, the parts that are stored, and the end of a stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EMPTY = b"[]"
 
 
 class StoredReply(NamedTuple):
-    """A reply that can be stored; `kept` says whether the upstream, by its own words, keeps it as well."""
+    """A reply that can be stored; `kept` says whether the upstream states that it stores it too."""
 
     id: str
     body: bytes
@@ -53,14 +53,15 @@ _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 _NOTABLE = re.compile(rb"response\.(?:completed|incomplete|output_item\.done)").search
 _LEADING_ID = re.compile(rb'\s*(?:data:\s*)?\{\s*"id"\s*:\s*"([ -!#-\[\]-~]+)"')
-"""Where nearly every reply, and every first chunk, has its id; no escapes, so the bytes are the text."""
+"""An id as the first field, where nearly every reply and every first chunk has it. It has no escapes, so its bytes are
+its text."""
 
 
 # --- responses -------------------------------------------------------------------------------------
 
 
 def response(body: bytes | Raw) -> StoredReply | None:
-    """A Response object that is complete; None for one without an id, that failed, or is still under way."""
+    """Reads a complete Response object; None if it has no id, failed, or is still in progress."""
     try:
         found = _REPLY.decode(body)
         output = _LIST.decode(found.output or _EMPTY)
@@ -72,7 +73,7 @@ def response(body: bytes | Raw) -> StoredReply | None:
 
 
 def with_fields(body: bytes | Raw, fields: Mapping[str, Raw]) -> bytes:
-    """A Response object with other fields, or the body as it is if it is no object."""
+    """Sets fields of a Response object; the body is returned unchanged if it is no object."""
     try:
         return _encode({**_OBJECT.decode(body), **fields})
     except reading.UNREADABLE:
@@ -80,7 +81,8 @@ def with_fields(body: bytes | Raw, fields: Mapping[str, Raw]) -> bytes:
 
 
 class Ending(NamedTuple):
-    """A piece cut where a stream of responses ends: what goes out at once, and what waits for the store."""
+    """A piece that holds the last event of a stream, cut in front of that event: `before` goes out at once, `last`
+    waits for the store."""
 
     before: bytes
     last: bytes
@@ -88,10 +90,10 @@ class Ending(NamedTuple):
 
 
 class ResponseStream:
-    """Watches a stream of the responses API go by, piece by piece.
+    """Reads a stream of the responses API as it passes.
 
     Args:
-        echo: fields that the Response objects in it are given.
+        echo: fields that are set in its Response objects.
     """
 
     __slots__ = ("_echo", "_items", "_over")
@@ -102,7 +104,8 @@ class ResponseStream:
         self._over = False
 
     def feed(self, piece: bytes) -> bytes | Ending:
-        """The piece as it goes on, or, once per stream, an `Ending`. Constant work for each piece but a few."""
+        """Returns the piece to send on or, once per stream, an `Ending`. The work per piece is constant, except for a
+        few pieces."""
         if _NOTABLE(piece) is not None:
             if not self._over and (b"response.completed" in piece or b"response.incomplete" in piece):
                 return self._end(piece)
@@ -124,7 +127,7 @@ class ResponseStream:
                 last = b"".join((frame, *frames[at + 1 :]))
                 return Ending(b"".join(before), last, self._filled(response(event.response)))
             before.append(frame)
-        if b"response.output_item.done" in piece:  # the words stood in a text
+        if b"response.output_item.done" in piece:  # the name of the last event was part of a text
             self._items.append(piece)
         return b"".join(before)
 
@@ -141,12 +144,12 @@ class ResponseStream:
         if bytes(memoryview(fields.get("response", ABSENT))[:1]) != b"{":
             return frame
         data = _encode(fields | {"response": Raw(with_fields(fields["response"], self._echo))})
-        if b"\n" in data or b"\r" in data:  # from JSON that was laid out over several lines
+        if b"\n" in data or b"\r" in data:  # the upstream's JSON has line breaks
             data = msgspec.json.format(data, indent=-1)
         return sse.frame(data, found.event)
 
     def _filled(self, reply: StoredReply | None) -> StoredReply | None:
-        """With the items that went by, where the last event does not repeat them."""
+        """Adds the items of earlier events to a reply whose last event does not repeat them."""
         if reply is None or reply.output or not self._items:
             return reply
         events = [_event(frame) for piece in self._items for frame in sse.cut(piece)]
@@ -187,11 +190,12 @@ def completion_id(body: bytes) -> str | None:
 
 
 class CompletionStream:
-    """Keeps the pieces of a chat stream as they pass, up to `limit` bytes.
+    """Collects the pieces of a chat stream as they pass, up to `limit` bytes.
 
     Attributes:
-        pieces: all so far; empty if there were too many.
-        room: bytes that may still come.
+        pieces: the pieces so far; the earlier ones are dropped once the stream is too long.
+        room: bytes that still fit.
+        too_long: the stream did not fit.
     """
 
     __slots__ = ("_done", "pieces", "room", "too_long")
@@ -203,7 +207,7 @@ class CompletionStream:
         self.room = limit
 
     def feed(self, piece: bytes) -> int:
-        """Where in the piece the stream's last event begins, or -1."""
+        """Takes a piece and returns the offset in it at which the stream's last event begins, or -1."""
         self.room -= len(piece)
         if self.room < 0:
             self.too_long = True
@@ -215,13 +219,13 @@ class CompletionStream:
         return -1
 
     def id(self) -> str | None:
-        """The completion's id; None for a stream that failed, or never gave one."""
+        """The completion's id; None if the stream failed or had none."""
         if not self._succeeded():
             return None
         leading = _LEADING_ID.match(self.pieces[0])
         if leading is not None:
             return leading.group(1).decode("ascii")
-        for piece in self.pieces[:4]:  # the first may be of comments, or of Azure's filter results
+        for piece in self.pieces[:4]:  # the first may hold comments, or Azure's filter results
             for frame in sse.frames(piece):
                 found = completion_id(frame.data)
                 if found is not None:

@@ -1,4 +1,4 @@
-"""Which store, where, and how much: the settings, and the way from them to a `Store`."""
+"""The settings of a store (its type, its address, its limits), and the function that opens a `Store` from them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class StateSettings(Struct, frozen=True, kw_only=True):
     """`state_storage` of the configuration.
 
     Attributes:
-        type: which of the four stores.
+        type: the store.
         path: the file of the sqlite store; its folder must exist.
-        url: of the redis store: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`, `redis+cluster://` and
-            their `rediss+` forms; see `plano.state.redis`.
-        connection_string: of the postgres store, as libpq reads it (URL or `key=value`), TLS included.
-        ttl_seconds: how long a turn can be continued; None is 30 days, in memory 24 hours.
+        url: the address of the redis store: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`,
+            `redis+cluster://` and their `rediss+` forms; see `plano.state.redis`.
+        connection_string: the address of the postgres store as libpq reads it (URL or `key=value`), TLS included.
+        ttl_seconds: how long a turn can be continued; None means 30 days, in memory 24 hours.
         max_item_bytes: the longest turn, request and reply together.
         max_chain_bytes: the longest chain or conversation.
-        max_bytes: what the memory store holds in all.
-        deadline_seconds: for each operation on a store.
-        import_tenant: whose the rows of katanemo Plano's table are; it has no tenants.
+        max_bytes: the most that the memory store holds.
+        deadline_seconds: the time that one operation on the store may take.
+        import_tenant: the tenant that owns the rows of katanemo Plano's table, which has no tenants.
     """
 
     type: StoreType = "memory"
@@ -51,17 +51,17 @@ class StateSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def ttl(self) -> float:
-        """Seconds, the default filled in."""
+        """`ttl_seconds`, or the store's default."""
         if self.ttl_seconds is not None:
             return self.ttl_seconds
         return DAY if self.type == "memory" else 30 * DAY
 
 
 def open_store(settings: StateSettings, *, clock: Callable[[], float] = time.time) -> Store:
-    """The store that the settings describe. Nothing is connected yet: that happens on first use.
+    """Makes the store that the settings describe. It connects on first use.
 
     Raises:
-        ConfigError: it cannot work whatever the servers do: a malformed URL, a missing folder or package.
+        ConfigError: a URL is malformed, or a folder or a package is missing.
     """
     return Store(
         _open_backend(settings),

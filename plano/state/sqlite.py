@@ -1,7 +1,7 @@
 """State in one SQLite file: durable, for the workers of one machine, with nothing to install.
 
-WAL with `synchronous=FULL`: a turn is acknowledged when it is on the disk. One thread writes, and commits all
-that is waiting together; two read. Processes share the file through SQLite's own locks.
+The file is in WAL mode with `synchronous=FULL`, so a turn is acknowledged when it is on the disk. One thread writes and
+commits all waiting jobs together; two threads read. Processes share the file through SQLite's own locks.
 """
 
 from __future__ import annotations
@@ -31,11 +31,15 @@ from plano.state.threads import Threads, Work, read, write
 T = TypeVar("T")
 
 READERS = 2
-WRITES_TOGETHER = 64
-PRUNE_AT_ONCE = 20
-"""Trees or conversations in one step: short, since writes wait for it."""
+"""Threads that read."""
 
-# AUTOINCREMENT: a row's number is never used again, so that a pointer to a deleted row leads nowhere.
+WRITES_TOGETHER = 64
+"""The most jobs in one transaction."""
+
+PRUNE_AT_ONCE = 20
+"""How many trees, and how many conversations, one step removes. It is short because writes wait for it."""
+
+# AUTOINCREMENT: no row's number is ever used again, so a pointer to a deleted row leads nowhere.
 MIGRATIONS = (
     (
         "CREATE TABLE trees (tree INTEGER PRIMARY KEY AUTOINCREMENT, expires REAL NOT NULL)",
@@ -65,7 +69,7 @@ GET = f"""
 SELECT {TURN}, t.payload FROM turns t
 WHERE t.tenant = :tenant AND t.id = :id AND t.expires > :now ORDER BY t.seq DESC LIMIT 1"""
 
-# The walk reads numbers only. A chain over the limit ends at its last turn, whose payload stays on the disk.
+# The walk reads numbers only. For a chain over the limit only its last turn is returned, without its payload.
 GET_CHAIN = f"""
 WITH RECURSIVE chain (seq, parent, tree, size, depth) AS (
     SELECT * FROM (
@@ -89,10 +93,10 @@ FIND_CONVERSATION = "SELECT seq, size, head FROM conversations WHERE tenant = ? 
 
 
 class SqliteBackend:
-    """One file for all tenants.
+    """State in one SQLite file for all tenants.
 
     Args:
-        path: made, readable for its owner alone, if it does not exist.
+        path: the file. If it does not exist, it is made, readable for its owner only.
         patience: seconds to wait for another process that holds the lock.
     """
 
@@ -243,7 +247,7 @@ class SqliteBackend:
         return await self._write(work)
 
     async def ping(self) -> None:
-        # Trees are counted from 1. This one has expired, and is pruned like any other.
+        # Real trees are numbered from 1. Tree 0 has expired and is pruned like any other.
         await self._write(lambda db: db.execute(PUT_TREE, {"tree": 0, "expires": 0.0}).rowcount)
 
     async def aclose(self) -> None:
@@ -261,7 +265,7 @@ class SqliteBackend:
         db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None)
         try:
             self._switch_to_wal(db)
-            # secure_delete: what was deleted is overwritten, not only unlinked.
+            # secure_delete: deleted rows are overwritten, not only unlinked.
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA secure_delete = ON")
             _migrate(db)

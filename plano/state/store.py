@@ -1,4 +1,4 @@
-"""The store as filters see it: one interface over four backends, with limits and deadlines."""
+"""The store that filters use: one interface over four backends, with limits and deadlines."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from plano.state.memory import MemoryBackend
 T = TypeVar("T")
 
 LONGEST_ID = 512
-"""Characters. OpenAI's are about 60 long; nobody mints longer ones than this, so a longer one is unknown."""
+"""Characters. OpenAI's ids have about 60, and no provider is known to make longer ones than this."""
 
 PRUNE_SECONDS = 60.0
+"""Seconds between two runs of the pruning."""
 
 
 class Store:
-    """Turns and conversations of every tenant; nothing of one tenant is ever found by another.
+    """The turns and conversations of every tenant; no tenant ever finds another's.
 
-    Made by `plano.state.open_store`. Connects on first use. "Not found" is an answer (None, False or an
-    empty list), not an error: the words for it differ per route.
+    `plano.state.open_store` makes it; it connects on first use. "Not found" is an answer (None, False or an
+    empty list) and not an error, because each route words it differently.
 
-    Every operation is one round trip, with the exceptions listed in `docs/state.md`, and may raise
+    Every operation is one round trip, with the exceptions listed in `docs/state.md`. Every operation may raise
     `StoreUnavailable` (503), within the deadline.
 
     Args:
-        backend: where things are kept.
-        ttl: seconds that a turn can be asked for after it was stored, and a conversation after its last change.
+        backend: keeps the state.
+        ttl: seconds for which a turn is found after it was stored, and a conversation after its last change.
         max_item_bytes: the longest payload of a turn or an item.
         max_chain_bytes: the most that the payloads of a chain, or of a conversation, add up to.
         deadline: seconds for one operation, or None where nothing can hang.
         clock: Unix seconds.
 
     Attributes:
-        at_once: turns are kept in this process's memory, so that `put_at_once` can store them.
-        operations: how often each was asked for, by its name (the method's) and by whether the store answered.
+        at_once: turns are in this process's memory, so that `put_at_once` can store them.
+        operations: counts of the operations, by name (the method's) and by whether the store answered.
     """
 
     def __init__(
@@ -74,14 +75,14 @@ class Store:
 
     @property
     def shared(self) -> bool:
-        """Whether several processes see the same state through it."""
+        """Whether several processes see the same state."""
         return self._backend.shared
 
     async def get_chain(self, tenant: str, id: str) -> list[Turn]:
-        """The turns that lead to `id`, oldest first, `id`'s own last; may be of mixed kinds.
+        """The turns that lead to `id`, oldest first and its own last; their kinds may differ.
 
-        Empty when the id is unknown, expired or another tenant's, and when the chain is not whole: a turn in it
-        was deleted. Half a conversation is never handed out.
+        Empty when the id is unknown, expired or another tenant's, and when a turn in the chain was deleted: half a
+        conversation is never returned.
 
         Raises:
             TooLarge: the payloads add up to more than `max_chain_bytes`.
@@ -92,33 +93,36 @@ class Store:
         return chain if chain and chain[0].parent is None else []
 
     async def get(self, tenant: str, id: str) -> Turn | None:
-        """The turn alone, whether its chain is whole or not."""
+        """The turn alone, even if its chain is not complete; None when it is not found."""
         if not _storable(tenant, id):
             return None
         return await self._run(self._backend.get(tenant, id, now=self._clock()))
 
     async def put(self, tenant: str, turn: Turn, *, after: Turn | None = None) -> Turn:
-        """Stores a turn; when this returns, every process of the store finds it. Returns it as stored.
+        """Stores a turn. When this returns, every process that uses the store finds it.
 
-        The id leads to this turn from now on, also if another turn had it; chains that went through that one
+        From now on the id leads to this turn, even if another turn had it before; chains through that other turn
         stay as they were.
 
         Args:
-            tenant: whose it is.
-            turn: what to store; `parent` and `key` are filled in here.
-            after: the turn it continues, as `get_chain` gave it (the last one), or None for a first turn.
+            tenant: the owner.
+            turn: the turn; `parent` and `key` are filled in here.
+            after: the turn that it continues, which is the last one that `get_chain` returned; None for a first turn.
+
+        Returns:
+            The turn as stored.
 
         Raises:
             TooLarge: the payload is longer than `max_item_bytes`, or longer than the memory store holds.
-            InvalidRequest: an id that no store keeps: empty, too long, or not text.
+            InvalidRequest: no store keeps this id, because it is empty, too long, or not text.
         """
         turn = self._acceptable(tenant, turn, after)
         now = self._clock()
         return await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
 
     def put_at_once(self, tenant: str, turn: Turn, *, after: Turn | None = None) -> Turn:
-        """What `put` does, where nothing has to be waited for: see `at_once`."""
-        assert isinstance(self._backend, MemoryBackend), "only memory need not be waited for"
+        """Does what `put` does, without being awaited; only where `at_once` is true."""
+        assert isinstance(self._backend, MemoryBackend), "only the memory store can store a turn at once"
         turn = self._acceptable(tenant, turn, after)
         self._prune_later()
         self.operations["put", True] += 1
@@ -134,20 +138,21 @@ class Store:
         return turn
 
     async def delete(self, tenant: str, id: str) -> bool:
-        """Removes a turn and its payload; False when there was none.
+        """Removes a turn and its payload; False when it is not found.
 
-        Turns that continued it stay, and can be read one by one, but no chain through it is found any more.
+        The turns that continue it stay and can be read one by one, but no chain through it is found any more.
         """
         if not _storable(tenant, id):
             return False
         return await self._run(self._backend.delete(tenant, id, now=self._clock()))
 
     async def create_conversation(self, tenant: str, id: str, head: bytes, items: Sequence[Item] = ()) -> bool:
-        """Starts a conversation: `head` is whatever belongs to it as a whole. False when the id is taken.
+        """Starts a conversation; False when the id is taken. `head` holds the data of the conversation as a whole.
 
         Raises:
-            TooLarge: an item is longer than `max_item_bytes`, or all of them than `max_chain_bytes`.
-            InvalidRequest: an id that no store keeps.
+            TooLarge: an item is longer than `max_item_bytes`, or all items together are longer than
+                `max_chain_bytes`.
+            InvalidRequest: no store keeps this id, or an item's.
         """
         _require_storable(tenant, id)
         self._check_items(items)
@@ -159,13 +164,17 @@ class Store:
         )
 
     async def get_conversation(self, tenant: str, id: str) -> bytes | None:
-        """The conversation's head."""
+        """The conversation's head, or None when it is not found."""
         if not _storable(tenant, id):
             return None
         return await self._run(self._backend.get_conversation(tenant, id, now=self._clock()))
 
     async def update_conversation(self, tenant: str, id: str, head: bytes) -> bool:
-        """Puts another head in place; False when there is no such conversation."""
+        """Replaces the conversation's head; False when the conversation is not found.
+
+        Raises:
+            TooLarge: the head is longer than `max_item_bytes`.
+        """
         if not _storable(tenant, id):
             return False
         self._check_size(len(head))
@@ -173,20 +182,21 @@ class Store:
         return await self._run(self._backend.update_conversation(tenant, id, head, now=now, expires=now + self._ttl))
 
     async def delete_conversation(self, tenant: str, id: str) -> bool:
-        """Removes the conversation and all its items; False when there was none."""
+        """Removes the conversation and all its items; False when it is not found."""
         if not _storable(tenant, id):
             return False
         return await self._run(self._backend.delete_conversation(tenant, id, now=self._clock()))
 
     async def append_items(self, tenant: str, id: str, items: Sequence[Item]) -> bool:
-        """Adds items at the end, all or none, in this order; False when there is no such conversation.
+        """Adds all items at the end in this order, or none of them; False when the conversation is not found.
 
-        An item's id may occur again: both items stay in the list, the id leads to the later one, and deleting it
+        An id may be used twice: both items stay in the list, the id leads to the later one, and deleting it
         deletes both.
 
         Raises:
-            TooLarge: an item is longer than `max_item_bytes`, or the conversation would be than `max_chain_bytes`.
-            InvalidRequest: an id that no store keeps.
+            TooLarge: an item is longer than `max_item_bytes`, or the conversation would become longer than
+                `max_chain_bytes`.
+            InvalidRequest: no store keeps an item's id.
         """
         if not _storable(tenant, id):
             return False
@@ -199,14 +209,14 @@ class Store:
     async def list_items(
         self, tenant: str, id: str, *, limit: int | None = None, after: str | None = None, order: Order = "asc"
     ) -> Page | None:
-        """A conversation's items, all of them or `limit` at a time; None when there is no such conversation.
+        """A page of a conversation's items; None when the conversation is not found.
 
         Args:
-            tenant: whose it is.
+            tenant: the owner.
             id: the conversation's.
-            limit: at most so many; None for all.
-            after: the id of the item that comes right before, in the order asked for.
-            order: `asc` is the order they were added in.
+            limit: the most items that are returned; None for all.
+            after: the id of the item after which the page begins, in the requested order.
+            order: `asc` is the order in which items were added.
 
         Raises:
             InvalidRequest: no item is called `after`.
@@ -214,7 +224,7 @@ class Store:
         if not _storable(tenant, id):
             return None
         if after is not None and not _storable(tenant, after):
-            after = "?" * (LONGEST_ID + 1)  # an id that is in no list
+            after = "?" * (LONGEST_ID + 1)  # in no list, because it is too long
         return await self._run(
             self._backend.list_items(
                 tenant, id, limit=_ALL if limit is None else limit, after=after, order=order, now=self._clock()
@@ -222,21 +232,21 @@ class Store:
         )
 
     async def get_item(self, tenant: str, id: str, item: str) -> Item | None:
-        """One item of a conversation."""
+        """One item of a conversation, or None."""
         if not _storable(tenant, id, item):
             return None
         return await self._run(self._backend.get_item(tenant, id, item, now=self._clock()))
 
     async def delete_item(self, tenant: str, id: str, item: str) -> bool:
-        """Removes one item; False when there was none."""
+        """Removes an item; False when it is not found."""
         if not _storable(tenant, id, item):
             return False
         return await self._run(self._backend.delete_item(tenant, id, item, now=self._clock()))
 
     async def prune(self) -> int:
-        """Removes what has expired, a little at a time; returns how many trees and conversations went.
+        """Removes expired trees and conversations step by step and returns how many; requests go on between two steps.
 
-        Runs by itself every minute once the store is in use; requests go on between two steps.
+        It runs by itself every minute once the store is in use.
         """
         removed = 0
         while step := await self._guard.run(self._backend.prune(now=self._clock())):
@@ -245,11 +255,15 @@ class Store:
         return removed
 
     async def ping(self) -> None:
-        """Returns when the store takes what is written, raises StoreUnavailable when it does not."""
+        """Returns when the store accepts a write.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
         await self._run(self._backend.ping())
 
     async def aclose(self) -> None:
-        """Closes connections and ends the pruning. Bounded like everything else."""
+        """Ends the pruning and closes the connections, within the deadline."""
         if self._pruner is not None:
             self._pruner.cancel()
             self._pruner = None
@@ -258,7 +272,7 @@ class Store:
                 await self._backend.aclose()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-        """What an operation's answer is to be awaited from."""
+        """Counts an operation and returns the coroutine to await: `work` itself in memory, else under the guard."""
         self._prune_later()
         if self._deadline is not None:
             return self._guarded(work)
@@ -305,7 +319,7 @@ _ALL = 2**31 - 1
 
 
 def _storable(*names: str) -> bool:
-    """Whether every backend can keep these as keys. PostgreSQL's text has no NUL, UTF-8 no lone surrogates."""
+    """Whether every backend can use these as keys. PostgreSQL's text has no NUL, and UTF-8 has no lone surrogates."""
     if not all(names) or max(map(len, names)) > LONGEST_ID:
         return False
     text = "".join(names)

@@ -1,4 +1,4 @@
-"""The state store of one `Plano`, for whatever event loop it is called on."""
+"""The state store of one `Plano`, on any event loop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from plano.errors import StoreUnavailable
 from plano.state import StateSettings, Store, open_store
 
 CHECK_SECONDS = 3.0
-"""How long it is believed that a store can be written, or that it cannot."""
+"""Seconds for which the result of a check is reused."""
 
 
 class Stores:
-    """Opens the store at once, which finds out whether its settings can work, and connects on first use.
+    """Opens the store at once, to find out whether its settings can work, and connects on first use.
 
-    Connections to a server belong to the event loop they were opened on. An application that is called from
-    another loop than before (as test clients do) gets a new store there; what is in memory or in a file stays.
+    Connections to a server belong to the event loop they were opened on. An application that is called on
+    another loop than before, as test clients do, gets a new store there; state in memory or in a file stays.
 
     Attributes:
-        operations: `Store.operations` of all the stores that this gives.
+        operations: `Store.operations`, summed over all the stores that this has opened.
 
     Raises:
         ConfigError: see `plano.state.open_store`.
@@ -45,9 +45,9 @@ class Stores:
         return self._store
 
     async def aclose(self) -> None:
-        """Close the connections. What memory holds is gone then; a request after this opens the store anew.
+        """Closes the connections and drops the state in memory. A later request opens the store again.
 
-        Connections of a loop that is over are gone with it."""
+        Connections of another loop are left alone: they ended with it."""
         if not self._bound or self._loop is asyncio.get_running_loop():
             await self._store.aclose()
         self._store, self._loop = self._open(), None
@@ -59,7 +59,7 @@ class Stores:
 
 
 class StoreCheck:
-    """Finds out whether the store can be written, at most once in `CHECK_SECONDS`, however often that is asked."""
+    """Finds out whether the store can be written to, at most once per `CHECK_SECONDS` however often it is called."""
 
     def __init__(self, stores: Stores, clock: Callable[[], float] = time.monotonic) -> None:
         self._stores = stores
@@ -72,7 +72,7 @@ class StoreCheck:
         stale = check is None or (check.done() and self._clock() >= self._until)
         if check is None or stale or check.get_loop() is not asyncio.get_running_loop():
             self._check = check = asyncio.create_task(self._writes(), name="plano-state-check")
-        return await asyncio.shield(check)  # another one may wait for it too
+        return await asyncio.shield(check)  # other calls may wait for it too
 
     async def _writes(self) -> bool:
         try:

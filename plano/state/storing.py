@@ -1,4 +1,4 @@
-"""Streams that are stored as they pass: the last event waits until their reply is found by whoever has its id."""
+"""Stores a stream as it passes; the last event is held until the reply can be read back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _NOTHING: tuple[bytes, ...] = ()
 
 
 class CompletionStage:
-    """A `plano.streams.stages.Stage` for a chat completion.
+    """A `plano.streams.stages.Stage` that stores a chat completion.
 
     Args:
-        put: stores what came by; False if it could not.
-        limit: the most bytes that are kept for it.
-        at_once: storing takes no time, so what stands before the last event may wait for it too.
+        put: stores the stream; False if it could not.
+        limit: the most bytes that are collected.
+        at_once: storing takes no time, so the bytes before the last event may wait for it too.
     """
 
     __slots__ = ("_at_once", "_keep", "_over", "_put", "_stream")
@@ -33,7 +33,7 @@ class CompletionStage:
     def feed(self, piece: bytes) -> bytes | AsyncGenerator[bytes, None]:
         stream = self._stream
         room = stream.room - len(piece)
-        if room >= 0 and piece.find(b"[DONE]", -16) < 0 and not self._over:  # as nearly all are
+        if room >= 0 and piece.find(b"[DONE]", -16) < 0 and not self._over:  # the common case
             stream.room = room
             self._keep(piece)
             return piece
@@ -41,13 +41,13 @@ class CompletionStage:
         return piece if last < 0 else self._end(piece, last)
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
-        if not self._over:  # an upstream that does not say [DONE]; one that broke does not get here
+        if not self._over:  # the upstream does not send [DONE]; a stream that broke does not get here
             await self._put(self._stream)
         for piece in _NOTHING:
             yield piece
 
     def fail(self, error: UpstreamError) -> None:
-        """What broke is not stored."""
+        """Stores nothing, because the stream broke."""
 
     async def _end(self, piece: bytes, last: int) -> AsyncGenerator[bytes, None]:
         self._over = True
@@ -58,11 +58,11 @@ class CompletionStage:
 
 
 class ResponseStage:
-    """The same for a response.
+    """A `plano.streams.stages.Stage` that stores a response.
 
     Args:
-        put: stores the reply, or None where nothing is to be stored.
-        echo: fields that the Response objects in the stream are given.
+        put: stores the reply; None where nothing is to be stored.
+        echo: fields that are set in the stream's Response objects.
         at_once: see `CompletionStage`.
     """
 
@@ -84,7 +84,7 @@ class ResponseStage:
             yield piece
 
     def fail(self, error: UpstreamError) -> None:
-        """What broke is not stored."""
+        """Stores nothing, because the stream broke."""
 
     async def _end(self, ending: Ending) -> AsyncGenerator[bytes, None]:
         before, last, reply = ending

@@ -17,12 +17,10 @@ Perform: TypeAlias = Callable[[sqlite3.Connection, list[Job]], None]
 
 
 class Threads:
-    """`count` threads, a connection each, that take jobs from one queue, up to `batch` at a time.
+    """`count` threads, each with a connection, that take jobs from one queue, up to `batch` at a time.
 
-    Threads start with the first job, so a process may fork before. They are daemons: a process that ends
-    without `close` loses nothing that was acknowledged.
-
-    A job whose future was cancelled before its turn came is not run.
+    The threads start with the first job, so a process may fork before that. They are daemons: a process that ends
+    without `close` loses nothing that was acknowledged. A job whose future is cancelled before its turn is not run.
     """
 
     def __init__(self, connect: Connect, perform: Perform, *, count: int, batch: int) -> None:
@@ -35,6 +33,7 @@ class Threads:
         self._lock = Lock()
 
     def submit(self, work: Work[T]) -> Future[T]:
+        """Queues a job. The future raises what the job raises, and sqlite3.Error or OSError for the connection."""
         if not self._threads:
             self._start()
         future: Future[T] = Future()
@@ -42,7 +41,7 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Lets what is queued finish and closes the connections. Blocks; for use off the event loop."""
+        """Finishes the queued jobs and closes the connections. Blocks, so call it off the event loop."""
         with self._lock:
             threads, self._threads = self._threads, []
         for _ in threads:
@@ -82,7 +81,7 @@ class Threads:
             connection.close()
 
     def _take(self) -> tuple[list[Job], bool]:
-        """Waits for a job, then takes what else is there. False: the threads are to end."""
+        """Waits for a job and takes the others that are queued. The flag is False when the thread must end."""
         jobs: list[Job] = []
         job = self._queue.get()
         while job is not None:
@@ -111,8 +110,8 @@ def read(connection: sqlite3.Connection, jobs: list[Job]) -> None:
 
 
 def write(connection: sqlite3.Connection, jobs: list[Job]) -> None:
-    """Runs all jobs in one transaction, so that they share one sync of the disk, and answers when it is
-    committed. A job that fails leaves nothing behind and does not take the others with it."""
+    """Runs all jobs in one transaction, so that they share one sync of the disk, and answers them when it is
+    committed. A job that fails is undone; the others are not."""
     answers: list[Callable[[], None]] = []
     connection.execute("BEGIN IMMEDIATE")
     try:

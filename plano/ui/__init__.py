@@ -1,7 +1,7 @@
-"""The page at `/ui`: what goes through this gateway right now, and a playground.
+"""The page at `/ui`: the requests that pass through this gateway, and a playground.
 
-Everything is served from here: no build step, no outside request. The page itself says nothing; what it shows comes
-from `/ui/data`, which asks for a caller's key wherever the gateway does.
+The gateway serves every file of the page; there is no build step, and the page makes no request to another host. The
+page itself holds no data. It reads `/ui/data`, which asks for a caller's key if the gateway does.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from plano.edge.answers import send_error
 from plano.errors import MethodNotAllowed, PlanoError
 from plano.routing.models import ModelIndex
 from plano.types import Caller, Headers, RawHeaders, Receive, Scope, Send
-from plano.ui.record import SECONDS, SHORTEST, STEP, Record
+from plano.ui.record import BIN_RATIO, FIRST_BIN_SECONDS, WINDOW_SECONDS, Record
 from plano.version import VERSION
 
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -47,19 +47,19 @@ _HEADERS: RawHeaders = [
 ]
 
 _SEEN = re.compile(r"([0-9a-f]{8})-(\d{1,12})-(\d{1,15})")
-"""A worker, the second up to which the page knows its counts, and the number of the last request it knows."""
+"""A worker, the second up to which the page has its counts, and the number of the last request that the page has."""
 
 
 class Ui:
     """The page and its data.
 
     Args:
-        record: what was recorded.
-        models: what names mean.
-        refresh: brings up to date what was recorded.
-        admit: who is asking; raises a PlanoError for nobody.
-        shared: whether other processes serve the same port. Each answer then ends its connection, so that the next
-            question may reach another of them; the page adds up what they say.
+        record: the recorded requests.
+        models: the index of all names.
+        admit: returns the caller of a request; raises a PlanoError if its key is not valid.
+        refresh: brings the record up to date.
+        shared: other processes serve the same port. Each answer then closes its connection, so that the next request
+            may reach another process; the page adds up their counts.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Ui:
         self._started = time.time()
 
     def endpoints(self) -> dict[str, Application]:
-        """What is where."""
+        """The applications by path."""
         page = (_FOLDER / PAGE).read_text(encoding="utf-8")
         files: dict[str, Application] = {
             f"/ui/{name}": _File((_FOLDER / name).read_bytes(), kind, self._headers) for name, kind in FILES.items()
@@ -82,7 +82,7 @@ class Ui:
         return {"/ui": _Page(page, self._headers), "/ui/data": _Data(self.data, self._headers), **files}
 
     async def data(self, scope: Scope, headers: Headers) -> dict[str, Any]:
-        """What is new since what the page has seen; everything if it has seen nothing of this process."""
+        """Returns the data that the page does not have yet, which is all of it if it has none from this process."""
         caller = await self._admit(scope, headers)
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         since, after = _seen(query.get("seen", [""])[0], self._worker)
@@ -97,8 +97,8 @@ class Ui:
             "caller": caller.name,
             "operator": caller.operator,
             "running": record.running if caller.operator else None,
-            "window": SECONDS,
-            "bins": [SHORTEST, STEP],
+            "window": WINDOW_SECONDS,
+            "bins": [FIRST_BIN_SECONDS, BIN_RATIO],
             "counts": list(record.counts(caller, since)),
             "requests": record.rows(caller, after),
             "models": self._names(caller) if not since else None,
@@ -120,8 +120,8 @@ class Ui:
 
 
 def _seen(text: str, worker: str) -> tuple[int, int]:
-    """The second and the number that the page knows of this worker; zeros if none. The latest second was not over
-    when the page saw it, so it is told once more."""
+    """The latest second and the latest number that the page has from this worker, or zeros. That second was not over
+    when it was sent, so it is sent again."""
     for match in _SEEN.finditer(text[:10_000]):
         if match[1] == worker:
             return int(match[2]), int(match[3])
@@ -129,7 +129,7 @@ def _seen(text: str, worker: str) -> tuple[int, int]:
 
 
 class _File:
-    """A file that never changes while this runs."""
+    """Serves a file that does not change while the process runs."""
 
     def __init__(self, body: bytes, kind: str, headers: RawHeaders) -> None:
         self._body = body
@@ -142,7 +142,7 @@ class _File:
 
 
 class _Page:
-    """The page, whose links are relative, so that it works wherever it is mounted and behind any proxy."""
+    """Serves the page. Its links are relative, so that it works under any mount point and behind any proxy."""
 
     def __init__(self, page: str, headers: RawHeaders) -> None:
         self._page = page
@@ -156,6 +156,8 @@ class _Page:
 
 
 class _Data:
+    """Serves the data as JSON, or an error in the client's dialect."""
+
     def __init__(self, answer: Callable[[Scope, Headers], Any], headers: RawHeaders) -> None:
         self._answer = answer
         self._headers = [
@@ -181,7 +183,7 @@ class _Data:
 async def _refused(scope: Scope, send: Send) -> bool:
     if scope["method"] in ("GET", "HEAD"):
         return False
-    error = MethodNotAllowed(f"{scope['method'][:20]} is not possible here, only GET.", allow="GET, HEAD")
+    error = MethodNotAllowed(f"{scope['method'][:20]} is not allowed here, only GET.", allow="GET, HEAD")
     await send_error(scope, Headers(scope["headers"]), error, send)
     return True
 

@@ -1,6 +1,6 @@
-"""What the page shows: the last requests, and a few minutes of counts by the second. All of it bounded.
+"""The data behind the page: the last requests, and the counts of the last minutes by the second. Both are bounded.
 
-Nothing of a request's or a reply's contents is kept, only what is said about them.
+Nothing of a request's or a reply's content is kept, only figures and names.
 """
 
 from __future__ import annotations
@@ -23,54 +23,33 @@ from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
-from plano.types import Caller, ClientDialect, UpstreamDialect
+from plano.types import Caller
 
-REQUESTS = 200
+KEPT_REQUESTS = 200
 """How many of the last requests are kept."""
 
-SECONDS = 600
+WINDOW_SECONDS = 600
 """How far back the counts go."""
 
-PLACES = 32
-"""How many models of how many tenants are counted apart within one second; what is beyond is `other`."""
+MODELS_PER_SECOND = 32
+"""How many models, by tenant, have a count of their own within one second; the rest is counted as `other`."""
 
-SHORTEST = 0.001
-STEP = 1.1
-"""Times are counted in bins: up to a millisecond, and then each a tenth longer than the one before."""
+FIRST_BIN_SECONDS = 0.001
+BIN_RATIO = 1.1
+"""Times are counted in bins. The first ends at a millisecond, and each of the others is a tenth longer than the one
+before."""
 
-bin_of = partial(bisect_left, [SHORTEST * STEP**n for n in range(200)])
-"""The bin of a time, of up to two days."""
+bin_of = partial(bisect_left, [FIRST_BIN_SECONDS * BIN_RATIO**n for n in range(200)])
+"""The bin of a time of up to two days."""
 
-_ELSEWHERE = "other"
-
-_Seen: TypeAlias = tuple[
-    int,
-    float,
-    str,
-    Caller,
-    ClientDialect,
-    UpstreamDialect | None,
-    str | None,
-    Target | None,
-    bool,
-    int,
-    str,
-    str | None,
-    float,
-    float | None,
-    Usage | None,
-    bool,
-    float | None,
-    Sequence[str],
-]
-"""What is kept of a request, in the order that `_row` takes it in."""
+_OTHER = "other"
 
 Key: TypeAlias = tuple[str, str, str]
 """Tenant, provider, and the configured entry."""
 
 
 class Row(Struct, frozen=True, gc=False):
-    """A request that is over. Times are in seconds, `at` since 1970; dollars are None without a price."""
+    """A request that is over. Times are in seconds, and `at` counts from 1970; `dollars` is None without a price."""
 
     number: int
     at: float
@@ -94,7 +73,12 @@ class Row(Struct, frozen=True, gc=False):
 
 
 class Count(Struct):
-    """One model in one second."""
+    """The requests to one model that ended in one second.
+
+    Attributes:
+        times: how many took how long, by bin.
+        first_tokens: how many had their first token after how long, by bin.
+    """
 
     requests: int = 0
     errors: int = 0
@@ -104,16 +88,30 @@ class Count(Struct):
     times: dict[int, int] = {}
     first_tokens: dict[int, int] = {}
 
+    def add(self, row: Row) -> None:
+        """Counts a request."""
+        self.requests += 1
+        if row.status >= 400 or row.outcome == "failed":
+            self.errors += 1
+        self.input += row.input or 0
+        self.output += row.output or 0
+        self.dollars += row.dollars or 0.0
+        at = bin_of(row.seconds)
+        self.times[at] = self.times.get(at, 0) + 1
+        if row.first_token is not None:
+            at = bin_of(row.first_token)
+            self.first_tokens[at] = self.first_tokens.get(at, 0) + 1
+
 
 class Record:
-    """Fed by a link of the pipeline, read by the page.
+    """Records requests as a link of the pipeline, and is read by the page.
 
     Args:
-        prices: what models cost.
+        prices: the prices of models.
         clock: seconds since 1970.
 
     Attributes:
-        running: how many requests are under way.
+        running: how many requests are in progress.
     """
 
     def __init__(self, prices: Prices, clock: Callable[[], float] = time.time) -> None:
@@ -121,34 +119,34 @@ class Record:
         self._clock = clock
         self._number = 0
         self._closers = (self._over,)
-        self._seen: deque[_Seen] = deque(maxlen=REQUESTS)
+        self._rows: deque[tuple[str, Row]] = deque(maxlen=KEPT_REQUESTS)  # each with its caller's tenant
         self._seconds: deque[tuple[int, dict[Key, Count]]] = deque()
         self.running = 0
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
-        # Who asks is only known further in, so what runs is counted for all, and shown to operators alone.
+        # The caller is not known yet, so running requests have one count for all callers. Only operators see it.
         self.running += 1
         request.journal.closers += self._closers
         return call_next(request)
 
     @property
     def number(self) -> int:
-        """Of the latest request."""
+        """The number of the latest request."""
         return self._number
 
     def rows(self, caller: Caller, after: int = 0) -> list[Row]:
         """The requests that `caller` may see, the latest first."""
         found: list[Row] = []
-        for seen in reversed(self._seen):
-            if seen[0] <= after:
+        for tenant, row in reversed(self._rows):
+            if row.number <= after:
                 break
-            if _may_see(caller, seen[3].tenant):
-                found.append(_row(*seen))
+            if _may_see(caller, tenant):
+                found.append(row)
         return found
 
     def counts(self, caller: Caller, since: int = 0) -> Iterable[list[object]]:
-        """A line for each second and model that `caller` may see: second, provider, entry, and a `Count`'s fields."""
-        oldest = max(since, int(self._clock()) - SECONDS)
+        """The counts that `caller` may see, as lists of second, provider, entry, and the fields of a `Count`."""
+        oldest = max(since, int(self._clock()) - WINDOW_SECONDS)
         for second, counts in self._seconds:
             if second < oldest:
                 continue
@@ -171,122 +169,75 @@ class Record:
         journal, now = request.journal, self._clock()
         self.running -= 1
         self._number += 1
-        answer, target = journal.answer, journal.target
-        usage, first = answer.usage, answer.first_token
-        seconds = (journal.ended or journal.started) - journal.started
-        first_seconds = None if first is None else first - journal.started
-        price = self._prices.of(target) if self._prices.known and target is not None and usage is not None else None
-        dollars = None if price is None or usage is None else price.of(usage)
-        status, outcome = journal.status, journal.outcome or "failed"
-        # Rows are made of these when somebody looks. The journal itself is not kept: an error in it may hold a lot.
-        self._seen.append(
-            (
-                self._number,
-                now,
-                request.id,
-                journal.caller,
-                journal.dialect,
-                answer.dialect,
-                asked_model(request.model, target),
-                target,
-                request.stream,
-                status,
-                outcome,
-                _error(journal) if journal.error is not None or answer.failure or outcome != "completed" else None,
-                seconds,
-                first_seconds,
-                usage,
-                usage is not None and bool(usage.estimated),
-                dollars,
-                _names(answer.losses) if answer.losses else (),
-            )
-        )
-        count = self._count(int(now), journal)
-        count.requests += 1
-        if status >= 400 or outcome == "failed":
-            count.errors += 1
-        if usage is not None:
-            count.input += usage.input_tokens
-            count.output += usage.output_tokens
-            count.dollars += dollars or 0.0
-        at = bin_of(seconds)
-        count.times[at] = count.times.get(at, 0) + 1
-        if first_seconds is not None:
-            at = bin_of(first_seconds)
-            count.first_tokens[at] = count.first_tokens.get(at, 0) + 1
+        # The journal is not kept, because an error in it may hold a lot of memory.
+        row = _row(self._number, now, request, self._dollars(journal.target, journal.usage))
+        self._rows.append((journal.caller.tenant, row))
+        self._count(int(now), journal).add(row)
+
+    def _dollars(self, target: Target | None, usage: Usage | None) -> float | None:
+        if not self._prices.known or target is None or usage is None:
+            return None
+        price = self._prices.of(target)
+        return None if price is None else price.of(usage)
 
     def _count(self, second: int, journal: Journal) -> Count:
         seconds = self._seconds
         if not seconds or seconds[-1][0] < second:
             seconds.append((second, {}))
-            while seconds[0][0] < second - SECONDS:
+            while seconds[0][0] < second - WINDOW_SECONDS:
                 seconds.popleft()
         counts, target = seconds[-1][1], journal.target
-        key: Key = (journal.caller.tenant, _ELSEWHERE, _ELSEWHERE)
+        key: Key = (journal.caller.tenant, _OTHER, _OTHER)
         if target is not None:
             key = (journal.caller.tenant, target.provider.name, target.entry)
         count = counts.get(key)
         if count is None:
-            if len(counts) >= PLACES:
-                key = ("", _ELSEWHERE, _ELSEWHERE)
+            if len(counts) >= MODELS_PER_SECOND:
+                key = ("", _OTHER, _OTHER)
             count = counts.setdefault(key, Count())
         return count
 
 
 def _names(losses: Sequence[Loss]) -> list[str]:
-    """Each once, and those that are made up together."""
-    return list(dict.fromkeys(loss.field if loss.field in LOSS_FIELDS else _ELSEWHERE for loss in losses))
+    """The lost fields, each once; names that a client made up become `other`."""
+    return list(dict.fromkeys(loss.field if loss.field in LOSS_FIELDS else _OTHER for loss in losses))
 
 
 def _may_see(caller: Caller, tenant: str) -> bool:
     return caller.operator or caller.tenant == tenant
 
 
-def _row(
-    number: int,
-    at: float,
-    id: str,
-    caller: Caller,
-    client: ClientDialect,
-    upstream: UpstreamDialect | None,
-    asked: str | None,
-    target: Target | None,
-    stream: bool,
-    status: int,
-    outcome: str,
-    error: str | None,
-    seconds: float,
-    first_token: float | None,
-    usage: Usage | None,
-    estimated: bool,
-    dollars: float | None,
-    losses: Sequence[str],
-) -> Row:
-    return Row(
-        number=number,
-        at=at,
-        id=id,
-        caller=caller.name,
-        client=client,
-        upstream=upstream,
-        asked=asked,
-        served=None if target is None else target.name,
-        stream=stream,
-        status=status,
-        outcome=outcome,
-        error=error,
-        seconds=seconds,
-        first_token=first_token,
-        input=None if usage is None else usage.input_tokens,
-        output=None if usage is None else usage.output_tokens,
-        estimated=estimated,
-        dollars=dollars,
-        losses=list(losses),
+def _row(number: int, at: float, request: Request, dollars: float | None) -> Row:
+    journal = request.journal
+    answer, target = journal.answer, journal.target
+    usage, first = answer.usage, answer.first_token
+    outcome, started = journal.outcome or "failed", journal.started
+    went_wrong = journal.error is not None or answer.failure is not None or outcome != "completed"
+    return Row(  # by position, because names would take ten times as long
+        number,
+        at,
+        request.id,
+        journal.caller.name,
+        journal.dialect,
+        answer.dialect,
+        asked_model(request.model, target),
+        None if target is None else target.name,
+        request.stream,
+        journal.status,
+        outcome,
+        _error(journal) if went_wrong else None,
+        (journal.ended or started) - started,
+        None if first is None else first - started,
+        None if usage is None else usage.input_tokens,
+        None if usage is None else usage.output_tokens,
+        usage is not None and bool(usage.estimated),
+        dollars,
+        _names(answer.losses) if answer.losses else [],
     )
 
 
 def _error(journal: Journal) -> str | None:
-    """The kind of error; never its message, which may quote the request."""
+    """The kind of the error. Its message is left out because it may quote the request."""
     if journal.outcome == "aborted":
         return "aborted"
     if journal.error is not None:

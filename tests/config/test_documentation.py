@@ -90,7 +90,7 @@ def test_a_documents_filter_runs_because_a_listener_names_it(tmp_path: Path, doc
     path.write_text(text)
     assert len(load(path, {}).filters) == 1
     path.write_text(re.sub(r" *input_filters: .*\n", "", text))
-    with pytest.raises(ConfigError, match="runs nowhere: add `"):
+    with pytest.raises(ConfigError, match="never runs: add `"):
         load(path, {})
 
 

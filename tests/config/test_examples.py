@@ -98,7 +98,7 @@ def test_a_report_says_what_would_happen() -> None:
     ]
     assert describe(config).splitlines()[-4:] == [
         "warnings:",
-        "  config: listeners[0].max_retries: `max_retries` is accepted and has no effect so far",
+        "  config: listeners[0].max_retries: `max_retries` is accepted, but has no effect yet",
         "  config: model_providers[2].passthrough_auth: sends callers' keys of `auth.keys` to this provider; "
         "give the entry an `access_key` instead",
         "  `gpt-4o` is a name of openai/gpt-4o, spare; openai/gpt-4o answers to it",

@@ -165,7 +165,7 @@ def test_a_dictionary_has_keys_and_no_lines() -> None:
     with pytest.raises(ConfigError) as caught:
         load({"model_providers": [{"model": "demo/echo", "defualt": True}]}, {})
     assert caught.value.problems == [
-        "config: model_providers[0].defualt: is not a key that belongs here. Did you mean `default`?"
+        "config: model_providers[0].defualt: is not a valid key here. Did you mean `default`?"
     ]
 
 

@@ -159,7 +159,7 @@ async def test_the_refusal_of_a_name_says_what_helps() -> None:
     app, _ = gateway()
     answer = await ask(app, "GET", "/v1/models", headers={"host": "evil.example"})
     assert answer.json()["error"]["message"] == (
-        "This gateway has no keys for callers, so it answers to names of this machine alone (localhost, 127.0.0.1), "
+        "This gateway has no keys for callers, so it only answers to names of this machine (localhost, 127.0.0.1), "
         "and not to evil.example. To use another name, configure `auth: {keys: [...]}`; a proxy on this machine may "
         "send `Host: localhost` instead."
     )

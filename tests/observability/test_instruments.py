@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from plano import Plano
 from plano.losses import LOSS_FIELDS
 from plano.observability.instruments import METRICS, Instruments, Served, labels_of
-from plano.observability.series import Axis, Distribution, Family, Number
+from plano.observability.series import Axis, Distribution, Family, Metric, Number
 from plano.testing import FakeProvider
 from tests.asgi import ask
 
@@ -27,7 +27,8 @@ SERVED = [Served("openai", "openai/gpt-4o", ("chat", "responses")), Served("groq
 
 def family(kind: Any = "counter", **more: Any) -> Family[Any]:
     axes = [(Axis([("a",), ("b",)], ("other",)), 1), (Axis([("x", "1"), ("y", "2")], ("other", "0")), 2)]
-    return Family("plano_things_total", kind, "Things.", ("one", "two", "three"), axes, **more)
+    metric = Metric(name="plano_things_total", kind=kind, unit="things", meaning="Things.", **more)
+    return Family(metric, ("one", "two", "three"), axes)
 
 
 def test_a_value_that_is_not_allowed_is_counted_as_other_and_not_kept() -> None:
@@ -61,7 +62,7 @@ def test_what_is_observed_while_others_read_is_counted_once() -> None:
 
     def read() -> None:
         while not done.is_set():
-            distribution.fold()
+            distribution.fill_bins()
 
     readers = [threading.Thread(target=read) for _ in range(2)]
     interval = sys.getswitchinterval()

@@ -18,7 +18,7 @@ import pytest
 
 from plano import CallNext, Plano, Request, Response
 from plano.config import load
-from plano.filters.bodies import LONGEST
+from plano.filters.bodies import LOGGED_CHARACTERS
 from plano.observability import logs
 from plano.observability.access import Line
 from plano.testing import FakeProvider, Usage
@@ -385,7 +385,7 @@ async def test_a_body_log_leaves_out_what_is_secret_and_what_is_long() -> None:
     with logged(format="text") as stream:
         await ask(app, "POST", PATHS["chat"], asked)
         await ask(app, "POST", PATHS["chat"], body("chat", stream=True))
-        await ask(app, "POST", PATHS["chat"], body("chat") | {"user": "n " * LONGEST})
+        await ask(app, "POST", PATHS["chat"], body("chat") | {"user": "n " * LOGGED_CHARACTERS})
     logged_bodies = [line for line in stream.getvalue().splitlines() if "plano.bodies" in line]
     first, reply = logged_bodies[:2]
     assert '"api_key": "***", "password": "***", "max_tokens": "9"' in first
@@ -394,7 +394,7 @@ async def test_a_body_log_leaves_out_what_is_secret_and_what_is_long() -> None:
     text = stream.getvalue()
     assert '"content":"Hi"' in text.replace(" ", "")
     assert "[DONE]" in text
-    assert max(map(len, text.splitlines())) < LONGEST + 200
+    assert max(map(len, text.splitlines())) < LOGGED_CHARACTERS + 200
 
 
 async def test_bodies_are_not_logged_unless_the_configuration_says_so() -> None:

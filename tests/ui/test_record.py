@@ -13,7 +13,17 @@ from plano.observability.prices import Prices
 from plano.testing import FakeProvider, Usage
 from plano.types import Dialect
 from plano.ui import record as module
-from plano.ui.record import PLACES, REQUESTS, SECONDS, SHORTEST, STEP, Count, Record, Row, bin_of
+from plano.ui.record import (
+    BIN_RATIO,
+    FIRST_BIN_SECONDS,
+    KEPT_REQUESTS,
+    MODELS_PER_SECOND,
+    WINDOW_SECONDS,
+    Count,
+    Record,
+    Row,
+    bin_of,
+)
 from tests.asgi import Exchange, ask, scope
 
 OPERATOR = Caller(operator=True)
@@ -139,36 +149,36 @@ async def test_everyone_sees_their_own_tenant_and_operators_see_all() -> None:
 
 async def test_only_the_last_requests_are_kept() -> None:
     watched = Watched()
-    for _ in range(REQUESTS + 5):
+    for _ in range(KEPT_REQUESTS + 5):
         await watched.ask(HELLO | {"model": "nope"})
     rows = watched.record.rows(OPERATOR)
-    assert len(rows) == REQUESTS
-    assert rows[0].number == watched.record.number == REQUESTS + 5
-    assert [row.number for row in watched.record.rows(OPERATOR, after=REQUESTS + 2)] == [205, 204, 203]
+    assert len(rows) == KEPT_REQUESTS
+    assert rows[0].number == watched.record.number == KEPT_REQUESTS + 5
+    assert [row.number for row in watched.record.rows(OPERATOR, after=KEPT_REQUESTS + 2)] == [205, 204, 203]
 
 
 async def test_counts_go_back_a_while_and_no_further() -> None:
     watched = Watched()
-    for second in range(0, SECONDS + 300, 100):
+    for second in range(0, WINDOW_SECONDS + 300, 100):
         watched.clock.now = 1_000_000.0 + second
         await watched.ask()
     seconds = [line[0] for line in watched.record.counts(OPERATOR)]
-    assert seconds == [1_000_000 + second for second in range(200, SECONDS + 300, 100)]
-    assert len(watched.record._seconds) <= SECONDS + 1
-    since = 1_000_000 + SECONDS + 100
+    assert seconds == [1_000_000 + second for second in range(200, WINDOW_SECONDS + 300, 100)]
+    assert len(watched.record._seconds) <= WINDOW_SECONDS + 1
+    since = 1_000_000 + WINDOW_SECONDS + 100
     assert [line[0] for line in watched.record.counts(OPERATOR, since)] == [since, since + 100]
 
 
 def test_one_second_holds_so_many_models_and_no_more() -> None:
     record = Record(Prices({}), Clock())
-    for number in range(PLACES + 10):
+    for number in range(MODELS_PER_SECOND + 10):
         journal = module.Journal("chat")
         journal.caller = Caller(tenant=f"t{number}")
         record._count(1, journal).requests += 1
     counts = list(record.counts(OPERATOR))
     assert counts == [], "that second is long gone"
     ((_, places),) = record._seconds
-    assert len(places) == PLACES + 1
+    assert len(places) == MODELS_PER_SECOND + 1
     assert places["", "other", "other"] == Count(requests=10)
 
 
@@ -182,6 +192,6 @@ def test_a_clock_that_is_set_back_breaks_nothing() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0011, 0.02, 0.3, 1.0, 59.0, 600.0])
 def test_bins_are_narrow(seconds: float) -> None:
-    middle = SHORTEST * STEP ** (bin_of(seconds) - 0.5)
+    middle = FIRST_BIN_SECONDS * BIN_RATIO ** (bin_of(seconds) - 0.5)
     assert abs(middle / seconds - 1) < 0.06
-    assert bin_of(0.0) == bin_of(SHORTEST) == 0
+    assert bin_of(0.0) == bin_of(FIRST_BIN_SECONDS) == 0

@@ -1,4 +1,4 @@
-// Charts as SVG, drawn by hand: stacked bars for what adds up, lines for what does not.
+// Charts as hand-made SVG: stacked bars for values that add up, lines for the others.
 
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 46;
@@ -21,7 +21,7 @@ function shape(name, attributes) {
   return made;
 }
 
-// A card with a title, the latest value, and a chart that fills the width it is given.
+// A card with a title, the latest value, and a chart as wide as the card.
 export class Chart {
   constructor(title, { kind, format, id, empty = "nothing yet" }) {
     this.title = title;
@@ -45,7 +45,7 @@ export class Chart {
     this.svg.addEventListener("pointerleave", () => this.point(null));
   }
 
-  // `columns` is how many there are, `series` what each of them says: [{name, colour, values}], a value null for none.
+  // `columns` is the number of columns; `series` is a list of {name, colour, values}, where a missing value is null.
   draw({ columns, series, labels, times, now }) {
     this.data = { columns, series, labels, times };
     this.now.textContent = now;
@@ -133,7 +133,7 @@ export class Chart {
         if (value === null || !top) return;
         const x = (inner.x + (column + 0.5) * step).toFixed(1);
         const y = (inner.y + inner.height * (1 - value / top)).toFixed(1);
-        // A gap of a few columns is bridged: at one request a minute there would be nothing but dots.
+        // A gap of a few columns is bridged; otherwise one request per minute would be nothing but dots.
         path += last !== null && column - last <= 6 ? `L${x} ${y}` : `M${x} ${y}h0.01`;
         last = column;
       });
@@ -160,7 +160,7 @@ export class Chart {
     this.fill();
   }
 
-  // What the pointer is at, in words.
+  // Describes the column under the pointer.
   fill() {
     this.tip.hidden = this.at === null;
     if (this.at === null) return;

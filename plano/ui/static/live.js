@@ -1,12 +1,12 @@
-// What /ui/data says, put together: over time, and over the processes that serve one port.
+// Collects the answers of /ui/data over time and from all processes that serve one port.
 
 import { Chart, count, dollars, element, seconds } from "./charts.js";
 
 const COLUMNS = 60;
-const COLOURS = 7; // and one more for all that are left
+const COLOURS = 7; // and one more for all the others
 const REST = "others";
 const KEPT = 200;
-const STALE = 15; // seconds after which a process that has not been heard of counts as gone
+const STALE = 15; // seconds after which a silent process counts as gone
 
 const node = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
@@ -25,7 +25,7 @@ export class Live {
       latency: new Chart("Latency", { kind: "lines", format: seconds, id: "chart-latency" }),
       errors: new Chart("Errors per second", { ...bars, format: count, id: "chart-errors", empty: "no errors" }),
       tokens: new Chart("Tokens per second", { ...bars, format: count, id: "chart-tokens" }),
-      cost: new Chart("Cost per minute", { ...bars, format: dollars, id: "chart-cost", empty: "no price is known, or nothing was spent" }),
+      cost: new Chart("Cost per minute", { ...bars, format: dollars, id: "chart-cost", empty: "no prices are known, or nothing was spent" }),
       first: new Chart("Time to first token", { kind: "lines", format: seconds, id: "chart-first", empty: "no streams yet" }),
     };
     node("charts").append(...Object.values(this.charts).map((chart) => chart.node));
@@ -61,7 +61,7 @@ export class Live {
     node("version").textContent = data.version;
     node("whose").textContent = data.operator
       ? ""
-      : `You see the requests of ${data.caller}'s tenant. A key that is marked as an operator's sees everybody's.`;
+      : `You see the requests of ${data.caller}'s tenant. An operator's key shows those of all tenants.`;
   }
 
   draw() {
@@ -99,7 +99,7 @@ export class Live {
     return { span, step, end, now, all, series: this.gathered(series, names), places };
   }
 
-  // Each name keeps its colour; those that come when all are taken share one.
+  // Each name keeps its colour; names that come after all colours are taken share one.
   colour(name) {
     if (!this.colours.has(name) && this.colours.size < COLOURS) this.colours.set(name, this.colours.size);
     return this.colours.get(name) ?? COLOURS;
@@ -123,7 +123,7 @@ export class Live {
     const share = all.requests ? (100 * all.errors) / all.requests : 0;
     const tiles = [
       ["Requests", count(all.requests / span), "/s"],
-      ["Under way", known ? count(running.reduce((sum, worker) => sum + worker.running, 0)) : "–", ""],
+      ["In progress", known ? count(running.reduce((sum, worker) => sum + worker.running, 0)) : "–", ""],
       ["Errors", all.requests ? trimmed(share) : "–", all.requests ? "%" : ""],
       ["Latency p50", ...unit(seconds(this.quantile(all.times, 0.5)))],
       ["Latency p95", ...unit(seconds(this.quantile(all.times, 0.95)))],
@@ -197,8 +197,8 @@ export class Live {
     node("rows").hidden = !shown.length;
     node("rows-empty").hidden = shown.length > 0;
     node("rows-empty").textContent = this.rows.length
-      ? "None of the last requests is like that."
-      : "None yet. Ask something in the playground, and it shows up here.";
+      ? "None of the last requests matches."
+      : "None yet. Send a prompt in the playground, and the request appears here.";
   }
 
   quantile(bins, share) {
@@ -243,7 +243,7 @@ function trimmed(value) {
   return value >= 10 ? value.toFixed(0) : String(Number(value.toFixed(1)));
 }
 
-// "123 ms" as two: the number large, the unit small.
+// Splits "123 ms" in two, because the number is shown large and the unit small.
 function unit(text) {
   const [value, ...rest] = text.split(" ");
   return [value, rest.join(" ")];
@@ -301,7 +301,7 @@ function showModels(models) {
     ...models.map((model) =>
       row([
         [element("span", {}, model.name), "Name", "wide"],
-        [model.alias ? element("span", {}, element("span", { class: "badge" }, "alias"), ` of ${model.target}`) : model.name.endsWith("*") ? "any model of the provider" : "model", "Is", "full"],
+        [model.alias ? element("span", {}, element("span", { class: "badge" }, "alias"), ` of ${model.target}`) : model.name.endsWith("*") ? "any model of the provider" : "model", "Kind", "full"],
         [model.provider, "Provider"],
         [model.apis.join(", ") || "–", "APIs"],
       ]),

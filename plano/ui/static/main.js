@@ -1,4 +1,4 @@
-// Tabs, the caller's key, and the question that is asked every second.
+// Tabs, the caller's key, and the request for data every second.
 
 import { Live } from "./live.js";
 import { Playground } from "./playground.js";
@@ -58,7 +58,7 @@ function askForKey() {
   node("key").focus();
 }
 
-// With a key asked for there is nothing to see but the question.
+// While the page asks for a key, it shows nothing else.
 function shut(yes) {
   open = !yes;
   shown = true;
@@ -83,7 +83,7 @@ node("leave").addEventListener("click", () => {
 node("pause").addEventListener("click", () => {
   paused = !paused;
   node("pause").setAttribute("aria-pressed", String(paused));
-  node("pause").textContent = paused ? "Go on" : "Pause";
+  node("pause").textContent = paused ? "Continue" : "Pause";
   if (paused) tell("paused", "paused");
   if (paused) clearTimeout(timer);
   else poll();

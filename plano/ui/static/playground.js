@@ -1,4 +1,4 @@
-// A prompt through any of the three APIs, and the answer as it comes.
+// Sends a prompt through any of the three APIs and shows the answer as it arrives.
 
 import { count, element, seconds } from "./charts.js";
 
@@ -175,7 +175,7 @@ export class Playground {
   }
 
   fail(error) {
-    node("answer-error").textContent = typeof error === "string" ? error : (error.message ?? "The gateway said no more than that it failed.");
+    node("answer-error").textContent = typeof error === "string" ? error : (error.message ?? "The request failed without a message.");
   }
 
   raw(text) {
