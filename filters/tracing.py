@@ -145,7 +145,7 @@ class Tracing:
         if response.pieces is None:
             _finish_body(attempt, response)
         else:
-            response.on_close(partial(_finish_stream, attempt, request.journal))
+            response.on_close(partial(_finish_stream, attempt, request.journal), owner="tracing")
         return response
 
     def deliver(self) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from time import perf_counter
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, get_origin, get_type_hints
+from weakref import ref
 
-from plano.errors import ConfigError, FilterError, GatewayFailed, PlanoError
+from plano.errors import ConfigError, GatewayFailed, PlanoError
+from plano.faults import PLANO, Makers, fault
 from plano.request import Request
 from plano.response import Response
 
@@ -49,13 +54,15 @@ def fold(links: Sequence[Link], last: CallNext, spent: list[float] | None = None
             were not. None times nothing.
 
     Raises:
-        ConfigError: an entry is not callable, or a class.
+        ConfigError: names every entry that cannot be a filter, and why; see `objection`.
     """
-    for link in links:
-        if isinstance(link.filter, type):  # calling it would make one, in the middle of a request
-            raise ConfigError(f"filter `{link.name}`: a class; pass an instance, `{link.filter.__name__}(...)`")
-        if not callable(link.filter):
-            raise ConfigError(f"filter `{link.name}`: {link.filter!r} is not callable; pass a function or an instance")
+    wrong = [
+        f"filter `{link.name}`: {why}"
+        for link in links
+        if not link.trusted and (why := objection(link.filter)) is not None
+    ]
+    if wrong:
+        raise ConfigError(wrong)
     plain = _folded(links, last)
     if spent is None:
         return plain
@@ -95,35 +102,101 @@ def _trusted(link: Link, call_next: CallNext) -> CallNext:
 
 
 def _checked(link: Link, call_next: CallNext) -> CallNext:
-    name, call, call_next = link.name, link.filter, _awaited(call_next)
+    name, call = link.name, link.filter
 
     async def linked(request: Request) -> Response:
+        onward = _Onward(call_next)
         try:
-            response = await call(request, call_next)
+            response = await call(request, onward)
+            if not isinstance(response, Response):
+                raise TypeError(_not_a_response(response))
+            response.made_by(name)
+            if response.is_written and not request.stream:
+                response = await response.collected()
+            _check(response, onward)
         except PlanoError:
             raise
         except Exception as error:
-            raise FilterError(name) from error
-        if not isinstance(response, Response):
-            raise FilterError(name) from TypeError(f"it returned {type(response).__name__}, not a Response")
+            raise _failure(error, name, onward) from error
         return response
 
     return linked
 
 
-def _awaited(call_next: CallNext) -> CallNext:
-    """What a filter of somebody else's calls: everything happens when it is awaited, and what fails in plano below is
-    not put down to that filter."""
+class _Onward:
+    """`call_next` as a filter of somebody else's gets it, for one request.
 
-    async def onward(request: Request) -> Response:
+    Everything happens when its result is awaited, and what fails in plano below is not put down to the filter.
+    """
+
+    __slots__ = ("_begun", "_call_next", "_latest", "_made", "makers")
+
+    def __init__(self, call_next: CallNext) -> None:
+        self._call_next = call_next
+        self._made = self._begun = 0
+        self._latest: ref[Coroutine[Any, Any, Response]] | None = None
+        self.makers: Makers | None = None
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        self._made += 1
+        asking = self._ask(request)
+        self._latest = ref(asking)
+        return asking
+
+    async def _ask(self, request: Request) -> Response:
+        self._begun += 1
         try:
-            return await call_next(request)
+            response = await self._call_next(request)
         except PlanoError:
             raise
         except Exception as error:
             raise GatewayFailed from error
+        response.made_by(PLANO)
+        self.makers = response.makers
+        return response
 
-    return onward
+    @property
+    def dropped(self) -> bool:
+        """Whether the latest call was thrown away without being awaited. One that a task will await still lives."""
+        return self._made != self._begun and self._latest is not None and self._latest() is None
+
+
+def _check(response: Response, onward: _Onward) -> None:
+    """Raise TypeError, with how to mend it, for a response that would reach the client broken."""
+    if response.was_read:
+        raise TypeError(
+            "it read the stream of the response that it returned, so nothing is left to send: return "
+            "`response.with_events(...)` after `response.events()`, `response.with_pieces(...)` after reading "
+            "`response.pieces`, or read with `await response.read()`, which keeps the stream"
+        )
+    if onward.dropped:
+        raise TypeError("it called `call_next` and did not await it: write `response = await call_next(request)`")
+    for name, value in response.headers:
+        if name.__class__ is not bytes or value.__class__ is not bytes:
+            raise TypeError(
+                f"the header {name!r}: {value!r} is not bytes: use `response.set_header(...)`, which takes strings, "
+                'or append `(b"name", b"value")`'
+            )
+
+
+def _not_a_response(returned: object) -> str:
+    """The mistake of a filter that returned something else."""
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        return "it returned what has to be awaited: write `return await call_next(request)`"
+    if returned is None:
+        return "it returned None: every path through a filter has to end in `return response`"
+    return f"it returned {type(returned).__name__}, not a Response; `Response.of(request, ...)` makes one of a text"
+
+
+def _failure(error: Exception, name: str, onward: _Onward) -> PlanoError:
+    """The error for what came out of a filter: its own, or, in a stream that it read, another's or plano's."""
+    maker = None if onward.makers is None else onward.makers.maker_of(error)
+    if isinstance(error, AttributeError) and inspect.iscoroutine(error.obj):
+        error.add_note("`await` is missing: write `response = await call_next(request)`")
+        error.obj.close()
+    return fault(error, name if maker is None else maker)
 
 
 def _timed(spent: list[float], position: int, call: Filter) -> Filter:
@@ -151,5 +224,62 @@ def _last_timed(spent: list[float], call: CallNext) -> CallNext:
 
 
 def name_of(call: object) -> str:
-    """What a filter without a configured name is called: its function's or class's name."""
+    """The name of a filter that has none in the configuration: its function's or class's."""
+    while isinstance(call, partial):
+        call = call.func
     return getattr(call, "__name__", None) or type(call).__name__
+
+
+def objection(call: object) -> str | None:
+    """The reason why something cannot be a filter, with how to mend it; None if it can, as far as that shows.
+
+    A plain `def` passes if its annotation says that it returns an awaitable, or if it wraps (`functools.wraps`) an
+    `async def`; a lambda passes because it can say neither.
+    """
+    if isinstance(call, type):  # calling it would make one, in the middle of a request
+        return f"a class; pass an instance, `{call.__name__}(...)`"
+    if not callable(call):
+        return f"a {type(call).__name__}, which is not callable; pass a function, or an instance of a class that is"
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):  # some that are written in C have none
+        return None
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return f"it takes {signature}, and is called with two arguments, `(request, call_next)`"
+    return _objection_to_how_it_is_called(call)
+
+
+def _objection_to_how_it_is_called(call: Callable[..., Any]) -> str | None:
+    function = _function_of(call)
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        return "it has a `yield`; write `async def` and `return` a Response"
+    if any(map(inspect.iscoroutinefunction, (call, function, inspect.unwrap(call), inspect.unwrap(function)))):
+        return None
+    if getattr(function, "__name__", None) == "<lambda>" or _gives_an_awaitable(function):
+        return None
+    return (
+        "a plain function; write `async def`, or, if what it returns is to be awaited, say so: `-> Awaitable[Response]`"
+    )
+
+
+def _function_of(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind a partial, or the `__call__` of an instance."""
+    while isinstance(call, partial):
+        call = call.func
+    if inspect.isroutine(call) or isinstance(call, type):
+        return call
+    return type(call).__call__
+
+
+def _gives_an_awaitable(function: Callable[..., Any]) -> bool:
+    try:
+        said = get_type_hints(function).get("return")
+    except Exception:  # names that only type checkers know
+        return _AWAITABLE.search(str(getattr(function, "__annotations__", {}).get("return"))) is not None
+    said = get_origin(said) or said
+    return isinstance(said, type) and issubclass(said, Awaitable)
+
+
+_AWAITABLE = re.compile(r"\b(?:Awaitable|Coroutine|Future|Task)\b")

@@ -19,7 +19,7 @@ ROOMS = [
         "provider",
         "journal",
         "request streams translation",
-        "response",
+        "faults response",
         "pipeline",
         "runtime routing state observability",
         "edge transport",

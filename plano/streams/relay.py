@@ -27,6 +27,8 @@ _TOKEN: dict[Dialect, re.Pattern[bytes]] = {
 class Relay:
     """An upstream's stream, watched for its end and for what it says of usage, and what it goes through.
 
+    `was_read` says whether somebody iterates over it, or did.
+
     Iterating gives its pieces. Whoever sends them on can do the same by hand, which saves each piece a coroutine: each
     chunk of `source` through `feed`, and `finish` after the last one, or `fail` when there is an error instead.
 
@@ -49,6 +51,7 @@ class Relay:
         self._keep = self._last.append
         self._stages: list[Stage] = []
         self._feeds: list[Callable[[bytes], bytes | AsyncIterator[bytes]]] = []
+        self.was_read = False
         request.journal.last = self._last
 
     def add(self, stage: Stage) -> None:
@@ -129,6 +132,7 @@ class Relay:
         return None
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        self.was_read = True
         journal = self.journal
         before = perf_counter()
         try:

@@ -29,6 +29,7 @@ from plano.conversation import (
     Thinking,
     ToolCall,
     Unknown,
+    Usage,
 )
 from plano.errors import UpstreamProtocolError
 from plano.types import DIALECTS
@@ -46,6 +47,34 @@ def events_of(reply: Reply) -> list[Event]:
         Finished(finish=reply.finish, stop_sequence=reply.stop_sequence, usage=reply.usage, extras=reply.extras)
     )
     return events
+
+
+def completed(reply: Reply | str, *, id: str, model: str, now: int) -> Reply:
+    """A reply that somebody made by hand, with what it leaves out filled in; a string is a text.
+
+    Usage is zero where it is not given, because no model was asked. Tool calls get an id, and are why a reply ends
+    that says nothing else.
+
+    Args:
+        now: Unix seconds.
+    """
+    if isinstance(reply, str):
+        reply = Reply(parts=(Text(text=reply),))
+    replace = msgspec.structs.replace
+    parts = tuple(
+        replace(part, id=f"call_{id}_{at}") if isinstance(part, ToolCall) and not part.id else part
+        for at, part in enumerate(reply.parts)
+    )
+    calls = any(isinstance(part, ToolCall) for part in parts)
+    return replace(
+        reply,
+        id=reply.id or id,
+        model=reply.model or model,
+        created=now if reply.created is None else reply.created,
+        parts=parts,
+        finish="tool_calls" if calls and reply.finish == "stop" else reply.finish,
+        usage=Usage() if reply.usage is None else reply.usage,
+    )
 
 
 def _steps(index: int, part: Part) -> list[Event]:

@@ -78,7 +78,7 @@ def test_a_class_is_constructed_a_function_is_used_and_a_factory_is_called(modul
             "cannot be constructed with these options: TypeError: ",
         ),
         ({"use": "acme_filters:Redact", "options": {"pattern": "("}}, "ValueError: pattern ( and key None"),
-        ({"use": "acme_filters:word"}, "`acme_filters:word` is not callable"),
+        ({"use": "acme_filters:word"}, "`acme_filters:word`: a str, which is not callable"),
     ],
 )
 def test_a_filter_that_fails_is_named(module: str, said: dict[str, Any], problem: str) -> None:
