@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from plano.conversation import Conversation
 from plano.dialects import CODECS
+from plano.dialects.chat.embeddings import read_embeddings, write_embeddings
 from plano.errors import ModelNotFound
 from plano.journal import Journal
 from plano.losses import Losses
@@ -54,7 +55,8 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def conversation(self) -> Conversation:
-        """The request in the neutral model, decoded on first use.
+        """The request in the neutral model, decoded on first use. Each input of a request for embeddings is a user
+        message of one part; see `plano.dialects.chat.embeddings`.
 
         Raises:
             InvalidRequest: the body is not what its API accepts; `param` is the field.
@@ -62,7 +64,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         if self.edited is not None:
             conversation = self.edited
         elif self.operation == "embeddings":
-            return Conversation(model=self.model)
+            conversation = read_embeddings(self.raw)
         else:
             conversation = CODECS[self.dialect].read_request(self.raw)
         if conversation.model != self.model:
@@ -78,12 +80,15 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def _written(self) -> bytes:
         assert self.edited is not None, "only an edited conversation has to be written"
+        if self.operation == "embeddings":
+            return write_embeddings(self.raw, self.edited)
         return CODECS[self.dialect].write_request(self.edited, Losses())
 
     def replace(self, *, conversation: Conversation | None = None, **changes: Any) -> Request:
         """A copy with other attributes.
 
-        `conversation=` changes what is asked, in whatever dialect; the copy's `model` and `stream` follow it.
+        `conversation=` changes what is asked, in whatever dialect; the copy's `model` and `stream` follow it. Of a
+        request for embeddings it changes the texts of `input` and nothing else.
         `raw=` changes the body's bytes themselves; give `raw_model=` with it if the model in them differs.
         """
         if conversation is not None:
