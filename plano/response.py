@@ -66,11 +66,7 @@ class _Life:
                     if inspect.isawaitable(awaitable):
                         await awaitable
                 except Exception:  # one that fails does not keep the others from being called
-                    logger.exception("%s failed at the end of a response, in `on_close`", _described(owner))
-
-
-def _described(owner: str | None) -> str:
-    return "a filter" if owner is None else f"the filter `{owner}`"
+                    logger.exception("%s failed at the end of a response, in `on_close`", owner or "a filter")
 
 
 class Response:
@@ -123,7 +119,7 @@ class Response:
         if request.operation != "create":
             raise TypeError(f"`Response.of` answers requests for a reply; this is one for `{request.operation}`")
         asked, codec = request.conversation, CODECS[request.dialect]
-        name = request.model or ("" if request.target is None else request.target.name)
+        name = request.model or ("plano" if request.target is None else request.target.name)
         said = completed(reply, id=new_id(), model=name, now=int(time.time()))
         if request.stream:
             writer = codec.stream_writer(asked)
@@ -303,7 +299,7 @@ class Response:
             self._alive().makers.note(self.pieces, maker)
         life = self._life
         if life is not None and life.closers and maker:
-            life.closers = [(fn, maker if owner is None else owner) for fn, owner in life.closers]
+            life.closers = [(fn, owner or f"the filter `{maker}`") for fn, owner in life.closers]
 
     @property
     def makers(self) -> Makers | None:
