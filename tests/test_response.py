@@ -234,6 +234,22 @@ async def test_events_of_a_stream_that_was_read_can_be_had_as_often_as_wanted() 
     assert answer.text.endswith("You said: Hi")
 
 
+LOGPROBS = [{"token": word, "logprob": -0.5, "bytes": None, "top_logprobs": []} for word in ("a", " ", "b")]
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses"])
+async def test_logprobs_stay_where_events_become_a_body(dialect: Dialect) -> None:
+    provider = FakeProvider()
+    choice = {"message": {"content": "a b"}, "logprobs": {"content": LOGPROBS}, "finish_reason": "stop"}
+    body = {"id": "1", "choices": [{"index": 0, **choice}]}
+    provider.raw(200, {"content-type": "application/json"}, json.dumps(body).encode())
+    answer = await ask(gateway(with_dashes, provider=provider), dialect, "Hi")
+    assert answer.text == "a-b"
+    assert answer.reply.logprobs is not None
+    found = json.loads(bytes(answer.reply.logprobs))["content"]
+    assert [entry["token"] for entry in found] == ["a", " ", "b"]
+
+
 # -- Streams that were read --
 
 
