@@ -111,8 +111,8 @@ def _checked(link: Link, call_next: CallNext) -> CallNext:
             if not isinstance(response, Response):
                 raise TypeError(_not_a_response(response))
             response.made_by(name)
-            if response.is_written and not request.stream:
-                response = await response.collected()
+            if response.is_written:
+                response = await response.settled(request)
             _check(response, onward)
         except PlanoError:
             raise

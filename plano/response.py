@@ -192,20 +192,27 @@ class Response:
 
     @property
     def is_written(self) -> bool:
-        """Whether its stream was made of events, so that it can be collected."""
-        return self._written is not None and self.pieces is not None
+        """Whether it was made of events."""
+        return self._written is not None
 
-    async def collected(self) -> Response:
-        """A stream of events as the body that a client wants who asked for no stream.
+    async def settled(self, request: Request) -> Response:
+        """This response as it leaves the filter that was given `request`.
+
+        Only one of events changes. What it repeats of its request it takes from that one, and not from what the filter
+        made of it; and it becomes a body unless a stream is wanted.
 
         Raises:
-            PlanoError: the events broke off, or one of them is an error.
+            PlanoError: the events of a body broke off, or one of them is an error.
         """
-        assert self._written is not None, "only a response of events is collected"
-        assert self.pieces is not None, "a body needs no collecting"
-        self._written.collected = True
-        reply, losses = await _built(read_events(self._codec, self.pieces)), Losses()
-        body = self._codec.write_reply(reply, self.request.conversation, losses)
+        if self._written is None or self.pieces is None:
+            return self
+        self._written.asked = request.conversation
+        return self if request.stream else await self._collected(self._written, self.pieces)
+
+    async def _collected(self, written: WrittenEvents, pieces: Pieces) -> Response:
+        written.collected = True
+        reply, losses = await _built(read_events(self._codec, pieces)), Losses()
+        body = self._codec.write_reply(reply, written.asked, losses)
         self.journal.losses += tuple(losses)
         response = self.with_body(body)
         response._reply = reply

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from plano import CallNext, Plano, Request, Response
-from plano.conversation import Event, Failed, Finished, Reply, Text, TextDelta, ToolCall, Usage
+from plano.conversation import Event, Failed, Finished, Reply, System, Text, TextDelta, ToolCall, Usage
 from plano.errors import FilterError, GatewayFailed, InvalidRequest, PlanoError, UpstreamStatus, UpstreamUnavailable
 from plano.pipeline import Link, fold
 from plano.streams.relay import Relay
@@ -183,6 +183,19 @@ async def test_events_and_then_text_can_be_changed(dialect: Dialect, stream: boo
     provider.reply("one two three")
     answer = await ask(gateway(both, provider=provider), dialect, "Hi", stream=stream)
     assert answer.text == "ONE-TWO-THREE"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_changed_events_repeat_what_the_client_asked_and_not_what_the_filter_made_of_it(stream: bool) -> None:
+    async def with_a_rule(request: Request, call_next: CallNext) -> Response:
+        asked = replace(request.conversation, system=(System(text="A secret rule."),))
+        return await with_dashes(request.replace(conversation=asked), call_next)
+
+    provider = FakeProvider()
+    answer = await ask(gateway(with_a_rule, provider=provider), "responses", "Hi", stream=stream, instructions="Mine.")
+    assert provider.last.conversation.system[0].text == "A secret rule."
+    assert b"secret" not in answer.body
+    assert b'"instructions":"Mine."' in answer.body
 
 
 def breaking(after: int, error: Exception | Failed) -> Callable[[Request, CallNext], Awaitable[Response]]:

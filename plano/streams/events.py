@@ -39,24 +39,24 @@ class WrittenEvents:
     """Events that are written as a stream, which may still be wanted as a body.
 
     Args:
-        asked: the client's request, in the neutral model.
         journal: is told of an error that the stream ends in.
 
     Attributes:
+        asked: the request that is answered, in the neutral model; read when the first piece is asked for.
         collected: the stream is read as a whole reply. Then an error is raised instead of written, so that the client
             is told with a status, and usage and seals are written whether the client asked for them or not.
     """
 
     def __init__(self, codec: Codec, asked: Conversation, events: AsyncIterator[Event], *, journal: Journal) -> None:
         self._codec = codec
-        self._asked = asked
+        self.asked = asked
         self._events = events
         self._journal = journal
         self.collected = False
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Whole frames. An error that comes before any of them is raised, because a status can still be sent."""
-        asked = replace(self._asked, include_usage=True, include_seals=True) if self.collected else self._asked
+        asked = replace(self.asked, include_usage=True, include_seals=True) if self.collected else self.asked
         writer, silent = self._codec.stream_writer(asked), True
         try:
             async for event in self._events:
