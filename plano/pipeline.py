@@ -110,10 +110,15 @@ def _checked(link: Link, call_next: CallNext) -> CallNext:
             response = await call(request, onward)
             if not isinstance(response, Response):
                 raise TypeError(_not_a_response(response))
-            response.made_by(name)
-            if response.is_written:
-                response = await response.settled(request)
-            _check(response, onward)
+            if response.body is None:
+                response = await _stream_of(name, request, response)
+            elif response.holds:
+                response.made_by(name)
+            if onward.waiting and onward.dropped:
+                raise TypeError(_NOT_AWAITED)
+            for key, value in response.headers:
+                if key.__class__ is not bytes or value.__class__ is not bytes:
+                    raise TypeError(_not_bytes(key, value))
         except PlanoError:
             raise
         except Exception as error:
@@ -127,56 +132,66 @@ class _Onward:
     """`call_next` as a filter of somebody else's gets it, for one request.
 
     Everything happens when its result is awaited, and what fails in plano below is not put down to the filter.
+
+    Attributes:
+        waiting: calls that nobody awaited yet.
+        makers: who made the stream that came back last, where it is one.
     """
 
-    __slots__ = ("_begun", "_call_next", "_latest", "_made", "makers")
+    waiting = 0
+    makers: Makers | None = None
+    _latest: ref[Coroutine[Any, Any, Response]] | None = None
 
     def __init__(self, call_next: CallNext) -> None:
         self._call_next = call_next
-        self._made = self._begun = 0
-        self._latest: ref[Coroutine[Any, Any, Response]] | None = None
-        self.makers: Makers | None = None
 
     def __call__(self, request: Request) -> Awaitable[Response]:
-        self._made += 1
+        self.waiting += 1
         asking = self._ask(request)
         self._latest = ref(asking)
         return asking
 
     async def _ask(self, request: Request) -> Response:
-        self._begun += 1
+        self.waiting -= 1
         try:
             response = await self._call_next(request)
         except PlanoError:
             raise
         except Exception as error:
             raise GatewayFailed from error
-        response.made_by(PLANO)
-        self.makers = response.makers
+        if response.body is None:
+            response.made_by(PLANO)
+            self.makers = response.makers
         return response
 
     @property
     def dropped(self) -> bool:
-        """Whether the latest call was thrown away without being awaited. One that a task will await still lives."""
-        return self._made != self._begun and self._latest is not None and self._latest() is None
+        """Whether the latest call was thrown away. One that a task will await still lives."""
+        return self._latest is not None and self._latest() is None
 
 
-def _check(response: Response, onward: _Onward) -> None:
-    """Raise TypeError, with how to mend it, for a response that would reach the client broken."""
+async def _stream_of(name: str, request: Request, response: Response) -> Response:
+    """A filter's stream as it goes on. Raises TypeError for one that was read, which would reach the client empty."""
+    response.made_by(name)
+    response = await response.settled(request)
     if response.was_read:
-        raise TypeError(
-            "it read the stream of the response that it returned, so nothing is left to send: return "
-            "`response.with_events(...)` after `response.events()`, `response.with_pieces(...)` after reading "
-            "`response.pieces`, or read with `await response.read()`, which keeps the stream"
-        )
-    if onward.dropped:
-        raise TypeError("it called `call_next` and did not await it: write `response = await call_next(request)`")
-    for name, value in response.headers:
-        if name.__class__ is not bytes or value.__class__ is not bytes:
-            raise TypeError(
-                f"the header {name!r}: {value!r} is not bytes: use `response.set_header(...)`, which takes strings, "
-                'or append `(b"name", b"value")`'
-            )
+        raise TypeError(_READ)
+    return response
+
+
+_READ = (
+    "it read the stream of the response that it returned, so nothing is left to send: return "
+    "`response.with_events(...)` after `response.events()`, `response.with_pieces(...)` after reading "
+    "`response.pieces`, or read with `await response.read()`, which keeps the stream"
+)
+_NOT_AWAITED = "it called `call_next` and did not await it: write `response = await call_next(request)`"
+
+
+def _not_bytes(key: object, value: object) -> str:
+    return (
+        f"the header {key!r}: {value!r} is not bytes: use `response.set_header(...)`, which takes strings, "
+        'or append `(b"name", b"value")`'
+    )
 
 
 def _not_a_response(returned: object) -> str:

@@ -190,11 +190,6 @@ class Response:
         response.set_header(b"content-type", EVENT_STREAM)
         return response
 
-    @property
-    def is_written(self) -> bool:
-        """Whether it was made of events."""
-        return self._written is not None
-
     async def settled(self, request: Request) -> Response:
         """This response as it leaves the filter that was given `request`.
 
