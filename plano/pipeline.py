@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, get_origin, get_type_hi
 from weakref import ref
 
 from plano.errors import ConfigError, GatewayFailed, PlanoError
-from plano.faults import PLANO, Makers, fault
+from plano.faults import PLANO, Makers, fault, maker_of
 from plano.request import Request
 from plano.response import Response
 
@@ -207,7 +207,7 @@ def _not_a_response(returned: object) -> str:
 
 def _failure(error: Exception, name: str, onward: _Onward) -> PlanoError:
     """The error for what came out of a filter: its own, or, in a stream that it read, another's or plano's."""
-    maker = None if onward.makers is None else onward.makers.maker_of(error)
+    maker = maker_of(error, onward.makers)
     if isinstance(error, AttributeError) and inspect.iscoroutine(error.obj):
         error.add_note("`await` is missing: write `response = await call_next(request)`")
         error.obj.close()

@@ -13,7 +13,7 @@ from plano.conversation import Event, Reply, Usage
 from plano.dialects import CODECS
 from plano.dialects.codec import Codec
 from plano.errors import MethodNotAllowed, PlanoError
-from plano.faults import Makers, fault
+from plano.faults import Makers, fault, maker_of
 from plano.journal import Journal
 from plano.losses import Losses
 from plano.request import Request
@@ -41,7 +41,7 @@ class _Life:
     Attributes:
         release: lets go of the upstream.
         closers: what to call at the end, each with whose wish that was, or None while that is not known.
-        makers: who made the generators that the stream passes through.
+        makers: who made the generators that the stream passes through, where filters could have.
     """
 
     __slots__ = ("closers", "makers", "release")
@@ -49,7 +49,7 @@ class _Life:
     def __init__(self, journal: Journal, release: Callable[[], Awaitable[None]] | None = None) -> None:
         self.release = release
         self.closers: list[tuple[OnClose, str | None]] = []
-        self.makers = Makers()
+        self.makers: Makers | None = None
         journal.releases += (self.close,)  # for where a filter drops the response
 
     async def close(self) -> None:
@@ -270,9 +270,10 @@ class Response:
         pieces = self.pieces
         if isinstance(pieces, Relay):
             return pieces.was_read
-        if pieces is None:
-            return False
-        return pieces is self._followed or (isinstance(pieces, AsyncGeneratorType) and pieces.ag_frame is None)
+        if not isinstance(pieces, AsyncGeneratorType):
+            return pieces is not None and pieces is self._followed
+        moved = pieces.ag_frame is None if self.makers is None else self.makers.has_moved(pieces)
+        return moved or pieces is self._followed
 
     @property
     def holds(self) -> bool:
@@ -297,21 +298,23 @@ class Response:
     def made_by(self, maker: str) -> None:
         """Put down to `maker`, a filter or `plano.faults.PLANO`, what nobody was named for yet: a stream that is a
         generator, and wishes for the end. Costs a piece nothing."""
-        if isinstance(self.pieces, AsyncGeneratorType):
-            self._alive().makers.note(self.pieces, maker)
         life = self._life
+        if isinstance(self.pieces, AsyncGeneratorType):
+            life = self._alive()
+            life.makers = life.makers or Makers()
+            life.makers.note(self.pieces, maker)
         if life is not None and life.closers and maker:
             life.closers = [(fn, owner or f"the filter `{maker}`") for fn, owner in life.closers]
 
     @property
     def makers(self) -> Makers | None:
-        """The makers of the stream's generators, where there can be any."""
+        """The makers of the stream's generators, where filters could have made any."""
         return None if self._life is None else self._life.makers
 
     def blame(self, error: Exception) -> PlanoError:
         """The error to tell the client when `error` comes out of this response's stream: itself if it is a PlanoError,
         a FilterError with the name of the filter that raised it, or GatewayFailed. The cause is `error`."""
-        return fault(error, None if self._life is None else self._life.makers.maker_of(error))
+        return fault(error, maker_of(error, self.makers))
 
     async def aclose(self) -> None:
         """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try

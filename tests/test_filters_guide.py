@@ -14,6 +14,7 @@ import pytest
 from plano import Plano
 from plano.config import load
 from plano.conversation import Conversation, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
+from plano.errors import ConfigError
 from plano.testing import WAYS, FakeProvider, Received, Reply, Usage, thinking, tool_call
 from plano.testing import ask as ask_in
 from plano.types import DIALECTS, Dialect
@@ -274,6 +275,14 @@ def test_the_config_example(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> N
     path = tmp_path / "config.yaml"
     path.write_text("model_providers: [{model: demo/echo}]\n" + examples(GUIDE, "yaml")[0])
     assert "only-small" in [link.name for link in Plano(load(path)).pipeline]
+
+
+def test_a_filter_that_cannot_work_is_an_error_at_the_start() -> None:
+    def plain(request: Any, call_next: Any) -> Any:
+        return call_next(request)
+
+    with pytest.raises(ConfigError, match="filter `plain`: a plain function; write `async def`"):
+        gateway(FakeProvider(), taken_from_the_guide("passes"), plain)
 
 
 async def test_a_filters_bug_is_a_500_that_names_it(cell: Cell, caplog: pytest.LogCaptureFixture) -> None:
