@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import pytest
 from plano import Plano
 from plano.config import load
 from plano.conversation import Conversation, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
-from plano.errors import ConfigError
-from plano.testing import WAYS, FakeProvider, Received, Reply, Usage, thinking, tool_call
+from plano.errors import ConfigError, UpstreamUnavailable
+from plano.testing import WAYS, FakeProvider, Received, Recorded, Reply, Usage, thinking, tool_call
 from plano.testing import ask as ask_in
 from plano.types import DIALECTS, Dialect
 from tests.asgi import ask
@@ -112,6 +113,103 @@ async def test_answering_by_oneself(cell: Cell) -> None:
     assert (await send(app, cell, " /help\n")).text == "Ask me anything about your orders."
     assert provider.requests == []
     assert (await send(app, cell, "Hello")).text.endswith("You said: Hello")
+
+
+def _broken(how: str, provider: FakeProvider) -> None:
+    if how == "status":
+        provider.fail(503, "down")
+    elif how == "no reply":
+        provider.raw(200, {"content-type": "text/html"}, b"<html>")
+    else:
+        provider.breaks_after(1, "never said", how="error" if how == "error before the first word" else "lost")
+
+
+BROKEN = ("status", "no reply", "lost before the first word", "error before the first word")
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_a_fallback(cell: Cell, how: str) -> None:
+    provider = FakeProvider()
+    _broken(how, provider)
+    provider.reply("From the other one")
+    app = gateway(provider, taken_from_the_guide("Fallback")("chat_server/large"))
+    answer = await send(app, cell)
+    assert (answer.status, answer.text, answer.error) == (200, "From the other one", None)
+    assert [request.json["model"] for request in provider.requests] == ["m", "large"]
+
+
+async def test_there_is_no_fallback_once_something_was_said(cell: Cell) -> None:
+    provider = FakeProvider()
+    provider.breaks_after(5, "one two three four five six", how="lost")
+    provider.reply("From the other one")
+    answer = await send(gateway(provider, taken_from_the_guide("Fallback")("chat_server/large")), cell)
+    streamed = cell[2]
+    assert (answer.text == "From the other one") is not streamed
+    assert (answer.error is not None) is streamed
+    assert len(provider.requests) == (1 if streamed else 2)
+
+
+AUDITED: dict[str, tuple[dict[str, Any], str]] = {
+    "a reply": ({}, "answered={0}_server/m status=200 outcome=completed input=3 output=17"),
+    "an upstream's error": ({"fails": 503}, "answered={0}_server/m status=503 outcome=completed input=0 output=0"),
+    "nobody": ({"model": "unknown"}, "answered=nobody status=404 outcome=completed input=0 output=0"),
+}
+
+
+@pytest.mark.parametrize("case", AUDITED)
+async def test_an_audit_log(cell: Cell, case: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "audit")
+    said, expected = AUDITED[case]
+    provider = FakeProvider()
+    if "fails" in said:
+        provider.fail(said["fails"])
+    else:
+        provider.reply("Hello there", usage=Usage(input_tokens=3, output_tokens=17))
+    asked = said.get("model", f"{cell[1]}_server/m")
+    await send(gateway(provider, taken_from_the_guide("audit")), cell, model=asked)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "audit"]
+    assert line == f"caller=anonymous asked={asked} {expected.format(cell[1])}"
+
+
+async def test_an_audit_log_estimates_what_a_provider_does_not_say(
+    cell: Cell, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "audit")
+    provider = FakeProvider()
+    provider.reply("Hello there", usage=None)
+    await send(gateway(provider, taken_from_the_guide("audit")), cell, "A question of some length")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "audit"]
+    assert re.search(r" input=[1-9]\d* output=[1-9]\d*$", line)
+
+
+WAYS_OUT: dict[str, tuple[dict[str, Any], int]] = {
+    "a reply": ({}, 200),
+    "an upstream's error": ({"fails": 429}, 429),
+    "an upstream that is lost": ({"lost": True}, 502),
+    "an unknown model": ({"model": "unknown"}, 404),
+    "a bad request": ({"messages": 7, "input": 7}, 400),
+    "no key": ({"headers": {}}, 401),
+}
+
+
+def _refused(recorded: Recorded) -> Reply:
+    raise UpstreamUnavailable("Connection refused.")
+
+
+@pytest.mark.parametrize("case", WAYS_OUT)
+async def test_a_header_is_on_everything_that_goes_out(cell: Cell, case: str) -> None:
+    said, status = WAYS_OUT[case]
+    provider = FakeProvider()
+    if "fails" in said:
+        provider.fail(said["fails"])
+    elif "lost" in said:
+        provider.script(_refused)
+    order: dict[str, Any] = {}
+    exec(next(code for code in examples(GUIDE, "python") if "order = " in code), order)
+    app = gateway(provider, taken_from_the_guide("names_the_region"), order=order["order"], **KEYS)
+    more = {"headers": {"x-api-key": "sk-of-the-app"}} | {k: v for k, v in said.items() if k not in ("fails", "lost")}
+    answer = await send(app, cell, **more)
+    assert (answer.status, answer.headers.get("x-region")) == (status, "eu-west")
 
 
 async def test_changing_text_that_is_cut_in_two(cell: Cell) -> None:
