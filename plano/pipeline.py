@@ -196,10 +196,9 @@ def _not_bytes(key: object, value: object) -> str:
 
 def _not_a_response(returned: object) -> str:
     """The mistake of a filter that returned something else."""
-    if inspect.isawaitable(returned):
-        if inspect.iscoroutine(returned):
-            returned.close()
-        return "it returned what has to be awaited: write `return await call_next(request)`"
+    if inspect.iscoroutine(returned):
+        returned.close()
+        return f"it returned what has to be awaited: write `return await {_call_of(returned)}`"
     if returned is None:
         return "it returned None: every path through a filter has to end in `return response`"
     return f"it returned {type(returned).__name__}, not a Response; `Response.of(request, ...)` makes one of a text"
@@ -209,9 +208,15 @@ def _failure(error: Exception, name: str, onward: _Onward) -> PlanoError:
     """The error for what came out of a filter: its own, or, in a stream that it read, another's or plano's."""
     maker = maker_of(error, onward.makers)
     if isinstance(error, AttributeError) and inspect.iscoroutine(error.obj):
-        error.add_note("`await` is missing: write `response = await call_next(request)`")
+        error.add_note(f"`await` is missing: write `await {_call_of(error.obj)}`")
         error.obj.close()
     return fault(error, name if maker is None else maker)
+
+
+def _call_of(coroutine: Coroutine[Any, Any, Any]) -> str:
+    """The call that gave a coroutine, as a filter's author knows it."""
+    own = inspect.iscoroutine(coroutine) and coroutine.cr_code is _Onward._ask.__code__
+    return "call_next(request)" if own else f"{coroutine.__qualname__}(...)"
 
 
 def _timed(spent: list[float], position: int, call: Filter) -> Filter:

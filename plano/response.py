@@ -148,8 +148,8 @@ class Response:
 
     @property
     def reply(self) -> Reply | None:
-        """The reply in the neutral model, decoded on first use; None for errors and for streams
-        (`await response.read()` waits for those, `response.events()` follows them)."""
+        """The reply in the neutral model, decoded on first use; None for errors and for a stream that was not read yet
+        (`await response.read()` waits for it, `response.events()` follows it)."""
         if self._reply is None and self.body is not None and self.ok:
             self._reply = self._codec.read_reply(self.body)
         return self._reply

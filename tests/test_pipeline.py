@@ -163,6 +163,20 @@ async def no_await_before_use(request: Request, call_next: Any) -> Any:
     return response.map_text(str.upper)
 
 
+async def look_up(request: Request) -> str:
+    return request.id
+
+
+async def no_await_of_something_else(request: Request, call_next: CallNext) -> Any:
+    if look_up(request).startswith("x"):  # type: ignore[attr-defined]
+        return None
+    return await call_next(request)
+
+
+async def something_else_in_the_return(request: Request, call_next: CallNext) -> Any:
+    return look_up(request)
+
+
 async def no_await_at_all(request: Request, call_next: CallNext) -> Response:
     call_next(request)
     return Response.of(request, "Hello")
@@ -205,8 +219,10 @@ async def an_answer_to_another_operation(request: Request, call_next: CallNext) 
 
 MISTAKES: dict[Callable[..., Any], str] = {
     forgetful: "returned None",
-    no_await_in_the_return: "return await call_next(request)",
-    no_await_before_use: "response = await call_next(request)",
+    no_await_in_the_return: "write `return await call_next(request)`",
+    no_await_before_use: "write `await call_next(request)`",
+    no_await_of_something_else: "write `await look_up(...)`",
+    something_else_in_the_return: "write `return await look_up(...)`",
     no_await_at_all: "response = await call_next(request)",
     no_await_and_kept_to_the_end: "response = await call_next(request)",
     a_text_as_the_answer: "returned str, not a Response",
