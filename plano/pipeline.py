@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from time import perf_counter
+from types import CoroutineType
 from typing import Any, NamedTuple, Protocol, TypeAlias, get_origin, get_type_hints
 from weakref import ref
 
@@ -213,9 +214,9 @@ def _failure(error: Exception, name: str, onward: _Onward) -> PlanoError:
     return fault(error, name if maker is None else maker)
 
 
-def _call_of(coroutine: Coroutine[Any, Any, Any]) -> str:
+def _call_of(coroutine: CoroutineType[Any, Any, Any]) -> str:
     """The call that gave a coroutine, as a filter's author knows it."""
-    own = inspect.iscoroutine(coroutine) and coroutine.cr_code is _Onward._ask.__code__
+    own = coroutine.cr_code is _Onward._ask.__code__
     return "call_next(request)" if own else f"{coroutine.__qualname__}(...)"
 
 
