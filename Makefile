@@ -9,7 +9,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 OLD := plano needs Python 3.11 or later; $(PYTHON) is %d.%d. Name another: make run PYTHON=python3.11
 CHECK := import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "$(OLD)" % v[:2])
 
-.PHONY: run test test-lowest lint format bench bench-peers bench-instructions bench-leftovers clean
+.PHONY: run test test-lowest lint docs format bench bench-peers bench-instructions bench-leftovers clean
 
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.dev-ready   ## docs/reference.md, from the docstrings
+	$(BIN)/python scripts/reference.py
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .

@@ -138,7 +138,7 @@ class Tracing:
         if response.pieces is None:
             _finish_body(attempt, response)
         else:
-            response.on_close(partial(_finish_stream, attempt))
+            response.on_close(partial(_finish_stream, attempt), owner="tracing")
         return response
 
     def deliver(self) -> None:

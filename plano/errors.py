@@ -282,6 +282,8 @@ class GatewayFailed(PlanoError):
 class FilterError(PlanoError):
     """A filter raised an exception that is not a PlanoError; `filter_name` says which filter."""
 
+    default_code = "filter_error"
+
     def __init__(self, filter_name: str) -> None:
-        super().__init__(f"The gateway's filter `{filter_name}` failed.", code="filter_error")
+        super().__init__(f"The gateway's filter `{filter_name}` failed.")
         self.filter_name = filter_name

@@ -23,6 +23,7 @@ class Operation(Struct, frozen=True, kw_only=True):
             Everything else goes to upstreams of the client's own dialect, as it came.
         reply_has: the top-level field without which a body is no answer to it; None where the dialect says which.
         converses: the request holds a conversation.
+        embeds: the request holds texts, in `input`.
         uses_tokens: it is paid for by the token.
         estimated: where an upstream does not have it, the gateway answers with an estimate.
         often_missing: the dialects whose compatible servers mostly lack it: their 404 or 405 says no more than that.
@@ -34,6 +35,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     replies: bool = False
     reply_has: str | None = None
     converses: bool = False
+    embeds: bool = False
     uses_tokens: bool = True
     estimated: bool = False
     often_missing: frozenset[ClientDialect] = frozenset()
@@ -66,10 +68,19 @@ OPERATIONS: Mapping[str, Operation] = {
             paths={"chat": "/v1/embeddings"},
             gen_ai="embeddings",
             reply_has="data",
+            embeds=True,
         ),
     )
 }
 """Every operation by its name; each of their paths goes through the pipeline."""
+
+OTHER = Operation(name="other", paths={}, gen_ai="other", uses_tokens=False)
+"""Stands for everything that asks no model, such as the list of models, where the user's filters see it."""
+
+
+def operation_of(name: str) -> Operation:
+    """The row of `Request.operation`."""
+    return OPERATIONS.get(name, OTHER)
 
 
 class EndpointPath(Struct, frozen=True, kw_only=True):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from time import perf_counter
-from typing import NamedTuple, Protocol, TypeAlias
+from types import CoroutineType
+from typing import Any, NamedTuple, Protocol, TypeAlias, get_origin, get_type_hints
+from weakref import ref
 
-from plano.errors import ConfigError, FilterError, PlanoError
+from plano.errors import ConfigError, PlanoError
+from plano.faults import PLANO, Makers, fault, maker_of
 from plano.request import Request
 from plano.response import Response, failed_response
 
@@ -49,13 +55,15 @@ def fold(links: Sequence[Link], last: CallNext, spent: list[float] | None = None
             were not. None times nothing.
 
     Raises:
-        ConfigError: an entry is not callable, or a class.
+        ConfigError: names every entry that cannot be a filter, and why; see `objection`.
     """
-    for link in links:
-        if isinstance(link.filter, type):  # calling it would make one, in the middle of a request
-            raise ConfigError(f"filter `{link.name}`: a class; pass an instance, `{link.filter.__name__}(...)`")
-        if not callable(link.filter):
-            raise ConfigError(f"filter `{link.name}`: {link.filter!r} is not callable; pass a function or an instance")
+    wrong = [
+        f"filter `{link.name}`: {why}"
+        for link in links
+        if not link.trusted and (why := objection(link.filter)) is not None
+    ]
+    if wrong:
+        raise ConfigError(wrong)
     plain = _folded(links, last)
     if spent is None:
         return plain
@@ -95,33 +103,119 @@ def _trusted(link: Link, call_next: CallNext) -> CallNext:
 
 
 def _checked(link: Link, call_next: CallNext) -> CallNext:
-    name, call, call_next = link.name, link.filter, _awaited(call_next)
+    name, call = link.name, link.filter
 
     async def linked(request: Request) -> Response:
+        onward = _Onward(call_next)
         try:
-            response = await call(request, call_next)
+            response = await call(request, onward)
+            if not isinstance(response, Response):
+                raise TypeError(_not_a_response(response))
+            if response.body is None:
+                response = await _stream_of(name, request, response)
+            elif response.holds:
+                response.made_by(name)
+            if onward.waiting and onward.dropped:
+                raise TypeError(_NOT_AWAITED)
+            for key, value in response.headers:
+                if key.__class__ is not bytes or value.__class__ is not bytes:
+                    raise TypeError(_not_bytes(key, value))
         except PlanoError:
             raise
         except Exception as error:
-            raise FilterError(name) from error
-        if not isinstance(response, Response):
-            raise FilterError(name) from TypeError(f"it returned {type(response).__name__}, not a Response")
+            raise _failure(error, name, onward) from error
         return response
 
     return linked
 
 
-def _awaited(call_next: CallNext) -> CallNext:
-    """What a filter of somebody else's calls: everything happens when it is awaited, and every error from below is a
-    response."""
+class _Onward:
+    """`call_next` as a filter of somebody else's gets it, for one request.
 
-    async def onward(request: Request) -> Response:
+    Everything happens when its result is awaited, and every error from below is a response.
+
+    Attributes:
+        waiting: calls that nobody awaited yet.
+        makers: who made the stream that came back last, where it is one.
+    """
+
+    waiting = 0
+    makers: Makers | None = None
+    _latest: ref[Coroutine[Any, Any, Response]] | None = None
+
+    def __init__(self, call_next: CallNext) -> None:
+        self._call_next = call_next
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        self.waiting += 1
+        asking = self._ask(request)
+        self._latest = ref(asking)
+        return asking
+
+    async def _ask(self, request: Request) -> Response:
+        self.waiting -= 1
         try:
-            return await call_next(request)
+            response = await self._call_next(request)
         except Exception as error:
             return failed_response(request, error)
+        if response.body is None:
+            response.made_by(PLANO)
+            self.makers = response.makers
+        return response
 
-    return onward
+    @property
+    def dropped(self) -> bool:
+        """Whether the latest call was thrown away. One that a task will await still lives."""
+        return self._latest is not None and self._latest() is None
+
+
+async def _stream_of(name: str, request: Request, response: Response) -> Response:
+    """A filter's stream as it goes on. Raises TypeError for one that was read, which would reach the client empty."""
+    response.made_by(name)
+    response = await response.settled(request)
+    if response.was_read:
+        raise TypeError(_READ)
+    return response
+
+
+_READ = (
+    "it read the stream of the response that it returned, so nothing is left to send: return "
+    "`response.with_events(...)` after `response.events()`, `response.with_pieces(...)` after reading "
+    "`response.pieces`, or read with `await response.read()`, which keeps the stream"
+)
+_NOT_AWAITED = "it called `call_next` and did not await it: write `response = await call_next(request)`"
+
+
+def _not_bytes(key: object, value: object) -> str:
+    return (
+        f"the header {key!r}: {value!r} is not bytes: use `response.set_header(...)`, which takes strings, "
+        'or append `(b"name", b"value")`'
+    )
+
+
+def _not_a_response(returned: object) -> str:
+    """The mistake of a filter that returned something else."""
+    if inspect.iscoroutine(returned):
+        returned.close()
+        return f"it returned what has to be awaited: write `return await {_call_of(returned)}`"
+    if returned is None:
+        return "it returned None: every path through a filter has to end in `return response`"
+    return f"it returned {type(returned).__name__}, not a Response; `Response.of(request, ...)` makes one of a text"
+
+
+def _failure(error: Exception, name: str, onward: _Onward) -> PlanoError:
+    """The error for what came out of a filter: its own, or, in a stream that it read, another's or plano's."""
+    maker = maker_of(error, onward.makers)
+    if isinstance(error, AttributeError) and inspect.iscoroutine(error.obj):
+        error.add_note(f"`await` is missing: write `await {_call_of(error.obj)}`")
+        error.obj.close()
+    return fault(error, name if maker is None else maker)
+
+
+def _call_of(coroutine: CoroutineType[Any, Any, Any]) -> str:
+    """The call that gave a coroutine, as a filter's author knows it."""
+    own = coroutine.cr_code is _Onward._ask.__code__
+    return "call_next(request)" if own else f"{coroutine.__qualname__}(...)"
 
 
 def _timed(spent: list[float], position: int, call: Filter) -> Filter:
@@ -149,5 +243,62 @@ def _last_timed(spent: list[float], call: CallNext) -> CallNext:
 
 
 def name_of(call: object) -> str:
-    """What a filter without a configured name is called: its function's or class's name."""
+    """The name of a filter that has none in the configuration: its function's or class's."""
+    while isinstance(call, partial):
+        call = call.func
     return getattr(call, "__name__", None) or type(call).__name__
+
+
+def objection(call: object) -> str | None:
+    """The reason why something cannot be a filter, with how to mend it; None if it can, as far as that shows.
+
+    A plain `def` passes if its annotation says that it returns an awaitable, or if it wraps (`functools.wraps`) an
+    `async def`; a lambda passes because it can say neither.
+    """
+    if isinstance(call, type):  # calling it would make one, in the middle of a request
+        return f"a class; pass an instance, `{call.__name__}(...)`"
+    if not callable(call):
+        return f"a {type(call).__name__}, which is not callable; pass a function, or an instance of a class that is"
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):  # some that are written in C have none
+        return None
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return f"it takes {signature}, and is called with two arguments, `(request, call_next)`"
+    return _objection_to_how_it_is_called(call)
+
+
+def _objection_to_how_it_is_called(call: Callable[..., Any]) -> str | None:
+    function = _function_of(call)
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        return "it has a `yield`; write `async def` and `return` a Response"
+    if any(map(inspect.iscoroutinefunction, (call, function, inspect.unwrap(call), inspect.unwrap(function)))):
+        return None
+    if getattr(function, "__name__", None) == "<lambda>" or _gives_an_awaitable(function):
+        return None
+    return (
+        "a plain function; write `async def`, or, if what it returns is to be awaited, say so: `-> Awaitable[Response]`"
+    )
+
+
+def _function_of(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind a partial, or the `__call__` of an instance."""
+    while isinstance(call, partial):
+        call = call.func
+    if inspect.isroutine(call) or isinstance(call, type):
+        return call
+    return type(call).__call__
+
+
+def _gives_an_awaitable(function: Callable[..., Any]) -> bool:
+    try:
+        said = get_type_hints(function).get("return")
+    except Exception:  # names that only type checkers know
+        return _AWAITABLE.search(str(getattr(function, "__annotations__", {}).get("return"))) is not None
+    said = get_origin(said) or said
+    return isinstance(said, type) and issubclass(said, Awaitable)
+
+
+_AWAITABLE = re.compile(r"\b(?:Awaitable|Coroutine|Future|Task)\b")

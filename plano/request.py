@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from plano.conversation import Conversation
 from plano.dialects import CODECS, client_codec
+from plano.dialects.chat.embeddings import read_embeddings, write_embeddings
 from plano.errors import ModelNotFound, PlanoError
 from plano.journal import Journal
 from plano.losses import Loss, Losses
-from plano.operations import CREATE, OPERATIONS
+from plano.operations import CREATE, operation_of
 from plano.provider import Target
 from plano.types import ANONYMOUS, Caller, Dialect, Headers
 
@@ -58,17 +59,22 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def conversation(self) -> Conversation:
-        """The request in the neutral model, decoded on first use.
+        """The request in the neutral model, decoded on first use. Each input of a request for embeddings is a user
+        message of one part; see `plano.dialects.chat.embeddings`.
 
         Raises:
             InvalidRequest: the body is not what its API accepts; `param` is the field.
         """
         if self.edited is not None:
             conversation = self.edited
-        elif not OPERATIONS[self.operation].converses:
-            return Conversation(model=self.model)
         else:
-            conversation = client_codec(self.dialect).read_request(self.raw)
+            operation = operation_of(self.operation)
+            if operation.converses:
+                conversation = client_codec(self.dialect).read_request(self.raw)
+            elif operation.embeds:
+                conversation = read_embeddings(self.raw)
+            else:
+                return Conversation(model=self.model)
         if conversation.model != self.model:
             conversation = msgspec.structs.replace(conversation, model=self.model)
         return conversation
@@ -82,12 +88,15 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def _written(self) -> bytes:
         assert self.edited is not None, "only an edited conversation has to be written"
+        if operation_of(self.operation).embeds:
+            return write_embeddings(self.raw, self.edited)
         return CODECS[self.dialect].write_request(self.edited, Losses())
 
     def replace(self, *, conversation: Conversation | None = None, **changes: Any) -> Request:
         """A copy with other attributes.
 
-        `conversation=` changes what is asked, in whatever dialect; the copy's `model` and `stream` follow it.
+        `conversation=` changes what is asked, in whatever dialect; the copy's `model` and `stream` follow it. Of a
+        request for embeddings it changes the texts of `input` and nothing else.
         `raw=` changes the body's bytes themselves; give `raw_model=` with it if the model in them differs.
         """
         if conversation is not None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from copy import copy
-from typing import TypeAlias, TypeVar
+from types import AsyncGeneratorType
+from typing import TypeAlias
 
 from plano.attempt import Attempt
-from plano.conversation import Event, Failed, Reply, Usage
+from plano.conversation import Event, Reply, Usage
 from plano.dialects import CODECS, client_codec
-from plano.dialects.codec import Codec, UpstreamCodec
+from plano.dialects.codec import Codec
 from plano.errors import (
     FilterError,
     GatewayFailed,
@@ -21,19 +23,22 @@ from plano.errors import (
     UpstreamError,
     forget_frames,
 )
-from plano.frames import sse
+from plano.faults import Makers, fault, maker_of
 from plano.journal import Journal
-from plano.operations import OPERATIONS
+from plano.losses import Loss, Losses
+from plano.operations import CREATE, operation_of
 from plano.provider import Target
 from plano.request import Request
+from plano.streams.events import WrittenEvents, each, read_events, rewritten
 from plano.streams.rewrite import StreamRewriter, TextMap, rewrite_body
 from plano.streams.stages import Flow, Stage
-from plano.translation.assembly import ReplyBuilder, events_of
-from plano.types import Dialect, RawHeaders
+from plano.translation.assembly import ReplyBuilder, completed, events_of
+from plano.types import Dialect, RawHeaders, new_id
 
 logger = logging.getLogger("plano")
 
-T = TypeVar("T")
+JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream"
 
 Pieces: TypeAlias = AsyncIterator[bytes] | Flow
 """A streamed body. Each piece holds whole SSE frames. A stream that breaks raises a PlanoError."""
@@ -42,30 +47,37 @@ OnClose: TypeAlias = Callable[[], Awaitable[None] | None]
 
 
 class _Life:
-    """What a response and all that were derived from it share: how to let go, and who wants to know."""
+    """The things that a response and all responses derived from it share.
 
-    __slots__ = ("closers", "release")
+    Attributes:
+        release: lets go of the upstream.
+        closers: what to call at the end, each with whose wish that was, or None while that is not known.
+        makers: who made the generators that the stream passes through, where filters could have.
+    """
+
+    __slots__ = ("closers", "makers", "release")
 
     def __init__(self, journal: Journal, release: Callable[[], Awaitable[None]] | None = None) -> None:
         self.release = release
-        self.closers: list[OnClose] = []
+        self.closers: list[tuple[OnClose, str | None]] = []
+        self.makers: Makers | None = None
         journal.releases += (self.close,)  # for where a filter drops the response
 
     async def close(self) -> None:
-        """Only the first time anything happens. What is called is held no longer: it mostly knows the response."""
+        """Let go and call the closers, the first time. They are held no longer: most of them hold the response."""
         release, self.release = self.release, None
         closers, self.closers = self.closers, []
         try:
             if release is not None:
                 await release()
         finally:
-            for fn in closers:
+            for fn, owner in closers:
                 try:
                     awaitable = fn()
                     if inspect.isawaitable(awaitable):
                         await awaitable
                 except Exception:  # one that fails does not keep the others from being called
-                    logger.exception("what a filter asked for at the end of a response failed")
+                    logger.exception("%s failed at the end of a response, in `on_close`", owner or "a filter")
 
 
 class Response:
@@ -78,13 +90,17 @@ class Response:
         body: the body's bytes, or None for a stream.
         pieces: the stream, or None.
         attempt: the try at an upstream that this is the reply of, or None for a response that was made here.
-        error: what this response tells the client, where it was made of an error; None for an upstream's own error.
+        error: the error that this response was made of; None for a reply, and for an upstream's own error.
+        lost: what this response could not say, where no attempt can report it.
     """
 
     attempt: Attempt | None = None
     error: PlanoError | None = None
+    lost: tuple[Loss, ...] = ()
     _life: _Life | None = None  # a body that nobody waits for has none
     _reply: Reply | None = None
+    _written: WrittenEvents | None = None
+    _followed: Pieces | None = None
 
     def __init__(
         self,
@@ -108,6 +124,35 @@ class Response:
         if release is not None:
             self._life = _Life(request.journal, release)
 
+    @classmethod
+    def of(cls, request: Request, reply: Reply | str) -> Response:
+        """A filter's own answer to a request, in the request's dialect, streamed if the request asks for that.
+
+        Args:
+            reply: what the model is to have said; a string is a text. An id, the time, the model's name, ids of tool
+                calls, the finish reason `tool_calls` and a usage of zero are filled in where they are missing.
+
+        Raises:
+            TypeError: the request asks for something else than a reply (`count_tokens`, `embeddings`).
+            InvalidRequest: the request cannot be read.
+        """
+        if request.operation != CREATE:
+            raise TypeError(f"`Response.of` answers requests for a reply; this is one for `{request.operation}`")
+        asked, codec = request.conversation, client_codec(request.dialect)
+        name = request.model or ("plano" if request.target is None else request.target.name)
+        said = completed(reply, id=new_id(), model=name, now=int(time.time()))
+        if request.stream:
+            writer = codec.stream_writer(asked)
+            frames = [*(frame for event in events_of(said) for frame in writer.feed(event)), *writer.finish()]
+            response = cls(request, headers=[(b"content-type", EVENT_STREAM)], pieces=each([b"".join(frames)]))
+        else:
+            losses = Losses()
+            body = codec.write_reply(said, asked, losses)
+            response = cls(request, headers=[(b"content-type", JSON)], body=body)
+            response.lost = tuple(losses)
+        response._reply = said
+        return response
+
     @property
     def dialect(self) -> Dialect:
         return self.request.dialect
@@ -119,12 +164,12 @@ class Response:
     @property
     def ok(self) -> bool:
         """Whether this is a model's reply, and not an error or the answer to another operation."""
-        return self.status < 400 and OPERATIONS[self.request.operation].replies
+        return self.status < 400 and operation_of(self.request.operation).replies
 
     @property
     def reply(self) -> Reply | None:
-        """The reply in the neutral model, decoded on first use; None for errors and for streams
-        (`await response.read()` waits for those, `response.events()` follows them)."""
+        """The reply in the neutral model, decoded on first use; None for errors and for a stream that was not read yet
+        (`await response.read()` waits for it, `response.events()` follows it)."""
         if self._reply is None and self.body is not None and self.ok:
             self._reply = CODECS[self.dialect].read_reply(self.body)
         return self._reply
@@ -141,9 +186,9 @@ class Response:
         When the response is over (see `on_close`) an estimate stands here where the upstream said nothing;
         `usage.estimated` says which counts are estimated.
         """
-        return (
-            None if self.attempt is None or not OPERATIONS[self.request.operation].uses_tokens else self.attempt.said()
-        )
+        if self.attempt is None or not operation_of(self.request.operation).uses_tokens:
+            return None
+        return self.attempt.said()
 
     async def begun(self) -> Response:
         """Wait for the first real output of the model, and give this response back.
@@ -168,29 +213,54 @@ class Response:
 
     def events(self) -> AsyncIterator[Event]:
         """The reply step by step, streamed or not. Consumes the stream: answer with `with_events(...)`."""
-        if self.pieces is None:
-            reply = self.reply
-            assert reply is not None, "an error has no events; look at response.ok first"
-            return _each(events_of(reply))
-        return _read_events(CODECS[self.dialect], self.pieces)
+        assert self.ok, "an error has no events; look at response.ok first"
+        reply = self.reply  # of a stream too, once it was read
+        if reply is not None:
+            return each(events_of(reply))
+        assert self.pieces is not None, "a response has either a body or pieces"
+        self._followed = self.pieces
+        return read_events(self._codec, self.pieces)
 
     def with_events(self, events: AsyncIterator[Event]) -> Response:
-        """A streamed response of these events, written in the dialect at hand."""
-        writer = self._codec.stream_writer(self.request.conversation)
+        """A response of these events, in the dialect at hand: a stream if the client asked for one, else a body.
 
-        async def pieces() -> Pieces:
-            try:
-                async for event in events:
-                    for frame in writer.feed(event):
-                        yield frame
-            except UpstreamError as error:
-                self.journal.note_error(error)
-                for frame in writer.feed(Failed(error)):
-                    yield frame
-            for frame in writer.finish():
-                yield frame
+        This is a plain function and events have to be waited for, so it always gives `pieces`. Where they are to be a
+        body, the pipeline collects them when the filter returns: a filter outside sees a body, and an error in the
+        middle becomes an error response with its status. In a stream an error becomes the dialect's error event,
+        unless it comes before anything else; then it is an error response too.
+        """
+        written = WrittenEvents(self._codec, self.request.conversation, events, journal=self.journal)
+        response = self.with_pieces(written.pieces())
+        response._written = written
+        response.set_header(b"content-type", EVENT_STREAM)
+        return response
 
-        return self.with_pieces(pieces())
+    async def settled(self, request: Request) -> Response:
+        """This response as it leaves the filter that was given `request`.
+
+        Only one of events changes. What it repeats of its request it takes from that one, and not from what the filter
+        made of it; and it becomes a body unless a stream is wanted.
+
+        Raises:
+            PlanoError: the events of a body broke off, or one of them is an error.
+        """
+        if self._written is None or self.pieces is None:
+            return self
+        self._written.asked = request.conversation
+        return self if request.stream else await self._collected(self._written, self.pieces)
+
+    async def _collected(self, written: WrittenEvents, pieces: Pieces) -> Response:
+        written.collected = True
+        reply, losses = await _built(read_events(self._codec, pieces)), Losses()
+        body = self._codec.write_reply(reply, written.asked, losses)
+        response = self.with_body(body)
+        response._reply = reply
+        if response.attempt is None:
+            response.lost = (*self.lost, *losses)
+        else:
+            response.attempt.lose(tuple(losses))
+        response.set_header(b"content-type", JSON)
+        return response
 
     async def read(self) -> Reply:
         """The complete reply. A stream is read to its end and kept, so that it can still be sent.
@@ -198,16 +268,14 @@ class Response:
         Raises:
             PlanoError: the stream broke.
         """
-        if self.pieces is None:
-            reply = self.reply
-            assert reply is not None, "an error has no reply; look at response.ok first"
+        reply = self.reply
+        if reply is not None:
             return reply
+        assert self.ok, "an error has no reply; look at response.ok first"
+        assert self.pieces is not None, "a response has either a body or pieces"
         kept = [piece async for piece in self.pieces]
-        self.pieces = _each(kept)
-        builder = ReplyBuilder()
-        async for event in _read_events(CODECS[self.dialect], _each(kept)):
-            builder.feed(event)
-        self._reply = builder.reply()
+        self.pieces = each(kept)
+        self._reply = await _built(read_events(self._codec, each(kept)))
         return self._reply
 
     def map_text(self, fn: TextMap) -> Response:
@@ -220,16 +288,21 @@ class Response:
 
         Of a stream up to `window` characters are held back, so that `fn` sees across pieces whatever is no
         longer than that. Every character goes through `fn` exactly once.
+
+        Raises:
+            TypeError: now or in the middle of the stream, if `fn` gives anything but a string.
         """
         if not self.ok:
             return self
+        fn = _giving_text(fn)
         if self.pieces is None:
             assert self.body is not None
             return self.with_body(rewrite_body(self._codec, self.body, fn))
-        return self.with_pieces(_rewritten(self.pieces, StreamRewriter(self._codec, fn, window)))
+        return self.with_pieces(rewritten(self.pieces, StreamRewriter(self._codec, fn, window)))
 
-    def set_header(self, name: bytes, value: bytes) -> None:
-        """Replace the header `name` (lower case), or add it."""
+    def set_header(self, name: bytes | str, value: bytes | str) -> None:
+        """Replace the header `name`, or add it. Strings become Latin-1, names lower case."""
+        name, value = _encoded(name).lower(), _encoded(value)
         self.headers = [*(header for header in self.headers if header[0] != name), (name, value)]
 
     def with_body(self, body: bytes) -> Response:
@@ -238,6 +311,17 @@ class Response:
     def with_pieces(self, pieces: Pieces) -> Response:
         """This response with another stream, most often one that reads from `response.pieces`."""
         return self._derive(body=None, pieces=pieces)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether its stream was read, so that there is nothing, or not all, left of it to send."""
+        pieces = self.pieces
+        if isinstance(pieces, Flow):
+            return pieces.was_read
+        if not isinstance(pieces, AsyncGeneratorType):
+            return pieces is not None and pieces is self._followed
+        moved = pieces.ag_frame is None if self.makers is None else self.makers.has_moved(pieces)
+        return moved or pieces is self._followed
 
     @property
     def holds(self) -> bool:
@@ -256,15 +340,34 @@ class Response:
         flow.add(stage)
         return self if flow is self.pieces else self.with_pieces(flow)
 
-    def blame(self, error: Exception) -> PlanoError:
-        """The error that stands for a failure in the middle of this response's stream."""
-        return GatewayFailed()
-
-    def on_close(self, fn: OnClose) -> None:
+    def on_close(self, fn: OnClose, *, owner: str | None = None) -> None:
         """Call `fn` once when this response is over: sent, broken, or the client gone. `response.usage` and
         `response.journal` are final by then. A response that a filter drops is over with its request, or with `aclose`.
-        `fn` may be a coroutine function; what it raises is logged."""
-        self._alive().closers.append(fn)
+        `fn` may be a coroutine function; what it raises is logged with the name of the filter, which is `owner` for
+        plano's own links."""
+        self._alive().closers.append((fn, owner))
+
+    def made_by(self, maker: str) -> None:
+        """Put down to `maker`, a filter or `plano.faults.PLANO`, what nobody was named for yet: a stream that is a
+        generator, and wishes for the end. Costs a piece nothing."""
+        life = self._life
+        stream = self.pieces.source if isinstance(self.pieces, Flow) else self.pieces
+        if isinstance(stream, AsyncGeneratorType):
+            life = self._alive()
+            life.makers = life.makers or Makers()
+            life.makers.note(stream, maker)
+        if life is not None and life.closers and maker:
+            life.closers = [(fn, owner or f"the filter `{maker}`") for fn, owner in life.closers]
+
+    @property
+    def makers(self) -> Makers | None:
+        """The makers of the stream's generators, where filters could have made any."""
+        return None if self._life is None else self._life.makers
+
+    def blame(self, error: Exception) -> PlanoError:
+        """The error to tell the client when `error` comes out of this response's stream: itself if it is a PlanoError,
+        a FilterError with the name of the filter that raised it, or GatewayFailed. The cause is `error`."""
+        return fault(error, maker_of(error, self.makers))
 
     async def aclose(self) -> None:
         """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try
@@ -291,8 +394,9 @@ class Response:
             pieces=pieces,
             attempt=self.attempt,
         )
-        other.error = self.error
+        other.error, other.lost = self.error, self.lost
         other._life = self._alive()
+        other._written = self._written
         return other
 
     def _alive(self) -> _Life:
@@ -314,9 +418,8 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
         headers.append((b"allow", error.allow.encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    response = Response(
-        request, status=error.status, headers=headers, body=client_codec(request.dialect).write_error(error)
-    )
+    body = client_codec(request.dialect).write_error(error)
+    response = Response(request, status=error.status, headers=headers, body=body)
     response.error = error
     return response
 
@@ -341,32 +444,29 @@ def log_fault(error: PlanoError) -> None:
         logger.error("%s", error, exc_info=error.__cause__)
 
 
-async def _each(items: Iterable[T]) -> AsyncIterator[T]:
-    for item in items:
-        yield item
+async def _built(events: AsyncIterator[Event]) -> Reply:
+    builder = ReplyBuilder()
+    async for event in events:
+        builder.feed(event)
+    return builder.reply()
 
 
-async def _read_events(codec: UpstreamCodec, pieces: Pieces) -> AsyncIterator[Event]:
-    reader = codec.stream_reader()
-    async for piece in pieces:
-        for frame in sse.frames(piece):
-            for event in reader.feed(frame):
-                yield event
-    for event in reader.finish():
-        yield event
+def _giving_text(fn: TextMap) -> TextMap:
+    """`fn` with a clear error for a result that is no text."""
+
+    def mapped(text: str) -> str:
+        said: object = fn(text)
+        if not isinstance(said, str):
+            if inspect.iscoroutine(said):
+                said.close()
+            raise TypeError(
+                f"the function given to `rewrite_text` or `map_text` gave {type(said).__name__} for a text; it must be "
+                "a plain function that returns a str on every path"
+            )
+        return said
+
+    return mapped
 
 
-async def _rewritten(pieces: Pieces, rewriter: StreamRewriter) -> Pieces:
-    try:
-        async for piece in pieces:
-            ready = rewriter.feed(piece)
-            if ready:
-                yield ready
-    except PlanoError:  # what was held back goes out before the error does
-        rest = rewriter.finish()
-        if rest:
-            yield rest
-        raise
-    rest = rewriter.finish()
-    if rest:
-        yield rest
+def _encoded(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")

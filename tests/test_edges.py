@@ -28,7 +28,7 @@ async def test_a_name_as_long_as_a_book_is_not_kept() -> None:
     answer = await ask(gateway, "POST", CHAT, HELLO | {"model": "x" * 100_000})
     assert answer.status == 404
     (record,) = [link.filter for link in gateway.pipeline if isinstance(link.filter, Record)]
-    gateway._observing.finished.flush()
+    gateway._survivors.observing.finished.flush()
     (row,) = record.rows(Caller(operator=True))
     assert len(str(row)) < 2_000
 

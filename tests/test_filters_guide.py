@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plano import Plano
 from plano.config import load
-from plano.testing import FakeProvider, Usage, thinking
+from plano.conversation import Conversation, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
+from plano.errors import ConfigError, UpstreamUnavailable
+from plano.testing import WAYS, FakeProvider, Received, Recorded, Reply, Usage, thinking, tool_call
+from plano.testing import ask as ask_in
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
-from tests.asgi import Answer, ask
-from tests.documents import examples
-from tests.test_promises import MINIMAL, PATHS
+from tests.asgi import ask
+from tests.documents import ROOT, examples
+from tests.servers import Redis
 
 GUIDE = "docs/filters.md"
+KEYS = {"auth": {"keys": [{"name": "app", "key": "sk-of-the-app"}, {"name": "b", "key": "sk-of-b", "tenant": "b"}]}}
+Cell = tuple[Dialect, Dialect, bool]
 
 
 def taken_from_the_guide(name: str) -> Any:
@@ -32,7 +39,7 @@ def taken_from_the_guide(name: str) -> Any:
     raise AssertionError(f"the guide has no filter called {name}")
 
 
-def gateway(provider: FakeProvider, *filters: Any) -> Plano:
+def gateway(provider: FakeProvider, *filters: Any, order: Any = None, **config: Any) -> Plano:
     entries = [
         {
             "model": f"{dialect}_server/{model}",
@@ -45,57 +52,35 @@ def gateway(provider: FakeProvider, *filters: Any) -> Plano:
         for model in ("m", "large")
     ]
     aliases = {"long-context-model": {"target": "chat_server/large"}}
-    return Plano({"model_providers": entries, "model_aliases": aliases}, filters=filters, transport=provider)
+    said = {"model_providers": entries, "model_aliases": aliases, **config}
+    return Plano(said, filters=filters, transport=provider, **({} if order is None else {"order": order}))
 
 
-@pytest.fixture(params=[(c, u, s) for c in DIALECTS for u in DIALECTS for s in (False, True)], ids=lambda p: f"{p}")
-def cell(request: pytest.FixtureRequest) -> tuple[Dialect, Dialect, bool]:
+@pytest.fixture(params=[(c, u, s) for c, s in WAYS for u in DIALECTS], ids=lambda p: f"{p}")
+def cell(request: pytest.FixtureRequest) -> Cell:
     return request.param  # type: ignore[no-any-return]
 
 
-async def send(app: Plano, cell: tuple[Dialect, Dialect, bool], **fields: Any) -> Answer:
+async def send(app: Plano, cell: Cell, asked: str | Conversation = "Hi", **more: Any) -> Received:
     client, upstream, stream = cell
-    body = MINIMAL[client] | {"model": f"{upstream}_server/m", "stream": stream} | fields
-    return await ask(app, "POST", PATHS[client], body)
+    return await ask_in(app, client, asked, **({"stream": stream, "model": f"{upstream}_server/m"} | more))
 
 
-def said(answer: Answer) -> str:
-    """The text a client puts together, of any dialect, streamed or not."""
-    if not answer.headers["content-type"].startswith("text/event-stream"):
-        found = answer.json()
-        if "choices" in found:
-            return found["choices"][0]["message"]["content"] or ""
-        messages = [item for item in found.get("output", []) if item["type"] == "message"]
-        blocks = found.get("content") or [block for item in messages for block in item["content"]]
-        return "".join(block.get("text", "") for block in blocks)
-    text = ""
-    for line in answer.body.decode().splitlines():
-        if line.startswith("data: {"):
-            event = json.loads(line[6:])
-            for choice in event.get("choices", []):
-                text += choice["delta"].get("content") or ""
-            if event.get("type") == "content_block_delta":
-                text += event["delta"].get("text", "")
-            if event.get("type") == "response.output_text.delta":
-                text += event["delta"]
-    return text
-
-
-async def test_the_smallest_filter(cell: Any) -> None:
+async def test_the_smallest_filter(cell: Cell) -> None:
     answer = await send(gateway(FakeProvider(), taken_from_the_guide("passes")), cell)
-    assert "You said: Hi" in said(answer)
+    assert "You said: Hi" in answer.text
 
 
-async def test_routing_by_size(cell: Any) -> None:
+async def test_routing_by_size(cell: Cell) -> None:
     provider = FakeProvider()
     app = gateway(provider, taken_from_the_guide("long_prompts_elsewhere"))
     await send(app, cell)
     assert provider.last.json["model"] == "m"
-    await send(app, cell, metadata={"user_id": "x" * 100_000} if cell[0] == "messages" else {"k": "x" * 100_000})
+    await send(app, cell, "x" * 100_000)
     assert provider.last.json["model"] == "large"
 
 
-async def test_changing_what_is_asked(cell: Any) -> None:
+async def test_changing_what_is_asked(cell: Cell) -> None:
     provider = FakeProvider()
     answer = await send(gateway(provider, taken_from_the_guide("house_rules")), cell)
     assert answer.status == 200
@@ -103,54 +88,282 @@ async def test_changing_what_is_asked(cell: Any) -> None:
     assert provider.last.json["model"] == "m"
 
 
-async def test_turning_a_request_away(cell: Any) -> None:
+async def test_a_rule_leaves_embeddings_as_they_are() -> None:
+    provider = FakeProvider()
+    app = Plano(
+        {"model_providers": [{"model": "openai/e", "access_key": "k"}]},
+        filters=[taken_from_the_guide("house_rules")],
+        transport=provider,
+    )
+    answer = await ask(app, "POST", "/v1/embeddings", {"model": "openai/e", "input": "one"})
+    assert (answer.status, provider.last.json) == (200, {"model": "e", "input": "one"})
+
+
+async def test_turning_a_request_away(cell: Cell) -> None:
     provider = FakeProvider()
     answer = await send(gateway(provider, taken_from_the_guide("OnlyModels")("some-other-model")), cell)
     assert answer.status == 403
-    assert "Your plan does not include" in answer.json()["error"]["message"]
+    assert answer.error is not None
+    assert "Your plan does not include" in answer.error.message
     assert provider.requests == []
 
 
-@pytest.mark.parametrize("broken", ["status", "lost"])
-async def test_a_fallback(cell: Any, broken: str) -> None:
+async def test_answering_by_oneself(cell: Cell) -> None:
     provider = FakeProvider()
-    if broken == "status":
+    app = gateway(provider, taken_from_the_guide("answers_help"))
+    assert (await send(app, cell, " /help\n")).text == "Ask me anything about your orders."
+    assert provider.requests == []
+    assert (await send(app, cell, "Hello")).text.endswith("You said: Hello")
+
+
+def _broken(how: str, provider: FakeProvider) -> None:
+    if how == "status":
         provider.fail(503, "down")
-    else:
+    elif how == "no reply":
         provider.raw(200, {"content-type": "text/html"}, b"<html>")
+    else:
+        provider.breaks_after(1, "never said", how="error" if how == "error before the first word" else "lost")
+
+
+BROKEN = ("status", "no reply", "lost before the first word", "error before the first word")
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_a_fallback(cell: Cell, how: str) -> None:
+    provider = FakeProvider()
+    _broken(how, provider)
     provider.reply("From the other one")
     app = gateway(provider, taken_from_the_guide("Fallback")("chat_server/large"))
     answer = await send(app, cell)
-    assert said(answer) == "From the other one"
+    assert (answer.status, answer.text, answer.error) == (200, "From the other one", None)
     assert [request.json["model"] for request in provider.requests] == ["m", "large"]
 
 
-async def test_changing_text_that_is_cut_in_two(cell: Any) -> None:
+async def test_there_is_no_fallback_once_something_was_said(cell: Cell) -> None:
+    provider = FakeProvider()
+    provider.breaks_after(5, "one two three four five six", how="lost")
+    provider.reply("From the other one")
+    answer = await send(gateway(provider, taken_from_the_guide("Fallback")("chat_server/large")), cell)
+    streamed = cell[2]
+    assert (answer.text == "From the other one") is not streamed
+    assert (answer.error is not None) is streamed
+    assert len(provider.requests) == (1 if streamed else 2)
+
+
+AUDITED: dict[str, tuple[dict[str, Any], str]] = {
+    "a reply": ({}, "answered={0}_server/m status=200 outcome=completed input=3 output=17"),
+    "an upstream's error": ({"fails": 503}, "answered={0}_server/m status=503 outcome=completed input=0 output=0"),
+    "nobody": ({"model": "unknown"}, "answered=nobody status=404 outcome=completed input=0 output=0"),
+}
+
+
+@pytest.mark.parametrize("case", AUDITED)
+async def test_an_audit_log(cell: Cell, case: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "audit")
+    said, expected = AUDITED[case]
+    provider = FakeProvider()
+    if "fails" in said:
+        provider.fail(said["fails"])
+    else:
+        provider.reply("Hello there", usage=Usage(input_tokens=3, output_tokens=17))
+    asked = said.get("model", f"{cell[1]}_server/m")
+    await send(gateway(provider, taken_from_the_guide("audit")), cell, model=asked)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "audit"]
+    assert line == f"caller=anonymous asked={asked} {expected.format(cell[1])}"
+
+
+async def test_an_audit_log_estimates_what_a_provider_does_not_say(
+    cell: Cell, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "audit")
+    provider = FakeProvider()
+    provider.reply("Hello there", usage=None)
+    await send(gateway(provider, taken_from_the_guide("audit")), cell, "A question of some length")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "audit"]
+    assert re.search(r" input=[1-9]\d* output=[1-9]\d*$", line)
+
+
+WAYS_OUT: dict[str, tuple[dict[str, Any], int]] = {
+    "a reply": ({}, 200),
+    "an upstream's error": ({"fails": 429}, 429),
+    "an upstream that is lost": ({"lost": True}, 502),
+    "an unknown model": ({"model": "unknown"}, 404),
+    "a bad request": ({"messages": 7, "input": 7}, 400),
+    "no key": ({"headers": {}}, 401),
+}
+
+
+def _refused(recorded: Recorded) -> Reply:
+    raise UpstreamUnavailable("Connection refused.")
+
+
+@pytest.mark.parametrize("case", WAYS_OUT)
+async def test_a_header_is_on_everything_that_goes_out(cell: Cell, case: str) -> None:
+    said, status = WAYS_OUT[case]
+    provider = FakeProvider()
+    if "fails" in said:
+        provider.fail(said["fails"])
+    elif "lost" in said:
+        provider.script(_refused)
+    order: dict[str, Any] = {}
+    exec(next(code for code in examples(GUIDE, "python") if "order = " in code), order)
+    app = gateway(provider, taken_from_the_guide("names_the_region"), order=order["order"], **KEYS)
+    more = {"headers": {"x-api-key": "sk-of-the-app"}} | {k: v for k, v in said.items() if k not in ("fails", "lost")}
+    answer = await send(app, cell, **more)
+    assert (answer.status, answer.headers.get("x-region")) == (status, "eu-west")
+
+
+async def test_changing_text_that_is_cut_in_two(cell: Cell) -> None:
     provider = FakeProvider()
     provider.reply("Card 4111 1111 1111 1111, and again: 5500 0000 0000 0004!")
     answer = await send(gateway(provider, taken_from_the_guide("hide_cards")), cell)
-    assert said(answer) == "Card ****, and again: ****!"
+    assert answer.text == "Card ****, and again: ****!"
     assert b"1111" not in answer.body
 
 
-async def test_changing_events(cell: Any) -> None:
+async def test_changing_events(cell: Cell) -> None:
     provider = FakeProvider()
-    provider.reply(thinking("A secret thought", seal="c2VhbA=="), "The answer")
+    provider.reply(thinking("A secret thought", seal="c2VhbA=="), "The answer", tool_call("look", {"at": 1}))
     answer = await send(gateway(provider, taken_from_the_guide("without_thinking")), cell)
-    assert said(answer) == "The answer"
-    if cell[2]:
-        assert b"secret" not in answer.body
+    assert answer.text == "The answer"
+    assert b"secret" not in answer.body
+    assert not any(isinstance(part, Thinking) for part in answer.reply.parts)
+    assert [part.arguments for part in answer.reply.parts if isinstance(part, ToolCall)] == ['{"at":1}']
+    content_type = "text/event-stream" if cell[2] else "application/json"
+    assert answer.headers["content-type"].startswith(content_type)
 
 
-async def test_work_at_the_end(cell: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "usage")
+async def test_an_error_has_no_events_to_change(cell: Cell) -> None:
     provider = FakeProvider()
-    provider.reply("Hello there", usage=Usage(input_tokens=3, output_tokens=17))
-    app = gateway(provider, taken_from_the_guide("log_usage"))
-    fields = {"stream_options": {"include_usage": True}} if cell[0] == "chat" and cell[2] else {}
-    await send(app, cell, **fields)
-    lines = [record.getMessage() for record in caplog.records if record.name == "usage"]
-    assert lines == [f"anonymous {cell[1]}_server/m completed tokens=17"]
+    provider.fail(429, "Slow down.")
+    assert (await send(gateway(provider, taken_from_the_guide("without_thinking")), cell)).status == 429
+
+
+ADA, BOB = "ada.lovelace@example.org", "bob+x@mail.example"
+PERSONAL = Conversation(
+    system=(System(text=f"You work for {ADA}."),),
+    messages=(
+        Message(role="user", parts=(Text(text=f"Write to {BOB}, not to {ADA}."),)),
+        Message(role="assistant", parts=(ToolCall(id="call_1", name="send", arguments=f'{{"to":"{BOB}"}}'),)),
+        Message(role="user", parts=(ToolResult(call_id="call_1", parts=(Text(text=f"Sent to {BOB}"),)),)),
+    ),
+    tools=(Tool(name="send", parameters=None),),
+    max_tokens=1000,
+)
+
+
+async def test_personal_data_stays_here(cell: Cell) -> None:
+    provider = FakeProvider()
+    provider.script(
+        lambda recorded: _reply(*sorted(set(re.findall(rb"person\d@hidden.invalid", recorded.body)))),
+    )
+    answer = await send(gateway(provider, taken_from_the_guide("Pseudonyms")()), cell, PERSONAL)
+    assert provider.last.body.count(b"person2@hidden.invalid") == 3
+    assert provider.last.body.count(b"person1@hidden.invalid") == 2
+    assert b"example" not in provider.last.body
+    assert answer.text == f"{ADA} wrote to {BOB}. Unknown: person3@hidden.invalid"
+    assert [part.arguments for part in answer.reply.parts if isinstance(part, ToolCall)] == [f'{{"to":"{BOB}"}}']
+    assert b"person1" not in answer.body
+    assert b"person2" not in answer.body
+
+
+def _reply(first: bytes, second: bytes) -> Reply:
+    one, two = first.decode(), second.decode()
+    return Reply(f"{one} wrote to {two}. Unknown: person3@hidden.invalid", tool_call("send", {"to": two}))
+
+
+async def test_personal_data_is_not_made_into_embeddings() -> None:
+    provider = FakeProvider()
+    app = Plano(
+        {"model_providers": [{"model": "openai/e", "access_key": "k"}]},
+        filters=[taken_from_the_guide("Pseudonyms")()],
+        transport=provider,
+    )
+    answer = await ask(app, "POST", "/v1/embeddings", {"model": "openai/e", "input": [f"I am {ADA}", "nobody"]})
+    assert answer.status == 200
+    assert provider.last.json["input"] == ["I am person1@hidden.invalid", "nobody"]
+
+
+async def test_what_was_asked_before_comes_from_the_cache(cell: Cell) -> None:
+    provider, client = FakeProvider(), cell[0]
+    provider.reply("The answer", tool_call("look", {"at": 1}))
+    app = gateway(provider, taken_from_the_guide("Cache")(size=2))
+    first = await ask_in(app, client, "Hi", model=f"{cell[1]}_server/m")
+    again = await send(app, cell)
+    assert again.text == first.text == "The answer"
+    assert again.reply.parts[1:] == first.reply.parts[1:]
+    assert again.reply.id != first.reply.id
+    assert len(provider.requests) == 1
+    for dialect in DIALECTS:
+        asked = Conversation(messages=(Message(role="user", parts=(Text(text="Another"),)),), max_tokens=50)
+        assert (await send(app, (dialect, cell[1], False), asked)).text == "The answer"
+    assert len(provider.requests) == 2
+    await send(app, cell, "Hi", temperature=0.5, stream=False)
+    assert len(provider.requests) == 3
+    await send(app, cell, "Hi", stream=False)
+    assert len(provider.requests) == 4, "the first was thrown out, being the oldest of three"
+
+
+async def test_a_tenant_does_not_see_anothers_cached_answer() -> None:
+    provider = FakeProvider()
+    app = gateway(provider, taken_from_the_guide("Cache")(), **KEYS)
+    for key in ("sk-of-the-app", "sk-of-b", "sk-of-the-app"):
+        await ask_in(app, "chat", "Hi", model="chat_server/m", headers={"authorization": f"Bearer {key}"})
+    assert len(provider.requests) == 2
+
+
+async def test_a_quota_is_used_up_and_new_the_next_day(cell: Cell) -> None:
+    now = [86400.0 * 5 + 86000]
+    provider = FakeProvider()
+    provider.reply("Hello", usage=Usage(input_tokens=3, output_tokens=7))
+    app = gateway(provider, taken_from_the_guide("Quota")(15, clock=lambda: now[0]))
+    statuses = [(await send(app, cell)).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    assert (await send(app, cell)).headers["retry-after"] == "400"
+    now[0] += 400
+    assert (await send(app, cell)).status == 200
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Redis]:
+    server = Redis()
+    yield server
+    server.stop()
+
+
+async def test_a_shared_quota_holds_for_all_who_share_it(redis: Redis) -> None:
+    redis.client.flushall()
+    provider = FakeProvider()
+    provider.reply("Hello", usage=Usage(input_tokens=3, output_tokens=7))
+    filters = [taken_from_the_guide("SharedQuota")(15, url=redis.url) for _ in range(2)]
+    apps = [gateway(provider, each) for each in filters]
+    try:
+        statuses = [(await send(apps[number % 2], ("chat", "chat", False))).status for number in range(4)]
+        assert statuses == [200, 200, 429, 429]
+        (key,) = redis.client.keys("quota:default:*")
+        assert redis.client.ttl(key) > 86400
+    finally:
+        for each in filters:
+            await each._redis.aclose()
+
+
+def test_the_test_of_a_filter_passes(tmp_path: Path) -> None:
+    code = examples(GUIDE, "python")
+    (tmp_path / "my_filters.py").write_text(next(each for each in code if "async def hide_cards" in each))
+    (tmp_path / "test_mine.py").write_text(next(each for each in code if "from my_filters" in each))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": f"{ROOT}:{tmp_path}"}, capture_output=True, text=True, timeout=60
+    )
+    assert f"{len(WAYS)} passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("code", [code for code in examples(GUIDE, "python") if "order = " in code])
+def test_the_orders_are_orders(code: str) -> None:
+    names: dict[str, Any] = {}
+    exec(code, names)
+    places = [link.name for link in names["app"].pipeline]
+    assert places.index("auth") < places.index("alias")
 
 
 def test_the_config_example(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,27 +376,27 @@ def test_the_config_example(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert "only-small" in [link.name for link in Plano(load(path)).pipeline]
 
 
-async def test_a_filters_bug_is_a_500_that_names_it(cell: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_filter_that_cannot_work_is_an_error_at_the_start() -> None:
+    def plain(request: Any, call_next: Any) -> Any:
+        return call_next(request)
+
+    with pytest.raises(ConfigError, match="filter `plain`: a plain function; write `async def`"):
+        gateway(FakeProvider(), taken_from_the_guide("passes"), plain)
+
+
+async def test_a_filters_bug_is_a_500_that_names_it(cell: Cell, caplog: pytest.LogCaptureFixture) -> None:
     async def careless(request: Any, call_next: Any) -> Any:
         raise ZeroDivisionError("inside")
 
     answer = await send(gateway(FakeProvider(), careless), cell)
     assert answer.status == 500
-    assert "careless" in answer.json()["error"]["message"]
-    assert "inside" not in answer.body.decode()
+    assert answer.error is not None
+    assert "careless" in answer.error.message
+    assert b"inside" not in answer.body
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_filter_that_returns_nothing_is_named(cell: Any) -> None:
-    async def forgetful(request: Any, call_next: Any) -> Any:
-        await call_next(request)
-
-    answer = await send(gateway(FakeProvider(), forgetful), cell)
-    assert answer.status == 500
-    assert "forgetful" in answer.json()["error"]["message"]
-
-
-async def test_a_filter_that_fails_in_the_middle_of_a_stream_ends_it_with_an_error(cell: Any) -> None:
+async def test_a_filter_that_fails_in_the_middle_of_a_stream_ends_it_with_an_error(cell: Cell) -> None:
     def careless(text: str) -> str:
         if "five" in text:
             raise ZeroDivisionError
@@ -195,7 +408,8 @@ async def test_a_filter_that_fails_in_the_middle_of_a_stream_ends_it_with_an_err
     provider = FakeProvider()
     provider.reply("one two three four five six")
     answer = await send(gateway(provider, rewrite), cell)
-    assert "error" in answer.body.decode()
+    assert answer.error is not None
+    assert answer.status == (200 if cell[2] else 500)
     assert b"[DONE]" not in answer.body
     assert b"six" not in answer.body
 
@@ -216,5 +430,5 @@ async def test_what_waits_for_the_end_runs_exactly_once_and_last() -> None:
     provider = FakeProvider()
     for stream in (False, True):
         answer = await send(gateway(provider, watch), ("chat", "messages", stream))
-        assert "You said: Hi" in said(answer)
+        assert "You said: Hi" in answer.text
     assert ended == ["completed", "completed"]

@@ -20,7 +20,7 @@ ROOMS = [
         "attempt",
         "journal",
         "request streams translation",
-        "response",
+        "faults response",
         "pipeline",
         "runtime routing state observability",
         "edge transport",

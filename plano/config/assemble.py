@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from plano.config.providers import row_of
 from plano.config.settings import Config, FilterEntry, ProviderEntry
 from plano.errors import ConfigError
-from plano.pipeline import Filter, Link
+from plano.pipeline import Filter, Link, objection
 from plano.provider import Provider
 from plano.providers import CATALOGUE
 from plano.routing.models import Entry, ModelIndex
@@ -41,7 +41,7 @@ def build_filters(config: Config) -> list[Link]:
     is used as it is.
 
     Raises:
-        ConfigError: names every filter that could not be imported or constructed, or that is not callable.
+        ConfigError: names every filter that could not be imported or constructed, or that cannot be a filter.
     """
     links: list[Link] = []
     wrong: list[str] = []
@@ -126,8 +126,9 @@ def _construct(entry: FilterEntry) -> Filter:
         made = found(**entry.options) if isinstance(found, type) or entry.options else found
     except Exception as error:  # a constructor can raise anything
         raise _failed(entry, f"`{entry.use}` cannot be constructed with these options", error) from error
-    if not callable(made):
-        raise ConfigError(f"{entry.place}: filter `{entry.id}`: `{entry.use}` is not callable")
+    why = objection(made)
+    if why is not None:
+        raise ConfigError(f"{entry.place}: filter `{entry.id}`: `{entry.use}`: {why}")
     return made  # type: ignore[no-any-return]
 
 

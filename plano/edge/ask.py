@@ -163,7 +163,7 @@ class Ask:
             journal.answer = response.attempt
         journal.note_error(response.error)
         _name(request, response)
-        losses = journal.answer.losses
+        losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
         if losses:
             _report(response, losses)
         return response

@@ -52,6 +52,9 @@ class Flow:
             instead of being asked.
         codec: the dialect that the source is written in.
         journal: whose `waited_in_stream` grows; None where another flow behind this one waits for the upstream.
+
+    Attributes:
+        was_read: somebody iterates over it, or did.
     """
 
     def __init__(self, source: AsyncIterator[bytes], codec: UpstreamCodec, journal: Journal | None = None) -> None:
@@ -61,6 +64,7 @@ class Flow:
         self._stages: list[Stage] = []
         self._feeds: list[Callable[[bytes], Passed]] = []
         self._held: deque[bytes] = deque()  # what `begun` has read
+        self.was_read = False
 
     def add(self, stage: Stage) -> None:
         """Have the pieces go through `stage` too, after the stages that are there."""
@@ -175,6 +179,7 @@ class Flow:
             push: takes a piece without waiting; False if it could not. From the first piece on, pieces of a source
                 that can push go there, and only what `push` did not take is given here.
         """
+        self.was_read = True
         journal, source, feed = self._journal, self.source, self.feed
         push_to: PushTo | None = None if push is None else getattr(source, "push_to", None)
         pushed = None if push is None or push_to is None else PushedStream(feed, push)

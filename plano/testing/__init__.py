@@ -9,12 +9,16 @@
     gateway = Plano(config, transport=provider)     # without a socket
     with serve(provider) as url: ...                # or as a real server on the loopback interface
 
+    answer = await ask(gateway, "messages", "Hello", stream=True)     # for each of WAYS
+    answer.text, answer.reply, answer.events, answer.error
+
 The guide is docs/testing.md.
 """
 
 from __future__ import annotations
 
 from plano.conversation import Usage
+from plano.testing.client import WAYS, Received, ask
 from plano.testing.provider import FakeProvider
 from plano.testing.record import Recorded
 from plano.testing.script import (
@@ -32,13 +36,16 @@ from plano.testing.script import (
 from plano.testing.server import serve
 
 __all__ = [
+    "WAYS",
     "Answer",
     "Failure",
     "FakeProvider",
+    "Received",
     "Recorded",
     "Reply",
     "Usage",
     "Verbatim",
+    "ask",
     "custom_tool_call",
     "redacted_thinking",
     "refusal",

@@ -6,6 +6,7 @@ from copy import copy
 from typing import assert_never
 
 import msgspec
+from msgspec import Raw
 
 from plano.conversation import (
     Audio,
@@ -29,7 +30,9 @@ from plano.conversation import (
     Thinking,
     ToolCall,
     Unknown,
+    Usage,
 )
+from plano.dialects import reading
 from plano.errors import UpstreamProtocolError
 from plano.types import UPSTREAM_DIALECTS
 
@@ -39,13 +42,45 @@ def events_of(reply: Reply) -> list[Event]:
     events: list[Event] = [
         Start(id=reply.id, model=reply.model, created=reply.created, usage=reply.usage, extras=reply.extras)
     ]
+    logprobs = reply.logprobs
     for index, part in enumerate(reply.parts):
-        events += _steps(index, part)
-        events.append(PartStop(index))
+        steps = _steps(index, part)
+        if logprobs is not None and isinstance(part, Text | Refusal):  # of the whole reply, so beside its first text
+            steps[1] = TextDelta(index, part.text, logprobs)
+            logprobs = None
+        events += [*steps, PartStop(index)]
     events.append(
         Finished(finish=reply.finish, stop_sequence=reply.stop_sequence, usage=reply.usage, extras=reply.extras)
     )
     return events
+
+
+def completed(reply: Reply | str, *, id: str, model: str, now: int) -> Reply:
+    """A reply that somebody made by hand, with what it leaves out filled in; a string is a text.
+
+    Usage is zero where it is not given, because no model was asked. Tool calls get an id, and are why a reply ends
+    that says nothing else.
+
+    Args:
+        now: Unix seconds.
+    """
+    if isinstance(reply, str):
+        reply = Reply(parts=(Text(text=reply),))
+    replace = msgspec.structs.replace
+    parts = tuple(
+        replace(part, id=f"call_{id}_{at}") if isinstance(part, ToolCall) and not part.id else part
+        for at, part in enumerate(reply.parts)
+    )
+    calls = any(isinstance(part, ToolCall) for part in parts)
+    return replace(
+        reply,
+        id=reply.id or id,
+        model=reply.model or model,
+        created=now if reply.created is None else reply.created,
+        parts=parts,
+        finish="tool_calls" if calls and reply.finish == "stop" else reply.finish,
+        usage=Usage() if reply.usage is None else reply.usage,
+    )
 
 
 def _steps(index: int, part: Part) -> list[Event]:
@@ -118,6 +153,20 @@ def _merged(first: Extras, then: Extras) -> Extras:
     }
 
 
+_LOGPROBS = msgspec.json.Decoder(dict[str, list[Raw] | None])
+
+
+def _joined(logprobs: list[Raw]) -> Raw | None:
+    """Chat's logprobs of several deltas (`{"content": [...], "refusal": null}`) as those of one text."""
+    if len(logprobs) < 2:
+        return logprobs[0] if logprobs else None
+    joined: dict[str, list[Raw] | None] = {}
+    for raw in logprobs:
+        for kind, entries in (reading.maybe(_LOGPROBS, raw) or {}).items():
+            joined[kind] = [*(joined.get(kind) or ()), *entries] if entries is not None else joined.get(kind)
+    return Raw(msgspec.json.encode(joined))
+
+
 class ReplyBuilder:
     """Puts a reply together from the events of its stream."""
 
@@ -125,6 +174,7 @@ class ReplyBuilder:
         self._start = Start()
         self._drafts: dict[int, _Draft] = {}
         self._finished: Finished | None = None
+        self._logprobs: list[Raw] = []
 
     def feed(self, event: Event) -> None:
         """Take in one event.
@@ -135,6 +185,8 @@ class ReplyBuilder:
         match event:
             case TextDelta():
                 self._draft(event.index).text.append(event.text)
+                if event.logprobs is not None:
+                    self._logprobs.append(event.logprobs)
             case PartStart():
                 self._drafts[event.index] = _Draft(event.part)
             case SealDelta():
@@ -173,6 +225,7 @@ class ReplyBuilder:
             finish=self._finished.finish,
             stop_sequence=self._finished.stop_sequence,
             usage=self._finished.usage or self._start.usage,
+            logprobs=_joined(self._logprobs),
             extras=_merged(self._start.extras, self._finished.extras),
         )
 

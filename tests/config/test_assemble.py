@@ -37,6 +37,14 @@ def make(*, name):
     return made
 
 
+def sync(request, call_next):
+    return None
+
+
+async def short(request):
+    return None
+
+
 word = "not callable"
 """
 
@@ -78,7 +86,9 @@ def test_a_class_is_constructed_a_function_is_used_and_a_factory_is_called(modul
             "cannot be constructed with these options: TypeError: ",
         ),
         ({"use": "acme_filters:Redact", "options": {"pattern": "("}}, "ValueError: pattern ( and key None"),
-        ({"use": "acme_filters:word"}, "`acme_filters:word` is not callable"),
+        ({"use": "acme_filters:word"}, "`acme_filters:word`: a str, which is not callable"),
+        ({"use": "acme_filters:sync"}, "`acme_filters:sync`: a plain function; write `async def`"),
+        ({"use": "acme_filters:short"}, "`acme_filters:short`: it takes (request), and is called with two arguments"),
     ],
 )
 def test_a_filter_that_fails_is_named(module: str, said: dict[str, Any], problem: str) -> None:
