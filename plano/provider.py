@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from plano.credentials.headers import AuthStyle
+from plano.credentials.signer import Signer
 from plano.dialects import CODECS
 from plano.losses import Losses
 from plano.operations import CREATE, OPERATIONS, Endpoint, EndpointPath
@@ -44,6 +45,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         adapt: the row that fits an entry's own base URL, for a provider with more than one kind of API.
         auth: how the key travels; None if it does as each dialect has it. Without a key nothing is sent, whatever the
             style.
+        signer: makes what signs a target's requests one by one, where its key does not travel as it is; `auth` then
+            says nothing.
         key_variable: the environment variable that usually holds the key.
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".
@@ -65,6 +68,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     narrow: Callable[[str], tuple[UpstreamDialect, ...]] | None = None
     adapt: Callable[[SplitResult], Provider] | None = None
     auth: AuthStyle | None = None
+    signer: Callable[[Target], Signer] | None = None
     key_variable: str | None = None
     headers: Mapping[str, str] = {}
     query: str = ""

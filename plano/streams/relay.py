@@ -10,7 +10,7 @@ from plano.credentials.masking import NOTHING, Mask
 from plano.dialects import CODECS
 from plano.dialects.reading import CUT_OFF
 from plano.errors import UpstreamError, UpstreamProtocolError
-from plano.frames.sse import Aligner
+from plano.frames import FRAMES, Aligner
 from plano.request import Request
 from plano.streams.stages import Ended, Stage, one, through
 
@@ -25,17 +25,24 @@ class Relay:
         request: as the upstream got it.
         source: the reply's body.
         mask: keeps the gateway's credentials out of what it says of errors.
+        aligner: cuts the stream into frames; one for server-sent events where it is not given.
     """
 
-    def __init__(self, request: Request, source: AsyncIterator[bytes], mask: Mask = NOTHING) -> None:
+    def __init__(
+        self,
+        request: Request,
+        source: AsyncIterator[bytes],
+        mask: Mask = NOTHING,
+        aligner: Aligner | None = None,
+    ) -> None:
         self.source = source
         self._mask = mask
         self._shortest = mask.shortest
         self.journal = request.journal
         self._request = request
-        self._aligner = Aligner()
+        self._aligner = FRAMES["sse"]() if aligner is None else aligner
         self._align = self._aligner.feed
-        self._aligned = True
+        self._aligned = self._aligner.empty
         self._last: deque[bytes] = deque(maxlen=4)
         self._keep = self._last.append
         self._stages: list[Stage] = []

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.credentials.masking import Mask
+from plano.credentials.signer import Signer
 from plano.dialects import CODECS
 from plano.dialects.look import looking_for
 from plano.errors import (
@@ -20,6 +21,7 @@ from plano.errors import (
     UpstreamProtocolError,
     UpstreamRefusedKey,
 )
+from plano.frames import FRAMES
 from plano.journal import Journal
 from plano.losses import Losses
 from plano.operations import CREATE, OPERATIONS, Endpoint
@@ -42,6 +44,7 @@ from plano.upstream.headers import (
     readable,
     returned,
 )
+from plano.upstream.signing import Signers, sign
 
 logger = logging.getLogger("plano")
 
@@ -67,6 +70,7 @@ class _Way(Struct, frozen=True):
         target: the target itself.
         endpoint: where and how it is asked.
         headers: unless the client's own take their place.
+        signer: signs each request, where a key does not travel as it is.
         prepare: the provider's quirks, if there can be any.
         heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
         mask: keeps the gateway's credentials there out of what comes back.
@@ -75,6 +79,7 @@ class _Way(Struct, frozen=True):
     target: Target
     endpoint: Endpoint
     headers: RawHeaders
+    signer: Signer | None
     prepare: Prepare | None
     heeded: tuple[bytes, ...] | None
     mask: Mask
@@ -95,6 +100,7 @@ class Upstream:
         self._timeouts = timeouts
         self._one_tenant = one_tenant
         self._ways: dict[tuple[str, str, UpstreamDialect, str], _Way] = {}
+        self._signers = Signers()
         self._quiet_until: dict[str, float] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -128,6 +134,8 @@ class Upstream:
         failures = len(journal.failures)
         try:
             try:
+                if way.signer is not None:
+                    await sign(outgoing, way.signer)
                 exchange = await self._sender_for(target).send(outgoing)
             finally:
                 journal.answered = now = perf_counter()
@@ -167,7 +175,8 @@ class Upstream:
         heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
         prepare = target.provider.prepare if request.operation == CREATE and heeded != () else None
         endpoint, headers = target.endpoints[key[2:]], own_headers(target, request.dialect)
-        way = _Way(target, endpoint, headers, prepare, heeded, mask_of(target, request.headers))
+        signer, mask = self._signers.signer_of(target), mask_of(target, request.headers)
+        way = _Way(target, endpoint, headers, signer, prepare, heeded, mask)
         if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
             del self._ways[next(iter(self._ways))]
         self._ways[key] = way
@@ -212,7 +221,7 @@ class Upstream:
                 f"`{content_type or 'none'}`, which is not a reply."
             )
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
-            return await self._stream(request, exchange, content_type, mask)
+            return await self._stream(request, target, exchange, content_type, mask)
         response = await self._reply(request, exchange, mask)
         if not request.stream:
             return response
@@ -224,9 +233,12 @@ class Upstream:
         body = _expected(request, await self._read(request, exchange), mask)
         return Response(request, headers=[*returned(exchange.headers, mask), NOT_GUESSED], body=body)
 
-    async def _stream(self, request: Request, exchange: Exchange, content_type: str, mask: Mask) -> Response:
+    async def _stream(
+        self, request: Request, target: Target, exchange: Exchange, content_type: str, mask: Mask
+    ) -> Response:
         headers = returned(exchange.headers, mask)
-        relay = Relay(request, aiter(exchange), mask)
+        frames = target.endpoints[request.dialect, request.operation].frames
+        relay = Relay(request, aiter(exchange), mask, FRAMES[frames]())
         if not request.stream:
             request.journal.releases += (exchange.aclose,)
             body = _translator(request).reply_of(await _joined(relay))
