@@ -8,7 +8,8 @@ Every dialect has one codec to and from this model (`plano.dialects`). Three rul
   order and number spelling included.
 - Absent is `None` or empty, and is never written out as a default.
 
-All structs are frozen: change one with `msgspec.structs.replace(conversation, temperature=0.0)`.
+All structs are frozen: change one with `msgspec.structs.replace(conversation, temperature=0.0)`. They can be written to
+JSON and read back (`plano.conversation_json`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ from plano.types import ClientDialect, Dialect, UpstreamDialect
 Extras: TypeAlias = Mapping[Dialect, Mapping[str, Raw]]
 NO_EXTRAS: Extras = {}
 
+
+class Model(Struct, frozen=True, omit_defaults=True):
+    """The base of all of them. As JSON they leave out what is absent; parts and events say in `type` which they are."""
+
+
 # --- parts ---------------------------------------------------------------------------------------
 
 
-class _Part(Struct, frozen=True, kw_only=True):
+class _Part(Model, frozen=True, kw_only=True):
     """What every part may carry.
 
     Attributes:
@@ -39,7 +45,7 @@ class _Part(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class Citation(Struct, frozen=True, kw_only=True):
+class Citation(Model, frozen=True, kw_only=True):
     """A source that a text refers to.
 
     `url` citations exist in all dialects (chat and responses: `url_citation` annotations; messages:
@@ -56,7 +62,7 @@ class Citation(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
 
 
-class Text(_Part, frozen=True, kw_only=True):
+class Text(_Part, frozen=True, kw_only=True, tag="text"):
     """Text; `item_id` is the responses dialect's id of the message item it is in (`msg_…`)."""
 
     text: str
@@ -64,7 +70,7 @@ class Text(_Part, frozen=True, kw_only=True):
     item_id: str | None = None
 
 
-class Image(_Part, frozen=True, kw_only=True):
+class Image(_Part, frozen=True, kw_only=True, tag="image"):
     """An image by `url`, by base64 `data` with its `media_type`, or by a provider's `file_id`."""
 
     url: str | None = None
@@ -74,7 +80,7 @@ class Image(_Part, frozen=True, kw_only=True):
     detail: str | None = None
 
 
-class Document(_Part, frozen=True, kw_only=True):
+class Document(_Part, frozen=True, kw_only=True, tag="document"):
     """A file: by `url`, base64 `data` (`media_type`, mostly application/pdf), plain `text`, or `file_id`."""
 
     url: str | None = None
@@ -85,7 +91,7 @@ class Document(_Part, frozen=True, kw_only=True):
     name: str | None = None
 
 
-class Audio(_Part, frozen=True, kw_only=True):
+class Audio(_Part, frozen=True, kw_only=True, tag="audio"):
     """Audio as base64 `data` in `format` (`wav`, `mp3`, ...); in a reply also its `transcript`."""
 
     data: str | None = None
@@ -94,7 +100,7 @@ class Audio(_Part, frozen=True, kw_only=True):
     id: str | None = None
 
 
-class ToolCall(_Part, frozen=True, kw_only=True):
+class ToolCall(_Part, frozen=True, kw_only=True, tag="tool_call"):
     """A call the model made.
 
     Attributes:
@@ -110,7 +116,7 @@ class ToolCall(_Part, frozen=True, kw_only=True):
     item_id: str | None = None
 
 
-class ToolResult(_Part, frozen=True, kw_only=True):
+class ToolResult(_Part, frozen=True, kw_only=True, tag="tool_result"):
     """What a call gave. `is_error` None means the dialect did not say."""
 
     call_id: str
@@ -119,7 +125,7 @@ class ToolResult(_Part, frozen=True, kw_only=True):
     kind: Literal["function", "custom"] = "function"
 
 
-class Thinking(_Part, frozen=True, kw_only=True):
+class Thinking(_Part, frozen=True, kw_only=True, tag="thinking"):
     """Reasoning the model showed, with the seal its vendor wants back byte for byte.
 
     Attributes:
@@ -139,20 +145,20 @@ class Thinking(_Part, frozen=True, kw_only=True):
     item_id: str | None = None
 
 
-class RedactedThinking(_Part, frozen=True, kw_only=True):
+class RedactedThinking(_Part, frozen=True, kw_only=True, tag="redacted_thinking"):
     """Reasoning the vendor hides: the messages dialect's `redacted_thinking`; `data` goes back unchanged."""
 
     data: str
 
 
-class Refusal(_Part, frozen=True, kw_only=True):
+class Refusal(_Part, frozen=True, kw_only=True, tag="refusal"):
     """What the model said instead of an answer; `item_id` as in Text."""
 
     text: str
     item_id: str | None = None
 
 
-class Opaque(_Part, frozen=True, kw_only=True):
+class Opaque(_Part, frozen=True, kw_only=True, tag="opaque", rename={"type": "kind"}):
     """A part or item that only `dialect` has (`server_tool_use`, `web_search_call`, `mcp_call`, ...)."""
 
     dialect: Dialect
@@ -169,7 +175,7 @@ Part: TypeAlias = (
 Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Message(Model, frozen=True, kw_only=True):
     """One turn. Tool results are parts of a user message; `system` and `developer` messages that do
     not lead the conversation stay where they were written."""
 
@@ -179,7 +185,7 @@ class Message(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class System(Struct, frozen=True, kw_only=True):
+class System(Model, frozen=True, kw_only=True):
     """One leading instruction: a chat `system` or `developer` message, a messages `system` block, or
     the responses `instructions` (role None: the dialect does not say)."""
 
@@ -189,7 +195,7 @@ class System(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class Tool(Struct, frozen=True, kw_only=True):
+class Tool(Model, frozen=True, kw_only=True):
     """A tool the model may call.
 
     Attributes:
@@ -209,7 +215,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class ToolChoice(Struct, frozen=True, kw_only=True):
+class ToolChoice(Model, frozen=True, kw_only=True):
     """`named` forces the tool `name`; `allowed` limits to `names`, calling one of them when `required`.
 
     `raw` holds a choice that only `dialect` has (mode `native`).
@@ -224,7 +230,7 @@ class ToolChoice(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
 
 
-class Reasoning(Struct, frozen=True, kw_only=True):
+class Reasoning(Model, frozen=True, kw_only=True):
     """How hard to think.
 
     Attributes:
@@ -241,7 +247,7 @@ class Reasoning(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class ResponseFormat(Struct, frozen=True, kw_only=True):
+class ResponseFormat(Model, frozen=True, kw_only=True):
     """`text`, `json_object`, or `json_schema` with its schema untouched."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -251,7 +257,7 @@ class ResponseFormat(Struct, frozen=True, kw_only=True):
     strict: bool | None = None
 
 
-class Conversation(Struct, frozen=True, kw_only=True):
+class Conversation(Model, frozen=True, kw_only=True, tag="conversation"):
     """What is asked of a model, in no particular dialect.
 
     Attributes:
@@ -312,7 +318,7 @@ Finish: TypeAlias = Literal[
 """Why a reply ended. The table of what each dialect calls these is in docs/translation.md."""
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Model, frozen=True, kw_only=True):
     """Tokens. `input_tokens` counts everything that was read, cached or not (OpenAI's way of counting;
     the messages dialect's `input_tokens` leaves cache reads and writes out)."""
 
@@ -324,7 +330,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class Reply(Struct, frozen=True, kw_only=True):
+class Reply(Model, frozen=True, kw_only=True, tag="reply"):
     """A complete answer.
 
     Attributes:
@@ -354,7 +360,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 # Finished are totals. A stream that breaks ends in Failed instead of Finished.
 
 
-class Start(Struct, frozen=True, kw_only=True):
+class Start(Model, frozen=True, kw_only=True, tag="start"):
     """`usage` is what is known at the start (messages `message_start`), or None."""
 
     id: str = ""
@@ -364,7 +370,7 @@ class Start(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class PartStart(Struct, frozen=True):
+class PartStart(Model, frozen=True, tag="part_start"):
     """`part` is what is known at the start: a Text, Thinking, Refusal, ToolCall or Audio without its
     contents, or a RedactedThinking or Opaque, which come whole."""
 
@@ -372,7 +378,7 @@ class PartStart(Struct, frozen=True):
     part: Part
 
 
-class TextDelta(Struct, frozen=True):
+class TextDelta(Model, frozen=True, tag="text_delta"):
     """More of a Text, Thinking or Refusal part, of a ToolCall's arguments, or an Audio's transcript."""
 
     index: int
@@ -380,50 +386,50 @@ class TextDelta(Struct, frozen=True):
     logprobs: Raw | None = None
 
 
-class SealDelta(Struct, frozen=True):
+class SealDelta(Model, frozen=True, tag="seal_delta"):
     """The seal of a Thinking part, or more of it."""
 
     index: int
     seal: str
 
 
-class CitationDelta(Struct, frozen=True):
+class CitationDelta(Model, frozen=True, tag="citation_delta"):
     index: int
     citation: Citation
 
 
-class AudioDelta(Struct, frozen=True):
+class AudioDelta(Model, frozen=True, tag="audio_delta"):
     """More base64 of an Audio part."""
 
     index: int
     data: str
 
 
-class PartStop(Struct, frozen=True):
+class PartStop(Model, frozen=True, tag="part_stop"):
     """`part` is the finished part where the upstream repeated it whole (responses `…done`), else None."""
 
     index: int
     part: Part | None = None
 
 
-class Finished(Struct, frozen=True, kw_only=True):
+class Finished(Model, frozen=True, kw_only=True, tag="finished"):
     finish: Finish
     stop_sequence: str | None = None
     usage: Usage | None = None
     extras: Extras = NO_EXTRAS
 
 
-class Failed(Struct, frozen=True):
+class Failed(Model, frozen=True, tag="failed"):
     """The upstream reported an error in the stream, or the stream broke."""
 
     error: PlanoError
 
 
-class Ping(Struct, frozen=True):
+class Ping(Model, frozen=True, tag="ping"):
     """A sign of life without content."""
 
 
-class Unknown(Struct, frozen=True):
+class Unknown(Model, frozen=True, tag="unknown"):
     """An event that only `dialect` has, verbatim."""
 
     dialect: UpstreamDialect

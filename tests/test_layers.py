@@ -14,7 +14,7 @@ ROOMS = [
     room
     for floor in (
         "version errors types",
-        "operations credentials conversation frames losses",
+        "operations credentials conversation conversation_json frames losses",
         "dialects",
         "provider",
         "journal",
