@@ -9,7 +9,7 @@ from copy import copy
 import msgspec
 from msgspec.structs import replace
 
-from plano.dialects import CODECS, client_codec
+from plano.dialects import CLIENT_CODECS, CODECS
 from plano.dialects.counts import count_reply
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.operations import OPERATIONS
@@ -38,7 +38,7 @@ class Translation:
         target = request.require_target()
         if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
-        if request.dialect in target.dialects and not client_codec(request.dialect).hands_back(request.raw):
+        if request.dialect in target.dialects and not CLIENT_CODECS[request.journal.dialect].hands_back(request.raw):
             return call_next(request)
         return _translated(request, target, call_next)
 

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from plano.credentials.masking import Mask
 from plano.credentials.signer import Signer
 from plano.dialects import CODECS
+from plano.dialects.fields import NULL
 from plano.dialects.look import looking_for
 from plano.errors import (
     GatewayExhausted,
@@ -288,7 +289,7 @@ def _expected(request: Request, body: bytes, mask: Mask) -> bytes:
     codec, field = CODECS[request.dialect], OPERATIONS[request.operation].reply_has
     look = codec.look(body) if field is None else looking_for(field)(body)
     request.journal.usage_said = look.usage  # found on the way; whoever wants it need not search again
-    if not look.is_reply:
+    if look.found == NULL:
         if b'"error"' in body:
             raise codec.read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
