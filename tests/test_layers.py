@@ -16,7 +16,7 @@ ROOMS = [
         "version errors types",
         "operations credentials conversation conversation_json frames losses",
         "dialects",
-        "provider",
+        "capabilities provider",
         "journal",
         "request streams translation",
         "response",

@@ -10,6 +10,7 @@ from time import perf_counter
 import msgspec
 from msgspec import Raw, Struct
 
+from plano.capabilities import Fields
 from plano.credentials.masking import Mask
 from plano.credentials.signer import Signer
 from plano.dialects import CODECS
@@ -25,8 +26,8 @@ from plano.errors import (
 from plano.frames import FRAMES
 from plano.journal import Journal
 from plano.losses import Losses
-from plano.operations import CREATE, OPERATIONS, Endpoint
-from plano.provider import Fields, Prepare, Target
+from plano.operations import OPERATIONS, Endpoint
+from plano.provider import Prepare, Target
 from plano.request import Request
 from plano.response import Pieces, Response
 from plano.streams.relay import Relay
@@ -172,9 +173,9 @@ class Upstream:
 
     def _find_way(self, request: Request, target: Target) -> _Way:
         key = (target.entry, target.name, request.dialect, request.operation)
-        heeds = target.provider.heeds
-        heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
-        prepare = target.provider.prepare if request.operation == CREATE and heeded != () else None
+        prepare, words = target.provider.preparation(request.dialect, target.model)
+        heeded = None if words is None else tuple(b'"%b"' % word.encode() for word in words)
+        prepare = prepare if OPERATIONS[request.operation].replies else None
         endpoint, headers = target.endpoints[key[2:]], own_headers(target, request.dialect)
         signer, mask = self._signers.signer_of(target), mask_of(target, request.headers)
         way = _Way(target, endpoint, headers, signer, prepare, heeded, mask)
