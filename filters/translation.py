@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.attempt import Attempt
-from plano.dialects import CODECS, client_codec
+from plano.dialects import CLIENT_CODECS, CODECS
 from plano.dialects.counts import count_reply
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.journal import Journal
@@ -40,7 +40,7 @@ class Translation:
         target = request.require_target()
         if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
-        if request.dialect in target.dialects and not client_codec(request.dialect).hands_back(request.raw):
+        if request.dialect in target.dialects and not CLIENT_CODECS[request.journal.dialect].hands_back(request.raw):
             return call_next(request)
         return _translated(request, target, call_next)
 

@@ -8,7 +8,8 @@ Every dialect has one codec to and from this model (`plano.dialects`). Three rul
   order and number spelling included.
 - An absent value is `None` or empty, and is never written out as a default.
 
-All structs are frozen: change one with `msgspec.structs.replace(conversation, temperature=0.0)`.
+All structs are frozen: change one with `msgspec.structs.replace(conversation, temperature=0.0)`. They can be written to
+JSON and read back (`plano.conversation_json`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ from plano.types import ClientDialect, Dialect, UpstreamDialect
 Extras: TypeAlias = Mapping[Dialect, Mapping[str, Raw]]
 NO_EXTRAS: Extras = {}
 
+
+class Model(Struct, frozen=True, omit_defaults=True):
+    """The base of all of them. As JSON they leave out what is absent; parts and events say in `type` which they are."""
+
+
 # --- parts ---------------------------------------------------------------------------------------
 
 
-class _Part(Struct, frozen=True, kw_only=True):
+class _Part(Model, frozen=True, kw_only=True):
     """The base of all parts.
 
     Attributes:
@@ -39,7 +45,7 @@ class _Part(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class Citation(Struct, frozen=True, kw_only=True):
+class Citation(Model, frozen=True, kw_only=True):
     """A source that a text refers to.
 
     All dialects have citations of a URL (chat and responses: `url_citation` annotations; messages:
@@ -56,7 +62,7 @@ class Citation(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
 
 
-class Text(_Part, frozen=True, kw_only=True):
+class Text(_Part, frozen=True, kw_only=True, tag="text"):
     """A text; `item_id` is the id of the message item that it stands in (responses dialect, `msg_…`)."""
 
     text: str
@@ -64,7 +70,7 @@ class Text(_Part, frozen=True, kw_only=True):
     item_id: str | None = None
 
 
-class Image(_Part, frozen=True, kw_only=True):
+class Image(_Part, frozen=True, kw_only=True, tag="image"):
     """An image: a `url`, base64 `data` with its `media_type`, or a provider's `file_id`."""
 
     url: str | None = None
@@ -74,7 +80,7 @@ class Image(_Part, frozen=True, kw_only=True):
     detail: str | None = None
 
 
-class Document(_Part, frozen=True, kw_only=True):
+class Document(_Part, frozen=True, kw_only=True, tag="document"):
     """A file: a `url`, base64 `data` (`media_type`, mostly application/pdf), plain `text`, or a `file_id`."""
 
     url: str | None = None
@@ -85,7 +91,7 @@ class Document(_Part, frozen=True, kw_only=True):
     name: str | None = None
 
 
-class Audio(_Part, frozen=True, kw_only=True):
+class Audio(_Part, frozen=True, kw_only=True, tag="audio"):
     """Audio as base64 `data` in `format` (`wav`, `mp3`, ...); in a reply also its `transcript`."""
 
     data: str | None = None
@@ -94,7 +100,7 @@ class Audio(_Part, frozen=True, kw_only=True):
     id: str | None = None
 
 
-class ToolCall(_Part, frozen=True, kw_only=True):
+class ToolCall(_Part, frozen=True, kw_only=True, tag="tool_call"):
     """A tool call that the model made.
 
     Attributes:
@@ -110,7 +116,7 @@ class ToolCall(_Part, frozen=True, kw_only=True):
     item_id: str | None = None
 
 
-class ToolResult(_Part, frozen=True, kw_only=True):
+class ToolResult(_Part, frozen=True, kw_only=True, tag="tool_result"):
     """The result of a tool call. `is_error` is None if the dialect did not say."""
 
     call_id: str
@@ -119,7 +125,7 @@ class ToolResult(_Part, frozen=True, kw_only=True):
     kind: Literal["function", "custom"] = "function"
 
 
-class Thinking(_Part, frozen=True, kw_only=True):
+class Thinking(_Part, frozen=True, kw_only=True, tag="thinking"):
     """Reasoning that the model showed, with the seal that its vendor wants back byte for byte.
 
     Attributes:
@@ -139,20 +145,20 @@ class Thinking(_Part, frozen=True, kw_only=True):
     item_id: str | None = None
 
 
-class RedactedThinking(_Part, frozen=True, kw_only=True):
+class RedactedThinking(_Part, frozen=True, kw_only=True, tag="redacted_thinking"):
     """Reasoning that the vendor hides (messages dialect, `redacted_thinking`); `data` goes back unchanged."""
 
     data: str
 
 
-class Refusal(_Part, frozen=True, kw_only=True):
+class Refusal(_Part, frozen=True, kw_only=True, tag="refusal"):
     """The text in which the model refuses to answer; `item_id` as in Text."""
 
     text: str
     item_id: str | None = None
 
 
-class Opaque(_Part, frozen=True, kw_only=True):
+class Opaque(_Part, frozen=True, kw_only=True, tag="opaque", rename={"type": "kind"}):
     """A part or item that only `dialect` has (`server_tool_use`, `web_search_call`, `mcp_call`, ...)."""
 
     dialect: Dialect
@@ -169,7 +175,7 @@ Part: TypeAlias = (
 Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Message(Model, frozen=True, kw_only=True):
     """One turn.
 
     Tool results are parts of a user message. `system` and `developer` messages are here only if another message
@@ -182,7 +188,7 @@ class Message(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class System(Struct, frozen=True, kw_only=True):
+class System(Model, frozen=True, kw_only=True):
     """One leading instruction: a chat `system` or `developer` message, a messages `system` block, or
     the responses `instructions`. `role` is None if the dialect does not say it."""
 
@@ -192,7 +198,7 @@ class System(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class Tool(Struct, frozen=True, kw_only=True):
+class Tool(Model, frozen=True, kw_only=True):
     """A tool that the model may call.
 
     Attributes:
@@ -212,7 +218,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class ToolChoice(Struct, frozen=True, kw_only=True):
+class ToolChoice(Model, frozen=True, kw_only=True):
     """The choice among the tools.
 
     Attributes:
@@ -229,7 +235,7 @@ class ToolChoice(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
 
 
-class Reasoning(Struct, frozen=True, kw_only=True):
+class Reasoning(Model, frozen=True, kw_only=True):
     """The settings for reasoning.
 
     Attributes:
@@ -246,7 +252,7 @@ class Reasoning(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class ResponseFormat(Struct, frozen=True, kw_only=True):
+class ResponseFormat(Model, frozen=True, kw_only=True):
     """The format of the reply: `text`, `json_object`, or `json_schema` with its schema untouched."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -256,7 +262,7 @@ class ResponseFormat(Struct, frozen=True, kw_only=True):
     strict: bool | None = None
 
 
-class Conversation(Struct, frozen=True, kw_only=True):
+class Conversation(Model, frozen=True, kw_only=True, tag="conversation"):
     """A request to a model, in no particular dialect.
 
     Attributes:
@@ -317,7 +323,7 @@ Finish: TypeAlias = Literal[
 """The reason why a reply ended. docs/translation.md has the table of each dialect's words for it."""
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Model, frozen=True, kw_only=True):
     """Counts of tokens.
 
     `input_tokens` includes cached tokens, as OpenAI counts; the messages dialect's own `input_tokens` leaves cache
@@ -336,7 +342,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     estimated: tuple[Literal["input", "output"], ...] = ()
 
 
-class Reply(Struct, frozen=True, kw_only=True):
+class Reply(Model, frozen=True, kw_only=True, tag="reply"):
     """A complete reply.
 
     Attributes:
@@ -366,7 +372,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 # Finished are totals. A stream that breaks ends in Failed instead of Finished.
 
 
-class Start(Struct, frozen=True, kw_only=True):
+class Start(Model, frozen=True, kw_only=True, tag="start"):
     """The start of a reply; `usage` is None, or holds the counts that are known already (messages `message_start`)."""
 
     id: str = ""
@@ -376,7 +382,7 @@ class Start(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class PartStart(Struct, frozen=True):
+class PartStart(Model, frozen=True, tag="part_start"):
     """The start of a part. `part` is a Text, Thinking, Refusal, ToolCall or Audio without its contents, or a
     RedactedThinking or Opaque, which come whole."""
 
@@ -384,7 +390,7 @@ class PartStart(Struct, frozen=True):
     part: Part
 
 
-class TextDelta(Struct, frozen=True):
+class TextDelta(Model, frozen=True, tag="text_delta"):
     """More of a Text, Thinking or Refusal part, of a ToolCall's arguments, or of an Audio's transcript."""
 
     index: int
@@ -392,35 +398,35 @@ class TextDelta(Struct, frozen=True):
     logprobs: Raw | None = None
 
 
-class SealDelta(Struct, frozen=True):
+class SealDelta(Model, frozen=True, tag="seal_delta"):
     """The seal of a Thinking part, or more of it."""
 
     index: int
     seal: str
 
 
-class CitationDelta(Struct, frozen=True):
+class CitationDelta(Model, frozen=True, tag="citation_delta"):
     """One more citation of a Text part."""
 
     index: int
     citation: Citation
 
 
-class AudioDelta(Struct, frozen=True):
+class AudioDelta(Model, frozen=True, tag="audio_delta"):
     """More base64 of an Audio part."""
 
     index: int
     data: str
 
 
-class PartStop(Struct, frozen=True):
+class PartStop(Model, frozen=True, tag="part_stop"):
     """The end of a part. `part` is the whole part if the upstream repeated it (responses `…done`), else None."""
 
     index: int
     part: Part | None = None
 
 
-class Finished(Struct, frozen=True, kw_only=True):
+class Finished(Model, frozen=True, kw_only=True, tag="finished"):
     """The end of a reply that is complete; `usage` is None if the upstream did not say it."""
 
     finish: Finish
@@ -429,17 +435,17 @@ class Finished(Struct, frozen=True, kw_only=True):
     extras: Extras = NO_EXTRAS
 
 
-class Failed(Struct, frozen=True):
+class Failed(Model, frozen=True, tag="failed"):
     """The upstream reported an error in the stream, or the stream broke."""
 
     error: PlanoError
 
 
-class Ping(Struct, frozen=True):
+class Ping(Model, frozen=True, tag="ping"):
     """A sign of life without content."""
 
 
-class Unknown(Struct, frozen=True):
+class Unknown(Model, frozen=True, tag="unknown"):
     """An event that only `dialect` has, verbatim."""
 
     dialect: UpstreamDialect

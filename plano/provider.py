@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
+from plano.capabilities import Fields, Takes, takes_of
 from plano.credentials.headers import AuthStyle
+from plano.credentials.signer import Signer
 from plano.dialects import CODECS
 from plano.losses import Losses
 from plano.operations import CREATE, OPERATIONS, Endpoint, EndpointPath
 from plano.types import Dialect, Secret, UpstreamDialect
-
-Fields: TypeAlias = dict[str, Raw]
-"""A request body's top-level fields, in order, each as the bytes it came as."""
-
 
 Endpoints: TypeAlias = Mapping[tuple[UpstreamDialect, str], Endpoint]
 """What a target has, by dialect and operation."""
@@ -44,15 +42,16 @@ class Provider(Struct, frozen=True, kw_only=True):
         adapt: the row that fits an entry's own base URL, for a provider with more than one kind of API.
         auth: how the key travels; None if it does as each dialect has it. Without a key nothing is sent, whatever the
             style.
+        signer: makes what signs a target's requests one by one, where its key does not travel as it is; `auth` then
+            says nothing.
         key_variable: the environment variable that usually holds the key.
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".
-        prepare: quirks of its request bodies, or None.
+        takes: what its API takes, by the beginnings of its models' ids; "" is the row for all of them.
+        prepare: what no row can say of its request bodies, or None.
         heeds: the words (fields, or values) of which at least one stands in a body that `prepare` changes, by dialect
             and model; None if it has to look at all of them. A word that is written with escapes is not found: the
             provider then judges for itself what it was sent.
-        max_tokens: model id prefix to the most output tokens it can give, for APIs that insist on a number, and those
-            that refuse a higher one.
         models: ids that are found by their bare name under a wildcard entry.
     """
 
@@ -65,12 +64,13 @@ class Provider(Struct, frozen=True, kw_only=True):
     narrow: Callable[[str], tuple[UpstreamDialect, ...]] | None = None
     adapt: Callable[[SplitResult], Provider] | None = None
     auth: AuthStyle | None = None
+    signer: Callable[[Target], Signer] | None = None
     key_variable: str | None = None
     headers: Mapping[str, str] = {}
     query: str = ""
+    takes: Mapping[str, Takes] = {}
     prepare: Prepare | None = None
     heeds: Callable[[UpstreamDialect, str], tuple[str, ...]] | None = None
-    max_tokens: Mapping[str, int] = {}
     models: tuple[str, ...] = ()
 
     def dialects(self, model: str) -> tuple[UpstreamDialect, ...]:
@@ -90,9 +90,26 @@ class Provider(Struct, frozen=True, kw_only=True):
         return (*CODECS[dialect].conventions.headers, *own)
 
     def most_tokens(self, model: str) -> int | None:
-        """The most output tokens `model` can give, by the longest prefix that is known, or None."""
-        known = [prefix for prefix in self.max_tokens if model.startswith(prefix)]
-        return self.max_tokens[max(known, key=len)] if known else None
+        """The most output tokens `model` can give, or None if that is not known."""
+        return takes_of(self.takes, model, self.dialects(model)[0]).max_tokens
+
+    def preparation(self, dialect: UpstreamDialect, model: str) -> tuple[Prepare | None, tuple[str, ...] | None]:
+        """What changes a model's bodies, by its rows and by `prepare`, and the words of which at least one stands in
+        a body that it changes, or None if it has to look at all of them."""
+        takes, its = takes_of(self.takes, model, dialect), self.prepare
+        words = takes.words()
+        heeded = () if its is None else None if self.heeds is None else self.heeds(dialect, model)
+        if heeded == ():
+            its = None
+        if not words:
+            return its, heeded
+
+        def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
+            takes.fit(model, fields, losses)
+            if its is not None:
+                its(dialect, model, fields, losses)
+
+        return prepare, None if heeded is None else (*words, *heeded)
 
 
 def endpoints(provider: Provider, dialects: Iterable[UpstreamDialect], base_url: str | None = None) -> Endpoints:

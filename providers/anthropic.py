@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from plano.capabilities import Fields, decoded, encoded, limits, strip, strip_unless
 from plano.dialects.effort import effort_of
 from plano.losses import Losses
-from plano.provider import Fields, Provider
-from plano.providers.quirks import decoded, encoded, strip, strip_unless
+from plano.provider import Provider
 from plano.types import UpstreamDialect
 
 _FAMILY = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2}|preview)(?:-(\d{1,2})(?!\d))?")
@@ -108,23 +108,25 @@ ANTHROPIC = Provider(
     key_variable="ANTHROPIC_API_KEY",
     prepare=prepare,
     heeds=heeds,
-    max_tokens={
-        "claude-3-": 4_096,
-        "claude-3-5-": 8_192,
-        "claude-3-7-": 64_000,
-        "claude-opus-4": 32_000,
-        "claude-opus-4-5": 64_000,
-        "claude-opus-4-6": 128_000,
-        "claude-opus-4-7": 128_000,
-        "claude-opus-4-8": 128_000,
-        "claude-sonnet-4": 64_000,
-        "claude-haiku-4": 64_000,
-        "claude-opus-5": 128_000,
-        "claude-sonnet-5": 128_000,
-        "claude-haiku-5": 128_000,
-        "claude-fable-5": 128_000,
-        "claude-mythos-": 128_000,
-    },
+    takes=limits(
+        {
+            "claude-3-": 4_096,
+            "claude-3-5-": 8_192,
+            "claude-3-7-": 64_000,
+            "claude-opus-4": 32_000,
+            "claude-opus-4-5": 64_000,
+            "claude-opus-4-6": 128_000,
+            "claude-opus-4-7": 128_000,
+            "claude-opus-4-8": 128_000,
+            "claude-sonnet-4": 64_000,
+            "claude-haiku-4": 64_000,
+            "claude-opus-5": 128_000,
+            "claude-sonnet-5": 128_000,
+            "claude-haiku-5": 128_000,
+            "claude-fable-5": 128_000,
+            "claude-mythos-": 128_000,
+        }
+    ),
     models=(
         "claude-opus-5-5",
         "claude-opus-5",

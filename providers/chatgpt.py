@@ -5,14 +5,14 @@ Its key is the OAuth token of a signed-in account. `ChatGPT-Account-Id` and `ori
 
 from __future__ import annotations
 
+from plano.capabilities import Fields, Refused, Takes, decoded, encoded
 from plano.losses import Losses, refuse
-from plano.provider import Fields, Provider
-from plano.providers.quirks import decoded, encoded, strip
+from plano.provider import Provider
 from plano.types import UpstreamDialect
 
 
 def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Turn storing off, and drop the limit and the sampling settings, which the backend refuses.
+    """It streams always, and keeps nothing.
 
     Raises:
         UnsupportedConversion: the request does not ask for a stream, and the backend only streams.
@@ -20,8 +20,9 @@ def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses
     if decoded(fields.get("stream")) is not True:
         raise refuse("stream", "ChatGPT's backend only streams; ask with `stream: true`")
     fields["store"] = encoded(False)
-    strip(fields, ("max_output_tokens", "temperature", "top_p"), losses, "ChatGPT's backend does not take it")
 
+
+_REFUSED = Refused(fields=("max_output_tokens", "temperature", "top_p"), reason="ChatGPT's backend does not take it")
 
 CHATGPT = Provider(
     name="chatgpt",
@@ -29,5 +30,6 @@ CHATGPT = Provider(
     prefix="/backend-api/codex",
     paths={"responses": "/responses"},
     key_variable="CHATGPT_ACCESS_TOKEN",
+    takes={"": Takes(refuses=(_REFUSED,))},
     prepare=prepare,
 )

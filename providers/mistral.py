@@ -9,10 +9,10 @@ from hashlib import sha256
 import msgspec
 from msgspec import Raw
 
+from plano.capabilities import Fields, Takes, decoded, encoded
 from plano.losses import Losses
-from plano.provider import Fields, Provider
+from plano.provider import Provider
 from plano.providers.paths import EMBEDDINGS
-from plano.providers.quirks import decoded, developer_as_system, encoded, rename
 from plano.types import UpstreamDialect
 
 _ITS_ID = re.compile(r"[a-zA-Z0-9]{9}")
@@ -23,11 +23,7 @@ _objects = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Rename, drop and rewrite the fields that Mistral would refuse."""
-    developer_as_system(fields)
-    rename(fields, "max_completion_tokens", "max_tokens")
-    rename(fields, "seed", "random_seed")
-    # Dropping this loses nothing, because the last chunk of every stream has the usage anyway.
+    # Usage comes with the last chunk of every stream, asked for or not: leaving this out loses nothing.
     fields.pop("stream_options", None)
     its_ids(fields)
 
@@ -59,8 +55,8 @@ def _its_id(holder: dict[str, Raw], name: str) -> None:
 
 
 def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """The names of the fields, and of fields of messages, that `prepare` looks for."""
-    return ("developer", "max_completion_tokens", "seed", "stream_options", "tool_calls", "tool_call_id")
+    """What `prepare` looks for."""
+    return ("stream_options", "tool_calls", "tool_call_id")
 
 
 MISTRAL = Provider(
@@ -69,6 +65,7 @@ MISTRAL = Provider(
     paths={"chat": "/chat/completions"},
     operations=EMBEDDINGS,
     key_variable="MISTRAL_API_KEY",
+    takes={"": Takes(developer=False, renames={"max_completion_tokens": "max_tokens", "seed": "random_seed"})},
     prepare=prepare,
     heeds=heeds,
     models=(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from plano.capabilities import Fields, decoded, encoded, limits, rename, strip, strip_unless
 from plano.losses import Losses
-from plano.provider import Fields, Provider
+from plano.provider import Provider
 from plano.providers.paths import EMBEDDINGS
-from plano.providers.quirks import decoded, encoded, rename, strip, strip_effort, strip_unless
+from plano.providers.quirks import strip_effort
 from plano.types import UpstreamDialect
 
 _REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
@@ -108,15 +109,17 @@ OPENAI = Provider(
     key_variable="OPENAI_API_KEY",
     prepare=prepare,
     heeds=heeds,
-    max_tokens={
-        "chatgpt-4o": 16_384,
-        "gpt-3.5": 4_096,
-        "gpt-4-turbo": 4_096,
-        "gpt-4.1": 32_768,
-        "gpt-4.5": 16_384,
-        "gpt-4o": 16_384,
-        "gpt-4o-2024-05-13": 4_096,
-    },
+    takes=limits(
+        {
+            "chatgpt-4o": 16_384,
+            "gpt-3.5": 4_096,
+            "gpt-4-turbo": 4_096,
+            "gpt-4.1": 32_768,
+            "gpt-4.5": 16_384,
+            "gpt-4o": 16_384,
+            "gpt-4o-2024-05-13": 4_096,
+        }
+    ),
     models=(
         "gpt-6.2-sol",
         "gpt-6.2-astra",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from plano.capabilities import Fields, Takes
 from plano.losses import Losses
-from plano.provider import Fields, Provider
+from plano.provider import Provider
 from plano.providers.paths import EMBEDDINGS
-from plano.providers.quirks import compatible_chat, compatible_heeds, early_chat, strip_effort
+from plano.providers.quirks import strip_effort
 from plano.types import UpstreamDialect
 
 _CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
@@ -19,17 +20,22 @@ _CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/respon
 _ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
 
 
+_COMPATIBLE = {"": Takes(dialects=("chat",), developer=False)}
+"""Servers with OpenAI's chat API of before its reasoning models: no developer role."""
+
+_EARLY = {"": Takes(dialects=("chat",), developer=False, renames={"max_completion_tokens": "max_tokens"})}
+"""The same, where a reply's limit is moreover known by its old name only."""
+
+
 def groq(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Like `compatible_chat`; also drop the effort for Llama models, which do not think and refuse one (Groq's docs,
-    "Reasoning")."""
-    compatible_chat(dialect, model, fields, losses)
+    """Its Llama models, which do not think, refuse an effort (docs, "Reasoning")."""
     if "llama" in model:
         strip_effort(dialect, fields, losses, f"{model} does not think")
 
 
 def groq_heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """The words that `groq` looks for."""
-    return (*compatible_heeds(dialect, model), "reasoning_effort", "reasoning")
+    """What `groq` looks for."""
+    return ("reasoning_effort", "reasoning")
 
 
 PLAIN: tuple[Provider, ...] = (
@@ -40,8 +46,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="GEMINI_API_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
         models=(
             "gemini-3-pro-preview",
             "gemini-3-flash-preview",
@@ -58,6 +63,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT_RESPONSES,
         speaks=("chat",),  # its responses API is a beta without include, store and previous_response_id
         key_variable="GROQ_API_KEY",
+        takes=_COMPATIBLE,
         prepare=groq,
         heeds=groq_heeds,
         models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
@@ -67,8 +73,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://api.deepseek.com",
         paths=_CHAT,
         key_variable="DEEPSEEK_API_KEY",
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
         models=("deepseek-chat", "deepseek-reasoner"),
     ),
     Provider(
@@ -77,8 +82,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="TOGETHER_API_KEY",
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
     ),
     Provider(
         name="openrouter",
@@ -104,8 +108,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="ZHIPU_API_KEY",
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
         models=("glm-5", "glm-4.7", "glm-4.6", "glm-4.5", "glm-4.5-air"),
     ),
     Provider(
@@ -115,8 +118,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="DASHSCOPE_API_KEY",
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
         models=("qwen3-max", "qwen3-coder-plus", "qwen-max", "qwen-plus", "qwen-flash"),
     ),
     Provider(
@@ -124,8 +126,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://api.xiaomimimo.com",
         paths=_CHAT,
         key_variable="MIMO_API_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
         models=("mimo-v2-flash",),
     ),
     Provider(
@@ -133,8 +134,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://inference.do-ai.run",
         paths=_CHAT,
         key_variable="DIGITALOCEAN_INFERENCE_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
     ),
     Provider(
         name="edenai",
@@ -142,8 +142,7 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/v3",
         paths=_CHAT,
         key_variable="EDENAI_API_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
     ),
     Provider(
         name="github",
@@ -159,16 +158,14 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/compat/v1",
         paths=_CHAT,
         key_variable="LLAMA_API_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
     ),
     Provider(
         name="minimax",
         base_url="https://api.minimax.io",
         paths=_CHAT,
         key_variable="MINIMAX_API_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
         models=("MiniMax-M2.5", "MiniMax-M2.1", "MiniMax-M2"),
     ),
     Provider(
@@ -177,8 +174,7 @@ PLAIN: tuple[Provider, ...] = (
         prefix="",
         paths=_CHAT,
         key_variable="PERPLEXITY_API_KEY",
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
         models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
     ),
     Provider(
@@ -189,16 +185,14 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),  # responses only for some of its models
         operations=EMBEDDINGS,
         key_variable="FIREWORKS_API_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
     ),
     Provider(
         name="cerebras",
         base_url="https://api.cerebras.ai",
         paths=_CHAT,
         key_variable="CEREBRAS_API_KEY",
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
     ),
     Provider(
         name="nvidia",
@@ -206,8 +200,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="NVIDIA_API_KEY",
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
     ),
     # Servers that people run themselves. Their newest versions have all three dialects, older ones chat.
     Provider(
@@ -217,8 +210,7 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
     ),
     Provider(
         name="vllm",
@@ -227,8 +219,7 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
     ),
     Provider(
         name="lmstudio",
@@ -237,14 +228,12 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
-        prepare=early_chat,
-        heeds=compatible_heeds,
+        takes=_EARLY,
     ),
     Provider(
         name="plano",  # models that the original's project publishes, on whatever server they run
         paths=_CHAT,
-        prepare=compatible_chat,
-        heeds=compatible_heeds,
+        takes=_COMPATIBLE,
     ),
     # Answered inside the process; the name is one that no resolver knows (RFC 6761).
     Provider(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
+from plano.capabilities import Fields, Refused, Takes
 from plano.losses import Losses
-from plano.provider import Fields, Provider
-from plano.providers.quirks import strip, strip_effort
+from plano.provider import Provider
+from plano.providers.quirks import strip_effort
 from plano.types import UpstreamDialect
 
 _EFFORTLESS = re.compile(r"grok-(3(?!-mini)|4(?!\.|-[2-9])|4\.20(?!-multi)|code)")
@@ -17,24 +18,24 @@ _EFFORTLESS = re.compile(r"grok-(3(?!-mini)|4(?!\.|-[2-9])|4\.20(?!-multi)|code)
 
 
 def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Drop the option for web search, and the effort for models that refuse it."""
-    if dialect == "chat":
-        strip(fields, ("web_search_options",), losses, "xAI's chat API does not take it")
     if _EFFORTLESS.match(model):
         thinks = not model.startswith("grok-3") and "non-reasoning" not in model
         strip_effort(dialect, fields, losses, f"{model} is not told how hard to think", thinks=thinks)
 
 
 def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """The names of the fields that `prepare` looks for."""
-    return ("web_search_options", "reasoning_effort") if dialect == "chat" else ("reasoning",)
+    """What `prepare` looks for."""
+    return ("reasoning_effort",) if dialect == "chat" else ("reasoning",)
 
+
+_REFUSED = Refused(fields=("web_search_options",), reason="xAI's chat API does not take it")
 
 XAI = Provider(
     name="xai",
     base_url="https://api.x.ai",
     paths={"chat": "/chat/completions", "responses": "/responses"},
     key_variable="XAI_API_KEY",
+    takes={"": Takes(dialects=("chat",), refuses=(_REFUSED,))},
     prepare=prepare,
     heeds=heeds,
     models=(

@@ -14,9 +14,9 @@ ROOMS = [
     room
     for floor in (
         "version errors types",
-        "operations credentials conversation frames losses",
+        "operations credentials conversation conversation_json frames losses",
         "dialects",
-        "provider",
+        "capabilities provider",
         "attempt",
         "journal",
         "request streams translation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from plano.capabilities import limits
 from plano.credentials.headers import credential
 from plano.operations import Endpoint, EndpointPath
 from plano.provider import Provider, endpoints, with_model
@@ -113,5 +114,5 @@ def test_the_messages_dialect_has_a_style_and_a_version_of_its_own() -> None:
 
 
 def test_the_longest_known_prefix_says_how_much_a_model_can_give() -> None:
-    row = Provider(name="row", paths={"chat": "/c"}, max_tokens={"big-": 10, "big-4": 20})
+    row = Provider(name="row", paths={"chat": "/c"}, takes=limits({"big-": 10, "big-4": 20}))
     assert [row.most_tokens(model) for model in ("big-3", "big-4-5", "small")] == [10, 20, None]

@@ -27,10 +27,6 @@ class Look(Struct, gc=False):
     usage: Raw = NULL
     error: Raw = NULL
 
-    @property
-    def is_reply(self) -> bool:
-        return self.found != NULL
-
     def may_say_error(self, body: bytes) -> bool:
         """Whether an error stands beside or inside the reply; `body` is what was looked at."""
         return self.error != NULL

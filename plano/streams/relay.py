@@ -11,7 +11,7 @@ from plano.credentials.masking import NOTHING, Mask
 from plano.dialects import CODECS
 from plano.dialects.reading import CUT_OFF
 from plano.errors import UpstreamError, UpstreamProtocolError
-from plano.frames.sse import Aligner
+from plano.frames import FRAMES, Aligner
 from plano.request import Request
 from plano.streams.stages import Flow, Passed, one, through
 
@@ -24,9 +24,17 @@ class Relay(Flow):
         source: the reply's body.
         attempt: where what happens to it is noted.
         mask: keeps the gateway's credentials out of what it says of errors.
+        aligner: cuts the stream into frames; one for server-sent events where it is not given.
     """
 
-    def __init__(self, request: Request, source: AsyncIterator[bytes], attempt: Attempt, mask: Mask = NOTHING) -> None:
+    def __init__(
+        self,
+        request: Request,
+        source: AsyncIterator[bytes],
+        attempt: Attempt,
+        mask: Mask = NOTHING,
+        aligner: Aligner | None = None,
+    ) -> None:
         codec = CODECS[request.dialect]
         super().__init__(source, codec, request.journal)
         self._request_journal = request.journal
@@ -34,9 +42,9 @@ class Relay(Flow):
         self._mask = mask
         self._shortest = mask.shortest
         self._speaks = codec.speaks
-        self._aligner = Aligner()
+        self._aligner = FRAMES["sse"]() if aligner is None else aligner
         self._align = self._aligner.feed
-        self._aligned = True
+        self._aligned = self._aligner.empty
         self._last: deque[bytes] = deque(maxlen=4)
         self._keep = self._last.append
         attempt.last = self._last

@@ -26,7 +26,7 @@ WAYS: tuple[tuple[ClientDialect, bool], ...] = tuple(
 
 _PATHS: Mapping[ClientDialect, str] = OPERATIONS[CREATE].paths
 _MAX_TOKENS = 1000
-"""The messages dialect insists on a limit."""
+"""The limit for dialects that insist on one."""
 
 
 class Received:
@@ -120,7 +120,7 @@ async def ask(
 def _body(dialect: ClientDialect, asked: str | Conversation, stream: bool, model: str | None) -> dict[str, Any]:
     if isinstance(asked, str):
         said = Message(role="user", parts=(Text(text=asked),))
-        limit = _MAX_TOKENS if dialect == "messages" else None
+        limit = _MAX_TOKENS if CODECS[dialect].conventions.needs_limit else None
         asked = Conversation(messages=(said,), max_tokens=limit, include_usage=stream)
     asked = msgspec.structs.replace(asked, stream=stream, model=asked.model if model is None else model)
     body: dict[str, Any] = msgspec.json.decode(CODECS[dialect].write_request(asked, Losses()))

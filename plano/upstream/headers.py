@@ -58,7 +58,7 @@ def own_headers(target: Target, dialect: UpstreamDialect) -> RawHeaders:
     """The headers that every request to a target has, unless the client's own take their place."""
     headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "plano"}
     headers |= dict(target.provider.headers_for(dialect))
-    if target.key is not None and not target.passthrough_auth:
+    if target.key is not None and target.provider.signer is None and not target.passthrough_auth:
         headers |= _credential(target, dialect, target.key)
     headers |= dict(target.headers)
     if target.host_header is not None:

@@ -11,8 +11,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.attempt import Attempt
+from plano.capabilities import Fields
 from plano.credentials.masking import Mask
+from plano.credentials.signer import Signer
 from plano.dialects import CODECS
+from plano.dialects.fields import NULL
 from plano.dialects.look import looking_for
 from plano.errors import (
     GatewayExhausted,
@@ -21,9 +24,10 @@ from plano.errors import (
     UpstreamProtocolError,
     UpstreamRefusedKey,
 )
+from plano.frames import FRAMES
 from plano.losses import Losses
-from plano.operations import CREATE, OPERATIONS, Endpoint
-from plano.provider import Fields, Prepare, Target
+from plano.operations import OPERATIONS, Endpoint
+from plano.provider import Prepare, Target
 from plano.request import Request
 from plano.response import Response
 from plano.streams.relay import Relay
@@ -43,6 +47,7 @@ from plano.upstream.headers import (
     readable,
     returned,
 )
+from plano.upstream.signing import Signers, sign
 
 logger = logging.getLogger("plano")
 
@@ -68,6 +73,7 @@ class _Way(Struct, frozen=True):
         target: the target itself.
         endpoint: where and how it is asked.
         headers: unless the client's own take their place.
+        signer: signs each request, where a key does not travel as it is.
         prepare: the provider's quirks, if there can be any.
         heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
         mask: keeps the gateway's credentials there out of what comes back.
@@ -76,6 +82,7 @@ class _Way(Struct, frozen=True):
     target: Target
     endpoint: Endpoint
     headers: RawHeaders
+    signer: Signer | None
     prepare: Prepare | None
     heeded: tuple[bytes, ...] | None
     mask: Mask
@@ -96,6 +103,7 @@ class Upstream:
         self._timeouts = timeouts
         self._one_tenant = one_tenant
         self._ways: dict[tuple[str, str, UpstreamDialect, str], _Way] = {}
+        self._signers = Signers()
         self._quiet_until: dict[str, float] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -130,6 +138,8 @@ class Upstream:
         attempt = Attempt(target, request.dialect, lost, perf_counter())
         journal.begin(attempt)
         try:
+            if way.signer is not None:
+                await sign(outgoing, way.signer)
             return await self._answer(request, target, attempt, outgoing, mask)
         except UpstreamError as error:
             mask.out_of_error(error)
@@ -172,11 +182,12 @@ class Upstream:
 
     def _find_way(self, request: Request, target: Target) -> _Way:
         key = (target.entry, target.name, request.dialect, request.operation)
-        heeds = target.provider.heeds
-        heeded = None if heeds is None else tuple(b'"%b"' % name.encode() for name in heeds(key[2], target.model))
-        prepare = target.provider.prepare if request.operation == CREATE and heeded != () else None
+        prepare, words = target.provider.preparation(request.dialect, target.model)
+        heeded = None if words is None else tuple(b'"%b"' % word.encode() for word in words)
+        prepare = prepare if OPERATIONS[request.operation].replies else None
         endpoint, headers = target.endpoints[key[2:]], own_headers(target, request.dialect)
-        way = _Way(target, endpoint, headers, prepare, heeded, mask_of(target, request.headers))
+        signer, mask = self._signers.signer_of(target), mask_of(target, request.headers)
+        way = _Way(target, endpoint, headers, signer, prepare, heeded, mask)
         if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
             del self._ways[next(iter(self._ways))]
         self._ways[key] = way
@@ -217,7 +228,7 @@ class Upstream:
                 f"`{content_type or 'none'}`, which is not a reply."
             )
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
-            return await self._stream(request, attempt, exchange, content_type, mask)
+            return await self._stream(request, target, attempt, exchange, content_type, mask)
         response = await self._reply(request, attempt, exchange, mask)
         if not request.stream:
             return response
@@ -232,10 +243,11 @@ class Upstream:
         return Response(request, headers=headers, body=body, attempt=attempt)
 
     async def _stream(
-        self, request: Request, attempt: Attempt, exchange: Exchange, content_type: str, mask: Mask
+        self, request: Request, target: Target, attempt: Attempt, exchange: Exchange, content_type: str, mask: Mask
     ) -> Response:
         headers = returned(exchange.headers, mask)
-        relay = Relay(request, aiter(exchange), attempt, mask)
+        frames = target.endpoints[request.dialect, request.operation].frames
+        relay = Relay(request, aiter(exchange), attempt, mask, FRAMES[frames]())
         if not request.stream:
             request.journal.releases += (exchange.aclose,)
             body = _translator(request).reply_of(await _joined(relay))
@@ -278,8 +290,8 @@ def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> by
     else. One with an error beside the reply, or in one of several choices, is masked."""
     codec, field = CODECS[request.dialect], OPERATIONS[request.operation].reply_has
     look = codec.look(body) if field is None else looking_for(field)(body)
-    attempt.usage_said = look.usage  # found on the way; whoever wants it need not search again
-    if not look.is_reply:
+    attempt.usage_said = look.usage  # found on the way, so that nobody has to search for it again
+    if look.found == NULL:
         if b'"error"' in body:
             raise codec.read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")

@@ -41,6 +41,7 @@ from plano.conversation import (
     Usage,
 )
 from plano.dialects import chat
+from plano.dialects.codec import StreamEnd
 from plano.errors import RateLimited, UpstreamProtocolError, UpstreamStatus
 from plano.frames import sse
 from plano.losses import Losses
@@ -805,40 +806,36 @@ def test_events_that_only_one_dialect_has_go_out_in_that_one() -> None:
 
 
 def peek(*pieces: bytes) -> Any:
-    """Whether it is complete and failed, its usage and its finish reason."""
-    return chat.peek_stream(pieces[0] if pieces else b"", pieces[-4:])[:4]
+    return chat.peek_stream(pieces[0] if pieces else b"", pieces[-4:])
 
 
 def test_a_peek_at_the_end_finds_usage_and_finish() -> None:
     end = peek(chunk({"content": "a"}), chunk({}, reason="length"), chunk(usage=TOTALS), sse.DONE)
-    assert end == (True, False, Usage(input_tokens=3, output_tokens=2), "length")
+    assert end == StreamEnd(True, False, Usage(input_tokens=3, output_tokens=2), "length")
 
 
 def test_a_peek_finds_them_in_one_piece_and_without_done() -> None:
-    assert peek(b"".join([chunk({"content": "a"}), chunk({}, reason="stop", usage=TOTALS)])) == (
-        True,
-        False,
-        Usage(input_tokens=3, output_tokens=2),
-        "stop",
+    assert peek(b"".join([chunk({"content": "a"}), chunk({}, reason="stop", usage=TOTALS)])) == StreamEnd(
+        True, False, Usage(input_tokens=3, output_tokens=2), "stop"
     )
 
 
 def test_a_peek_at_the_golden_stream_agrees_with_the_reader() -> None:
     pieces = [block + b"\n\n" for block in sse.blocks(GOLDEN)]
-    assert peek(*pieces) == (True, False, RICH.usage, RICH.finish)
+    assert peek(*pieces) == StreamEnd(True, False, RICH.usage, RICH.finish)
 
 
 def test_a_peek_sees_calls_of_an_upstream_that_says_stop() -> None:
     end = peek(chunk(calls(call(0, "a", "f", "{}"))), chunk({}, reason="stop"), sse.DONE)
-    assert end[3] == "tool_calls"
+    assert end.finish == "tool_calls"
 
 
 def test_a_peek_at_a_broken_stream_says_so() -> None:
-    assert peek(chunk({"content": "a"})) == (False, False, None, None)
-    assert peek(b'data: {"error":{"message":"died"}}\n\n') == (True, True, None, None)
-    assert peek(chunk({}, reason="error")) == (True, True, None, None)
-    assert peek() == (False, False, None, None)
-    assert peek(b"data: nonsense\n\n") == (False, False, None, None)
+    assert peek(chunk({"content": "a"})) == StreamEnd(False, False, None, None)
+    assert peek(b'data: {"error":{"message":"died"}}\n\n') == StreamEnd(True, True, None, None)
+    assert peek(chunk({}, reason="error")) == StreamEnd(True, True, None, None)
+    assert peek() == StreamEnd(False, False, None, None)
+    assert peek(b"data: nonsense\n\n") == StreamEnd(False, False, None, None)
 
 
 FRAMES = [

@@ -11,6 +11,7 @@ import pytest
 
 from plano.conversation import Conversation, Failed
 from plano.dialects import CLIENT_CODECS, CODECS, ClientCodec, Codec, UpstreamCodec, client_codec
+from plano.dialects.fields import NULL
 from plano.errors import UpstreamProtocolError, UpstreamStatus
 from plano.frames import sse
 from plano.losses import Losses
@@ -50,7 +51,7 @@ def test_every_upstream_verb_works(dialect: UpstreamDialect) -> None:
         "read_reply": codec.read_reply(whole).parts,
         "stream_reader": [*(event for frame in frames for event in reader.feed(frame)), *reader.finish()],
         "read_error": codec.read_error(429, b'{"error":{"message":"m"}}').status == 429,
-        "look": codec.look(whole).is_reply,
+        "look": codec.look(whole).found,
         "peek_usage": codec.peek_usage(whole),
         "usage_of": codec.usage_of(codec.look(whole).usage),
         "peek_stream": codec.peek_stream(streamed, [streamed]).complete,
@@ -114,7 +115,7 @@ def test_a_first_look_tells_a_reply_and_an_error(
     dialect: UpstreamDialect, body: bytes, is_reply: bool, error: bool
 ) -> None:
     look = CODECS[dialect].look(body)
-    assert (look.is_reply, look.may_say_error(body)) == (is_reply, error)
+    assert (look.found != NULL, look.may_say_error(body)) == (is_reply, error)
 
 
 @pytest.mark.parametrize("dialect", UPSTREAM_DIALECTS)

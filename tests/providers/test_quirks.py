@@ -20,9 +20,9 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 def prepared(provider: str, dialect: Dialect, model: str, body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     fields = msgspec.json.decode(msgspec.json.encode(body), type=Fields)
     losses = Losses()
-    prepare = CATALOGUE[provider].prepare
-    assert prepare is not None
-    prepare(dialect, model, fields, losses)
+    prepare, _ = CATALOGUE[provider].preparation(dialect, model)
+    if prepare is not None:
+        prepare(dialect, model, fields, losses)
     return msgspec.json.decode(msgspec.json.encode(fields)), [loss.field for loss in losses]
 
 
@@ -295,7 +295,8 @@ def test_cache_marks_for_claude_behind_a_chat_api_stay(provider: str) -> None:
     fields = msgspec.json.decode(
         msgspec.json.encode({"messages": [{"role": "system", "content": content}]}), type=Fields
     )
-    before, prepare = bytes(fields["messages"]), CATALOGUE[provider].prepare
+    before = bytes(fields["messages"])
+    prepare, _ = CATALOGUE[provider].preparation("chat", "anthropic/claude-opus-5-5")
     if prepare is not None:
         prepare("chat", "anthropic/claude-opus-5-5", fields, Losses())
     assert bytes(fields["messages"]) == before
@@ -308,7 +309,7 @@ def test_chatgpts_backend_is_not_asked_for_what_it_only_streams(stream: bool | N
     assert caught.value.param == "stream"
 
 
-@pytest.mark.parametrize("provider", [name for name, row in CATALOGUE.items() if row.prepare is not None])
+@pytest.mark.parametrize("provider", [name for name, row in CATALOGUE.items() if row.prepare is not None or row.takes])
 @pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
 def test_a_body_of_any_shape_is_no_reason_to_fail(provider: str, dialect: Dialect) -> None:
     body = {
@@ -325,14 +326,14 @@ def test_a_body_of_any_shape_is_no_reason_to_fail(provider: str, dialect: Dialec
 
 
 def heeded(provider: str, dialect: Dialect, model: str, fields: Fields) -> bool:
-    """Whether the provider's quirks get to see a body with these fields."""
-    heeds = CATALOGUE[provider].heeds
-    assert heeds is not None
+    """Whether a body of these fields is shown to the provider's quirks."""
+    _, words = CATALOGUE[provider].preparation(dialect, model)
+    assert words is not None
     body = msgspec.json.encode(fields)
-    return any(b'"%b"' % word.encode() in body for word in heeds(dialect, model))
+    return any(b'"%b"' % word.encode() in body for word in words)
 
 
-HEEDING = [name for name, row in CATALOGUE.items() if row.heeds is not None]
+HEEDING = [name for name, row in CATALOGUE.items() if row.heeds is not None or (row.takes and row.prepare is None)]
 BODIES = [case[3] for case in CASES] + [
     {"messages": [{"role": "developer", "content": "x"}], "input": [{"role": "developer", "content": "x"}]},
     {"max_completion_tokens": 5, "max_tokens": 9},
@@ -348,9 +349,10 @@ MODELS = sorted({case[2] for case in CASES} | {"o1-mini", "deepseek-reasoner", "
 @pytest.mark.parametrize("provider", HEEDING)
 @pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
 def test_a_body_that_would_be_changed_has_a_word_in_it_that_is_heeded(provider: str, dialect: Dialect) -> None:
-    prepare = CATALOGUE[provider].prepare
-    assert prepare is not None
     for model in {*MODELS, *CATALOGUE[provider].models}:
+        prepare, _ = CATALOGUE[provider].preparation(dialect, model)
+        if prepare is None:
+            continue
         for body in BODIES:
             sent = msgspec.json.encode({"model": model, "messages": MESSAGES} | body)
             fields, losses = msgspec.json.decode(sent, type=Fields), Losses()

@@ -1,0 +1,47 @@
+"""Signing what is sent, where a key does not simply travel along.
+
+A key that does is a header like any other: `own_headers` prepares it once for each endpoint, and nothing here is asked.
+"""
+
+from __future__ import annotations
+
+from plano.credentials.signer import Signer
+from plano.provider import Target
+from plano.transport import Outgoing
+from plano.types import Secret
+
+MOST_SIGNERS = 1000
+"""Signers that are remembered. Their entries come from the configuration; a filter may make keys of its own."""
+
+
+class Signers:
+    """The signers of targets, one for each entry and key, so that a token is fetched once for all of their models."""
+
+    def __init__(self) -> None:
+        self._signers: dict[tuple[str, Secret | None], Signer] = {}
+
+    def signer_of(self, target: Target) -> Signer | None:
+        """None for a target whose key travels as it is, and for one that is shown the caller's own."""
+        make = target.provider.signer
+        if make is None or target.passthrough_auth:
+            return None
+        key = target.entry, target.key
+        found = self._signers.get(key)
+        if found is None:
+            if len(self._signers) >= MOST_SIGNERS:
+                del self._signers[next(iter(self._signers))]
+            found = self._signers[key] = make(target)
+        return found
+
+
+async def sign(outgoing: Outgoing, signer: Signer) -> None:
+    """Add the signer's headers; they take the place of others of the same names.
+
+    Raises:
+        UpstreamError: the signer has no credential to show.
+    """
+    added = await signer.sign(outgoing)
+    said = {name for name, _ in added}
+    outgoing.headers = [*(each for each in outgoing.headers if each[0] not in said), *added]
+    if not said.isdisjoint(name for name, _ in outgoing.constant):
+        outgoing.constant = [each for each in outgoing.constant if each[0] not in said]
