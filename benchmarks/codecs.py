@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks import wire
 from benchmarks.report import Table
 from benchmarks.servers import PAIRS
-from plano.dialects import CODECS
+from plano.dialects import CLIENT_CODECS
 from plano.edge.body import peek
 from plano.frames import sse
 from plano.losses import Losses
@@ -61,9 +61,9 @@ def agent_request() -> bytes:
 
 
 def requests() -> dict[Dialect, bytes]:
-    """The same request in every dialect."""
-    conversation = CODECS["messages"].read_request(agent_request())
-    return {dialect: codec.write_request(conversation, Losses()) for dialect, codec in CODECS.items()}
+    """One request in every dialect."""
+    conversation = CLIENT_CODECS["messages"].read_request(agent_request())
+    return {dialect: codec.write_request(conversation, Losses()) for dialect, codec in CLIENT_CODECS.items()}
 
 
 def stream(dialect: str) -> list[bytes]:
@@ -74,7 +74,7 @@ def stream(dialect: str) -> list[bytes]:
 
 def works() -> Iterator[Work]:
     bodies = requests()
-    for dialect, codec in CODECS.items():
+    for dialect, codec in CLIENT_CODECS.items():
         body, reply = bodies[dialect], wire.REPLIES[dialect]
         yield Work(f"peek at a request, {dialect}, {len(body):,} bytes", lambda body=body: peek(body))
         yield Work(f"peek at a reply's usage, {dialect}", lambda codec=codec, reply=reply: codec.peek_usage(reply))
@@ -85,9 +85,9 @@ def works() -> Iterator[Work]:
 
 
 def _pair(client: Dialect, upstream: Dialect, body: bytes) -> Iterator[Work]:
-    asked = CODECS[client].read_request(body)
+    asked = CLIENT_CODECS[client].read_request(body)
     way = client if client == upstream else f"{client} over {upstream}"
-    yield Work(f"request, {way}", lambda: translate_request(CODECS[client].read_request(body), upstream))
+    yield Work(f"request, {way}", lambda: translate_request(CLIENT_CODECS[client].read_request(body), upstream))
 
     def translator() -> Translator:
         return Translator(upstream, client, asked, fallback_id="0", now=0)

@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
-from msgspec import Meta, Raw, Struct, ValidationError
+from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
 
 from plano import errors
 from plano.conversation import Conversation, Event, Model, Reply
@@ -123,7 +123,10 @@ _TAGGED = msgspec.json.Decoder(_Tagged)
 
 
 def _read(kind: Any, data: bytes) -> Any:
-    return _reader(kind)(Raw(data.strip()))
+    try:
+        return _reader(kind)(Raw(data.strip()))
+    except RecursionError:
+        raise DecodeError("nested too deeply") from None
 
 
 @cache

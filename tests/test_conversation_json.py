@@ -45,6 +45,8 @@ STRUCTS = [
     if issubclass(found, Model) and not found.__name__.startswith("_") and found is not Model
 ]
 SPELLINGS = [b"1.50", b'{"b":1, "a":[ ]}', b'"caf\\u00e9"', '"Grüße 🐱"'.encode(), b"-0.0", b"12345678901234567890123"]
+RESULT, DEEP = b'{"type":"tool_result","call_id":"1","parts":[', 600
+NESTED = b'{"messages":[{"role":"user","parts":[' + RESULT * DEEP + b"]}" * DEEP + b"]}]}"
 
 RAWS = st.sampled_from(SPELLINGS).map(Raw)
 EXTRAS = st.dictionaries(st.sampled_from(UPSTREAM_DIALECTS), st.dictionaries(st.text(), RAWS, max_size=2), max_size=2)
@@ -185,6 +187,9 @@ def test_an_error_of_a_class_that_is_not_known_is_the_nearest_that_is() -> None:
         (b'{"messages":[{"role":"user","parts":[{"type":"song"}]}]}', "messages: parts: Unknown type `song`"),
         (b'{"messages":[{"role":"user","parts":[{"text":"a"}]}]}', "messages: parts: Object missing"),
         (b'{"messages":[{"role":"boss","parts":[]}]}', "messages: role: Invalid enum value 'boss'"),
+        (b'{"model":"\xff"}', "Invalid UTF-8"),
+        (b'{"\xff":1}', "Invalid UTF-8"),
+        (NESTED, "nested too deeply"),
         (b'{"temperature":"hot"}', "temperature: Expected `float | null`"),
     ],
 )
