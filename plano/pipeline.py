@@ -11,10 +11,11 @@ from types import CoroutineType
 from typing import Any, NamedTuple, Protocol, TypeAlias, get_origin, get_type_hints
 from weakref import ref
 
+from plano.error_response import failed_response
 from plano.errors import ConfigError, PlanoError
 from plano.faults import PLANO, Makers, fault, maker_of
 from plano.request import Request
-from plano.response import Response, failed_response
+from plano.response import Response
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 

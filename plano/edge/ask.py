@@ -14,6 +14,7 @@ from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
+from plano.error_response import error_response, failed_response
 from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, forget_frames
 from plano.journal import Journal
 from plano.losses import Loss
@@ -21,7 +22,7 @@ from plano.observability.finished import Finished
 from plano.observability.usage import settle
 from plano.pipeline import CallNext
 from plano.request import Request
-from plano.response import Response, error_response, failed_response
+from plano.response import Response
 from plano.types import ANONYMOUS, Caller, ClientDialect, Headers, Receive, Scope, Send
 
 logger = logging.getLogger("plano")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from plano.edge.answers import Application, dialect_of, request_id
+from plano.error_response import failed_response
 from plano.errors import PlanoError
 from plano.pipeline import Link, fold
 from plano.request import Request
-from plano.response import Response, failed_response
+from plano.response import Response
 from plano.types import ANONYMOUS, Caller, Headers, Message, RawHeaders, Receive, Scope, Send
 
 WhoAsks = Callable[[Scope, Headers], Awaitable[Caller]]
