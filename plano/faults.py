@@ -16,7 +16,7 @@ from plano.streams.stages import Flow
 PLANO = ""
 """The maker of plano's own generators; every other maker is a filter, by its name."""
 
-_FLOW = Flow.run.__code__
+_FLOW = frozenset({Flow.run.__code__, Flow.begun.__code__})
 
 
 class _Made(NamedTuple):
@@ -61,7 +61,7 @@ def maker_of(error: BaseException, makers: Makers | None) -> str | None:
         made = None if makers is None else makers.made(frame)
         if made is not None:
             maker = made.maker
-        elif frame.f_code is _FLOW:  # nothing of a filter runs inside it
+        elif frame.f_code in _FLOW:  # nothing of a filter runs inside it, but for a source that is known
             maker = PLANO
         traceback = traceback.tb_next
     return maker

@@ -361,8 +361,11 @@ class Response:
 
     def blame(self, error: Exception) -> PlanoError:
         """The error to tell the client when `error` comes out of this response's stream: itself if it is a PlanoError,
-        a FilterError with the name of the filter that raised it, or GatewayFailed. The cause is `error`."""
-        return fault(error, maker_of(error, self.makers))
+        a FilterError with the name of the filter that raised it, or GatewayFailed, with `error` as its cause. It is
+        logged here."""
+        told = fault(error, maker_of(error, self.makers))
+        log_fault(told)
+        return told
 
     async def aclose(self) -> None:
         """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try

@@ -396,7 +396,9 @@ async def test_a_filters_bug_is_a_500_that_names_it(cell: Cell, caplog: pytest.L
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_filter_that_fails_in_the_middle_of_a_stream_ends_it_with_an_error(cell: Cell) -> None:
+async def test_a_filter_that_fails_in_the_middle_of_a_stream_ends_it_with_an_error_that_names_it(
+    cell: Cell, caplog: pytest.LogCaptureFixture
+) -> None:
     def careless(text: str) -> str:
         if "five" in text:
             raise ZeroDivisionError
@@ -407,8 +409,12 @@ async def test_a_filter_that_fails_in_the_middle_of_a_stream_ends_it_with_an_err
 
     provider = FakeProvider()
     provider.reply("one two three four five six")
-    answer = await send(gateway(provider, rewrite), cell)
+    around = taken_from_the_guide("hide_cards")
+    answer = await send(gateway(provider, around, rewrite, around), cell)
     assert answer.error is not None
+    assert "`rewrite`" in answer.error.message
+    assert "`rewrite`" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
     assert answer.status == (200 if cell[2] else 500)
     assert b"[DONE]" not in answer.body
     assert b"six" not in answer.body
