@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from plano.dialects import client_codec
-from plano.errors import FilterError, GatewayFailed, MethodNotAllowed, PlanoError, StateUnreadable, forget_frames
+from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, forget_frames
+from plano.faults import log_fault
 from plano.request import Request
 from plano.response import Response
 from plano.types import RawHeaders
@@ -37,11 +38,3 @@ def failed_response(request: Request, error: Exception) -> Response:
         error.__cause__ = cause
     forget_frames(error)  # which hold the request
     return error_response(request, error)
-
-
-def log_fault(error: PlanoError) -> None:
-    """Log what is neither the client's fault nor the upstream's, with the traceback of its cause."""
-    if isinstance(error, StateUnreadable):
-        logger.error("%s (%s)", error, error.__cause__)
-    if isinstance(error, FilterError | GatewayFailed):
-        logger.error("%s", error, exc_info=error.__cause__)

@@ -7,11 +7,14 @@ would keep a request's body in memory.
 
 from __future__ import annotations
 
+import logging
 from types import AsyncGeneratorType, CodeType, FrameType
 from typing import NamedTuple
 
-from plano.errors import FilterError, GatewayFailed, PlanoError
+from plano.errors import FilterError, GatewayFailed, PlanoError, StateUnreadable
 from plano.streams.stages import Flow
+
+logger = logging.getLogger("plano")
 
 PLANO = ""
 """The maker of plano's own generators; every other maker is a filter, by its name."""
@@ -74,3 +77,11 @@ def fault(error: Exception, maker: str | None) -> PlanoError:
     told: PlanoError = FilterError(maker) if maker else GatewayFailed()
     told.__cause__ = error
     return told
+
+
+def log_fault(error: PlanoError) -> None:
+    """Log what is neither the client's fault nor the upstream's, with the traceback of its cause."""
+    if isinstance(error, StateUnreadable):
+        logger.error("%s (%s)", error, error.__cause__)
+    if isinstance(error, FilterError | GatewayFailed):
+        logger.error("%s", error, exc_info=error.__cause__)

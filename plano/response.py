@@ -18,7 +18,7 @@ from plano.errors import (
     PlanoError,
     UpstreamError,
 )
-from plano.faults import Makers, fault, maker_of
+from plano.faults import Makers, fault, log_fault, maker_of
 from plano.journal import Journal
 from plano.losses import Loss, Losses
 from plano.operations import CREATE, operation_of

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from plano.dialects import CLIENT_CODECS
-from plano.error_response import log_fault
 from plano.errors import MethodNotAllowed, PlanoError
+from plano.faults import log_fault
 from plano.types import ClientDialect, Headers, RawHeaders, Receive, Scope, Send
 
 logger = logging.getLogger("plano")
