@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import TypeAlias
 
+from plano.attempt import NOT_ASKED
 from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import FastPath, fast_path
@@ -162,6 +163,8 @@ class Ask:
         journal = request.journal
         if response.attempt is not None:
             journal.answer = response.attempt
+        elif response.error is None and journal.answer.failure is not None:  # a filter answers in its place
+            journal.answer = NOT_ASKED
         journal.note_error(response.error)
         _name(request, response)
         losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses

@@ -46,7 +46,7 @@ async def send_response(response: Response, send: Send) -> None:
         await send({"type": "http.response.body", "body": body})
         journal.ended = now = perf_counter()
         journal.sending += now - before
-    _settle(journal)
+    _settle(response)
 
 
 def sent_at_once(response: Response, body: bytes, journal: Journal, server: FastPath) -> bool:
@@ -59,13 +59,16 @@ def sent_at_once(response: Response, body: bytes, journal: Journal, server: Fast
     journal.bytes_out = len(body)
     journal.ended = now = perf_counter()
     journal.sending += now - before
-    _settle(journal)
+    _settle(response)
     return True
 
 
-def _settle(journal: Journal) -> None:
+def _settle(response: Response) -> None:
+    journal, attempt = response.journal, response.attempt
     if journal.outcome is None:
-        journal.outcome = "completed" if journal.error is None or journal.status >= 400 else "failed"
+        broken = response.body is None and attempt is not None and attempt.failure == "broken_stream"
+        failed = (broken or journal.error is not None) and journal.status < 400
+        journal.outcome = "failed" if failed else "completed"
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
