@@ -73,7 +73,7 @@ FAILS = {
     "an error of its own": lambda provider: provider.fail(529),
     "no connection": lambda provider: provider.breaks_after(0),
     "after its first event": lambda provider: provider.breaks_after(1),
-    "ends after its first event": lambda provider: provider.breaks_after(1, how="ends"),
+    "ends after its first event": lambda provider: provider.breaks_after(1, how="incomplete"),
 }
 
 
@@ -208,7 +208,7 @@ async def test_what_a_response_is_the_reply_of_is_told() -> None:
     assert found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 1
 
 
-@pytest.mark.parametrize("how", ["error", "ends"])
+@pytest.mark.parametrize("how", ["incomplete", "error"])
 async def test_a_stream_that_broke_and_was_replaced_leaves_no_mark_on_the_outcome(how: Any) -> None:
     async def reads_first(request: Request, call_next: CallNext) -> Response:
         response = await call_next(request)
