@@ -552,3 +552,18 @@ async def test_a_wish_of_planos_own_is_not_put_down_to_the_filter_above(caplog: 
     await response.aclose()
     (record,) = caplog.records
     assert record.getMessage() == "own failed at the end of a response, in `on_close`"
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("upstream", DIALECTS)
+async def test_an_error_is_told_the_same_wherever_the_filters_stand(upstream: Dialect, client: Dialect) -> None:
+    async def passes(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request)
+
+    async def told(**options: Any) -> tuple[int, bytes]:
+        provider = FakeProvider()
+        provider.breaks_after(0)
+        answer = await ask(gateway(passes, provider=provider, upstream=upstream, **options), client, "Hi")
+        return answer.status, answer.body
+
+    assert await told(order=ORDER_LOWEST) == await told()
