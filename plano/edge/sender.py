@@ -7,18 +7,15 @@ another server, or with anything around them, the messages of ASGI say the same.
 
 from __future__ import annotations
 
-import logging
 from time import perf_counter
 
 from plano.dialects import client_codec
 from plano.edge.own_server import FastPath, fast_path
-from plano.errors import PlanoError
+from plano.error_response import log_fault
 from plano.journal import Journal
 from plano.response import Response
 from plano.streams.stages import Flow
 from plano.types import RawHeaders, Send
-
-logger = logging.getLogger("plano")
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
@@ -135,8 +132,8 @@ class _Outlet:
 
 def _last_words(response: Response, error: Exception) -> bytes:
     """The error event that ends a broken stream."""
-    if not isinstance(error, PlanoError):
-        error = response.blame(error)
+    error = response.blame(error)
+    log_fault(error)
     response.journal.note_error(error)
     response.journal.outcome = "failed"
     return client_codec(response.dialect).write_stream_error(error)
