@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from plano.attempt import NOT_ASKED
 from plano.conversation import Usage
 from plano.errors import Kind
 from plano.journal import Journal
@@ -138,7 +139,8 @@ class Metrics:
                     self._on.cost[(*tally.place, _FLAG[bool(usage.estimated)])].inc(price.of(usage))
         if tally.first_token is not None and status < 400:
             _count_tokens_times(journal, tally.first_token, tally.per_token)
-        if answer.failure or answer.losses or len(journal.attempts) > 1 or journal.store_failed or outcome == "aborted":
+        others = len(journal.attempts) != (answer is not NOT_ASKED)  # attempts besides the one that answered
+        if answer.failure or answer.losses or others or journal.store_failed or outcome == "aborted":
             self._count_mishaps(journal, tally.place)
         self._unfolded += 1
         if self._unfolded >= _FOLD:

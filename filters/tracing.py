@@ -128,13 +128,14 @@ class Tracing:
         attempt = _Attempt(span, mask_of(target, request.headers))
         attempts.append(attempt)
         span.set_attributes(self._chosen(request.headers) | _attempted(request, target, len(attempts)))
+        before = len(request.journal.attempts)
         try:
             response = await call_next(request)
         except BaseException:
             attempt.ended = time.time_ns()
             raise
-        finally:
-            attempt.made = request.journal.answer
+        finally:  # others may have begun meanwhile, and this one may have been refused before anything was sent
+            attempt.made = next(iter(request.journal.attempts[before:]), NOT_ASKED)
         if response.pieces is None:
             _finish_body(attempt, response)
         else:

@@ -82,7 +82,9 @@ def _incoming(request: Request, response: Response) -> Response:
         return response.translated(request).through(_Stage(translator, request.journal, response.attempt))
     body = response.body or b""
     if not response.ok:
-        failed = response.translated(request, body=translator.error(response.status, body))
+        error = response.error  # plano's own is written anew, because not every dialect can say all of it
+        said = translator.error(response.status, body) if error is None else CLIENT_CODECS[client].write_error(error)
+        failed = response.translated(request, body=said)
         failed.set_header(b"content-type", b"application/json")
         return failed
     body = translator.reply(body)

@@ -9,20 +9,22 @@ from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, forget_fra
 from plano.faults import log_fault
 from plano.request import Request
 from plano.response import Response
-from plano.types import RawHeaders
+from plano.types import CLIENT_DIALECTS, RawHeaders
 
 logger = logging.getLogger("plano")
 
 
 def error_response(request: Request, error: PlanoError, *, headers: RawHeaders | None = None) -> Response:
-    """An error as the response a client of the request's dialect expects."""
+    """An error as the response a client of the request's dialect expects, or, where only upstreams speak that, the
+    request's own client."""
     headers = [] if headers is None else headers
     headers.append((b"content-type", b"application/json"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    body = client_codec(request.dialect).write_error(error)
+    dialect = request.dialect if request.dialect in CLIENT_DIALECTS else request.journal.dialect
+    body = client_codec(dialect).write_error(error)
     response = Response(request, status=error.status, headers=headers, body=body)
     response.error = error
     return response

@@ -28,7 +28,8 @@ class Journal:
         caller: who is asking, once the auth filter has said so.
         resolved: the target that the model's name resolved to, once the alias filter has said so.
         attempts: the tries at upstreams, in order.
-        answer: the attempt whose reply goes to the client; until that is known, the last one; `NOT_ASKED` before any.
+        answer: the attempt whose reply goes to the client; until that is known, the last one. `NOT_ASKED` before any,
+            and where a filter answers by itself after the last one failed.
         closers: what to call, with the request, soon after all is over, when everything here is final.
         started: the request's head was read.
         received: its body was there.

@@ -197,7 +197,14 @@ class Response:
         if self.pieces is not None:
             if not isinstance(self.pieces, Flow):
                 self.pieces = Flow(aiter(self.pieces), CODECS[self.dialect])
-            await self.pieces.begun()
+            if self._written is not None:
+                self._written.collected = not self.request.stream
+            try:
+                await self.pieces.begun()
+            except UpstreamError:
+                if self.attempt is not None:  # whose relay does not look at what generators around it say
+                    self.attempt.fail("broken_stream")
+                raise
         elif self.status >= 400 and self.body is not None:
             error = self.error
             if error is None and self.attempt is not None:

@@ -73,7 +73,7 @@ FAILS = {
     "an error of its own": lambda provider: provider.fail(529),
     "no connection": lambda provider: provider.breaks_after(0),
     "after its first event": lambda provider: provider.breaks_after(1),
-    "ends after its first event": lambda provider: provider.breaks_after(1, how="ends"),
+    "ends after its first event": lambda provider: provider.breaks_after(1, how="incomplete"),
 }
 
 
@@ -206,6 +206,53 @@ async def test_what_a_response_is_the_reply_of_is_told() -> None:
         found.of("gen_ai_client_token_usage_sum", gen_ai_request_model="fake_chat/m-1", gen_ai_token_type="output") == 1
     )
     assert found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 1
+
+
+@pytest.mark.parametrize("how", ["incomplete", "error"])
+async def test_a_stream_that_broke_and_was_replaced_leaves_no_mark_on_the_outcome(how: Any) -> None:
+    async def reads_first(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        try:
+            await response.read()
+        except UpstreamError:
+            await response.aclose()
+            return await call_next(request)
+        return response
+
+    provider = FakeProvider()
+    provider.breaks_after(3, how=how)
+    provider.reply("second")
+    app = Plano(config("http://upstream.test"), filters=[reads_first], transport=provider)
+    answer = await ask(app, "POST", PATHS["chat"], body("chat", "chat", stream=True))
+    assert b"second" in answer.body
+    found = await scrape(app)
+    assert (found.of("plano_requests_total"), found.of("plano_requests_total", outcome="completed")) == (1, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("how", FAILS)
+async def test_what_a_filter_answers_in_place_of_a_failure_is_no_attempts(how: str, stream: bool) -> None:
+    async def is_sorry(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        try:
+            return await response.begun()
+        except UpstreamError:
+            await response.aclose()
+            return Response.of(request, "sorry")
+
+    provider = FakeProvider()
+    FAILS[how](provider)
+    app = Plano(config("http://upstream.test"), filters=[is_sorry], transport=provider)
+    answer = await ask(app, "POST", PATHS["chat"], body("chat", "messages", stream=stream, seed=3))
+    assert (answer.status, b"sorry" in answer.body) == (200, True)
+    assert "x-plano-dropped" not in answer.headers
+    found = await scrape(app)
+    assert (
+        found.of("plano_requests_total", model="fake_messages/m-1", upstream_dialect="none", outcome="completed") == 1
+    )
+    assert found.of("plano_losses_total") == 0
+    assert found.of("gen_ai_client_token_usage_count") == 0
+    assert found.of("plano_upstream_errors_total", model="fake_messages/m-1") == 1
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

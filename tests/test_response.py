@@ -521,6 +521,30 @@ async def test_a_fault_in_events_that_make_a_body_is_the_filters(dialect: Dialec
     )
 
 
+async def breaks_pieces_at_once(request: Request, call_next: CallNext) -> Response:
+    response = await call_next(request)
+
+    async def nothing() -> AsyncIterator[bytes]:
+        for part in range(1 // len(request.state)):
+            yield b"%d" % part
+
+    return response.with_pieces(nothing())
+
+
+@pytest.mark.parametrize("guilty", [breaks_text, breaks_pieces, breaks_events, breaks_pieces_at_once])
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_fault_in_a_stream_is_logged_once_with_its_traceback(
+    dialect: Dialect, guilty: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await ask(gateway(innocent, guilty, innocent), dialect, "Hi", stream=True)
+    assert answer.error is not None
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == f"The gateway's filter `{guilty.__name__}` failed."
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert record.exc_info[2] is not None
+
+
 @pytest.mark.parametrize("error", [InvalidRequest("no"), UpstreamUnavailable("gone")])
 def test_planos_own_errors_are_told_as_they_are(error: PlanoError) -> None:
     assert Response(asking(), body=b"").blame(error) is error
@@ -582,3 +606,18 @@ async def test_a_wish_of_planos_own_is_not_put_down_to_the_filter_above(caplog: 
     await response.aclose()
     (record,) = caplog.records
     assert record.getMessage() == "own failed at the end of a response, in `on_close`"
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("upstream", DIALECTS)
+async def test_an_error_is_told_the_same_wherever_the_filters_stand(upstream: Dialect, client: Dialect) -> None:
+    async def passes(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request)
+
+    async def told(**options: Any) -> tuple[int, bytes]:
+        provider = FakeProvider()
+        provider.breaks_after(0)
+        answer = await ask(gateway(passes, provider=provider, upstream=upstream, **options), client, "Hi")
+        return answer.status, answer.body
+
+    assert await told(order=ORDER_LOWEST) == await told()

@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import TypeAlias
 
+from plano.attempt import NOT_ASKED
 from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
-from plano.error_response import error_response, failed_response
+from plano.error_response import failed_response
 from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, forget_frames
 from plano.journal import Journal
 from plano.losses import Loss
@@ -162,6 +163,8 @@ class Ask:
         journal = request.journal
         if response.attempt is not None:
             journal.answer = response.attempt
+        elif response.error is None and journal.answer.failure is not None:  # a filter answers in its place
+            journal.answer = NOT_ASKED
         journal.note_error(response.error)
         _name(request, response)
         losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
@@ -242,7 +245,7 @@ async def _deliver(request: Request, response: Response, send: Send) -> None:
 
 async def _deliver_error(request: Request, error: PlanoError, send: Send) -> None:
     request.journal.note_error(error)
-    answer = error_response(request, error)
+    answer = failed_response(request, error)
     _name(request, answer)
     await send_response(answer, send)
 

@@ -7,18 +7,15 @@ another server, or with anything around them, the messages of ASGI say the same.
 
 from __future__ import annotations
 
-import logging
 from time import perf_counter
 
 from plano.dialects import client_codec
 from plano.edge.own_server import FastPath, fast_path
-from plano.errors import PlanoError
+from plano.error_response import log_fault
 from plano.journal import Journal
 from plano.response import Response
 from plano.streams.stages import Flow
 from plano.types import RawHeaders, Send
-
-logger = logging.getLogger("plano")
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
@@ -46,7 +43,7 @@ async def send_response(response: Response, send: Send) -> None:
         await send({"type": "http.response.body", "body": body})
         journal.ended = now = perf_counter()
         journal.sending += now - before
-    _settle(journal)
+    _settle(response)
 
 
 def sent_at_once(response: Response, body: bytes, journal: Journal, server: FastPath) -> bool:
@@ -59,13 +56,16 @@ def sent_at_once(response: Response, body: bytes, journal: Journal, server: Fast
     journal.bytes_out = len(body)
     journal.ended = now = perf_counter()
     journal.sending += now - before
-    _settle(journal)
+    _settle(response)
     return True
 
 
-def _settle(journal: Journal) -> None:
+def _settle(response: Response) -> None:
+    journal, attempt = response.journal, response.attempt
     if journal.outcome is None:
-        journal.outcome = "completed" if journal.error is None or journal.status >= 400 else "failed"
+        broken = response.body is None and attempt is not None and attempt.failure == "broken_stream"
+        failed = (broken or journal.error is not None) and journal.status < 400
+        journal.outcome = "failed" if failed else "completed"
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
@@ -132,8 +132,8 @@ class _Outlet:
 
 def _last_words(response: Response, error: Exception) -> bytes:
     """The error event that ends a broken stream."""
-    if not isinstance(error, PlanoError):
-        error = response.blame(error)
+    error = response.blame(error)
+    log_fault(error)
     response.journal.note_error(error)
     response.journal.outcome = "failed"
     return client_codec(response.dialect).write_stream_error(error)

@@ -37,7 +37,6 @@ class Relay(Flow):
     ) -> None:
         codec = CODECS[request.dialect]
         super().__init__(source, codec, request.journal)
-        self._request_journal = request.journal
         self._attempt = attempt
         self._mask = mask
         self._shortest = mask.shortest
@@ -96,7 +95,6 @@ class Relay(Flow):
         if not end.complete:
             raise UpstreamProtocolError(CUT_OFF)
         if end.failed:
-            self._request_journal.outcome = "failed"
             attempt.fail("broken_stream")
         attempt.usage, attempt.finish = end.usage, end.finish
         async for piece in super().finish():

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from copy import copy
 from time import perf_counter
+from types import AsyncGeneratorType
 from typing import Protocol, TypeAlias
 
 from plano.dialects.codec import UpstreamCodec
@@ -64,6 +65,7 @@ class Flow:
         self._stages: list[Stage] = []
         self._feeds: list[Callable[[bytes], Passed]] = []
         self._held: deque[bytes] = deque()  # what `begun` has read
+        self._broke_off = False  # the source raised in there, or the wait was cancelled
         self.was_read = False
 
     def add(self, stage: Stage) -> None:
@@ -97,6 +99,8 @@ class Flow:
         Raises:
             UpstreamError: it ended before its dialect's end.
         """
+        if self._broke_off and isinstance(self.source, AsyncGeneratorType):  # which looks like one that is complete
+            raise UpstreamProtocolError(CUT_OFF)
         for at, stage in enumerate(self._stages, 1):
             async for piece in through(stage.finish(), self._stages[at:]):
                 yield piece
@@ -118,7 +122,7 @@ class Flow:
         Raises:
             UpstreamError: the stream failed before there was any.
         """
-        if self._held:
+        if self.was_read:
             return
         try:
             await self._hold_until_output()
@@ -127,29 +131,40 @@ class Flow:
             raise
 
     async def _hold_until_output(self) -> None:
-        held, frames, size = self._held, 0, 0
+        looked_at = iter(tuple(self._held))  # an earlier wait ended in the same way, or was given up
+        frames = size = 0
         while frames < MAX_HELD_FRAMES and size < MAX_HELD_BYTES:
+            piece = next(looked_at, None) or await self._hold()
+            if piece is None:
+                if not self._codec.peek_stream(b"", list(self._held)[-4:]).complete:
+                    raise UpstreamProtocolError(CUT_OFF)
+                return
+            size += len(piece)
+            for frame in sse.frames(piece):
+                if self._tells(frame):
+                    return
+                frames += 1
+
+    async def _hold(self) -> bytes | None:
+        """Wait for one more piece and hold it; None at the source's end."""
+        while True:
             chunk = await self._next()
             piece = self.rest() if chunk is None else self.arrived(chunk)
             if piece:
-                held.append(piece)
-                size += len(piece)
-                for frame in sse.frames(piece):
-                    if self._tells(frame):
-                        return
-                    frames += 1
+                self._held.append(piece)
+                return piece
             if chunk is None:
-                if not self._codec.peek_stream(b"", list(held)[-4:]).complete:
-                    raise UpstreamProtocolError(CUT_OFF)
-                return
+                return None
 
     async def _next(self) -> bytes | None:
-        asked = perf_counter()
+        asked, self._broke_off = perf_counter(), True
         try:
-            return await anext(self.source, None)
+            chunk = await anext(self.source, None)
         finally:
             if self._journal is not None:
                 self._journal.waited_in_stream += perf_counter() - asked
+        self._broke_off = False
+        return chunk
 
     def _tells(self, frame: sse.Frame) -> bool:
         """Whether a frame settles how the stream began. Raises the error that it may hold."""

@@ -12,8 +12,12 @@ import pytest
 
 from plano import CallNext, Plano, Request, Response
 from plano.conversation import Text
-from plano.dialects import CODECS, UpstreamCodec
+from plano.dialects import CLIENT_CODECS, CODECS, UpstreamCodec
+from plano.errors import PlanoError, UpstreamTimeout
+from plano.filters.translation import Translation
 from plano.frames import FRAMES, Aligner, sse
+from plano.journal import Journal
+from plano.pipeline import Link, fold
 from plano.provider import Provider
 from plano.routing.models import Entry, ModelIndex
 from plano.types import CLIENT_DIALECTS as DIALECTS
@@ -126,3 +130,25 @@ async def test_what_is_no_reply_is_the_upstreams_error(
 async def test_a_reply_that_should_have_been_a_stream_is_the_upstreams_error() -> None:
     answer = await asked(Server(b'{"said":"a","tokens":[1,1]}'), "chat", stream=True)
     assert answer.status == 502
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_an_error_that_meets_a_filter_below_the_translation_is_the_clients(client: ClientDialect) -> None:
+    seen: list[PlanoError | None] = []
+
+    async def looks(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        seen.append(response.error)
+        return response
+
+    async def no_answer(request: Request) -> Response:
+        raise UpstreamTimeout("Too slow.")
+
+    target = ModelIndex([Entry(provider=ROW, model="big/1", name="extra/big")]).resolve("extra/big")
+    body = msgspec.json.encode(PORTABLE[client] | {"model": "m"})
+    request = Request(dialect=client, raw=body, model="m", target=target, journal=Journal(client))
+    links = [Link("translation", Translation(), trusted=True), Link("looks", looks)]
+    response = await fold(links, no_answer)(request)
+    assert [type(error) for error in seen] == [UpstreamTimeout]
+    assert (response.status, response.dialect) == (504, client)
+    assert response.body == CLIENT_CODECS[client].write_error(UpstreamTimeout("Too slow."))

@@ -237,6 +237,43 @@ async def test_each_attempt_has_a_span_and_the_upstream_is_told_each() -> None:
     assert told == [f"{span.context.span_id:016x}" for span in (first, second)]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_attempts_at_the_same_time_each_have_a_span_of_their_own(stream: bool) -> None:
+    async def both(request: Request, call_next: CallNext) -> Response:
+        first, second = await asyncio.gather(call_next(request), call_next(request.replace(model="anthropic/claude")))
+        await first.aclose()
+        return second
+
+    entries = [{"model": model, "access_key": "k"} for model in ("openai/gpt-4o", "anthropic/claude")]
+    traced = Traced({"model_providers": entries}, filters=[both])
+    traced.upstream.fail(503)
+    traced.upstream.reply("done", usage=Usage(input_tokens=3, output_tokens=2))
+    assert (await traced.ask(HELLO | {"stream": stream})).status == 200
+    (request,), attempts = traced.spans()
+    by_provider = {said(span)["plano.provider"]: said(span) for span in attempts}
+    failed, answered = by_provider["openai"], by_provider["anthropic"]
+    assert (failed["http.response.status_code"], failed["error.type"]) == (503, "server_error")
+    assert "gen_ai.usage.input_tokens" not in failed
+    assert (answered["http.response.status_code"], answered["gen_ai.usage.input_tokens"]) == (200, 3)
+    assert "error.type" not in answered
+    assert said(request)["gen_ai.response.id"] == answered["gen_ai.response.id"]
+
+
+async def test_an_attempt_that_is_refused_before_it_is_sent_is_not_taken_for_the_one_before_it() -> None:
+    async def again(request: Request, call_next: CallNext) -> Response:
+        await (await call_next(request)).aclose()
+        return await call_next(request.replace(model="openai/o3"))
+
+    entries = [{"model": model, "access_key": "k"} for model in ("openai/gpt-4o", "openai/o3")]
+    traced = Traced({"model_providers": entries}, filters=[again])
+    traced.upstream.fail(503)
+    answer = await traced.ask(HELLO | {"temperature": 0.5}, {"x-plano-strict": "true"})
+    assert (answer.status, len(traced.upstream.requests)) == (400, 1)
+    _, (first, second) = traced.spans()
+    assert (said(first)["error.type"], said(first)["http.response.status_code"]) == ("server_error", 503)
+    assert "http.response.status_code" not in said(second)
+
+
 @pytest.mark.parametrize(
     ("status", "attempted", "asked"),
     [(429, "rate_limit", "429"), (400, "client_error", "400"), (500, "server_error", "500")],
