@@ -11,7 +11,6 @@ from time import perf_counter
 
 from plano.dialects import client_codec
 from plano.edge.own_server import FastPath, fast_path
-from plano.error_response import log_fault
 from plano.journal import Journal
 from plano.response import Response
 from plano.streams.stages import Flow
@@ -133,7 +132,6 @@ class _Outlet:
 def _last_words(response: Response, error: Exception) -> bytes:
     """The error event that ends a broken stream."""
     error = response.blame(error)
-    log_fault(error)
     response.journal.note_error(error)
     response.journal.outcome = "failed"
     return client_codec(response.dialect).write_stream_error(error)
