@@ -15,7 +15,7 @@ from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
-from plano.error_response import failed_response
+from plano.error_response import error_response, failed_response
 from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, forget_frames
 from plano.journal import Journal
 from plano.losses import Loss
@@ -245,7 +245,7 @@ async def _deliver(request: Request, response: Response, send: Send) -> None:
 
 async def _deliver_error(request: Request, error: PlanoError, send: Send) -> None:
     request.journal.note_error(error)
-    answer = failed_response(request, error)
+    answer = error_response(request, error)
     _name(request, answer)
     await send_response(answer, send)
 
