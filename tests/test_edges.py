@@ -181,3 +181,42 @@ async def test_what_on_close_asked_for_is_called_once_for_dropped_responses_too_
         assert sorted(closed) == ["closed", "dropped", "sent"]
         closed.clear()
     assert caplog.text.count("ZeroDivisionError") == 6
+
+
+async def test_an_error_in_place_of_a_stream_has_the_headers_that_filters_gave_it() -> None:
+    async def stamping(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.set_header("x-stamp", "yes")
+        return response
+
+    provider = FakeProvider()
+    provider.breaks_after(0)
+    gateway = Plano({"model_providers": [ENTRY]}, filters=[stamping], transport=provider)
+    answer = await ask(gateway, "POST", CHAT, HELLO | {"stream": True})
+    assert (answer.status, answer.headers["x-stamp"]) == (502, "yes")
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("stream", [True, False, None])
+async def test_only_a_reply_is_streamed(stream: bool | None) -> None:
+    gateway = Plano({"model_providers": [ENTRY]}, transport=FakeProvider())
+    answer = await ask(gateway, "POST", "/v1/embeddings", {"model": "m", "input": "Hi", "stream": stream})
+    assert (answer.status, answer.json()["object"]) == (200, "list")
+
+
+async def test_a_connection_that_cannot_be_let_go_of_keeps_no_other() -> None:
+    let_go: list[int] = []
+
+    async def failing() -> None:
+        raise ZeroDivisionError
+
+    async def noting() -> None:
+        let_go.append(1)
+
+    async def holding(request: Request, call_next: CallNext) -> Response:
+        request.journal.releases += (failing, noting)
+        return await call_next(request)
+
+    gateway = Plano({"model_providers": [ENTRY]}, filters=[holding], transport=FakeProvider())
+    assert (await ask(gateway, "POST", CHAT, HELLO)).status == 200
+    assert let_go == [1]

@@ -21,6 +21,7 @@ from plano.journal import Journal
 from plano.losses import Loss
 from plano.observability.finished import Finished
 from plano.observability.usage import settle
+from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
@@ -65,6 +66,7 @@ class Ask:
         self._finished = finished
         self._dialect = dialect
         self._operation = operation
+        self._streams = OPERATIONS[operation].replies
         self._run = run
         self._body_limit = body_limit
         self._body_deadline = body_deadline
@@ -135,7 +137,7 @@ class Ask:
             raw=body,
             raw_model=asked.model,
             model=asked.model,
-            stream=bool(asked.stream),
+            stream=bool(asked.stream) and self._streams,
             headers=headers,
             caller=caller,
             id=request_id(headers),
@@ -187,7 +189,10 @@ class Ask:
         finally:
             try:
                 for release in journal.releases:
-                    await release()
+                    try:
+                        await release()
+                    except Exception:  # one that fails does not keep the others from being let go of
+                        logger.exception("a connection to an upstream could not be let go of")
             finally:
                 self._finished.add(request, response, scope, loop)
 
@@ -236,18 +241,21 @@ async def _deliver(request: Request, response: Response, send: Send) -> None:
     try:
         await send_response(response, send)
     except PlanoError as error:
-        await _deliver_error(request, error, send)
+        await _deliver_error(response, error, send)
     except (asyncio.CancelledError, OSError):
         raise
     except Exception as error:
-        await _deliver_error(request, response.blame(error), send)
+        await _deliver_error(response, response.blame(error), send)
 
 
-async def _deliver_error(request: Request, error: PlanoError, send: Send) -> None:
-    request.journal.note_error(error)
-    answer = error_response(request, error)
-    _name(request, answer)
-    await send_response(answer, send)
+async def _deliver_error(response: Response, error: PlanoError, send: Send) -> None:
+    """Send an error in place of a stream, with the headers that the stream was to have."""
+    response.journal.note_error(error)
+    headers = [header for header in response.headers if header[0] not in _OF_THE_STREAM]
+    await send_response(error_response(response.request, error, headers=headers), send)
+
+
+_OF_THE_STREAM = frozenset({b"content-type", b"retry-after"})
 
 
 def _report(response: Response, losses: Sequence[Loss]) -> None:
