@@ -14,7 +14,7 @@ from plano.edge.own_server import FastPath, fast_path
 from plano.journal import Journal
 from plano.response import Response
 from plano.streams.stages import Flow
-from plano.types import RawHeaders, Send
+from plano.types import Message, RawHeaders, Send
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
@@ -68,65 +68,42 @@ def _settle(response: Response) -> None:
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
-    out, pieces = _Outlet(response, send), response.pieces
+    """Send a stream; its head goes out with its first piece."""
+    journal, pieces = response.journal, response.pieces
     assert pieces is not None, "asked before"
     server = fast_path(send)
     flow = pieces.run(None if server is None else server.push) if isinstance(pieces, Flow) else None
+    started = closed = False
     try:
         async for piece in flow or pieces:
-            await out.send(piece)
+            before = perf_counter()
+            try:
+                if not started:
+                    started = True
+                    await send(_head_of(response))
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except OSError:
+                closed = True
+                raise
+            journal.bytes_out += len(piece)
+            journal.sending += perf_counter() - before
     except Exception as error:
-        if not out.started or out.closed:
+        if not started or closed:
             raise
-        await out.send(_last_words(response, error))
+        last = _last_words(response, error)
+        journal.bytes_out += len(last)
+        await send({"type": "http.response.body", "body": last, "more_body": True})
     finally:
         if flow is not None:
             await flow.aclose()
-    await out.end()
+    if not started:
+        await send(_head_of(response))
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Outlet:
-    """Where a stream goes out. It is opened by its first piece.
-
-    Attributes:
-        message: ASGI's `send`.
-        started: something is out.
-        closed: nobody takes more.
-    """
-
-    __slots__ = ("_response", "closed", "message", "started")
-
-    def __init__(self, response: Response, send: Send) -> None:
-        self.message = send
-        self.started = False
-        self.closed = False
-        self._response = response
-
-    @property
-    def journal(self) -> Journal:
-        return self._response.journal
-
-    async def send(self, piece: bytes) -> None:
-        before = perf_counter()
-        try:
-            if not self.started:
-                await self._open()
-            await self.message({"type": "http.response.body", "body": piece, "more_body": True})
-        except OSError:
-            self.closed = True
-            raise
-        self.journal.bytes_out += len(piece)
-        self.journal.sending += perf_counter() - before
-
-    async def end(self) -> None:
-        if not self.started:
-            await self._open()
-        await self.message({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _open(self) -> None:
-        self.started = True
-        headers = [*self._response.headers, *_NOT_KEPT_BACK]
-        await self.message({"type": "http.response.start", "status": self._response.status, "headers": headers})
+def _head_of(response: Response) -> Message:
+    headers = [*response.headers, *_NOT_KEPT_BACK]
+    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
 def _last_words(response: Response, error: Exception) -> bytes:
