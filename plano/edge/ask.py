@@ -90,7 +90,10 @@ class Ask:
         try:
             request = await self._take_in(scope, receive, journal, whole, slow)
             response = await self._answered(request)
-            await _send(request, response, send, server)
+            if response.body is None:
+                await _deliver(response, send)
+            elif server is None or not sent_at_once(response, response.body, journal, server):
+                await send_response(response, send)
         except ClientLeft:
             return
         except asyncio.CancelledError:
@@ -102,7 +105,13 @@ class Ask:
         finally:
             watch.unwatch()
             if request is not None:
-                await self._let_go(request, response, scope, watch.loop)
+                if journal.ended is None:
+                    journal.ended = perf_counter()
+                try:
+                    if journal.releases or (response is not None and response.holds):
+                        await _let_go(request, response)
+                finally:
+                    self._finished.add(request, response, scope, watch.loop)
 
     async def _take_in(
         self, scope: Scope, receive: Receive, journal: Journal, whole: bytes | None, slow: Watch | None
@@ -112,7 +121,11 @@ class Ask:
         caller, asked, body = ANONYMOUS, _NOTHING_ASKED, b""
         refusal: PlanoError | None = None
         try:
-            body = await self._body(scope, receive, headers, whole)
+            if scope["method"] != "POST":
+                raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
+            body = await self._body(receive, headers) if whole is None else whole
+            if len(body) > self._body_limit:
+                raise too_large(self._body_limit)
             if slow is not None:
                 slow.arrived()
             journal.received = perf_counter()
@@ -146,16 +159,10 @@ class Ask:
             journal=journal,
         )
 
-    async def _body(self, scope: Scope, receive: Receive, headers: Headers, whole: bytes | None) -> bytes:
-        if scope["method"] != "POST":
-            raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
-        if whole is None:
-            if self._admit is not None:
-                self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
-            return await read_body(receive, headers, limit=self._body_limit)
-        if len(whole) > self._body_limit:
-            raise too_large(self._body_limit)
-        return whole
+    async def _body(self, receive: Receive, headers: Headers) -> bytes:
+        if self._admit is not None:
+            self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
+        return await read_body(receive, headers, limit=self._body_limit)
 
     async def _answered(self, request: Request) -> Response:
         try:
@@ -174,38 +181,23 @@ class Ask:
             _report(response, losses)
         return response
 
-    async def _let_go(
-        self, request: Request, response: Response | None, scope: Scope, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        """Let go of everything the request held, also of what a filter dropped on its way, and count it."""
-        journal = request.journal
-        if journal.ended is None:
-            journal.ended = perf_counter()
-        try:
-            if response is not None and response.holds:
-                if response.watched:
-                    settle(request, response)  # those who are told at the end may ask for its usage
-                await response.aclose()
-        finally:
-            try:
-                for release in journal.releases:
-                    try:
-                        await release()
-                    except Exception:  # one that fails does not keep the others from being let go of
-                        logger.exception("a connection to an upstream could not be let go of")
-            finally:
-                self._finished.add(request, response, scope, loop)
-
 
 _NOTHING_ASKED = Peek()
 
 
-async def _send(request: Request, response: Response, send: Send, server: FastPath | None) -> None:
-    body = response.body
-    if body is None:
-        await _deliver(request, response, send)
-    elif server is None or not sent_at_once(response, body, request.journal, server):
-        await send_response(response, send)
+async def _let_go(request: Request, response: Response | None) -> None:
+    """Let go of everything the request held, also of what a filter dropped on its way."""
+    try:
+        if response is not None and response.holds:
+            if response.watched:
+                settle(request, response)  # those who are told at the end may ask for its usage
+            await response.aclose()
+    finally:
+        for release in request.journal.releases:
+            try:
+                await release()
+            except Exception:  # one that fails does not keep the others from being let go of
+                logger.exception("a connection to an upstream could not be let go of")
 
 
 async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
@@ -236,7 +228,7 @@ def intake(request: Request, call_next: CallNext) -> Awaitable[Response]:
     return call_next(request)
 
 
-async def _deliver(request: Request, response: Response, send: Send) -> None:
+async def _deliver(response: Response, send: Send) -> None:
     """Send a stream, or the error that came up before its first byte."""
     try:
         await send_response(response, send)
