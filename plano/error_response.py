@@ -28,19 +28,19 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
 
 
 def failed_response(request: Request, error: Exception) -> Response:
-    """A failure as the response that the request's client expects. What is the gateway's fault is logged."""
+    """A failure as the response that the request's client expects. A fault of the gateway is logged."""
     if isinstance(error, PlanoError):
         log_fault(error)
     else:
         logger.error("a request failed inside plano", exc_info=error)
         cause, error = error, GatewayFailed()
         error.__cause__ = cause
-    forget_frames(error)  # which hold the request
+    forget_frames(error)  # because they hold the request
     return error_response(request, error)
 
 
 def log_fault(error: PlanoError) -> None:
-    """Log what is neither the client's fault nor the upstream's, with the traceback of its cause."""
+    """Log an error that neither the client nor the upstream is to blame for, with the traceback of its cause."""
     if isinstance(error, StateUnreadable):
         logger.error("%s (%s)", error, error.__cause__)
     if isinstance(error, FilterError | GatewayFailed):

@@ -1,8 +1,8 @@
-"""From a Response to ASGI messages.
+"""Sends a Response as ASGI messages.
 
-`send` of plano's own server (`plano.server.exchange.Exchange`) has two verbs beside it that need not be awaited:
-`reply` for a whole response, `push` for a piece of a stream; `receive` has `whole` for a body that is there. Under
-another server, or with anything around them, the messages of ASGI say the same.
+plano's own server (`plano.server.exchange.Exchange`) has verbs beside `send` and `receive` that need not be awaited:
+`reply` for a whole response, `push` for a piece of a stream, `whole` for a body that has arrived. Under another server,
+or if `send` is wrapped, ASGI's messages do the same.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from plano.types import RawHeaders, Send
 logger = logging.getLogger("plano")
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-"""Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
+"""Headers that ask caches and proxies in front (nginx reads the second) to pass a stream on as it comes."""
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """Send it all. A stream that breaks ends in its dialect's error event.
+    """Send a whole response. A stream that breaks ends in its dialect's error event.
 
-    Nothing is sent of a stream before its first piece is there.
+    A stream's headers wait for its first piece.
 
     Raises:
-        PlanoError: the stream broke before its first piece; an error can still be answered.
+        PlanoError: the stream broke before its first piece, so that an error response can still be sent.
     """
     journal = response.journal
     journal.status = response.status
@@ -46,31 +46,31 @@ async def send_response(response: Response, send: Send) -> None:
         await send({"type": "http.response.body", "body": body})
         journal.ended = now = perf_counter()
         journal.sending += now - before
-    _settle(journal)
+    _conclude(journal)
 
 
 def sent_at_once(response: Response, body: bytes, journal: Journal, server: FastPath) -> bool:
-    """Do what `send_response` does, for a whole body that need not wait; False if it was not done."""
+    """Do the same as `send_response` for a body, without waiting. Returns whether it was done."""
     before = perf_counter()
-    journal.status = 500  # what the server says where a filter put something into the headers that cannot be sent
+    journal.status = 500  # the server's answer if a filter's headers cannot be sent
     if not server.reply(response.status, response.headers, body):
         return False
     journal.status = response.status
     journal.bytes_out = len(body)
     journal.ended = now = perf_counter()
     journal.sending += now - before
-    _settle(journal)
+    _conclude(journal)
     return True
 
 
-def _settle(journal: Journal) -> None:
+def _conclude(journal: Journal) -> None:
     if journal.outcome is None:
         journal.outcome = "completed" if journal.error is None or journal.status >= 400 else "failed"
 
 
 async def _send_pieces(response: Response, send: Send) -> None:
     out, pieces = _Outlet(response, send), response.pieces
-    assert pieces is not None, "asked before"
+    assert pieces is not None, "a response without a body has pieces"
     server = fast_path(send)
     flow = pieces.run(None if server is None else server.push) if isinstance(pieces, Flow) else None
     try:
@@ -87,12 +87,12 @@ async def _send_pieces(response: Response, send: Send) -> None:
 
 
 class _Outlet:
-    """Where a stream goes out. It is opened by its first piece.
+    """The way out for a stream. Its first piece opens it.
 
     Attributes:
         message: ASGI's `send`.
-        started: something is out.
-        closed: nobody takes more.
+        started: whether anything was sent.
+        closed: whether the client is gone.
     """
 
     __slots__ = ("_response", "closed", "message", "started")

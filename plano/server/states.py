@@ -1,7 +1,7 @@
 """The states of a connection, of the request that is on it and of the response to that request.
 
-The three move by themselves, as RFC 9112 lets them: a response may be complete before its request is (section 9.3),
-and what comes after a complete request waits until that is answered (section 9.3.2). Each class below draws its moves,
+The three move independently, as RFC 9112 lets them: a response may be complete before its request is (section 9.3),
+and bytes after a complete request wait until that is answered (section 9.3.2). Each class below draws its moves,
 a row for each state and a column for each event. A word in capitals is the next state. `-` means that nothing happens,
 `lost` that the connection is cut off, and `error` that the application is told of its mistake and nothing else changes.
 A cell with `.` cannot happen.
