@@ -40,7 +40,7 @@ def _names() -> Iterator[str]:
     """A table of the names that `from plano import ...` takes."""
     tree = _parsed("plano/__init__.py")
     yield "## `plano`\n"
-    yield "| name | from | what it is |"
+    yield "| name | from | meaning |"
     yield "| --- | --- | --- |"
     homes = ast.literal_eval(_assigned(tree, "_HOMES"))
     for name in ast.literal_eval(_assigned(tree, "__all__")):
