@@ -28,7 +28,7 @@ class Attempt:
         answered: when the reply's status and headers had come, or the failure in their place.
         status: the upstream's HTTP status; 0 without one.
         upstream_id: the upstream's id for the request, from its `x-request-id`.
-        failure: how it failed; None while it has not.
+        failure: the way in which it failed; None while it has not.
         first_piece: when the first piece of the reply's body came.
         first_token: when the first piece with output of the model came.
         last_piece: when the last piece came.

@@ -37,11 +37,11 @@ class Journal:
         waited_in_stream: seconds spent waiting for the pieces of a stream.
         sending: seconds spent handing bytes to the client's connection, waiting for it included.
         status: the HTTP status that was sent to the client.
-        outcome: how it ended; None while it goes on.
+        outcome: the way in which it ended; None while it goes on.
         error: the error that the client was told instead of a reply, or at the end of a broken one.
         bytes_in, bytes_out: sizes of the client's request body and of the body sent to it.
         releases: functions that release the upstream connections which the request had.
-        weight: how many requests this sample of the filters' times represents.
+        weight: the number of requests that this sample of the filters' times represents.
         store_failed: whether the reply should have been stored and could not be.
     """
 

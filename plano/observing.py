@@ -207,7 +207,7 @@ class _Ready:
 
 
 class _Counted:
-    """Counts and logs what an application answers."""
+    """Counts and logs the answers of an application."""
 
     def __init__(self, application: Application, instruments: Instruments, route: str, *, log: bool) -> None:
         self._application = application

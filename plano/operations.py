@@ -91,7 +91,7 @@ class EndpointPath(Struct, frozen=True, kw_only=True):
             URL-encoded.
         streamed: the path for a streamed reply, if it differs.
         omits: the top-level fields (`model`, `stream`) that stand in the path, and not in the body.
-        frames: how a stream is cut; see `plano.frames`.
+        frames: the form of its streams; see `plano.frames`.
     """
 
     path: str

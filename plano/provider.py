@@ -1,4 +1,4 @@
-"""A provider is a row of data; a target is what a request's model name resolved to."""
+"""A provider is a row of data; a target is the result of resolving a request's model name."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _url(site: SplitResult, query: str, path: str) -> str:
 
 
 def with_model(found: Endpoints, model: str) -> Endpoints:
-    """The same endpoints with the model's id in the paths that name it; the same object where none does."""
+    """The same endpoints with the model's id in the paths that name it; the same object if none does."""
     if not any("{model}" in url for each in found.values() for url in (each.url, each.streamed)):
         return found
     encoded = quote(model, safe="")

@@ -91,4 +91,4 @@ def _walk(body: bytes, fields: dict[str, Raw], within: str) -> bool:
 
 def _twice(name: str, within: str) -> InvalidRequest:
     param = f"{within}{name[:200]}"
-    return InvalidRequest(f"`{param}` is there twice: say it once.", param=param)
+    return InvalidRequest(f"`{param}` is there twice. Send it once.", param=param)

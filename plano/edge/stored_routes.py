@@ -1,4 +1,4 @@
-"""The routes to what is stored: responses, chat completions and conversations, of the caller's own tenant."""
+"""The routes to stored objects: responses, chat completions and conversations, of the caller's own tenant."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ class Reader:
         return data[start:]
 
     def _end_of_part(self, data: bytes, start: int, size: int) -> int:
-        """The position to feed up to, so that no request begins in the middle of what is fed.
+        """The position to feed up to, so that no request begins in the middle of the fed bytes.
 
         A body with a length ends by its length; heads, trailers and the last chunk end in an empty line.
         """

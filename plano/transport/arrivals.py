@@ -13,7 +13,7 @@ from collections.abc import Callable
 if sys.platform == "win32":
 
     def arrivals(transport: asyncio.Transport) -> Callable[[int], object]:
-        """Not known on this system."""
+        """A function that always says no, because this system cannot tell."""
         return lambda _: None
 
 else:

@@ -61,6 +61,6 @@ class FieldWriter:
             if not _TOKEN.fullmatch(name):
                 raise httpx.LocalProtocolError("not the name of a header in lower case")
             if name in _FRAMING:
-                raise httpx.LocalProtocolError(f"{name.decode()} is for the transport to say")
+                raise httpx.LocalProtocolError(f"{name.decode()} is set by the transport")
             self._fit.add(name)
         self._hosts = b"host" in self._fit or self._hosts
