@@ -21,7 +21,7 @@ CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class Filter(Protocol):
-    """A function, or an instance with `__call__`, that takes these arguments.
+    """An async function, or an instance with such a `__call__`, that takes `(request, call_next)` and gives a Response.
 
     It may change the request before `await call_next(request)` and the response after it; it may answer by itself
     without calling `call_next`, or call it more than once. Everything below it runs once for each of these calls.
@@ -173,7 +173,7 @@ class _Onward:
 async def _stream_of(name: str, request: Request, response: Response) -> Response:
     """A filter's stream as it goes on. Raises TypeError if it was read, because the client would get it empty."""
     response.made_by(name)
-    response = await response.settled(request)
+    response = await response.ready_for(request)
     if response.was_read:
         raise TypeError(_READ)
     return response

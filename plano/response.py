@@ -229,7 +229,7 @@ class Response:
         response.set_header(b"content-type", EVENT_STREAM)
         return response
 
-    async def settled(self, request: Request) -> Response:
+    async def ready_for(self, request: Request) -> Response:
         """This response as it leaves the filter that was given `request`.
 
         Only a response made of events changes. It repeats fields of `request`, not of the copy that the filter made;

@@ -19,7 +19,7 @@ from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenti
 from plano.journal import Journal
 from plano.losses import Loss
 from plano.observability.finished_requests import FinishedRequests
-from plano.observability.usage import settle
+from plano.observability.usage import settle_usage
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
@@ -179,7 +179,7 @@ class Ask:
         try:
             if response is not None and response.holds:
                 if response.watched:
-                    settle(request, response)  # its closers may read its usage
+                    settle_usage(request, response)  # its closers may read its usage
                 await response.aclose()
         finally:
             try:

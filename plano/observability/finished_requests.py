@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from plano.errors import forget_frames
 from plano.observability import access
-from plano.observability.usage import settle
+from plano.observability.usage import settle_usage
 from plano.request import Request
 from plano.response import Response
 from plano.types import Scope
@@ -98,7 +98,7 @@ class FinishedRequests:
         # Each step is done for all requests before the next step: the other order takes a seventh longer.
         for request, response, _ in batch:
             try:
-                settle(request, response)
+                settle_usage(request, response)
             except Exception:
                 logger.exception("the tokens of a request could not be determined")
         for request, _, _ in batch:

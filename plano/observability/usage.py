@@ -32,7 +32,7 @@ _TEXTS = frozenset[str]().union(*(codec.spoken_fields for codec in CODECS.values
 """The fields, of all dialects, that hold text of the model or to it."""
 
 
-def settle(request: Request, response: Response | None) -> None:
+def settle_usage(request: Request, response: Response | None) -> None:
     """Bring the `usage` of a request's answer to its final state. To call this again changes nothing.
 
     A request whose reply never began used no tokens, unless the client left while the model worked: then its input is

@@ -131,7 +131,7 @@ def _broken() -> UpstreamStatus:
 
 
 def _neutral(answer: Reply, asked: Conversation, dialect: ClientDialect, id: str, now: int) -> NeutralReply:
-    parts = tuple(_finished(part, dialect, f"{id}_{index}") for index, part in enumerate(answer.parts))
+    parts = tuple(_with_ids(part, dialect, f"{id}_{index}") for index, part in enumerate(answer.parts))
     calls = any(isinstance(part, ToolCall) for part in parts)
     return NeutralReply(
         id=id,
@@ -144,7 +144,7 @@ def _neutral(answer: Reply, asked: Conversation, dialect: ClientDialect, id: str
     )
 
 
-def _finished(part: Part, dialect: ClientDialect, suffix: str) -> Part:
+def _with_ids(part: Part, dialect: ClientDialect, suffix: str) -> Part:
     """The part with an id like those of this dialect's providers, and with its seal marked as this dialect's."""
     if isinstance(part, ToolCall) and not part.id:
         return replace(part, id=CLIENT_CODECS[dialect].conventions.call_prefix + suffix)

@@ -127,7 +127,7 @@ async def test_tokens_that_cannot_be_told_keep_no_request_in_flight(monkeypatch:
     def fails(request: Request, response: Response | None) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(finished_requests, "settle", fails)
+    monkeypatch.setattr(finished_requests, "settle_usage", fails)
     seen = Seen()
     app = gateway(seen)
     await ask(app, "POST", CHAT, HELLO)
