@@ -96,7 +96,7 @@ class Bench:
         started = time.process_time()
         for _ in range(requests):
             await self._ask()
-        self.gateway._survivors.observing.finished.flush()  # the work that is done in batches counts too
+        self.gateway._survivors.observing.finished_requests.flush()  # the work that is done in batches counts too
         for handler in logging.getLogger("plano.access").handlers:
             handler.flush()
         return (time.process_time() - started) / requests * 1e6

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / ".peers"
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 UPSTREAM_KEY = "sk-proj-" + "0123456789abcdefghij" * 3
-"""As long as providers' keys are, and none of the headers that come back."""
+"""A key as long as providers' keys, which differs from every header that comes back."""
 
 READY_SECONDS = 120.0
 STORE_BYTES = 64_000_000

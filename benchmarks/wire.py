@@ -157,7 +157,7 @@ CLOSING = {
     + _named({"type": "response.completed", "response": _response("completed", [_item(TEXT)], _RESPONSES_USAGE)}),
 }
 ID = b"bench0123456789"
-"""In every reply's id; the upstream puts another of the same length in its place, for ids do not repeat."""
+"""The id in these replies; the upstream replaces it with a new one of the same length for each reply."""
 
 _MARK = "@here@"
 _DELTAS = {

@@ -1,4 +1,4 @@
-"""The body log: requests and replies in full, for finding out what went wrong. It is off unless switched on."""
+"""The body log: requests and replies in full, to find the cause of a problem. It is off by default."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from plano.types import CLIENT_DIALECTS
 Count: TypeAlias = Callable[[float], None]
 
 Place: TypeAlias = tuple[str, str]
-"""Provider and entry."""
+"""The names of a provider and of an entry."""
 
 _FOLD = 256
 """The number of requests after which observed values are sorted into their bins."""

@@ -68,11 +68,11 @@ class State:
 
     Args:
         store: returns the store for the running event loop.
-        chat_completions: chat completions are stored and continued too.
+        chat_completions: whether chat completions are stored and continued too.
         upstream_store: the `store` that is sent to providers; None for the client's own.
-        one_tenant: all callers have one tenant. Only then, or with the caller's own key, may an unknown id go on to a
-            provider that stores responses itself, because it could be another tenant's there. The same holds for
-            items, approvals and containers; see `plano.state.references`.
+        one_tenant: whether all callers have one tenant. Only then, or with the caller's own key, may an unknown id go
+            on to a provider that stores responses itself, because it could be another tenant's there. The same holds
+            for items, approvals and containers; see `plano.state.references`.
 
     Raises:
         InvalidRequest: 400 with the code `previous_response_not_found`.
@@ -240,7 +240,7 @@ class State:
         return self._one_tenant or target.passthrough_auth
 
     def _check(self, said: AskedResponse, past: _Past) -> None:
-        """Raises now what would fail after the reply: TooLarge for what is to be stored."""
+        """Raises TooLarge now if the request is too large to be stored, because that would fail after the reply."""
         store = self._store()
         if said.store and len(said.input) > store.max_item_bytes:
             raise _too_large(len(said.input), store.max_item_bytes, "input")
@@ -372,7 +372,7 @@ def _joined(found: Sequence[Raw]) -> Raw:
 
 
 def _note(request: Request, losses: Losses) -> Request:
-    """The request, with more that was lost of it. Raises for a strict one."""
+    """The request with more losses. Raises UnsupportedConversion if it is strict."""
     if not len(losses):
         return request
     if request.strict:

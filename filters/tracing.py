@@ -1,8 +1,8 @@
 """Traces: a span for each request and, below it, one for each attempt at an upstream.
 
 It needs the `otel` extra and is imported only if tracing is on. Attributes follow OpenTelemetry's semantic conventions
-for generative AI where those have a name. A span holds no credential, and of a body only the model's name, the reply's
-id and counts.
+for generative AI if those have a name. A span holds no credential, and nothing of a body but the model's name, the
+reply's id and counts.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Attributes = dict[str, AttributeValue]
 
 
 class _Attempt:
-    """The span of an attempt at an upstream, until the request is over and all is known of it."""
+    """The span of an attempt at an upstream, kept until the request is over and the attempt's record is final."""
 
     __slots__ = ("ended", "finish", "made", "mask", "said", "span")
 
@@ -114,7 +114,7 @@ class Tracing:
             return await call_next(request)
 
     async def attempt(self, request: Request, call_next: CallNext) -> Response:
-        """The link right above the upstream."""
+        """The link right above the upstream, which makes the span of an attempt."""
         around = trace.get_current_span()
         # Below a span that is not recorded, no span is recorded.
         if around.get_span_context().is_valid and not around.is_recording():

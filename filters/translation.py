@@ -1,4 +1,4 @@
-"""Client and upstream speak different dialects: everything is carried, reported as dropped, or refused."""
+"""Translates between the dialects of client and upstream: every field is carried, reported as dropped, or refused."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from plano.types import CLIENT_DIALECTS, UpstreamDialect, new_id
 
 
 class Translation:
-    """Puts a request into a dialect that its target speaks, and the reply back into the client's.
+    """Translates a request into a dialect that its target speaks, and the reply back into the client's.
 
-    A target that speaks the client's dialect gets the bytes as they came, unless the client hands back what plano
-    made for it. Otherwise the conversation is written anew; what the target's API cannot say is named in the
-    `x-plano-dropped` response header, or, for a strict request, refused.
+    A target that speaks the client's dialect gets the bytes unchanged, unless the client hands back values that plano
+    made for it. Otherwise the conversation is written anew. Fields that the target's API cannot say are named in the
+    `x-plano-dropped` response header, or, in a strict request, refused.
 
     Raises:
         UnsupportedConversion: 400, before anything is sent.
@@ -51,7 +51,7 @@ async def _translated(request: Request, target: Target, call_next: CallNext) -> 
 
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
-    """The calls beside the reply itself: forwarded where the target has them."""
+    """Forwards a request for another operation than a reply, if the target has that."""
     operation, client = OPERATIONS[request.operation], request.journal.dialect
     if (request.dialect, request.operation) in target.endpoints:
         response = await call_next(request)
@@ -91,14 +91,14 @@ def _incoming(request: Request, response: Response) -> Response:
     if response.attempt is not None:
         response.attempt.lose(tuple(translator.losses))
     translated = response.translated(request, body=body)
-    translated.set_header(b"content-type", b"application/json")  # whatever the upstream called what it sent
+    translated.set_header(b"content-type", b"application/json")  # in place of the upstream's own content type
     return translated
 
 
 class _Stage:
     """A stream in the client's dialect; one that breaks ends in that dialect's error event.
 
-    Where nothing was said before, the error is raised instead, so that the client can be told with a status.
+    If no output came before, the error is raised instead, so that the client gets it with a status.
     """
 
     def __init__(self, translator: Translator, journal: Journal, attempt: Attempt | None) -> None:
@@ -131,7 +131,7 @@ class _Stage:
 
     def _raise_if_silent(self) -> None:
         if self._silent and self._stream.error is not None:
-            raise copy(self._stream.error)  # which will hold the frames that it is raised through, and they the stream
+            raise copy(self._stream.error)  # an error that is raised holds frames, and these the stream
 
     def _over(self, last: bytes) -> bytes:
         if self._attempt is not None:

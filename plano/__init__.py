@@ -1,6 +1,6 @@
 """plano: an LLM gateway that is a plain ASGI application.
 
-The names below are imported on first use, so that a part (`plano.frames.sse`, say) can be had without the whole.
+The names below are imported on first use, so that a part, such as `plano.frames.sse`, can be imported by itself.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ class Plano:
     """An LLM gateway as an ASGI application.
 
     Runs by itself, or mounted: `Mount("/llm", app=Plano("plano_config.yaml"))`. Connections open on first
-    use, so a host that runs no lifespan for mounted applications needs to do nothing; one that cares
-    awaits `aclose()`. Instances share nothing.
+    use, so a host that runs no lifespan for mounted applications needs to do nothing; to close them at
+    its end it awaits `aclose()`. Instances share nothing.
 
     Args:
         config: path of a `plano_config.yaml`, the same as a dictionary, or a loaded `Config`.
@@ -43,10 +43,10 @@ class Plano:
         tracer_provider: the host's own OpenTelemetry provider, in place of the one that `tracing` configures.
 
     Attributes:
-        metrics: the registry of what this instance counts, for a host that serves it itself.
+        metrics: the registry of this instance's metrics, for a host that serves them itself.
 
     Raises:
-        ConfigError: the configuration cannot work; says all that is wrong with it.
+        ConfigError: the configuration cannot work; it lists every problem.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Plano:
                 await generation.refuse(scope, receive, send)
                 return
             if not scope.get("root_path"):
-                ask = generation.asks.get(scope["path"])  # what is asked all day does not need a router
+                ask = generation.asks.get(scope["path"])  # the common paths need no router
                 if ask is not None:
                     await ask(scope, receive, send)
                     return
@@ -88,7 +88,7 @@ class Plano:
 
     @property
     def models(self) -> ModelIndex:
-        """The models that names mean."""
+        """The index that resolves the names of models."""
         return self._generation.models
 
     @property
@@ -98,25 +98,25 @@ class Plano:
 
     @property
     def most_metric_lines(self) -> int:
-        """The most series that this configuration can make, whatever clients ask."""
+        """The most series that this configuration can make, regardless of what clients ask."""
         return self._survivors.observing.instruments.most_lines()
 
     def exposition(self, directory: str | None = None) -> Exposition:
         """`/metrics` alone, as an ASGI application for a port of its own.
 
         Args:
-            directory: where worker processes count together, if they do.
+            directory: the folder in which worker processes count together, or None for one process.
         """
         return self._survivors.observing.exposition(self._generation.caller, alone=True, directory=directory)
 
     async def aclose(self) -> None:
         """Close the connections to upstreams and to the state store. A request after this opens new ones.
 
-        What a store in memory holds is gone."""
+        A store in memory loses its contents."""
         try:
             await self._survivors.connections.aclose()
         finally:
-            self._survivors.observing.finished.flush()
+            self._survivors.observing.finished_requests.flush()
         if self._survivors.stores is not None:
             await self._survivors.stores.aclose()
         if self._survivors.tracing is not None:
@@ -137,6 +137,6 @@ def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tr
     observing = Observing(config, connections, stores)
     tracing = build_tracing(config, tracer_provider)
     if tracing is not None:
-        observing.finished.at_once = True
+        observing.finished_requests.at_once = True
     record = Record(observing.prices) if config.ui else None
     return Survivors(connections, stores, observing, tracing, record)

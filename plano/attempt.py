@@ -21,24 +21,24 @@ class Attempt:
     All times are `time.perf_counter()` seconds; None means that it did not happen.
 
     Attributes:
-        target: the target that is asked; None in `NOT_ASKED` alone.
+        target: the target that is asked; None only in `NOT_ASKED`.
         dialect: the API that it is asked in.
-        losses: what could not be said in that API, and what of its reply could not be said in the client's.
-        sent: the request was handed to the transport.
-        answered: the reply's status and headers were there, or the failure that came instead.
+        losses: fields of the request that this API cannot say, and fields of its reply that the client's API cannot.
+        sent: when the request was handed to the transport.
+        answered: when the reply's status and headers had come, or the failure in their place.
         status: the upstream's HTTP status; 0 without one.
-        upstream_id: what the upstream calls the request, in its `x-request-id`.
-        failure: how it failed; None while it has not.
-        first_piece: the first piece of the reply's body was there.
-        first_token: the first piece with something in it that the model said.
-        last_piece: the last one was.
+        upstream_id: the upstream's id for the request, from its `x-request-id`.
+        failure: the way in which it failed; None while it has not.
+        first_piece: when the first piece of the reply's body came.
+        first_token: when the first piece with output of the model came.
+        last_piece: when the last piece came.
         usage_said: the `usage` of a reply that came in one piece, as JSON.
         usage: tokens, as far as they are known. When the request is over, an estimate stands here where the upstream
             said nothing; `Usage.estimated` tells.
         finish: why the model stopped, where a stream said so.
-        first, spoken, last: the first piece of the upstream's stream, the first in which the model said something, and
-            the last few; frames are whole.
-        events, bytes_streamed: how many frames the stream had from its first token on, and how many bytes.
+        first, spoken, last: the first piece of the upstream's stream, the first with output of the model, and the last
+            few; frames are whole.
+        events, bytes_streamed: the numbers of frames and of bytes in the stream, from its first token on.
     """
 
     # Few attempts set all of these, so most stay on the class.
@@ -67,20 +67,20 @@ class Attempt:
         self.sent = sent
 
     def fail(self, failure: UpstreamFailure) -> None:
-        """Note how the attempt failed. The first failure counts: what follows comes of it."""
+        """Note how the attempt failed. Only the first failure counts, because later ones follow from it."""
         if self.failure is None:
             self.failure = failure
 
     def lose(self, losses: tuple[Loss, ...]) -> None:
-        """Add what of the reply could not be said in the client's dialect."""
+        """Add losses of the reply: fields that the client's dialect cannot say."""
         self.losses += losses
 
     def note_id(self, id: bytes) -> None:
-        """Note what the upstream calls the request."""
+        """Note the upstream's id for the request."""
         self.upstream_id = id.decode("latin-1")
 
     def said(self) -> Usage | None:
-        """The tokens that the upstream has named so far; of a stream that is mostly at its end."""
+        """The tokens that the upstream has reported so far; most streams report them at their end."""
         if self.usage is not None or self.dialect is None:
             return self.usage
         codec = CODECS[self.dialect]
@@ -96,4 +96,4 @@ class _NotAsked(Attempt):
 
 
 NOT_ASKED = _NotAsked(None, None)
-"""Stands where a request has no attempt, so that readers need not look whether there is one."""
+"""Stands in for the attempt of a request that has none, so that readers need not check for one."""

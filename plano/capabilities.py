@@ -1,7 +1,7 @@
-"""What an API takes, as rows of data: a provider's own, and beside it rows by the beginnings of its models' ids.
+"""The capabilities of an API as rows of data: one for a provider, and more for models, by the prefix of their ids.
 
-A row says only what it knows. For each thing, the row of the longest beginning that says it counts, and the provider's
-own, whose beginning is empty, last. What no row can say is left to a provider's `prepare`.
+A row may leave out most of them. Each capability is taken from the row with the longest matching prefix that states it;
+the provider's own row has the empty prefix, so it comes last. A provider's `prepare` does what rows cannot express.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from plano.losses import Losses
 from plano.types import UpstreamDialect
 
 Fields: TypeAlias = dict[str, Raw]
-"""A request body's top-level fields, in order, each as the bytes it came as."""
+"""A request body's top-level fields, in order, each as its original bytes."""
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """Fields that are refused, whatever they say, and so are left out.
+    """Fields that the API refuses with any value, so that they are left out.
 
     Attributes:
-        fields: their names; one that is null asks for nothing, and stays.
-        reason: why, for the report of what was dropped; `{model}` in it is the model's id.
-        harmless: for some of them, the one value that is accepted all the same.
+        fields: their names; a field that is null asks for nothing, and stays.
+        reason: the reason in the report of the loss; `{model}` in it is the model's id.
+        harmless: the one value that is accepted all the same, for the fields that have one.
     """
 
     fields: tuple[str, ...]
@@ -35,14 +35,14 @@ class Refused(Struct, frozen=True, kw_only=True):
 
 
 class Takes(Struct, frozen=True, kw_only=True):
-    """One row. What is None it does not say.
+    """One row. An attribute that is None is not stated by it.
 
     Attributes:
-        max_tokens: the most output tokens, for APIs that insist on a number, and those that refuse a higher one.
+        max_tokens: the most output tokens, for APIs that require a number and for those that refuse a higher one.
         developer: whether the role `developer` is known; if it is not, such a message is sent as a system message.
-        renames: fields by OpenAI's name for them, to the one that is known here.
+        renames: OpenAI's name of a field, mapped to the name that this API knows.
         refuses: fields that are left out.
-        dialects: those that the row is about; all of them if none is named.
+        dialects: the dialects that the row is about; empty means all of them.
     """
 
     max_tokens: int | None = None
@@ -68,7 +68,7 @@ class Takes(Struct, frozen=True, kw_only=True):
 
 
 def takes_of(rows: Mapping[str, Takes], model: str, dialect: UpstreamDialect) -> Takes:
-    """What `rows`, by the beginnings of ids, say of a model in one dialect, put together in one row."""
+    """Merge the rows that match a model and a dialect into one; `rows` are by the prefix of models' ids."""
     known = [rows[start] for start in sorted(rows, key=len, reverse=True) if model.startswith(start)]
     found = [row for row in known if not row.dialects or dialect in row.dialects]
     said = {name: [getattr(row, name) for row in found] for name in _SAID}
@@ -79,7 +79,7 @@ _SAID = [name for name in Takes.__struct_fields__ if name != "dialects"]
 
 
 def limits(most: Mapping[str, int]) -> dict[str, Takes]:
-    """Rows that say how much models can give, by the beginnings of their ids."""
+    """Rows for the most output tokens of models, by the prefix of their ids."""
     return {start: Takes(max_tokens=tokens) for start, tokens in most.items()}
 
 
@@ -94,7 +94,7 @@ _messages = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def developer_as_system(fields: Fields) -> None:
-    """A developer message is a system message to a server that does not know the newer word.
+    """Turn developer messages into system messages, for a server that does not know the newer role.
 
     OpenAI's own description of the role: it replaces system messages, for models from o1 on.
     """
@@ -104,7 +104,7 @@ def developer_as_system(fields: Fields) -> None:
     try:
         decoded = _messages.decode(messages)
     except msgspec.ValidationError:
-        return  # not a list of messages: the upstream says so better
+        return  # not a list of messages: the upstream describes the mistake better
     for message in decoded:
         if bytes(message.get("role", b"")) == b'"developer"':
             message["role"] = Raw(b'"system"')
@@ -112,14 +112,14 @@ def developer_as_system(fields: Fields) -> None:
 
 
 def rename(fields: Fields, old: str, new: str) -> None:
-    """Say `old` as `new`; a `new` that is there already stays as it is."""
+    """Rename the field `old` to `new`; an existing `new` stays as it is."""
     if old in fields:
         value = fields.pop(old)
         fields.setdefault(new, value)
 
 
 def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> None:
-    """Take fields out, reporting each that said something (null says nothing)."""
+    """Take fields out, and report each that said something (null says nothing)."""
     for name in names:
         value = fields.pop(name, None)
         if value is not None and bytes(value) != b"null":
@@ -127,7 +127,7 @@ def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> 
 
 
 def strip_unless(fields: Fields, harmless: Mapping[str, float | None], losses: Losses, reason: str) -> None:
-    """Take out the fields whose value is not the one that a model accepts all the same.
+    """Take out each field, unless it has the one value that the model accepts.
 
     `harmless` maps a field to that value; None means that there is none. A null stays: it asks for nothing.
     """
@@ -143,5 +143,5 @@ def decoded(value: Raw | None) -> object:
 
 
 def encoded(value: object) -> Raw:
-    """The other way round."""
+    """A value as JSON."""
     return Raw(msgspec.json.encode(value))

@@ -57,7 +57,7 @@ class Connections:
         return sender
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """How many connections are open and idle, and how many requests wait for one, by origin."""
+        """The numbers of open and idle connections, and of requests that wait for one, by origin."""
         if self._override is not None:
             return self._override.counts() if isinstance(self._override, HTTP1Transport) else {}
         return self._transports.counts()

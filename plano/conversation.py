@@ -27,7 +27,7 @@ NO_EXTRAS: Extras = {}
 
 
 class Model(Struct, frozen=True, omit_defaults=True):
-    """The base of all of them. As JSON they leave out what is absent; parts and events say in `type` which they are."""
+    """The base of all these structs. JSON of them leaves absent fields out; `type` names the kind of part or event."""
 
 
 # --- parts ---------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ Part: TypeAlias = (
     Text | Image | Document | Audio | ToolCall | ToolResult | Thinking | RedactedThinking | Refusal | Opaque
 )
 
-# --- what is asked -------------------------------------------------------------------------------
+# --- requests ------------------------------------------------------------------------------------
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
 
@@ -315,7 +315,7 @@ class Conversation(Model, frozen=True, kw_only=True, tag="conversation"):
         return self.dialect not in (None, dialect)
 
 
-# --- what comes back -----------------------------------------------------------------------------
+# --- replies -------------------------------------------------------------------------------------
 
 Finish: TypeAlias = Literal[
     "stop", "stop_sequence", "length", "context_window", "tool_calls", "content_filter", "refusal", "pause"
@@ -330,7 +330,7 @@ class Usage(Model, frozen=True, kw_only=True):
     reads and writes out.
 
     Attributes:
-        estimated: the counts (`input`, `output`) that nobody said and plano estimated.
+        estimated: the counts (`input`, `output`) that the upstream did not report and plano estimated.
     """
 
     input_tokens: int = 0

@@ -1,7 +1,7 @@
 """The neutral model as JSON, and back: for filters in other processes, caches and recordings.
 
-Structs are objects with their fields' names, without what is absent; parts and events have a `type` (`text`,
-`tool_call`, `text_delta`, …). JSON that nobody interprets stands where it is, byte for byte; `bytes` are base64. An
+Structs are objects with the names of their fields, absent ones left out; parts and events have a `type` (`text`,
+`tool_call`, `text_delta`, …). JSON that plano does not interpret is kept byte for byte; `bytes` are base64. An
 error is an object with its class in plano's tree as `error`, and its attributes.
 """
 
@@ -25,27 +25,31 @@ Reader: TypeAlias = Callable[[Raw], Any]
 
 
 def to_json(value: Model) -> bytes:
-    """Any struct of the neutral model."""
+    """Write any struct of the neutral model as JSON."""
     return _encode(value)
 
 
 def conversation_of(data: bytes) -> Conversation:
-    """Raises msgspec.DecodeError, of which msgspec.ValidationError is a kind, if it is none."""
+    """Read a conversation.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON; or, as its subclass ValidationError, no conversation.
+    """
     return cast(Conversation, _read(Conversation, data))
 
 
 def reply_of(data: bytes) -> Reply:
-    """Raises as `conversation_of`."""
+    """Read a reply; raises like `conversation_of`."""
     return cast(Reply, _read(Reply, data))
 
 
 def event_of(data: bytes) -> Event:
-    """Raises as `conversation_of`."""
+    """Read an event of a stream; raises like `conversation_of`."""
     return cast(Event, _read(Event, data))
 
 
 def model_of(kind: type[T], data: bytes) -> T:
-    """Any other struct of the model. Raises as `conversation_of`."""
+    """Read any other struct of the model; raises like `conversation_of`."""
     return cast(T, _read(kind, data))
 
 
@@ -53,7 +57,7 @@ def model_of(kind: type[T], data: bytes) -> T:
 
 
 class _Error(Struct):
-    """What an error of any class may have."""
+    """The fields of an error, of any class."""
 
     message: str
     status: Annotated[int, Meta(ge=400, le=599)]
@@ -71,7 +75,7 @@ _ERROR = msgspec.json.Decoder(_Error)
 
 
 def _error(raw: Raw) -> PlanoError:
-    """One of a class that is not known here is a PlanoError."""
+    """Read an error; one of an unknown class becomes a PlanoError."""
     found = _ERROR.decode(raw)
     kind = _classes().get(found.error, PlanoError)
     error = kind.__new__(kind, found.message)
@@ -97,7 +101,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):  # msgspec writes no other than `dict`
         return dict(value)
     if not isinstance(value, PlanoError):
-        raise NotImplementedError(f"{type(value).__name__} is nothing of the neutral model")
+        raise NotImplementedError(f"{type(value).__name__} is not a type of the neutral model")
     known = next(kind for kind in type(value).__mro__ if kind.__module__ == errors.__name__)
     said = {name: found for name in _Error.__struct_fields__ if (found := vars(value).get(name)) is not None}
     return {"error": known.__name__, **said}
@@ -107,8 +111,8 @@ _encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 # --- reading --------------------------------------------------------------------------------------
 #
-# msgspec reads no `Raw | None`, which most fields are that hold JSON which nobody interprets. So structs are read field
-# by field here, and by msgspec whatever has nothing of the kind in it.
+# msgspec cannot read `Raw | None`, the type of most fields that hold uninterpreted JSON. So structs are read field by
+# field here, and msgspec reads every type that has no `Raw` in it.
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _LIST = msgspec.json.Decoder(list[Raw])
@@ -131,7 +135,7 @@ def _read(kind: Any, data: bytes) -> Any:
 
 @cache
 def _reader(kind: Any) -> Reader:
-    """What reads a value of an annotated type."""
+    """The function that reads a value of an annotated type."""
     if kind is Raw:
         return lambda raw: raw
     if kind is PlanoError:
@@ -171,7 +175,7 @@ def _struct(kind: type[Struct], raw: Raw) -> Any:
                 raise ValidationError(f"{key}: {error}") from None
     try:
         return kind(**values)
-    except TypeError as error:  # a field that must be there is not
+    except TypeError as error:  # a required field is missing
         raise ValidationError(f"{_tag(kind)}: {error}") from None
 
 
@@ -189,7 +193,7 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _holds_raw(kind: Any) -> bool:
-    """Whether msgspec cannot read it by itself. It can read a mapping of `Raw`."""
+    """Whether a type holds `Raw` in a place where msgspec cannot read it. In a mapping it can."""
     if kind is Raw or kind is PlanoError or _is_struct(kind):
         return True
     return get_origin(kind) is not Mapping and any(map(_holds_raw, get_args(kind)))

@@ -31,12 +31,12 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
 
 
 def failed_response(request: Request, error: Exception) -> Response:
-    """A failure as the response that the request's client expects. What is the gateway's fault is logged."""
+    """A failure as the response that the request's client expects. A fault of the gateway is logged."""
     if isinstance(error, PlanoError):
         log_fault(error)
     else:
         logger.error("a request failed inside plano", exc_info=error)
         cause, error = error, GatewayFailed()
         error.__cause__ = cause
-    forget_frames(error)  # which hold the request
+    forget_frames(error)  # because they hold the request
     return error_response(request, error)

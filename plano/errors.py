@@ -18,7 +18,7 @@
     │   ├── UpstreamRefusedKey         502  the upstream refused the gateway's key
     │   ├── UpstreamUnavailable        502  no connection, or it broke
     │   ├── UpstreamTimeout            504  connect, first byte, or idle between chunks
-    │   └── UpstreamProtocolError      502  a reply that is not what was asked for
+    │   └── UpstreamProtocolError      502  a reply of another form than was asked for
     ├── GatewayExhausted               503  no descriptors, memory or ports left for a connection to an upstream
     ├── StoreUnavailable               503  stored state was needed and could not be reached
     │   └── StateUnreadable            503  the stored state is there, and damaged
@@ -99,8 +99,8 @@ class PlanoError(Exception):
 def forget_frames(error: BaseException) -> None:
     """Take the tracebacks off an error and off all errors that it came from.
 
-    Call it for an error that is kept. The frames of a traceback hold what they worked on, such as a request's body,
-    and often the error itself, so that both would stay in memory until the cycle collector runs.
+    Call it for an error that is kept. The frames of a traceback hold the objects they worked on, such as a request's
+    body, and often the error itself, so that both would stay in memory until the cycle collector runs.
     """
     seen: set[int] = set()
     open_: list[BaseException | None] = [error]
@@ -135,9 +135,9 @@ class InvalidRequest(CallerError):
 
 
 class UnsupportedConversion(InvalidRequest):
-    """The upstream's API cannot say what was asked in the client's API.
+    """The upstream's API cannot say a field of the client's request.
 
-    Raised where leaving it out would change the meaning; in strict translation, where anything would be left out.
+    Raised if the meaning would change without the field; in strict translation, for every such field.
     """
 
     default_code = "unsupported_conversion"
@@ -260,7 +260,7 @@ class StoreUnavailable(PlanoError):
 
 
 class StateUnreadable(StoreUnavailable):
-    """The state stored under an id is not what was put there.
+    """The state stored under an id is damaged.
 
     The caller is not to blame and the state is not gone, so this is reported as a failure of the store, which an
     operator looks at, and not as an unknown id.

@@ -1,4 +1,4 @@
-"""A generation: everything that one configuration decides, put together."""
+"""A generation: everything that one configuration decides, assembled."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ DEFAULT_ORDER = (
     "translation",
     "attempt",
 )
-"""The pipeline, outermost first. `filters` is where a user's own go, in the order they were given; `attempt` is the
+"""The pipeline, outermost first. `filters` stands for the user's own, in the order they were given; `attempt` is the
 span around each try at an upstream."""
 
 _IN_THEIR_PLACE = frozenset({"ui", "tracing", "attempt"})
-"""Links that stand where `DEFAULT_ORDER` has them if an order does not name them."""
+"""Links that an order may leave out; then they stand where `DEFAULT_ORDER` has them."""
 
 
 class Survivors(NamedTuple):
-    """What outlives a configuration: open connections, stored state, and counters.
+    """The parts that outlive a configuration: open connections, stored state, and counters.
 
     Attributes:
         stores: None where the gateway keeps no state.
         tracing: the filter that makes spans, or None.
-        record: what the page at `/ui` shows, or None without one.
+        record: the requests that the page at `/ui` shows, or None without the page.
     """
 
     connections: Connections
@@ -68,10 +68,10 @@ class Survivors(NamedTuple):
 
 
 class Generation:
-    """What a configuration decides: models, links, routes. A reload makes another and puts it in this one's place.
+    """The models, links and routes of one configuration. A reload makes a new generation and replaces the old one.
 
     Args:
-        survivors: what lives on from one generation to the next.
+        survivors: the parts that live on from one generation to the next.
         filters: the user's own, after those that the configuration names.
         order: the pipeline's links by name, outermost first.
         caller_of: the host's own authentication, in place of the configuration's keys.
@@ -79,7 +79,9 @@ class Generation:
     Attributes:
         pipeline: every link, outermost first.
         asks: the endpoints that ask a model, by path.
-        routes: everything that answers, for Starlette's router.
+        router: Starlette's router over every endpoint, for paths that are not in `asks`.
+        guarded: whether only programs on this machine may call, because no keys are configured.
+        refuse: answers a request that the guard turned away.
     """
 
     def __init__(
@@ -148,8 +150,8 @@ class Generation:
         return self._caller_of is None and len({caller.tenant for caller, _ in self.config.callers}) <= 1
 
     def _endpoints(self) -> dict[str, Application]:
-        """What answers at which path. Each path is there with and without a slash at its end, because some clients
-        lose the body in a redirect."""
+        """The endpoints by path. Each path is there with and without a slash at its end, because some clients lose the
+        body in a redirect."""
         found: dict[str, Application] = {
             **self._asking(),
             **self._stored(),
@@ -172,7 +174,7 @@ class Generation:
 
     @property
     def _auth_first(self) -> bool:
-        """Whether the user's filters see no request without a valid key."""
+        """Whether the user's filters see only requests with a valid key."""
         return self._order.index("auth") < self._order.index("filters")
 
     def _asking(self) -> dict[str, Application]:
@@ -188,7 +190,7 @@ class Generation:
                 strict=config.strict_translation,
                 caller_of=self._caller_of,
                 admit=self._auth.caller if keyed else None,
-                finished=self._survivors.observing.finished,
+                finished_requests=self._survivors.observing.finished_requests,
             )
             for operation in OPERATIONS.values()
             for dialect, path in operation.paths.items()
@@ -203,14 +205,16 @@ class Generation:
         }
 
     def _page(self) -> dict[str, Application]:
-        """The page at `/ui`, where there is one."""
+        """The endpoints of the page at `/ui`; none if it is off."""
         record, observing = self._survivors.record, self._survivors.observing
         if record is None:
             return {}
-        return Ui(record, self.models, self._viewer, observing.finished.refresh, shared=observing.shared).endpoints()
+        return Ui(
+            record, self.models, self._viewer, observing.finished_requests.refresh, shared=observing.shared
+        ).endpoints()
 
     async def _viewer(self, scope: Scope, headers: Headers) -> Caller:
-        """The caller who looks at the page; where nobody is asked for a key, everybody sees everything."""
+        """The caller who looks at the page. Without keys, everybody is an operator and sees everything."""
         caller = await self.caller(scope, headers)
         return caller if self._caller_of is not None or self.config.callers else Caller(operator=True)
 
@@ -235,7 +239,7 @@ def _both(path: str) -> tuple[str, ...]:
 
 
 def _complete(order: Sequence[str]) -> list[str]:
-    """An order with the links in it that need not be named."""
+    """An order with the links added that it may leave out."""
     named = set(order)
     optional = _IN_THEIR_PLACE - named
     assert named | optional == set(DEFAULT_ORDER), f"the order must name {', '.join(DEFAULT_ORDER)}, each once"
@@ -251,7 +255,7 @@ def _own(name: str, call: Any) -> list[Link]:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     why = objection(scope["headers"])
-    assert why is not None, "only what is refused comes here"
+    assert why is not None, "only refused requests come here"
     await send_error(scope, Headers(scope["headers"]), PermissionDenied(why), send)
 
 

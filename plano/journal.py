@@ -1,4 +1,4 @@
-"""What happened to one request: filled in along the way, read by metrics, logs and traces when it is over."""
+"""The record of one request: filled in along the way, read by metrics, logs and traces when it is over."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ class Journal:
     All times are `time.perf_counter()` seconds; None means that it did not happen.
 
     Attributes:
-        dialect: the client's.
-        caller: who is asking, once the auth filter has said so.
-        resolved: the target that the model's name resolved to, once the alias filter has said so.
+        dialect: the client's dialect.
+        caller: the caller, once the auth filter has run.
+        resolved: the target that the model's name resolved to, once the alias filter has run.
         attempts: the tries at upstreams, in order.
         answer: the attempt whose reply goes to the client; until that is known, the last one. `NOT_ASKED` before any,
             and where a filter answers by itself after the last one failed.
-        closers: what to call, with the request, soon after all is over, when everything here is final.
-        started: the request's head was read.
-        received: its body was there.
-        ended: the last byte went to the client, or the client left.
-        waited: seconds in all that upstreams were waited for until there was a response.
-        waited_in_stream: seconds in all between asking for a piece of a stream and having it.
-        sending: seconds in all that handing bytes to the client's connection took, waiting for it included.
-        status: the HTTP status that the client was sent.
-        outcome: how it ended; None while it goes on.
-        error: what the client was told instead of a reply, or at the end of a broken one.
-        bytes_in, bytes_out: of the bodies, on the client's side.
-        releases: what lets go of each upstream connection the request had.
-        weight: how many requests the times of this one's filters stand for.
-        store_failed: the reply should have been stored, and could not be.
+        closers: functions to call with the request soon after it is over, when everything here is final.
+        started: when the request's head was read.
+        received: when its body was complete.
+        ended: when the last byte went to the client, or the client left.
+        waited: seconds spent waiting for upstreams until there was a response.
+        waited_in_stream: seconds spent waiting for the pieces of a stream.
+        sending: seconds spent handing bytes to the client's connection, waiting for it included.
+        status: the HTTP status that was sent to the client.
+        outcome: the way in which it ended; None while it goes on.
+        error: the error that the client was told instead of a reply, or at the end of a broken one.
+        bytes_in, bytes_out: sizes of the client's request body and of the body sent to it.
+        releases: functions that release the upstream connections which the request had.
+        weight: the number of requests that this sample of the filters' times represents.
+        store_failed: whether the reply should have been stored and could not be.
     """
 
-    # What few requests touch and little code reads stays on the class: making one sets four attributes, and not twenty.
+    # Few requests touch these, so their defaults stay on the class: to make a journal sets two attributes, not twenty.
     caller: Caller = ANONYMOUS
     resolved: Target | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -76,7 +76,7 @@ class Journal:
         self.answer = attempt
 
     def note_error(self, error: PlanoError | None) -> None:
-        """Note what the client is told instead of a reply, or at its end; None where it is told of no error."""
+        """Note the error that the client is told instead of a reply, or at its end; None for no error."""
         self.error = error
 
     @property
@@ -86,17 +86,17 @@ class Journal:
 
     @property
     def upstream_dialect(self) -> UpstreamDialect | None:
-        """The API that the answer was asked for in."""
+        """The upstream dialect in which the answer was asked for."""
         return self.answer.dialect
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens of the answer."""
+        """The answer's tokens."""
         return self.answer.usage
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """What could not be translated on the way to and from the answer."""
+        """The fields that could not be translated on the way to the upstream and back."""
         return self.answer.losses
 
     @property

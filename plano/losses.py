@@ -61,7 +61,7 @@ class Loss(Struct, frozen=True):
         field: its path as the client spells it (`top_k`, `tools.cache_control`), without positions in arrays, so that
             there are few different paths.
         reason: why it was left out.
-        count: 1, or more for the one loss that stands for all those that are not named.
+        count: 1, or more for the one loss that stands for all unnamed ones.
     """
 
     field: str
@@ -120,5 +120,5 @@ def _short(text: str, longest: int) -> str:
 
 def refuse(field: str, reason: str) -> UnsupportedConversion:
     """The error to raise for a field that cannot be left out without changing the request's meaning."""
-    reason = _short(reason, _LONGEST_REASON)  # some quote what a client chose
+    reason = _short(reason, _LONGEST_REASON)  # some quote text that a client chose
     return UnsupportedConversion(f"`{field}` cannot be translated: {reason}", param=field)

@@ -25,7 +25,7 @@ from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
 from plano.observability import access, logs
-from plano.observability.finished import Finished
+from plano.observability.finished_requests import FinishedRequests
 from plano.observability.instruments import NONE, OTHER, Instruments, Served
 from plano.observability.prices import Prices
 from plano.pipeline import Link
@@ -73,8 +73,8 @@ class Observing:
         places = [(entry.provider.name, entry.name) for entry in entries]
         self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
         self.prices = Prices(config.prices, config.prices_file)
-        self.finished = Finished(log=config.log.access)
-        self.instruments.before_scrape(self.finished.refresh)
+        self.finished_requests = FinishedRequests(log=config.log.access)
+        self.instruments.before_scrape(self.finished_requests.refresh)
         self._metrics = Metrics(self.instruments, self.prices)
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)
@@ -207,7 +207,7 @@ class _Ready:
 
 
 class _Counted:
-    """Counts and logs what an application answers."""
+    """Counts and logs the answers of an application."""
 
     def __init__(self, application: Application, instruments: Instruments, route: str, *, log: bool) -> None:
         self._application = application

@@ -1,6 +1,6 @@
-"""The operations: what can be asked of a model, and where.
+"""The operations: the calls that clients can make to a model, and their paths.
 
-Adding a call that is passed through as it is takes one row here, and a path in the row of each provider that has it.
+To add a call that is passed through unchanged takes one row here, and a path in the row of each provider that has it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from plano.types import ClientDialect
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One thing to ask.
+    """A call that clients can make.
 
     Attributes:
-        name: what `Request.operation`, metrics and logs call it.
-        paths: where clients ask for it, by the dialect they do it in.
-        gen_ai: OpenTelemetry's `gen_ai.operation.name`, where it has a word for it.
-        replies: what comes back is a reply of the model: it can be translated, streamed, stored and read by filters.
-            Everything else goes to upstreams of the client's own dialect, as it came.
-        reply_has: the top-level field without which a body is no answer to it; None where the dialect says which.
-        converses: the request holds a conversation.
-        embeds: the request holds texts, in `input`.
-        uses_tokens: it is paid for by the token.
-        estimated: where an upstream does not have it, the gateway answers with an estimate.
-        often_missing: the dialects whose compatible servers mostly lack it: their 404 or 405 says no more than that.
+        name: its name in `Request.operation`, metrics and logs.
+        paths: the gateway's path for it, by the client's dialect.
+        gen_ai: its name as OpenTelemetry's `gen_ai.operation.name`.
+        replies: whether the answer is a reply of the model, which can be translated, streamed, stored and read by
+            filters. Any other operation is passed unchanged to upstreams of the client's own dialect.
+        reply_has: the top-level field that every answer to it has; None where the dialect says which.
+        converses: whether the request holds a conversation.
+        embeds: whether the request holds texts, in `input`.
+        uses_tokens: whether it is paid for by the token.
+        estimated: whether the gateway answers with an estimate if an upstream does not have it.
+        often_missing: the dialects whose compatible servers mostly lack it, so that a 404 or 405 means just that.
     """
 
     name: str
@@ -75,7 +75,7 @@ OPERATIONS: Mapping[str, Operation] = {
 """Every operation by its name; each of their paths goes through the pipeline."""
 
 OTHER = Operation(name="other", paths={}, gen_ai="other", uses_tokens=False)
-"""Stands for everything that asks no model, such as the list of models, where the user's filters see it."""
+"""The operation of a request that asks no model, such as one for the list of models, when user filters see it."""
 
 
 def operation_of(name: str) -> Operation:
@@ -84,13 +84,14 @@ def operation_of(name: str) -> Operation:
 
 
 class EndpointPath(Struct, frozen=True, kw_only=True):
-    """Where and how something is asked of a server, as a provider's row says it.
+    """An endpoint in a provider's row.
 
     Attributes:
-        path: after the prefix, with its query if it has one. `{model}` in it is the upstream's model id, URL-encoded.
-        streamed: the same for a reply that is to be streamed, where that is asked for elsewhere.
+        path: the path after the prefix, with its query if it has one. `{model}` in it is the upstream's model id,
+            URL-encoded.
+        streamed: the path for a streamed reply, if it differs.
         omits: the top-level fields (`model`, `stream`) that stand in the path, and not in the body.
-        frames: how a stream is cut; see `plano.frames`.
+        frames: the form of its streams; see `plano.frames`.
     """
 
     path: str
@@ -100,7 +101,7 @@ class EndpointPath(Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(Struct, frozen=True):
-    """The same with full URLs; `streamed` is `url` where both are asked for in one place."""
+    """An endpoint with full URLs; `streamed` equals `url` if one URL serves both."""
 
     url: str
     streamed: str

@@ -21,20 +21,20 @@ CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class Filter(Protocol):
-    """Anything that can be called like this: a function, or an instance with `__call__`.
+    """An async function, or an instance with such a `__call__`, that takes `(request, call_next)` and gives a Response.
 
-    It may change the request before `await call_next(request)`, the response after it, answer by itself
-    without calling on, or call on more than once. Below it, everything runs once for each call.
+    It may change the request before `await call_next(request)` and the response after it; it may answer by itself
+    without calling `call_next`, or call it more than once. Everything below it runs once for each of these calls.
     """
 
     def __call__(self, request: Request, call_next: CallNext, /) -> Awaitable[Response]: ...
 
 
 class Link(NamedTuple):
-    """A filter and the name that errors and `plano check` call it.
+    """A filter, and its name in errors and in the output of `plano check`.
 
-    `trusted` is for plano's own: that one returns a response is not checked, and what it raises is not put down to it
-    but to plano.
+    `trusted` marks plano's own: its result is not checked to be a response, and plano is blamed for an exception that
+    it raises.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Link(NamedTuple):
     trusted: bool = False
 
 
-APART = 0.01
-"""Seconds between two requests that are timed, link by link: a timed link takes several times as long as one that is
-not. Under less load than that all of them are."""
+MIN_SECONDS_BETWEEN_TIMED = 0.01
+"""Time the links of at most one request per this many seconds; below that rate, of every one. A timed link takes
+several times as long as another."""
 
 
 def fold(links: Sequence[Link], last: CallNext, spent: list[float] | None = None) -> CallNext:
-    """One callable of a list of filters, outermost first, and the link that ends them.
+    """Fold a list of filters, outermost first, and the innermost link into one callable.
 
     Args:
-        spent: where the seconds in each link, with all that is below it, add up: a number for each, one for `last`, and
-            one for what of that was waiting for the upstream. A request that is timed counts for those before it that
-            were not. None times nothing.
+        spent: a list in which seconds are summed up: one number for each link, everything below it included, one for
+            `last`, and one for the part of that which was spent waiting for the upstream. A timed request stands for
+            the untimed ones before it too. None times nothing.
 
     Raises:
         ConfigError: names every entry that cannot be a filter, and why; see `objection`.
@@ -81,7 +81,7 @@ def fold(links: Sequence[Link], last: CallNext, spent: list[float] | None = None
             untimed += 1
             return plain(request)
         journal.weight = untimed + 1
-        due, untimed = journal.started + APART, 0
+        due, untimed = journal.started + MIN_SECONDS_BETWEEN_TIMED, 0
         return timed(request)
 
     return folded
@@ -131,13 +131,13 @@ def _checked(link: Link, call_next: CallNext) -> CallNext:
 
 
 class _Onward:
-    """`call_next` as a filter of somebody else's gets it, for one request.
+    """`call_next` as a user's filter gets it, for one request.
 
-    Everything happens when its result is awaited, and every error from below is a response.
+    Nothing runs before its result is awaited, and every error from below is a response.
 
     Attributes:
-        waiting: calls that nobody awaited yet.
-        makers: who made the stream that came back last, where it is one.
+        waiting: the number of calls that are not awaited yet.
+        makers: the makers of the stream that came back last; None without one.
     """
 
     waiting = 0
@@ -166,14 +166,14 @@ class _Onward:
 
     @property
     def dropped(self) -> bool:
-        """Whether the latest call was thrown away. One that a task will await still lives."""
+        """Whether the latest call was thrown away. A call that a task will await still lives."""
         return self._latest is not None and self._latest() is None
 
 
 async def _stream_of(name: str, request: Request, response: Response) -> Response:
-    """A filter's stream as it goes on. Raises TypeError for one that was read, which would reach the client empty."""
+    """A filter's stream as it goes on. Raises TypeError if it was read, because the client would get it empty."""
     response.made_by(name)
-    response = await response.settled(request)
+    response = await response.ready_for(request)
     if response.was_read:
         raise TypeError(_READ)
     return response
@@ -195,7 +195,7 @@ def _not_bytes(key: object, value: object) -> str:
 
 
 def _not_a_response(returned: object) -> str:
-    """The mistake of a filter that returned something else."""
+    """The message for a filter that returned something other than a response."""
     if inspect.iscoroutine(returned):
         returned.close()
         return f"it returned what has to be awaited: write `return await {_call_of(returned)}`"
@@ -205,7 +205,7 @@ def _not_a_response(returned: object) -> str:
 
 
 def _failure(error: Exception, name: str, onward: _Onward) -> PlanoError:
-    """The error for what came out of a filter: its own, or, in a stream that it read, another's or plano's."""
+    """The error for an exception out of a filter. In a stream that it read, another filter or plano may be to blame."""
     maker = maker_of(error, onward.makers)
     if isinstance(error, AttributeError) and inspect.iscoroutine(error.obj):
         error.add_note(f"`await` is missing: write `await {_call_of(error.obj)}`")
@@ -214,7 +214,7 @@ def _failure(error: Exception, name: str, onward: _Onward) -> PlanoError:
 
 
 def _call_of(coroutine: CoroutineType[Any, Any, Any]) -> str:
-    """The call that gave a coroutine, as a filter's author knows it."""
+    """The call that made a coroutine, as a filter's author wrote it."""
     own = coroutine.cr_code is _Onward._ask.__code__
     return "call_next(request)" if own else f"{coroutine.__qualname__}(...)"
 
@@ -251,18 +251,18 @@ def name_of(call: object) -> str:
 
 
 def objection(call: object) -> str | None:
-    """The reason why something cannot be a filter, with how to mend it; None if it can, as far as that shows.
+    """The reason why something cannot be a filter, and how to fix it; None if no reason is found.
 
     A plain `def` passes if its annotation says that it returns an awaitable, or if it wraps (`functools.wraps`) an
     `async def`; a lambda passes because it can say neither.
     """
-    if isinstance(call, type):  # calling it would make one, in the middle of a request
+    if isinstance(call, type):  # calling it would make an instance, in the middle of a request
         return f"a class; pass an instance, `{call.__name__}(...)`"
     if not callable(call):
         return f"a {type(call).__name__}, which is not callable; pass a function, or an instance of a class that is"
     try:
         signature = inspect.signature(call)
-    except (TypeError, ValueError):  # some that are written in C have none
+    except (TypeError, ValueError):  # some callables that are written in C have none
         return None
     try:
         signature.bind(None, None)

@@ -1,4 +1,4 @@
-"""A provider is a row of data; a target is what a request's model name resolved to."""
+"""A provider is a row of data; a target is the result of resolving a request's model name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from plano.operations import CREATE, OPERATIONS, Endpoint, EndpointPath
 from plano.types import Dialect, Secret, UpstreamDialect
 
 Endpoints: TypeAlias = Mapping[tuple[UpstreamDialect, str], Endpoint]
-"""What a target has, by dialect and operation."""
+"""A target's endpoints, by dialect and operation."""
 
 Prepare: TypeAlias = Callable[[UpstreamDialect, str, Fields, Losses], None]
-"""A provider's quirks: changes the fields of an outgoing body in place. Arguments: the dialect it is
-written in, the upstream's model id, the fields, and where to report what was taken out."""
+"""A function for a provider's quirks, which changes the fields of an outgoing body in place. Arguments: the dialect of
+the body, the upstream's model id, the fields, and the losses to which removed fields are reported."""
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -32,26 +32,25 @@ class Provider(Struct, frozen=True, kw_only=True):
         name: the prefix of its models (`openai` in `openai/gpt-4o`).
         base_url: scheme and host (`https://api.groq.com`), or None if an entry must say it.
         prefix: the path in front of every endpoint (`/openai/v1`), where the base URL has no path of its own.
-        paths: for each dialect it speaks, the path after the prefix, or more about the endpoint; the first is the one
-            used for clients of a dialect that it does not speak. `{model}` in a path is the upstream's model id,
-            URL-encoded.
-        operations: the same for the operations beside the reply, by dialect and operation.
+        paths: for each dialect it speaks, the path after the prefix, or an `EndpointPath` that says more. The first
+            dialect serves clients of a dialect that the provider does not speak. `{model}` in a path is the upstream's
+            model id, URL-encoded.
+        operations: the paths of the operations other than `create`, by dialect and operation.
         speaks: the dialects used unless an entry asks for others with `apis`; () means all of `paths`. It
-            leaves out what a provider offers only in part, or only in its newest versions.
-        narrow: which dialects a particular model is served over, preferred first, or None for `speaks`.
-        adapt: the row that fits an entry's own base URL, for a provider with more than one kind of API.
-        auth: how the key travels; None if it does as each dialect has it. Without a key nothing is sent, whatever the
-            style.
-        signer: makes what signs a target's requests one by one, where its key does not travel as it is; `auth` then
-            says nothing.
+            leaves out those that a provider offers only in part, or only in its newest versions.
+        narrow: gives the dialects of a particular model, preferred first; None for `speaks`.
+        adapt: gives the row that fits an entry's own base URL, for a provider with more than one kind of API.
+        auth: the way in which the key travels; None for the way of each dialect. Without a key nothing is sent.
+        signer: makes the signer of a target's requests, if its key signs each request and does not travel itself;
+            `auth` then has no effect.
         key_variable: the environment variable that usually holds the key.
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".
-        takes: what its API takes, by the beginnings of its models' ids; "" is the row for all of them.
-        prepare: what no row can say of its request bodies, or None.
-        heeds: the words (fields, or values) of which at least one stands in a body that `prepare` changes, by dialect
-            and model; None if it has to look at all of them. A word that is written with escapes is not found: the
-            provider then judges for itself what it was sent.
+        takes: the capabilities of its API, by the prefix of its models' ids; "" is the row for all of them.
+        prepare: changes a request body in ways that no row can express, or None.
+        triggers: gives the words (fields, or values), by dialect and model, of which at least one stands in every body
+            that `prepare` changes; None if it has to look at every body. A word that is written with escapes is not
+            found: the body then goes out unchanged, and the provider judges it.
         models: ids that are found by their bare name under a wildcard entry.
     """
 
@@ -70,22 +69,22 @@ class Provider(Struct, frozen=True, kw_only=True):
     query: str = ""
     takes: Mapping[str, Takes] = {}
     prepare: Prepare | None = None
-    heeds: Callable[[UpstreamDialect, str], tuple[str, ...]] | None = None
+    triggers: Callable[[UpstreamDialect, str], tuple[str, ...]] | None = None
     models: tuple[str, ...] = ()
 
     def dialects(self, model: str) -> tuple[UpstreamDialect, ...]:
-        """What `model` is served over unless an entry says so itself, the preferred dialect first."""
+        """The dialects of `model`, the preferred one first; an entry may name others."""
         if self.narrow is not None:
             return self.narrow(model)
         return self.speaks or tuple(self.paths)
 
     def auth_for(self, dialect: UpstreamDialect) -> AuthStyle:
-        """How the key travels to this dialect's endpoints."""
+        """The way in which the key travels to this dialect's endpoints."""
         return self.auth or CODECS[dialect].conventions.auth
 
     def headers_for(self, dialect: UpstreamDialect) -> tuple[tuple[str, str], ...]:
-        """The headers that go with every request in this dialect, names in lower case. They are defaults:
-        what the client sent and may send, and what the entry says, wins over them."""
+        """The headers that go with every request in this dialect, names in lower case. They are defaults: the entry's
+        own headers, and those of the client that may go on, win over them."""
         own = tuple((name.lower(), value) for name, value in self.headers.items())
         return (*CODECS[dialect].conventions.headers, *own)
 
@@ -94,22 +93,22 @@ class Provider(Struct, frozen=True, kw_only=True):
         return takes_of(self.takes, model, self.dialects(model)[0]).max_tokens
 
     def preparation(self, dialect: UpstreamDialect, model: str) -> tuple[Prepare | None, tuple[str, ...] | None]:
-        """What changes a model's bodies, by its rows and by `prepare`, and the words of which at least one stands in
-        a body that it changes, or None if it has to look at all of them."""
+        """The function that changes a model's bodies, from its rows and `prepare`, and the words of which at least one
+        stands in every body that it changes; None in their place if it has to look at every body."""
         takes, its = takes_of(self.takes, model, dialect), self.prepare
         words = takes.words()
-        heeded = () if its is None else None if self.heeds is None else self.heeds(dialect, model)
-        if heeded == ():
+        triggers = () if its is None else None if self.triggers is None else self.triggers(dialect, model)
+        if triggers == ():
             its = None
         if not words:
-            return its, heeded
+            return its, triggers
 
         def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
             takes.fit(model, fields, losses)
             if its is not None:
                 its(dialect, model, fields, losses)
 
-        return prepare, None if heeded is None else (*words, *heeded)
+        return prepare, None if triggers is None else (*words, *triggers)
 
 
 def endpoints(provider: Provider, dialects: Iterable[UpstreamDialect], base_url: str | None = None) -> Endpoints:
@@ -152,7 +151,7 @@ def _url(site: SplitResult, query: str, path: str) -> str:
 
 
 def with_model(found: Endpoints, model: str) -> Endpoints:
-    """The same endpoints with the model's id in the paths that name it; the same object where none does."""
+    """The same endpoints with the model's id in the paths that name it; the same object if none does."""
     if not any("{model}" in url for each in found.values() for url in (each.url, each.streamed)):
         return found
     encoded = quote(model, safe="")
@@ -163,29 +162,29 @@ def with_model(found: Endpoints, model: str) -> Endpoints:
 
 
 def _joined(own: str, default: str) -> str:
-    """An entry's query, and of the provider's what it does not say itself."""
+    """An entry's query, with the provider's parameters added that it does not set itself."""
     said = {name for name, _ in parse_qsl(own, keep_blank_values=True)}
     rest = [pair for pair in default.split("&") if pair and pair.partition("=")[0] not in said]
     return "&".join(([own] if own else []) + rest)
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Where a request goes: an entry of the configuration with its model filled in.
+    """The destination of a request: an entry of the configuration with its model filled in.
 
     Attributes:
-        provider: the row.
+        provider: the provider's row.
         model: the upstream's own model id.
-        name: `provider/model`, what logs and metrics call it.
-        entry: the configured entry's name (its `model` for wildcards `openai/*`): a bounded set.
-        dialects: what this entry speaks, the preferred one first.
-        endpoints: what it has, by dialect and operation.
+        name: its name in logs and metrics, `provider/model`.
+        entry: the configured entry's name (for a wildcard its `model`, `openai/*`), one of a bounded set.
+        dialects: the dialects that this entry speaks, the preferred one first.
+        endpoints: its endpoints, by dialect and operation.
         key: the entry's credential, or None.
-        passthrough_auth: forward the caller's credential instead.
+        passthrough_auth: whether the caller's credential is forwarded in its place.
         headers: the entry's own extra headers, after the provider's; names in lower case.
-        host_header: what the Host header says, where it is not the URL's host.
-        max_tokens: the most this model can give, None if not known.
+        host_header: the value of the Host header, if it is not the URL's host.
+        max_tokens: the most output tokens of this model, None if not known.
         proxy: URL of an HTTP proxy for this entry, or None.
-        http2: speak HTTP/2 to it.
+        http2: whether requests go to it over HTTP/2.
     """
 
     provider: Provider

@@ -22,20 +22,20 @@ T = TypeVar("T")
 
 
 class Request(Struct, frozen=True, kw_only=True, dict=True):
-    """What a client asks. Immutable: `request.replace(model="smart-model")` makes another.
+    """A client's request. Immutable: `request.replace(model="smart-model")` makes another.
 
     Attributes:
-        dialect: which API the body is written in.
+        dialect: the API that the body is written in.
         operation: `create` (a reply), `count_tokens` or `embeddings`.
         model: the model's name as asked, or as a filter replaced it; None if the body has none.
         stream: whether the reply is wanted as a stream.
-        headers: the client's.
-        caller: who is asking, once the auth filter has run.
-        target: where the request goes, once the alias filter has run.
+        headers: the client's headers.
+        caller: the caller, once the auth filter has run.
+        target: the target, once the alias filter has run.
         id: the request's id, as in the `x-request-id` header.
-        strict: losses in translation are errors.
-        lost: what of it could not be said in the dialect that it is now in; the attempt that sends it reports that.
-        refusal: what is wrong with its body; only the links in front of `intake` see such a request.
+        strict: whether losses in translation are errors.
+        lost: fields that could not be said in the present dialect; the attempt that sends the request reports them.
+        refusal: the fault in its body, or None; only the links in front of `intake` see a request that has one.
         state: a dictionary for filters, one per request, shared by all its copies.
         journal: times, losses and usage of this request.
     """
@@ -81,8 +81,8 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def body(self) -> bytes:
-        """The body as it goes on: the client's bytes, or, after `replace(conversation=...)`, that
-        conversation in the same dialect. The model's name in it is replaced on the way out."""
+        """The body as it goes on: the client's bytes, or, after `replace(conversation=...)`, that conversation in the
+        same dialect. The model's name in it is replaced when it is sent."""
         return self.raw if self.edited is None else self._written
 
     @cached_property
@@ -95,9 +95,9 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     def replace(self, *, conversation: Conversation | None = None, **changes: Any) -> Request:
         """A copy with other attributes.
 
-        `conversation=` changes what is asked, in whatever dialect; the copy's `model` and `stream` follow it. Of a
-        request for embeddings it changes the texts of `input` and nothing else.
-        `raw=` changes the body's bytes themselves; give `raw_model=` with it if the model in them differs.
+        `conversation=` changes the content, in any dialect; the copy's `model` and `stream` follow it. In a request for
+        embeddings it changes only the texts of `input`.
+        `raw=` changes the bytes of the body; give `raw_model=` with it if they name another model.
         """
         if conversation is not None:
             changes = {"model": conversation.model, "stream": conversation.stream, "edited": conversation} | changes
@@ -106,7 +106,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         return msgspec.structs.replace(self, **changes)
 
     def require_target(self) -> Target:
-        """The target; raises ModelNotFound where nothing resolved one."""
+        """The target; raises ModelNotFound if the model's name was not resolved."""
         if self.target is None:
             raise ModelNotFound(self.model or "")
         return self.target

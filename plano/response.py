@@ -42,12 +42,12 @@ OnClose: TypeAlias = Callable[[], Awaitable[None] | None]
 
 
 class _Life:
-    """The things that a response and all responses derived from it share.
+    """The state that a response and all responses derived from it share.
 
     Attributes:
-        release: lets go of the upstream.
-        closers: what to call at the end, each with whose wish that was, or None while that is not known.
-        makers: who made the generators that the stream passes through, where filters could have.
+        release: releases the upstream's connection.
+        closers: functions to call at the end, each with its owner's name, or None while that is not known.
+        makers: the makers of the generators that the stream passes through, if filters could have made any.
     """
 
     __slots__ = ("closers", "makers", "release")
@@ -56,10 +56,10 @@ class _Life:
         self.release = release
         self.closers: list[tuple[OnClose, str | None]] = []
         self.makers: Makers | None = None
-        journal.releases += (self.close,)  # for where a filter drops the response
+        journal.releases += (self.close,)  # in case a filter drops the response
 
     async def close(self) -> None:
-        """Let go and call the closers, the first time. They are held no longer: most of them hold the response."""
+        """Release the connection and call the closers, once. Most of them hold the response, so they are not kept."""
         release, self.release = self.release, None
         closers, self.closers = self.closers, []
         try:
@@ -71,28 +71,28 @@ class _Life:
                     awaitable = fn()
                     if inspect.isawaitable(awaitable):
                         await awaitable
-                except Exception:  # one that fails does not keep the others from being called
+                except Exception:  # the others are called even if one fails
                     logger.exception("%s failed at the end of a response, in `on_close`", owner or "a filter")
 
 
 class Response:
-    """What goes back: a status, headers, and either a body or a stream of pieces.
+    """The answer to a request: a status, headers, and either a body or a stream of pieces.
 
     Attributes:
-        request: what this answers, in the dialect that this response is written in.
+        request: the request that it answers, in the dialect that this response is written in.
         status: HTTP status.
         headers: lower-case names; may be appended to. Neither length nor transfer headers: the sender writes those.
         body: the body's bytes, or None for a stream.
         pieces: the stream, or None.
-        attempt: the try at an upstream that this is the reply of, or None for a response that was made here.
-        error: the error that this response was made of; None for a reply, and for an upstream's own error.
-        lost: what this response could not say, where no attempt can report it.
+        attempt: the attempt that got this reply from an upstream; None for a response that was made here.
+        error: the error that this response was made from; None for a reply, and for an upstream's own error.
+        lost: fields that this response could not say, if there is no attempt to report them.
     """
 
     attempt: Attempt | None = None
     error: PlanoError | None = None
     lost: tuple[Loss, ...] = ()
-    _life: _Life | None = None  # a body that nobody waits for has none
+    _life: _Life | None = None  # None for a body without closers
     _reply: Reply | None = None
     _written: WrittenEvents | None = None
     _followed: Pieces | None = None
@@ -124,11 +124,11 @@ class Response:
         """A filter's own answer to a request, in the request's dialect, streamed if the request asks for that.
 
         Args:
-            reply: what the model is to have said; a string is a text. An id, the time, the model's name, ids of tool
-                calls, the finish reason `tool_calls` and a usage of zero are filled in where they are missing.
+            reply: the reply to send as the model's; a string becomes its text. An id, the time, the model's name, ids
+                of tool calls, the finish reason `tool_calls` and a usage of zero are filled in if they are missing.
 
         Raises:
-            TypeError: the request asks for something else than a reply (`count_tokens`, `embeddings`).
+            TypeError: the request asks for something other than a reply (`count_tokens`, `embeddings`).
             InvalidRequest: the request cannot be read.
         """
         if request.operation != CREATE:
@@ -164,35 +164,34 @@ class Response:
     @property
     def reply(self) -> Reply | None:
         """The reply in the neutral model, decoded on first use; None for errors and for a stream that was not read yet
-        (`await response.read()` waits for it, `response.events()` follows it)."""
+        (`await response.read()` reads it to its end, `response.events()` gives it step by step)."""
         if self._reply is None and self.body is not None and self.ok:
             self._reply = CODECS[self.dialect].read_reply(self.body)
         return self._reply
 
     @property
     def target(self) -> Target | None:
-        """The target that this is the reply of; None for a response that was made here."""
+        """The target that gave this reply; None for a response that was made here."""
         return None if self.attempt is None else self.attempt.target
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens used, as far as the upstream has said so; of a stream that is mostly at its end.
+        """Tokens used, as far as the upstream has reported them; most streams report them at their end.
 
-        When the response is over (see `on_close`) an estimate stands here where the upstream said nothing;
-        `usage.estimated` says which counts are estimated.
+        When the response is over (see `on_close`), missing counts are estimated; `usage.estimated` names them.
         """
         if self.attempt is None or not operation_of(self.request.operation).uses_tokens:
             return None
         return self.attempt.said()
 
     async def begun(self) -> Response:
-        """Wait for the first real output of the model, and give this response back.
+        """Wait for the first real output of the model, and return this response.
 
-        Until then another target may still be asked in its place; what has come is held back, and goes out with that
-        output. A whole reply has begun when it is there.
+        Until then another target may still be asked in its place: earlier pieces are held back, and go out with the
+        first output. A reply with a body has begun already.
 
         Raises:
-            UpstreamError: the upstream failed before it: with an error of its own, or in its stream.
+            UpstreamError: the upstream failed before that, with an error of its own or in its stream.
         """
         if self.pieces is not None:
             if not isinstance(self.pieces, Flow):
@@ -216,7 +215,7 @@ class Response:
     def events(self) -> AsyncIterator[Event]:
         """The reply step by step, streamed or not. Consumes the stream: answer with `with_events(...)`."""
         assert self.ok, "an error has no events; look at response.ok first"
-        reply = self.reply  # of a stream too, once it was read
+        reply = self.reply  # present for a stream too, once it was read
         if reply is not None:
             return each(events_of(reply))
         assert self.pieces is not None, "a response has either a body or pieces"
@@ -224,12 +223,12 @@ class Response:
         return read_events(self._codec, self.pieces)
 
     def with_events(self, events: AsyncIterator[Event]) -> Response:
-        """A response of these events, in the dialect at hand: a stream if the client asked for one, else a body.
+        """A response made of these events, in the client's dialect: a stream if the client asked for one, else a body.
 
-        This is a plain function and events have to be waited for, so it always gives `pieces`. Where they are to be a
-        body, the pipeline collects them when the filter returns: a filter outside sees a body, and an error in the
-        middle becomes an error response with its status. In a stream an error becomes the dialect's error event,
-        unless it comes before anything else; then it is an error response too.
+        The result always has `pieces`, because a plain function cannot wait for events. If the client wants a body, the
+        pipeline collects the events when the filter returns: outer filters see a body, and an error among the events
+        becomes an error response with its status. In a stream an error becomes the dialect's error event, unless it
+        comes before anything else; then it becomes an error response too.
         """
         written = WrittenEvents(self._codec, self.request.conversation, events, journal=self.journal)
         response = self.with_pieces(written.pieces())
@@ -237,11 +236,11 @@ class Response:
         response.set_header(b"content-type", EVENT_STREAM)
         return response
 
-    async def settled(self, request: Request) -> Response:
+    async def ready_for(self, request: Request) -> Response:
         """This response as it leaves the filter that was given `request`.
 
-        Only one of events changes. What it repeats of its request it takes from that one, and not from what the filter
-        made of it; and it becomes a body unless a stream is wanted.
+        Only a response made of events changes. It repeats fields of `request`, not of the copy that the filter made;
+        and it becomes a body unless the client wants a stream.
 
         Raises:
             PlanoError: the events of a body broke off, or one of them is an error.
@@ -281,18 +280,18 @@ class Response:
         return self._reply
 
     def map_text(self, fn: TextMap) -> Response:
-        """With `fn` applied to the text the model wrote, piece by piece as it comes: for what never
-        spans pieces. Thinking, refusals and tool calls are left alone."""
+        """This response with `fn` applied to the model's text, piece by piece as it comes. Use it for patterns that
+        never span pieces. Thinking, refusals and tool calls are left alone."""
         return self.rewrite_text(fn, window=0)
 
     def rewrite_text(self, fn: TextMap, *, window: int) -> Response:
-        """With `fn` applied to the text the model wrote, streamed or not, in any dialect.
+        """This response with `fn` applied to the model's text, streamed or not, in any dialect.
 
-        Of a stream up to `window` characters are held back, so that `fn` sees across pieces whatever is no
-        longer than that. Every character goes through `fn` exactly once.
+        A stream holds back up to `window` characters, so that `fn` sees matches of up to that length whole, also
+        across pieces. Every character goes through `fn` exactly once.
 
         Raises:
-            TypeError: now or in the middle of the stream, if `fn` gives anything but a string.
+            TypeError: at once or in the middle of the stream, if `fn` gives anything but a string.
         """
         if not self.ok:
             return self
@@ -316,7 +315,7 @@ class Response:
 
     @property
     def was_read(self) -> bool:
-        """Whether its stream was read, so that there is nothing, or not all, left of it to send."""
+        """Whether any of its stream was read, so that it cannot be sent whole."""
         pieces = self.pieces
         if isinstance(pieces, Flow):
             return pieces.was_read
@@ -327,31 +326,31 @@ class Response:
 
     @property
     def holds(self) -> bool:
-        """Whether there is anything to let go of: an upstream, a stream, or who asked to be told."""
+        """Whether it holds anything to close: an upstream's connection, a stream, or closers."""
         return self.pieces is not None or self._life is not None
 
     @property
     def watched(self) -> bool:
-        """Whether anybody asked to be told of its end."""
+        """Whether anything is to be called at its end."""
         return self._life is not None and bool(self._life.closers)
 
     def through(self, stage: Stage) -> Response:
-        """With the stream going through a stage, which costs each piece less than `with_pieces` does."""
+        """This response with its stream put through a stage, which costs less per piece than `with_pieces`."""
         assert self.pieces is not None, "a body has no stages"
         flow = self.pieces if isinstance(self.pieces, Flow) else Flow(aiter(self.pieces), CODECS[self.dialect])
         flow.add(stage)
         return self if flow is self.pieces else self.with_pieces(flow)
 
     def on_close(self, fn: OnClose, *, owner: str | None = None) -> None:
-        """Call `fn` once when this response is over: sent, broken, or the client gone. `response.usage` and
+        """Call `fn` once when this response is over: it was sent, it broke, or the client left. `response.usage` and
         `response.journal` are final by then. A response that a filter drops is over with its request, or with `aclose`.
-        `fn` may be a coroutine function; what it raises is logged with the name of the filter, which is `owner` for
-        plano's own links."""
+        `fn` may be a coroutine function. An exception in it is logged with the filter's name; plano's own links give
+        theirs as `owner`."""
         self._alive().closers.append((fn, owner))
 
     def made_by(self, maker: str) -> None:
-        """Put down to `maker`, a filter or `plano.faults.PLANO`, what nobody was named for yet: a stream that is a
-        generator, and wishes for the end. Costs a piece nothing."""
+        """Note `maker`, a filter or `plano.faults.PLANO`, for its stream, if that is a generator, and for its closers,
+        unless they have a maker already. This costs a piece nothing."""
         life = self._life
         stream = self.pieces.source if isinstance(self.pieces, Flow) else self.pieces
         if isinstance(stream, AsyncGeneratorType):
@@ -363,7 +362,7 @@ class Response:
 
     @property
     def makers(self) -> Makers | None:
-        """The makers of the stream's generators, where filters could have made any."""
+        """The makers of the stream's generators, if filters could have made any."""
         return None if self._life is None else self._life.makers
 
     def blame(self, error: Exception) -> PlanoError:
@@ -375,8 +374,8 @@ class Response:
         return told
 
     async def aclose(self) -> None:
-        """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try
-        again say, calls this; for the response that is sent plano does."""
+        """Release the upstream's connection and run the functions given to `on_close`. A filter that drops a response,
+        to try again for instance, calls this; plano does it for the response that is sent."""
         try:
             if isinstance(self.pieces, AsyncGenerator):
                 await self.pieces.aclose()
@@ -410,8 +409,8 @@ class Response:
         return self._life
 
     def translated(self, request: Request, *, body: bytes | None = None) -> Response:
-        """This response in the dialect of `request`: with another body, or a stream that something is put in front
-        of, but the same upstream behind."""
+        """This response for `request`, which may be in another dialect: with this body, or with the same stream, to
+        which the caller adds a stage. The upstream stays the same."""
         return self._derive(body=body, pieces=self.pieces, request=request)
 
 
@@ -423,7 +422,7 @@ async def _built(events: AsyncIterator[Event]) -> Reply:
 
 
 def _giving_text(fn: TextMap) -> TextMap:
-    """`fn` with a clear error for a result that is no text."""
+    """`fn`, with a clear error for a result that is not a string."""
 
     def mapped(text: str) -> str:
         said: object = fn(text)

@@ -15,7 +15,7 @@ UpstreamDialect: TypeAlias = Literal["chat", "messages", "responses"]
 """An API that upstreams speak; every client dialect is one."""
 
 Dialect: TypeAlias = UpstreamDialect
-"""Any dialect, on whichever side."""
+"""Any dialect, on either side."""
 
 CLIENT_DIALECTS: tuple[ClientDialect, ...] = get_args(ClientDialect)
 UPSTREAM_DIALECTS: tuple[UpstreamDialect, ...] = get_args(UpstreamDialect)
@@ -129,5 +129,5 @@ ANONYMOUS = Caller()
 
 
 def new_id() -> str:
-    """Make up an id for a reply whose upstream gave none; the dialect puts its prefix before it."""
+    """Make up an id for a reply whose upstream gave none. The dialect puts its prefix before it."""
     return os.urandom(12).hex()

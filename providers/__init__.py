@@ -18,4 +18,4 @@ from plano.providers.xai import XAI
 CATALOGUE: Mapping[str, Provider] = MappingProxyType(
     {row.name: row for row in (OPENAI, ANTHROPIC, AZURE_OPENAI, CHATGPT, MISTRAL, MOONSHOTAI, XAI, *PLAIN)}
 )
-"""Provider name to row."""
+"""The rows by the names of their providers."""

@@ -31,7 +31,7 @@ def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses
         strip(fields, ("top_p",), losses, f"{model} takes temperature or top_p, not both")
 
 
-def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
+def triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The names of the fields that `prepare` looks for."""
     generation = _generation(model)
     if generation is None:
@@ -107,7 +107,7 @@ ANTHROPIC = Provider(
     auth="x-api-key",
     key_variable="ANTHROPIC_API_KEY",
     prepare=prepare,
-    heeds=heeds,
+    triggers=triggers,
     takes=limits(
         {
             "claude-3-": 4_096,

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qs
 from msgspec.structs import replace
 
 from plano.provider import Provider
-from plano.providers.openai import heeds, prepare, served_over
+from plano.providers.openai import prepare, served_over, triggers
 from plano.providers.paths import EMBEDDINGS
 
 _UNDATED = ("v1", "preview", "latest")
@@ -52,5 +52,5 @@ AZURE_OPENAI = Provider(
     auth="api-key",
     key_variable="AZURE_OPENAI_API_KEY",
     prepare=prepare,
-    heeds=heeds,
+    triggers=triggers,
 )

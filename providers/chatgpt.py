@@ -12,7 +12,7 @@ from plano.types import UpstreamDialect
 
 
 def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """It streams always, and keeps nothing.
+    """Insist on a stream, and set `store` to false, because the backend keeps nothing.
 
     Raises:
         UnsupportedConversion: the request does not ask for a stream, and the backend only streams.

@@ -1,5 +1,5 @@
-"""Mistral, whose chat API refuses unknown fields, has its own names for two, and takes ids of calls only in its own
-form."""
+"""Mistral, whose chat API refuses unknown fields, has its own names for two, and requires a form of its own for the ids
+of calls."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _objects = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    # Usage comes with the last chunk of every stream, asked for or not: leaving this out loses nothing.
+    # Usage comes with the last chunk of every stream, asked for or not, so nothing is lost without this.
     fields.pop("stream_options", None)
     its_ids(fields)
 
 
 def its_ids(fields: Fields) -> None:
-    """Give calls that another vendor's model made, earlier in the conversation, ids in Mistral's form. The same id
-    always becomes the same, so that results still find their calls."""
+    """Give ids in Mistral's form to the calls that another vendor's model made earlier in the conversation. Equal ids
+    stay equal, so that results still find their calls."""
     messages = fields.get("messages")
     if messages is None or _CALLS.search(messages) is None:
         return
@@ -44,7 +44,7 @@ def its_ids(fields: Fields) -> None:
                     _its_id(call, "id")
                 message["tool_calls"] = encoded(written)
     except msgspec.ValidationError:
-        return  # not lists of messages and of calls: the upstream says so better
+        return  # not lists of messages and of calls: the upstream describes the mistake better
     fields["messages"] = encoded(found)
 
 
@@ -54,8 +54,8 @@ def _its_id(holder: dict[str, Raw], name: str) -> None:
         holder[name] = encoded(sha256(id_.encode(errors="surrogatepass")).hexdigest()[:9])
 
 
-def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """What `prepare` looks for."""
+def triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
+    """The names of the fields that `prepare` looks for."""
     return ("stream_options", "tool_calls", "tool_call_id")
 
 
@@ -67,7 +67,7 @@ MISTRAL = Provider(
     key_variable="MISTRAL_API_KEY",
     takes={"": Takes(developer=False, renames={"max_completion_tokens": "max_tokens", "seed": "random_seed"})},
     prepare=prepare,
-    heeds=heeds,
+    triggers=triggers,
     models=(
         "mistral-large-latest",
         "mistral-medium-latest",

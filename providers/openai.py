@@ -16,7 +16,7 @@ _REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
 
 _NOT_REASONING = re.compile(r"(ft:)?gpt-[34]|chatgpt-|gpt-[5-9].*-chat")
 """The models that refuse `reasoning_effort` (chat: an unrecognized argument) and `reasoning` (responses: an unsupported
-parameter), whatever their value is."""
+parameter), with any value."""
 
 _SEALS = "reasoning.encrypted_content"
 
@@ -57,7 +57,7 @@ def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses
         strip_unless(fields, _SAMPLING, losses, f"{model} does not take it while it reasons")
 
 
-def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
+def triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
     """The names of the fields that `prepare` looks for."""
     if _NOT_REASONING.match(model):
         return ("reasoning_effort",) if dialect == "chat" else ("reasoning", "include")
@@ -78,8 +78,8 @@ def _say_nothing_of_reasoning(dialect: UpstreamDialect, model: str, fields: Fiel
 def served_over(model: str) -> tuple[UpstreamDialect, ...]:
     """The dialects that serve a model, the best first.
 
-    Chat comes first, because every client dialect can be translated to it, but for models that are better in responses,
-    or only there.
+    Chat comes first, because every client dialect can be translated to it, except for models that are better under
+    responses, or that only responses serves.
     """
     if _RESPONSES_ONLY.match(model):
         return ("responses",)
@@ -108,7 +108,7 @@ OPENAI = Provider(
     operations={("responses", "count_tokens"): "/responses/input_tokens", **EMBEDDINGS},
     key_variable="OPENAI_API_KEY",
     prepare=prepare,
-    heeds=heeds,
+    triggers=triggers,
     takes=limits(
         {
             "chatgpt-4o": 16_384,

@@ -1,4 +1,4 @@
-"""The paths that many providers have, as OpenAI has them."""
+"""Paths of OpenAI's that many other providers share."""
 
 from __future__ import annotations
 

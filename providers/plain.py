@@ -21,20 +21,20 @@ _ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages
 
 
 _COMPATIBLE = {"": Takes(dialects=("chat",), developer=False)}
-"""Servers with OpenAI's chat API of before its reasoning models: no developer role."""
+"""Servers with OpenAI's chat API as it was before its reasoning models: no developer role."""
 
 _EARLY = {"": Takes(dialects=("chat",), developer=False, renames={"max_completion_tokens": "max_tokens"})}
-"""The same, where a reply's limit is moreover known by its old name only."""
+"""The same, for servers that know the limit of a reply only by its old name."""
 
 
 def groq(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Its Llama models, which do not think, refuse an effort (docs, "Reasoning")."""
+    """Drop the effort for Groq's Llama models, which do not think and refuse one (docs, "Reasoning")."""
     if "llama" in model:
         strip_effort(dialect, fields, losses, f"{model} does not think")
 
 
-def groq_heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """What `groq` looks for."""
+def groq_triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
+    """The names of the fields that `groq` looks for."""
     return ("reasoning_effort", "reasoning")
 
 
@@ -65,7 +65,7 @@ PLAIN: tuple[Provider, ...] = (
         key_variable="GROQ_API_KEY",
         takes=_COMPATIBLE,
         prepare=groq,
-        heeds=groq_heeds,
+        triggers=groq_triggers,
         models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
     ),
     Provider(

@@ -1,7 +1,7 @@
 """Changes to bodies that several providers need, each as a function over the top-level fields.
 
-A quirk changes only fields that the provider is known to refuse, or to ignore though it has the same setting under
-another name. The whole conversation is only read if it has to be changed.
+A quirk changes only fields that the provider refuses, or ignores because it has the same setting under another name.
+The conversation itself is read only if it has to be changed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from plano.types import UpstreamDialect
 def strip_effort(
     dialect: UpstreamDialect, fields: Fields, losses: Losses, reason: str, *, thinks: bool = False
 ) -> None:
-    """Take the effort out, for models that refuse it.
+    """Drop the effort, for models that refuse it.
 
     Args:
-        thinks: whether the model thinks. If it does not, an effort of `none` is what happens anyway, and not reported.
+        thinks: whether the model thinks. If it does not, it does what an effort of `none` asks for, so the loss of
+            that one is not reported.
     """
     if dialect == "chat":
         field, effort = "reasoning_effort", decoded(fields.pop("reasoning_effort", None))

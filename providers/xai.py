@@ -23,8 +23,8 @@ def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses
         strip_effort(dialect, fields, losses, f"{model} is not told how hard to think", thinks=thinks)
 
 
-def heeds(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """What `prepare` looks for."""
+def triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
+    """The name of the field that `prepare` looks for."""
     return ("reasoning_effort",) if dialect == "chat" else ("reasoning",)
 
 
@@ -37,7 +37,7 @@ XAI = Provider(
     key_variable="XAI_API_KEY",
     takes={"": Takes(dialects=("chat",), refuses=(_REFUSED,))},
     prepare=prepare,
-    heeds=heeds,
+    triggers=triggers,
     models=(
         "grok-4",
         "grok-4-0709",

@@ -1,4 +1,4 @@
-"""Print the lowest versions that pyproject.toml admits of all dependencies, extras included, as constraints for pip."""
+"""Print the lowest allowed version of every dependency in pyproject.toml, extras included, as constraints for pip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def floors() -> list[str]:
     found = []
     for requirement in chain(project["dependencies"], *project["optional-dependencies"].values()):
         floor = re.match(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)", requirement)
-        assert floor, f"{requirement}: it says no lowest version"
+        assert floor, f"{requirement}: it names no lowest version"
         found.append(f"{floor[1]}=={floor[2]}")
     return found
 

@@ -21,8 +21,8 @@ HEAD = """\
 
 <!-- Written by scripts/reference.py from the docstrings; `make docs` brings it up to date. -->
 
-What filters import. How they use it is in [filters.md](filters.md); what each API makes of it, in
-[translation.md](translation.md).
+These are the names that filters import. [filters.md](filters.md) shows their use; [translation.md](translation.md)
+shows how each API is translated.
 """
 
 _SECTION = re.compile(r"^# --- (.+?) -+$")
@@ -37,10 +37,10 @@ def page() -> str:
 
 
 def _names() -> Iterator[str]:
-    """A table of what `from plano import ...` gives."""
+    """A table of the names that `from plano import ...` takes."""
     tree = _parsed("plano/__init__.py")
     yield "## `plano`\n"
-    yield "| name | from | what it is |"
+    yield "| name | from | meaning |"
     yield "| --- | --- | --- |"
     homes = ast.literal_eval(_assigned(tree, "_HOMES"))
     for name in ast.literal_eval(_assigned(tree, "__all__")):
@@ -98,7 +98,7 @@ def _struct(node: ast.ClassDef, text: str | None) -> Iterator[str]:
 
 
 def _errors(tree: ast.Module) -> Iterator[str]:
-    """A table of the error classes; what a class does not say of itself it has from the one it is made from."""
+    """A table of the error classes; a class inherits the defaults that it does not set."""
     said: dict[str, dict[str, object]] = {"Exception": {}}
     _, attributes = next(_split(text or "") for node, text in _with_texts(tree.body) if _name_of(node) == "PlanoError")
     yield "| attribute of every error | |"
@@ -154,7 +154,7 @@ def _split(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _markdown(text: str) -> str:
-    """A docstring's text; what is drawn in it, indented, becomes a block."""
+    """A docstring's text; an indented drawing in it becomes a code block."""
     out: list[str] = []
     drawn = False
     for line in text.splitlines():
@@ -168,7 +168,7 @@ def _markdown(text: str) -> str:
 
 
 def _with_texts(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, str | None]]:
-    """Definitions with their docstrings, of which an assignment's is the string after it."""
+    """Definitions with their docstrings; the docstring of an assignment is the string after it."""
     for node, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.ClassDef):
             yield node, ast.get_docstring(node)
@@ -210,7 +210,7 @@ def _escaped(text: str) -> str:
 
 
 def main(*arguments: str, path: Path = PAGE) -> int:
-    """Write the page, or say whether it is stale; gives the exit status."""
+    """Write the page, or check whether it is stale. Returns the exit status."""
     written = page()
     if "--check" in arguments:
         return int(not path.exists() or path.read_text() != written)

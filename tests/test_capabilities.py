@@ -72,7 +72,7 @@ def test_a_row_and_what_no_row_can_say_work_on_the_same_body() -> None:
         fields.pop("max_tokens", None)
 
     paths: dict[UpstreamDialect, str] = {"chat": "/c"}
-    both = Provider(name="p", paths=paths, takes=ROWS, prepare=prepare, heeds=lambda dialect, model: ("max_tokens",))
+    both = Provider(name="p", paths=paths, takes=ROWS, prepare=prepare, triggers=lambda dialect, model: ("max_tokens",))
     change, words = both.preparation("chat", "small")
     assert words == ("developer", "max_completion_tokens", "max_tokens")
     fields: Fields = {"max_completion_tokens": msgspec.Raw(b"5")}
@@ -81,7 +81,7 @@ def test_a_row_and_what_no_row_can_say_work_on_the_same_body() -> None:
     assert fields == {}
     assert Provider(name="p", paths=paths, takes=ROWS, prepare=prepare).preparation("chat", "small")[1] is None
     assert Provider(name="p", paths=paths).preparation("chat", "small") == (None, ())
-    silent = Provider(name="p", paths=paths, prepare=prepare, heeds=lambda dialect, model: ())
+    silent = Provider(name="p", paths=paths, prepare=prepare, triggers=lambda dialect, model: ())
     assert silent.preparation("chat", "small") == (None, ())
 
 

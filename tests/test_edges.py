@@ -28,7 +28,7 @@ async def test_a_name_as_long_as_a_book_is_not_kept() -> None:
     answer = await ask(gateway, "POST", CHAT, HELLO | {"model": "x" * 100_000})
     assert answer.status == 404
     (record,) = [link.filter for link in gateway.pipeline if isinstance(link.filter, Record)]
-    gateway._survivors.observing.finished.flush()
+    gateway._survivors.observing.finished_requests.flush()
     (row,) = record.rows(Caller(operator=True))
     assert len(str(row)) < 2_000
 
@@ -158,7 +158,7 @@ async def test_the_body_of_somebody_unknown_is_not_taken_in(key: str | None) -> 
     await app(scope("POST", "/v1/chat/completions", headers=headers), receive, send)
     assert sent[0]["status"] == 401
     assert taken == []
-    app._survivors.observing.finished.flush()
+    app._survivors.observing.finished_requests.flush()
 
 
 async def test_what_on_close_asked_for_is_called_once_for_dropped_responses_too_and_may_raise(

@@ -15,7 +15,7 @@ from plano.dialects import CODECS
 from plano.errors import ConfigError, FilterError, GatewayFailed, InvalidRequest
 from plano.journal import Journal
 from plano.losses import Losses
-from plano.pipeline import APART, CallNext, Link, fold, name_of
+from plano.pipeline import MIN_SECONDS_BETWEEN_TIMED, CallNext, Link, fold, name_of
 from plano.request import Request
 from plano.response import Response
 
@@ -56,15 +56,15 @@ async def test_the_first_link_is_the_outermost(spent: list[float] | None, truste
 
 # -- Timing: each request's start against whether it is timed, and for how many it stands --
 
-NEAR, FAR = APART / 4, APART * 1.5
+NEAR, FAR = MIN_SECONDS_BETWEEN_TIMED / 4, MIN_SECONDS_BETWEEN_TIMED * 1.5
 STARTS: dict[str, tuple[list[float], list[int | None]]] = {
     "one": ([5.0], [1]),
     "far apart": ([5.0, 5.0 + FAR, 5.0 + 2 * FAR], [1, 1, 1]),
-    "just apart": ([5.0, 5.0 + APART], [1, 1]),
+    "just apart": ([5.0, 5.0 + MIN_SECONDS_BETWEEN_TIMED], [1, 1]),
     "close together": ([5.0, 5.0 + NEAR, 5.0 + 2 * NEAR, 5.0 + FAR], [1, None, None, 3]),
     "at once": ([5.0, 5.0, 5.0, 9.0, 9.0, 19.0], [1, None, None, 3, None, 2]),
     "counted from the one that was timed": (
-        [5.0, 5.0 + APART * 0.9, 5.0 + APART * 1.1, 5.0 + APART * 1.9, 5.0 + APART * 2.2],
+        [5.0 + MIN_SECONDS_BETWEEN_TIMED * times for times in (0, 0.9, 1.1, 1.9, 2.2)],
         [1, None, 2, None, 2],
     ),
     "one that began earlier and comes later": ([5.0, 4.0, 6.0], [1, None, 2]),

@@ -1,4 +1,4 @@
-"""Finds what the names in a configuration mean: models, rows of the catalogue, filters."""
+"""Resolves the names in a configuration: models, rows of the catalogue, filters."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def build_tracing(config: Config, provider: Any = None) -> Tracing | None:
     """Makes the tracing filter. Returns None, without importing anything of OpenTelemetry, if tracing is not configured
     or not installed.
 
-    `provider` is the OpenTelemetry tracer provider of the host application. If it is given, it decides what is sampled
-    and where spans are sent.
+    `provider` is the OpenTelemetry tracer provider of the host application. If it is given, it decides which spans are
+    sampled and where they are sent.
     """
     said = config.tracing
     if provider is None and (said is None or said.random_sampling == 0 or not can_trace()):

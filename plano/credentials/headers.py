@@ -33,7 +33,7 @@ def credential_of(headers: Headers) -> str | None:
 
 
 def only_credential_of(headers: Headers) -> str | None:
-    """The key that a client sent, for use where it decides what the client may do.
+    """The key that a client sent, for a decision about the client's rights.
 
     Raises:
         Unauthenticated: one of these headers is there twice, so a proxy in front of plano may have read the other one.

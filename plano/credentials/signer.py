@@ -1,7 +1,7 @@
-"""Credentials that are made for each request, instead of travelling as they are.
+"""Credentials that are made anew for each request.
 
-A key that never changes needs none of this: its header is prepared once. A signature covers the body and the time, and
-a token runs out: a signer is asked before every attempt.
+A key that travels unchanged needs no signer, because its header is prepared once. But a signature covers the body and
+the time, and a token expires, so a signer is asked before every attempt.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from plano.types import RawHeaders
 
 
 class Unsigned(Protocol):
-    """A request that is about to be sent. Nothing of it may be changed."""
+    """A request that is about to be sent. A signer must not change it."""
 
     @property
     def method(self) -> bytes: ...
@@ -25,15 +25,15 @@ class Unsigned(Protocol):
 
     @property
     def all_headers(self) -> RawHeaders:
-        """Names in lower case; without `host` unless it is not the URL's, and without what the transport adds."""
+        """The headers without those of the transport, names in lower case; `host` only if it is not the URL's."""
 
 
 class Signer(Protocol):
-    """Makes the headers that say on whose behalf a request is sent. One instance serves all requests of an entry."""
+    """Makes the headers that authenticate a request. One instance serves all requests of an entry."""
 
     async def sign(self, outgoing: Unsigned) -> RawHeaders:
-        """What goes out with this attempt, in addition to its other headers; names in lower case.
+        """The headers to add to this attempt's others; names in lower case.
 
         Raises:
-            UpstreamError: there is no credential to be had.
+            UpstreamError: no credential could be obtained.
         """

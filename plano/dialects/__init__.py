@@ -16,7 +16,7 @@ CODECS: Mapping[UpstreamDialect, UpstreamCodec] = {"chat": chat, "messages": mes
 
 
 def client_codec(dialect: Dialect) -> Codec:
-    """The codec of a dialect that is known to be a client's, as that of every request above the translation is."""
+    """The codec of a client dialect; every request above the translation is in one."""
     assert dialect in CLIENT_DIALECTS, f"no client speaks {dialect}"
     return CLIENT_CODECS[dialect]
 

@@ -1,9 +1,8 @@
 """The interface of a dialect: the verbs that each of them has.
 
 A dialect is a package whose module object satisfies `UpstreamCodec`, and `ClientCodec` too where clients speak it: its
-verbs are plain functions over bytes and structs.
-Nothing in it does I/O, reads a clock or makes up ids: what an upstream left out (a reply's id, its time)
-the caller fills in between reading and writing.
+verbs are plain functions over bytes and structs. Nothing in it does I/O, reads a clock or makes up ids. The caller
+fills in a reply's id or time, if the upstream left it out, between reading and writing.
 """
 
 from __future__ import annotations
@@ -55,10 +54,10 @@ class StreamEnd(NamedTuple):
     """The end of a stream, as its first and last frames show it.
 
     Attributes:
-        complete: the dialect's end was seen (a finish reason, `[DONE]`, `message_stop`, `response.completed`,
-            `response.incomplete`, or an error event: the client has been told).
-        failed: that end was an error.
-        opening: the usage is only what the stream opened with: all of the input, and a first count of the output.
+        complete: whether the dialect's end was seen (a finish reason, `[DONE]`, `message_stop`, `response.completed`,
+            `response.incomplete`, or an error event, which the client has got).
+        failed: whether that end was an error.
+        opening: whether the usage is only that of the opening: all of the input, and a first count of the output.
     """
 
     complete: bool
@@ -84,18 +83,18 @@ class Slot(NamedTuple):
 
 
 class Conventions(Struct, frozen=True, kw_only=True):
-    """How servers that speak a dialect are asked, unless their provider's row says otherwise.
+    """The conventions of servers that speak a dialect; their provider's row may differ.
 
     Attributes:
-        endpoint: where the reply is asked for.
-        auth: how the key travels.
-        headers: what else each request has, unless the client says it; names in lower case.
-        longest_id: characters of a call's id that servers take, None for any number.
-        longest_name: characters of a tool's name that they take, None for any number.
-        knows_limit: servers refuse a `max_tokens` that is higher than what the model can give.
-        needs_limit: every request must have a `max_tokens`.
-        request_id: the header in which servers say an id of their own for a request.
-        call_prefix: how the ids of calls begin that servers make.
+        endpoint: the endpoint for replies.
+        auth: the header that carries the key.
+        headers: further headers of each request, unless the client sends them; names in lower case.
+        longest_id: the most characters in a call's id, None for any number.
+        longest_name: the most characters in a tool's name, None for any number.
+        knows_limit: whether servers refuse a `max_tokens` above the most that the model can give.
+        needs_limit: whether every request must have a `max_tokens`.
+        request_id: the header with the server's own id for a request.
+        call_prefix: the beginning of the ids that servers give to calls.
     """
 
     endpoint: EndpointPath
@@ -123,8 +122,8 @@ class ClientCodec(Protocol):
         """
 
     def hands_back(self, body: bytes) -> bool:
-        """Whether a request holds what plano made for its client (another vendor's seal, an item's id), which no
-        upstream knows."""
+        """Whether a request holds values that plano made for its client (another vendor's seal, an item's id), which
+        no upstream knows."""
 
     def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         """`asked` is the client's request: it decides echoes and which calls are custom."""
@@ -135,7 +134,7 @@ class ClientCodec(Protocol):
         """The JSON body of an error response."""
 
     def write_stream_error(self, error: PlanoError) -> bytes:
-        """The SSE frame that ends a forwarded stream which broke."""
+        """The SSE frame that ends a forwarded stream after it broke."""
 
     def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
         """The texts in a parsed reply body; all `whole`."""
@@ -155,13 +154,13 @@ class UpstreamCodec(Protocol):
 
     @property
     def spoken_fields(self) -> frozenset[str]:
-        """The fields of requests, replies and events whose texts are what is said."""
+        """The fields of requests, replies and events that hold texts of the user or the model."""
 
     def write_request(self, conversation: Conversation, losses: Losses) -> bytes:
         """Write the body of a request to an upstream.
 
         Raises:
-            UnsupportedConversion: something cannot be left out without changing the meaning.
+            UnsupportedConversion: a field cannot be left out without a change of meaning.
         """
 
     def read_reply(self, body: bytes) -> Reply:
@@ -178,7 +177,7 @@ class UpstreamCodec(Protocol):
         """Read an upstream's error as an UpstreamStatus. A body in no known form becomes the message, shortened."""
 
     def look(self, body: bytes) -> Look:
-        """A first look at the body of a 200. Raises UpstreamProtocolError if it is no JSON object."""
+        """A first look at the body of a 200. Raises UpstreamProtocolError if it is not a JSON object."""
 
     def peek_usage(self, body: bytes) -> Usage | None:
         """A complete reply's usage, without reading the rest; None if it has none or is not JSON."""
@@ -193,22 +192,22 @@ class UpstreamCodec(Protocol):
         """
 
     def begins(self, frame: Frame) -> bool:
-        """Whether a frame of a stream is real output: something the model said or did, or the reply's end.
+        """Whether a frame of a stream is real output: text or a call of the model, or the reply's end.
 
-        False for what only opens a stream, keeps it alive or tells its usage, and for errors. What cannot be
-        understood is output.
+        False for frames that only open a stream, keep it alive or tell its usage, and for errors. An unknown frame
+        counts as output.
         """
 
     def error_in(self, frame: Frame) -> PlanoError | None:
-        """The upstream's error, if this frame of a stream says one."""
+        """The upstream's error, if this frame of a stream holds one."""
 
     def speaks(self, piece: bytes) -> int:
-        """Where the first thing that the model says stands in a piece of a stream, or -1. It may be any byte of
-        the frame."""
+        """The position of the model's first text or call in a piece of a stream, or -1. It may be any byte of its
+        frame."""
 
 
 class Codec(ClientCodec, UpstreamCodec, Protocol):
-    """The verbs of a dialect that both speak."""
+    """The verbs of a dialect that both clients and upstreams speak."""
 
     @property
     def name(self) -> ClientDialect: ...

@@ -8,6 +8,6 @@ from plano.types import ClientDialect
 
 
 def count_reply(tokens: int, dialect: ClientDialect) -> dict[str, Any]:
-    """OpenAI's says what kind of object it is (API reference, "Get input token counts"); Anthropic's does not."""
+    """The reply in one dialect. OpenAI's names the kind of object (API reference, "Get input token counts")."""
     kind = {"object": "response.input_tokens"} if dialect == "responses" else {}
     return {**kind, "input_tokens": tokens}

@@ -1,4 +1,4 @@
-"""Reads the JSON objects of requests field by field; the fields that are not taken stay as they were written."""
+"""Reads the JSON objects of requests field by field. Fields that are not taken keep their bytes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def present(raw: Raw) -> bool:
 
 
 def empty(raw: Raw) -> bool:
-    """It says nothing: it is absent, null, or an empty text, list or object."""
+    """Whether a value says nothing: it is absent, null, or an empty text, list or object."""
     written = bytes(raw)
     if written[:1] in (b"[", b"{"):
         return not written[1:-1].strip()
@@ -144,7 +144,7 @@ class Fields:
         return f"{self.path}.{name}" if self.path else name
 
     def rest(self) -> Object:
-        """The fields that are left. A null says nothing, so it is not kept."""
+        """The fields that are left, without nulls, which say nothing."""
         return {name: value for name, value in self.found.items() if value != NULL}
 
     def extras(self, dialect: Dialect) -> Extras:

@@ -1,6 +1,6 @@
-"""A first look at the body of a 200: whether it is what was asked for, what it used, and whether it holds an error.
+"""A first look at the body of a 200: finds the field of a reply, the usage, and an error, without reading them.
 
-Every reply is looked at, so it is one small struct, and nothing in it is read.
+Every reply is looked at, so this is one small struct.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from plano.dialects.fields import NULL
 
 
 class Look(Struct, gc=False):
-    """What was found, unread; null where it is missing.
+    """The fields that a first look finds, unread; a missing one is null.
 
     Attributes:
-        found: the field that makes it a reply.
+        found: the field that every reply has.
     """
 
     found: Raw = NULL
@@ -28,20 +28,20 @@ class Look(Struct, gc=False):
     error: Raw = NULL
 
     def may_say_error(self, body: bytes) -> bool:
-        """Whether an error stands beside or inside the reply; `body` is what was looked at."""
+        """Whether an error may stand beside or inside the reply; `body` is the whole reply."""
         return self.error != NULL
 
 
 def looking_at(kind: type[Look]) -> Callable[[bytes], Look]:
-    """Looks at a body through `kind`, a `Look` whose own `found` is renamed to the field that makes it a reply.
+    """A function that looks at a body with `kind`, a `Look` that renames `found` to the field that every reply has.
 
-    What it gives raises UpstreamProtocolError for what is no JSON object.
+    It raises UpstreamProtocolError for a body that is not a JSON object.
     """
     return partial(reading.upstream, msgspec.json.Decoder(kind))
 
 
 @cache
 def looking_for(field: str) -> Callable[[bytes], Look]:
-    """The same for any top-level field."""
+    """A function like that of `looking_at`, for any top-level field."""
     kind = msgspec.defstruct("Look", [("found", Raw, NULL)], bases=(Look,), rename={"found": field}, gc=False)
     return looking_at(cast(type[Look], kind))

@@ -2,7 +2,7 @@
 
 RFC 8259, section 4: names within an object should be unique; otherwise the behaviour of software is unpredictable.
 Some parsers keep the first of two equal names, some the last, and Go's treats names that differ in case (by Unicode's
-rules) as equal. plano decides by a body's fields and then may forward the body as it came, so the upstream must read
+rules) as equal. plano decides by a body's fields and then may forward the body unchanged, so the upstream must read
 the same fields as plano.
 """
 
@@ -23,7 +23,7 @@ _TEXT = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 
 _SHORT_BODY = 4096
-"""Bytes. Up to this size, encoding a body anew takes less time than adding up the sizes of its parts."""
+"""The size of a body, in bytes, up to which to encode it anew is faster than to add up the sizes of its parts."""
 
 
 def read(body: bytes | Raw, known: frozenset[str], within: str = "") -> dict[str, Raw]:
@@ -44,7 +44,7 @@ def judge(body: bytes | Raw, fields: dict[str, Raw], known: frozenset[str], with
         InvalidRequest: a name stands there twice, or a name that is not `known` can be read as a known one.
     """
     if len(body) < _SHORT_BODY and known.issuperset(fields) and _encode(fields) == body:
-        return True  # written as plano would, as most are: no name is there twice, and none is spelled otherwise
+        return True  # the usual case: plano would write the same bytes, so no name is repeated or spelled otherwise
     said = "".join(fields)
     # A body with the least possible punctuation, or punctuated as Python's `json` does, has room for nothing else.
     least = len(said) + sum(map(len, fields.values())) + 4 * len(fields) + 1
@@ -60,7 +60,7 @@ def judge(body: bytes | Raw, fields: dict[str, Raw], known: frozenset[str], with
 
 
 def meant(name: str) -> str:
-    """The name that the least exact parser reads here."""
+    """The name that the least strict parser reads here."""
     return name if name.isascii() and name.islower() else normalize("NFKC", normalize("NFKC", name).casefold())
 
 
@@ -70,10 +70,10 @@ def _spaced(fields: dict[str, Raw]) -> bytes:
 
 
 def _walk(body: bytes, fields: dict[str, Raw], within: str) -> bool:
-    """Go over the members as they stand in the body; gives whether no name has an escape.
+    """Go over the members in the body's order. Returns whether no name has an escape.
 
-    `fields` has the names in the order in which they first occur, each with its last value. A member that does not
-    fit that has a name that stands there twice.
+    `fields` has the names in the order in which they first occur, each with its last value. If a member does not fit
+    that, its name is there twice.
     """
     at, last, plain = 0, "", True
     for name, value in fields.items():
@@ -91,4 +91,4 @@ def _walk(body: bytes, fields: dict[str, Raw], within: str) -> bool:
 
 def _twice(name: str, within: str) -> InvalidRequest:
     param = f"{within}{name[:200]}"
-    return InvalidRequest(f"`{param}` is there twice: say it once.", param=param)
+    return InvalidRequest(f"`{param}` is there twice. Send it once.", param=param)

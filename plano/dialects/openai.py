@@ -18,7 +18,7 @@ SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_r
 They are kept in the `extras` of the dialect that they came in, and can be written into either."""
 
 _STORED_INPUT_FIELDS = ("previous_response_id", "conversation", "prompt")
-"""Request fields that refer to input which is stored with the vendor."""
+"""Request fields that refer to input stored with the vendor."""
 
 
 def refuse_stored(conversation: Conversation) -> None:
@@ -29,7 +29,7 @@ def refuse_stored(conversation: Conversation) -> None:
 
 
 _LONGEST_USER = 64
-"""Characters. OpenAI refuses a longer `user`, and agents send longer ones as messages' `metadata.user_id`."""
+"""The most characters of a `user` that OpenAI takes. Agents send longer ones as messages' `metadata.user_id`."""
 
 
 def user_of(conversation: Conversation) -> str | None:
@@ -45,7 +45,7 @@ CONTEXT_LENGTH = "context_length_exceeded"
 """The code that tells OpenAI's clients that a conversation is too long, so that they shorten it."""
 
 _TOO_LONG = re.compile(r"maximum context length|^prompt is too long", re.IGNORECASE)
-"""The messages that say the same without the code: compatible servers' and Anthropic's, whose clients look for them."""
+"""Messages that mean the same without the code, of compatible servers and of Anthropic, whose clients look for it."""
 
 _TYPES: dict[Kind, str] = {
     "invalid_request": "invalid_request_error",
@@ -76,7 +76,7 @@ _KIND_OF_STATUS: dict[int, Kind] = {
 
 
 def kind_of_status(status: int) -> Kind:
-    """The kind of an upstream's error of which only the status is known."""
+    """The kind of an upstream's error, from its status alone."""
     return _KIND_OF_STATUS.get(status, "invalid_request" if status < 500 else "upstream")
 
 

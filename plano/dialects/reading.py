@@ -62,14 +62,14 @@ def upstream(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """
     try:
         if not body.isascii():
-            body.decode()  # the decoder does not check what it skips, and some of that is passed on
+            body.decode()  # the decoder does not check values that it skips, and some of them are passed on
         return decoder.decode(body)
     except UNREADABLE as error:
         raise UpstreamProtocolError(f"The upstream's reply could not be read: {error}") from None
 
 
 def upstreams(read: Callable[..., T], *args: Any) -> T:
-    """Call a reader that requests have on JSON that an upstream wrote, so that a wrong type is the upstream's fault.
+    """Read an upstream's JSON with a reader for requests, so that a wrong type is the upstream's fault.
 
     Raises:
         UpstreamProtocolError: the reader raised one of `UNFIT`.

@@ -1,4 +1,4 @@
-"""Converts the ids of replies: each dialect has its own prefix, and the rest of an id stays as it is."""
+"""Converts the ids of replies: each dialect has its own prefix, and the rest of an id does not change."""
 
 from __future__ import annotations
 

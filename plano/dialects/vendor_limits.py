@@ -5,7 +5,7 @@ OpenAI takes tool names of 64 characters (API reference, Chat, `tools.function.n
 and name an MCP server's tools after the server make longer ones. OpenAI takes ids of calls of 40 characters in chat and
 64 in responses: its errors say so, its reference does not. In a reply the client sees its own names.
 
-Claude Code puts `x-anthropic-billing-header` at the beginning of its system prompt. It says nothing to a model, and it
+Claude Code puts `x-anthropic-billing-header` at the beginning of its system prompt. It means nothing to a model, and it
 differs in each request, so that a vendor that caches by prefix would have to read every prompt anew.
 """
 
@@ -27,7 +27,7 @@ from plano.losses import Losses
 from plano.types import UpstreamDialect
 
 LONGEST_NAME = 64
-"""Characters of the names that are made up here for tools in namespaces."""
+"""The most characters of the names that are made up here for tools in namespaces."""
 
 _BILLING = "x-anthropic-billing-header:"
 
@@ -36,7 +36,7 @@ _DIGITS = 8
 
 
 def cut(text: str, longest: int) -> str:
-    """Shorten `text` to `longest` characters, if it is longer. The same text always becomes the same."""
+    """Shorten `text` to `longest` characters, if it is longer. Equal texts stay equal."""
     if len(text) <= longest:
         return text
     digest = sha256(text.encode(errors="surrogatepass")).hexdigest()
@@ -53,10 +53,10 @@ class Name(NamedTuple):
 def fitted(
     conversation: Conversation, dialect: UpstreamDialect, losses: Losses, most_tokens: int | None = None
 ) -> Conversation:
-    """Fit a conversation to the API of `dialect`; one that was asked in that dialect stays as it is.
+    """Fit a conversation to the API of `dialect`; one that was asked in that dialect does not change.
 
     OpenAI refuses a limit above `most_tokens`, the most that its model can give. Agents that were made for other models
-    ask for the most that those can give; Claude Code asks for 32 000.
+    ask for more; Claude Code asks for 32 000.
     """
     if not conversation.is_foreign_to(dialect):
         return conversation
@@ -83,7 +83,7 @@ def fitted(
 
 
 def client_names(conversation: Conversation, dialect: UpstreamDialect) -> dict[str, Name]:
-    """The tools that have another name in `dialect` than the client gave them: that name to the client's."""
+    """The client's names of tools by their names in `dialect`, where the two differ."""
     if not conversation.is_foreign_to(dialect):
         return {}
     named = ((_sent(name, dialect), name) for _, name in _tools(conversation))

@@ -27,8 +27,8 @@ class Answer:
     """An endpoint that plano answers by itself.
 
     Args:
-        answer: from scope and headers to what is sent as JSON; raises a PlanoError for an error.
-        methods: those it takes.
+        answer: makes, from scope and headers, the value to send as JSON; raises a PlanoError for an error.
+        methods: the HTTP methods that it takes.
     """
 
     def __init__(self, answer: Callable[[Scope, Headers], Any], *methods: str) -> None:
@@ -52,7 +52,7 @@ class Answer:
 async def send_json(
     send: Send, status: int, body: bytes, *, headers: RawHeaders | None = None, head: bool = False
 ) -> None:
-    """A JSON body; with `head`, only what its headers would be."""
+    """Send a JSON body, or, with `head`, only its headers."""
     raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": b"" if head else body})
@@ -64,17 +64,17 @@ def dialect_of(scope: Scope, headers: Headers) -> ClientDialect:
 
 
 def request_id(headers: Headers) -> str:
-    """The id that a client gave its request, or one made here where it gave none that can be logged."""
+    """The id that a client gave its request, or a new one if it gave none, or one that must not be logged."""
     given = headers.find(b"x-request-id")
     if given is not None:
         said = given.decode("latin-1")
         if _REQUEST_ID.fullmatch(said):
             return said
-    return randbytes(16).hex()  # it tells requests apart; nothing rests on its being hard to guess
+    return randbytes(16).hex()  # it only tells requests apart, so it may be guessable
 
 
 async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Send) -> None:
-    """An error where no dialect is settled: in Anthropic's form for its paths and headers, else in OpenAI's."""
+    """Send an error for a call to no model: in Anthropic's form for its paths and headers, else in OpenAI's."""
     log_fault(error)
     body = CLIENT_CODECS[dialect_of(scope, headers)].write_error(error)
     extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []

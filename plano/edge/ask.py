@@ -1,4 +1,4 @@
-"""The ASGI endpoints: one class for what goes through the pipeline, one for what plano answers by itself."""
+"""The ASGI endpoint for calls to a model: reads the body, runs the pipeline, sends the reply."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from plano.error_response import error_response, failed_response
 from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, forget_frames
 from plano.journal import Journal
 from plano.losses import Loss
-from plano.observability.finished import Finished
-from plano.observability.usage import settle
+from plano.observability.finished_requests import FinishedRequests
+from plano.observability.usage import settle_usage
 from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.request import Request
@@ -44,10 +44,10 @@ class Ask:
         run: the folded pipeline, with `intake` in it.
         body_limit: bytes.
         body_deadline: seconds for a body to arrive.
-        strict: whether requests are strict that do not say.
+        strict: whether a request without `x-plano-strict` is strict.
         caller_of: the host's own authentication, if it has one.
-        admit: raises for headers that no caller sends, where nothing but a caller's key can let a request in.
-        finished: takes each request when it is over.
+        admit: rejects a request by its headers, before its body is read, if only a key can admit it; else None.
+        finished_requests: takes each request when it is over.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Ask:
         strict: bool,
         caller_of: CallerOf | None,
         admit: Callable[[Headers], Caller] | None,
-        finished: Finished,
+        finished_requests: FinishedRequests,
     ) -> None:
-        self._finished = finished
+        self._finished_requests = finished_requests
         self._dialect = dialect
         self._operation = operation
         self._streams = OPERATIONS[operation].replies
@@ -82,7 +82,7 @@ class Ask:
         watch: Watch | FastPath
         if server is None or whole is None:
             watch = slow = Watch(receive, journal.started + self._body_deadline)
-        else:  # there is nothing to wait for but the client's leaving, which the server knows first
+        else:  # the body is there, and the server is the first to know that the client left
             watch = server
             server.watch()
         request: Request | None = None
@@ -100,7 +100,7 @@ class Ask:
             journal.outcome = "aborted"
             if not watch.gone:
                 raise
-        except OSError:  # how a server says that the client has gone while something is sent
+        except OSError:  # a server's way to say that the client left during a send
             journal.outcome = "aborted"
         finally:
             watch.unwatch()
@@ -111,12 +111,12 @@ class Ask:
                     if journal.releases or (response is not None and response.holds):
                         await _let_go(request, response)
                 finally:
-                    self._finished.add(request, response, scope, watch.loop)
+                    self._finished_requests.add(request, response, scope, watch.loop)
 
     async def _take_in(
         self, scope: Scope, receive: Receive, journal: Journal, whole: bytes | None, slow: Watch | None
     ) -> Request:
-        """The request, with a refusal in it where something is wrong with its body: metrics are to see it too."""
+        """The request. A fault in its body is kept in `refusal`, so that metrics see the request too."""
         headers = Headers(scope["headers"])
         caller, asked, body = ANONYMOUS, _NOTHING_ASKED, b""
         refusal: PlanoError | None = None
@@ -161,7 +161,7 @@ class Ask:
 
     async def _body(self, receive: Receive, headers: Headers) -> bytes:
         if self._admit is not None:
-            self._admit(headers)  # nobody else's body is taken in; the pipeline asks again
+            self._admit(headers)  # a stranger's body is not read; the auth filter checks again
         return await read_body(receive, headers, limit=self._body_limit)
 
     async def _answered(self, request: Request) -> Response:
@@ -186,11 +186,11 @@ _NOTHING_ASKED = Peek()
 
 
 async def _let_go(request: Request, response: Response | None) -> None:
-    """Let go of everything the request held, also of what a filter dropped on its way."""
+    """Release everything that the request held, responses that a filter dropped included."""
     try:
         if response is not None and response.holds:
             if response.watched:
-                settle(request, response)  # those who are told at the end may ask for its usage
+                settle_usage(request, response)  # its closers may read its usage
             await response.aclose()
     finally:
         for release in request.journal.releases:
@@ -201,11 +201,11 @@ async def _let_go(request: Request, response: Response | None) -> None:
 
 
 async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
-    """The caller that the host says it is.
+    """The caller that the host's own authentication names.
 
     Raises:
-        Unauthenticated: it says nobody.
-        GatewayFailed: it raised what is no PlanoError, or gave what is no Caller.
+        Unauthenticated: it names nobody.
+        GatewayFailed: it raised an exception that is not a PlanoError, or returned something that is not a Caller.
     """
     try:
         caller = caller_of(scope)
@@ -222,14 +222,14 @@ async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:
 
 
 def intake(request: Request, call_next: CallNext) -> Awaitable[Response]:
-    """The link where what is wrong with a request's body is raised: below metrics, above all else."""
+    """The link that raises the fault in a request's body: below metrics, above everything else."""
     if request.refusal is not None:
         raise request.refusal
     return call_next(request)
 
 
 async def _deliver(response: Response, send: Send) -> None:
-    """Send a stream, or the error that came up before its first byte."""
+    """Send a stream, or an error response if it breaks before its first byte."""
     try:
         await send_response(response, send)
     except PlanoError as error:
@@ -251,14 +251,14 @@ _OF_THE_STREAM = frozenset({b"content-type", b"retry-after"})
 
 
 def _report(response: Response, losses: Sequence[Loss]) -> None:
-    """Name the losses so far in a header; those of a stream come too late for it, and are only counted."""
+    """Name the losses so far in a header. Those of a stream come too late for it, and are only counted."""
     fields = ", ".join(loss.field for loss in losses)
-    fields = _UNPRINTABLE.sub("?", fields)  # some hold names a client chose
+    fields = _UNPRINTABLE.sub("?", fields)  # some hold names that a client chose
     response.headers.append((_DROPPED, fields[:_LONGEST_HEADER].encode()))
 
 
 def _name(request: Request, response: Response) -> None:
-    """The request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
+    """Set the request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
     headers = response.headers
     for name, upstreams in headers:
         if name == b"x-request-id":
@@ -272,5 +272,5 @@ def _name(request: Request, response: Response) -> None:
 
 
 def _status_of_a_wrong_method(headers: Headers) -> int:
-    """Codex tries seven WebSockets one after the other, unless this tells it that there are none."""
+    """The status for any method but POST. Codex tries seven WebSockets in turn, unless a 426 refuses the first."""
     return 426 if (headers.get("upgrade") or "").lower() == "websocket" else 405

@@ -15,11 +15,11 @@ from plano.types import Headers, Receive
 
 
 class ClientLeft(Exception):
-    """The client closed the connection; there is nobody to answer."""
+    """The client closed the connection, so nobody waits for an answer."""
 
 
 class Peek(Struct, frozen=True, gc=False):
-    """The fields that are read of every body, before anything else is."""
+    """The fields that are read of every body, before any others."""
 
     model: str | None = None
     stream: bool | None = None
@@ -65,10 +65,10 @@ DECIDED_ON = frozenset(
         "user",
     }
 )
-"""The fields by which plano, a provider's quirks or a filter decides what becomes of a request.
+"""The fields that decide how plano, a provider's quirks or a filter treats a request.
 
-The upstream must read the same in them, whatever language it is written in: a caller's limit to some models is worth
-nothing if `Model` names another one.
+The upstream must read the same values in them, regardless of the language it is written in: to limit a caller to some
+models is worth nothing if the upstream reads another one from `Model`.
 """
 
 _fields = msgspec.json.Decoder(dict[str, Raw])
@@ -78,24 +78,24 @@ _peek = msgspec.json.Decoder(Peek)
 _NULL = Raw(b"null")
 
 _SPARE_FRAMES = 64
-"""Stack frames. A body that is not nested too deeply to be read here can be read this many calls further down too.
-Up to Python 3.11, calls and JSON share the depth that the recursion limit leaves."""
+"""Stack frames to spare: a body that can be read here can be read this many calls further down too. Up to Python 3.11,
+calls and nested JSON share the recursion limit."""
 
 _SHALLOW_BYTES = 1000
-"""Bytes. A shorter body cannot be nested deeply enough to matter."""
+"""A shorter body, in bytes, cannot be nested deeply enough to matter."""
 
 
 def peek(body: bytes) -> tuple[Peek, bytes]:
-    """Model and stream flag of a body of any dialect, and the body as it may go on.
+    """The model and stream flag of a body in any dialect, and the body to send on.
 
-    Names in that are written without escapes, because some of them are searched for in its bytes.
+    Field names in that body have no escapes, because some of them are searched for in its bytes.
 
     Raises:
         InvalidRequest: it is not a JSON object in UTF-8, one of the two is of the wrong type, or two readers could
-            take a name in it for different ones.
+            read different names in it.
     """
     fields = _with_room(body, _SPARE_FRAMES) if len(body) > _SHALLOW_BYTES else reading.request(_fields, body)
-    if not body.isascii():  # what the decoder skips it does not check
+    if not body.isascii():  # the decoder does not check values that it skips
         try:
             body.decode()
         except UnicodeDecodeError as error:
@@ -116,13 +116,13 @@ def _with_room(body: bytes, room: int) -> dict[str, Raw]:
 
 
 async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
-    """The whole body. The caller sees to it that this does not take for ever.
+    """The whole body. The caller has to set a deadline.
 
     Args:
         limit: bytes.
 
     Raises:
-        TooLarge: it is longer than `limit`, or says that it will be.
+        TooLarge: it is longer than `limit`, or its `content-length` is.
         ClientLeft: the client left before it was complete.
     """
     announced = headers.find(b"content-length")
@@ -156,17 +156,17 @@ def too_large(limit: int) -> TooLarge:
 class Watch:
     """Cancels the task that made it, if a request's body is late or its client leaves.
 
-    Most requests are over before either could be, so nothing happens until the first deadline has passed.
+    Most requests are over sooner, so nothing happens until the first deadline has passed.
 
     Args:
-        receive: ASGI's, which says `http.disconnect`.
-        due: when the body must have arrived, by `time.perf_counter()`.
+        receive: ASGI's `receive`, which gives `http.disconnect`.
+        due: the time by which the body must have arrived, on `time.perf_counter()`.
 
     Attributes:
         due: see `plano.runtime.deadlines`.
         loop: the event loop.
-        late: the body was late, and the task was cancelled for that.
-        gone: the client has left, and the task was cancelled for that.
+        late: whether the body was late, so that the task was cancelled.
+        gone: whether the client left, so that the task was cancelled.
     """
 
     __slots__ = ("_arrived", "_deadlines", "_receive", "_task", "_waiter", "due", "gone", "late", "loop")
@@ -184,12 +184,12 @@ class Watch:
         self._deadlines.add(self)
 
     def arrived(self, patience: float = 0.1) -> None:
-        """The body is there. The client is watched, beginning in `patience` seconds."""
+        """Note that the body is complete. Watch the client, beginning in `patience` seconds."""
         self._arrived = True
         self.due = perf_counter() + patience
 
     def forgive(self) -> None:
-        """Undo the cancellation: the task goes on, to say why."""
+        """Undo the cancellation, so that the task can answer with the reason."""
         if self._task is not None:
             self._task.uncancel()
 

@@ -22,13 +22,13 @@ from plano.observability.instruments import Instruments
 from plano.types import Headers, Receive, Scope, Send
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable by which prometheus-client knows that several processes share what they count."""
+"""The environment variable that tells prometheus-client to share counts among processes, and in which directory."""
 
 Admit: TypeAlias = Callable[[Scope, Headers], Awaitable[object]]
-"""Raises a PlanoError for who may not come in."""
+"""Raises a PlanoError for a caller who may not see the metrics."""
 
 _SLICE = 200
-"""Lines that are written in one go; between two slices requests have their turn."""
+"""Lines that are written in one go. Requests have their turn between two slices."""
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -37,10 +37,10 @@ class Exposition:
     """`GET /metrics`, as an ASGI application.
 
     Args:
-        instruments: what this process counts; None for a process that counts nothing itself.
-        directory: where several processes count together, or None.
-        admit: raises a PlanoError for who may not see them; None lets everybody.
-        paths: where else than at these there is nothing; None for everywhere.
+        instruments: the metrics of this process; None for a process that counts nothing itself.
+        directory: the directory in which several processes count together, or None.
+        admit: raises a PlanoError for a caller who may not see the metrics; None admits everybody.
+        paths: the only paths that answer; None for every path.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Exposition:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def text(self) -> bytes:
-        """All of it, of all workers."""
+        """The whole text, for all workers."""
         if self._instruments is not None:
             self._instruments.refresh()
         if self._directory is not None:
             families: Iterable[Family] = await asyncio.to_thread(read_all, self._directory)
         else:
-            assert self._instruments is not None, "what one process counts is in its instruments"
+            assert self._instruments is not None, "without a directory, the metrics are those of this process"
             families = self._instruments.registry.collect()
         parts = []
         for part in lines(families):
@@ -103,7 +103,9 @@ def lines(families: Iterable[Family]) -> Iterator[str]:
         name = family.name + ("_total" if family.type == "counter" else "")
         written = [f"# HELP {name} {family.documentation}\n# TYPE {name} {family.type}\n"]
         for sample in family.samples:
-            if sample.name.endswith("_created"):  # OpenMetrics has these; here they would be gauges of their own
+            if sample.name.endswith(
+                "_created"
+            ):  # a sample of OpenMetrics; in this format it would be a gauge of its own
                 continue
             labels = ",".join([f'{label}="{_escaped(value)}"' for label, value in sample.labels.items()])
             written.append(f"{sample.name}{{{labels}}} {number(sample.value)}\n")
@@ -118,7 +120,7 @@ def _escaped(value: str) -> str:
 
 
 def read_all(directory: str) -> list[Family]:
-    """What all processes that share the directory counted; of gauges, what those that live say."""
+    """The metrics of all processes that share the directory; gauges only of those that are alive."""
     forget_the_dead(directory)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
@@ -126,7 +128,7 @@ def read_all(directory: str) -> list[Family]:
 
 
 def forget_the_dead(directory: str) -> None:
-    """Take out the gauges of processes that are no more."""
+    """Remove the gauges of processes that have ended."""
     for name in os.listdir(directory):
         pid = name.removesuffix(".db").rpartition("_")[2]
         if name.startswith("gauge_live") and pid.isdigit() and not _lives(int(pid)):
@@ -134,7 +136,7 @@ def forget_the_dead(directory: str) -> None:
 
 
 def _lives(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 is not a question but an end
+    if os.name != "posix":  # elsewhere signal 0 would end the process
         return True
     try:
         os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""The user's filters around what plano answers by itself."""
+"""The user's filters around the endpoints that plano answers by itself."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Filtered:
     everything that goes out. To those filters such a request has the operation `other` and no body.
 
     Args:
-        endpoint: answers whole, in one body.
+        endpoint: the endpoint, which answers in one body.
         links: the user's filters.
-        who: the caller of a scope; raises Unauthenticated.
+        who: gives the caller of a scope; raises Unauthenticated.
         strangers: whether the filters see requests without a valid key too.
     """
 
@@ -43,7 +43,7 @@ class Filtered:
             caller = await self._who(scope, headers)
         except PlanoError:
             if not self._strangers:
-                await self._endpoint(scope, receive, send)  # which says so
+                await self._endpoint(scope, receive, send)  # which answers with the error
                 return
             caller = ANONYMOUS
         request = Request(

@@ -10,20 +10,20 @@ from plano.errors import InvalidRequest, ModelNotFound
 from plano.routing.models import ModelInfo
 
 CREATED = 1_704_067_200
-"""Unix seconds that every model is said to be created at (2024-01-01): no provider's date is known here,
-and a changing one would make the list look new each time."""
+"""Creation time of every model in the lists, in Unix seconds (2024-01-01). The gateway knows no provider's dates, and a
+changing one would make the list look new each time."""
 
 _PAGE = 20
 _LARGEST_PAGE = 1000
 
 
 def openai_model(info: ModelInfo) -> dict[str, Any]:
-    """OpenAI API reference, "The model object"."""
+    """A model in OpenAI's form (API reference, "The model object")."""
     return {"id": info.id, "object": "model", "created": CREATED, "owned_by": info.owner}
 
 
 def anthropic_model(info: ModelInfo) -> dict[str, Any]:
-    """Anthropic API reference, "Get a Model"."""
+    """A model in Anthropic's form (API reference, "Get a Model")."""
     created = datetime.fromtimestamp(CREATED, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"type": "model", "id": info.id, "display_name": info.id, "created_at": created}
 
@@ -33,10 +33,10 @@ def openai_list(models: Sequence[ModelInfo]) -> dict[str, Any]:
 
 
 def anthropic_list(models: Sequence[ModelInfo], query: Mapping[str, str]) -> dict[str, Any]:
-    """A page, by `limit` (1 to 1000, 20 if not said), `after_id` and `before_id`.
+    """A page of models in Anthropic's form, by `limit` (1 to 1000, 20 by default), `after_id` and `before_id`.
 
     Raises:
-        InvalidRequest: `limit` is not such a number.
+        InvalidRequest: `limit` is not a number in that range.
     """
     limit = _limit(query.get("limit"))
     found = list(models)

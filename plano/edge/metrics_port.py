@@ -1,4 +1,4 @@
-"""`/metrics` on a port of its own, and the directory by which workers count together."""
+"""`/metrics` on a port of its own, and the directory in which workers count together."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from plano.edge.exposition import DIRECTORY, Exposition
 from plano.errors import ConfigError
 
 _BACKLOG = 64
-"""Connections that wait to be taken up; who scrapes has few."""
+"""The most connections that wait to be accepted; a scraper opens few."""
 
 
 class MetricsPort:
-    """A server with metrics and nothing else on it.
+    """A server for metrics alone.
 
     Args:
-        host, port: where it listens, from now on; what comes before it serves has to wait.
+        host, port: the address. The port listens at once; connections wait until the server starts.
 
     Raises:
-        ConfigError: nothing can listen there.
+        ConfigError: this address cannot be listened on.
     """
 
     def __init__(self, exposition: Exposition, host: str, port: int) -> None:
@@ -56,7 +56,7 @@ class MetricsPort:
 
     @contextmanager
     def in_thread(self) -> Iterator[None]:
-        """Serve from a thread, for a process that has no event loop: the one that keeps workers running."""
+        """Serve from a thread, for the supervising process of several workers, which has no event loop."""
         thread = threading.Thread(target=self._server.run, args=(self._sockets,), name="plano-metrics", daemon=True)
         thread.start()
         try:
@@ -76,9 +76,9 @@ def _listening(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def shared_directory() -> Iterator[str]:
-    """A directory that this process's children, and they alone, count in; gone when this ends.
+    """A directory in which only this process's children count, removed at the end.
 
-    One that the environment names already is used as it is.
+    If the environment names one already, that one is used and kept.
     """
     given = os.environ.get(DIRECTORY)
     if given:

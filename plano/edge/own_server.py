@@ -1,4 +1,4 @@
-"""The fast path to plano's own server: verbs that need not be awaited, if nothing stands between it and the gateway."""
+"""The fast path to plano's own server: verbs that need not be awaited, if no middleware stands in between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FastPath(Protocol):
     """An exchange of `plano.server`, with the verbs that it has beside `receive` and `send`.
 
     Attributes:
-        gone: the client has left.
+        gone: whether the client has left.
         loop: the event loop.
     """
 
@@ -25,19 +25,19 @@ class FastPath(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
     def watch(self) -> None:
-        """Cancel the task that answers if the client leaves."""
+        """Cancel the answering task if the client leaves."""
 
     def unwatch(self) -> None:
         """Stop watching. If the client left, undo the cancellation, because the task has already ended."""
 
     def whole(self) -> bytes | None:
-        """The same as `receive`, if it is all of the request's body; else None."""
+        """The request's body, if all of it has arrived; else None."""
 
     def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """Do the same as `send` for a whole response, if it is of the usual kind. Returns whether it was done.
 
         Args:
-            headers: none of them says where the body ends.
+            headers: the headers, without `content-length` and `transfer-encoding`.
         """
 
     def push(self, body: bytes) -> bool:

@@ -1,8 +1,8 @@
-"""From a Response to ASGI messages.
+"""Sends a Response as ASGI messages.
 
-`send` of plano's own server (`plano.server.exchange.Exchange`) has two verbs beside it that need not be awaited:
-`reply` for a whole response, `push` for a piece of a stream; `receive` has `whole` for a body that is there. Under
-another server, or with anything around them, the messages of ASGI say the same.
+plano's own server (`plano.server.exchange.Exchange`) has verbs beside `send` and `receive` that need not be awaited:
+`reply` for a whole response, `push` for a piece of a stream, `whole` for a body that has arrived. Under another server,
+or if `send` is wrapped, ASGI's messages do the same.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from plano.streams.stages import Flow
 from plano.types import Message, RawHeaders, Send
 
 _NOT_KEPT_BACK = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-"""Asks caches and proxies in front (nginx: the latter) to pass a stream on as it comes."""
+"""Headers that ask caches and proxies in front (nginx reads the second) to pass a stream on as it comes."""
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """Send it all. A stream that breaks ends in its dialect's error event.
+    """Send a whole response. A stream that breaks ends in its dialect's error event.
 
-    Nothing is sent of a stream before its first piece is there.
+    A stream's headers wait for its first piece.
 
     Raises:
-        PlanoError: the stream broke before its first piece; an error can still be answered.
+        PlanoError: the stream broke before its first piece, so that an error response can still be sent.
     """
     journal = response.journal
     journal.status = response.status
@@ -42,24 +42,24 @@ async def send_response(response: Response, send: Send) -> None:
         await send({"type": "http.response.body", "body": body})
         journal.ended = now = perf_counter()
         journal.sending += now - before
-    _settle(response)
+    _conclude(response)
 
 
 def sent_at_once(response: Response, body: bytes, journal: Journal, server: FastPath) -> bool:
-    """Do what `send_response` does, for a whole body that need not wait; False if it was not done."""
+    """Do the same as `send_response` for a body, without waiting. Returns whether it was done."""
     before = perf_counter()
-    journal.status = 500  # what the server says where a filter put something into the headers that cannot be sent
+    journal.status = 500  # the server's answer if a filter's headers cannot be sent
     if not server.reply(response.status, response.headers, body):
         return False
     journal.status = response.status
     journal.bytes_out = len(body)
     journal.ended = now = perf_counter()
     journal.sending += now - before
-    _settle(response)
+    _conclude(response)
     return True
 
 
-def _settle(response: Response) -> None:
+def _conclude(response: Response) -> None:
     journal, attempt = response.journal, response.attempt
     if journal.outcome is None:
         broken = response.body is None and attempt is not None and attempt.failure == "broken_stream"

@@ -1,4 +1,4 @@
-"""The routes to what is stored: responses, chat completions and conversations, of the caller's own tenant."""
+"""The routes to stored objects: responses, chat completions and conversations, of the caller's own tenant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from plano.types import Caller, Headers, Receive, Scope, Send
 logger = logging.getLogger("plano")
 
 MAX_ITEMS = 20
-"""Items that can be added at once (API reference, "Create items")."""
+"""The most items that can be added at once (API reference, "Create items")."""
 
 
 class Call(NamedTuple):
@@ -45,14 +45,14 @@ WhoAsks: TypeAlias = Callable[[Scope, Headers], Awaitable[Caller]]
 
 
 class Stored:
-    """An endpoint over the store. Errors are in OpenAI's form; what is another tenant's is not found.
+    """An endpoint over the store. Errors are in OpenAI's form; another tenant's objects are not found.
 
     Args:
         stores: the store, or None if the gateway keeps none.
-        who: the caller of a scope; raises Unauthenticated.
+        who: gives the caller of a scope; raises Unauthenticated.
         body_limit: bytes.
         body_deadline: seconds for a body to arrive.
-        methods: what answers which method.
+        methods: the function that answers each HTTP method.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Stored:
         ids = {name: str(value).rstrip("/") for name, value in scope["path_params"].items()}
         try:
             return await answer(Call(self._stores(), caller.tenant, ids, query, body))
-        except reading.UNREADABLE as error:  # what clients send was read, or refused, by then
+        except reading.UNREADABLE as error:  # the client's own JSON was read, or refused, before
             raise StateUnreadable(ids.get("item") or ids.get("id", "")) from error
 
     async def _read(self, receive: Receive, headers: Headers) -> bytes:
@@ -122,7 +122,7 @@ async def get_response(call: Call) -> Raw:
 
 
 async def delete_response(call: Call) -> dict[str, Any]:
-    """`DELETE /v1/responses/{id}`; what continued it cannot be continued further."""
+    """`DELETE /v1/responses/{id}`; responses that continue it cannot be continued further."""
     id_ = await _delete(call, "responses", "Response")
     return {"id": id_, "object": "response", "deleted": True}
 
@@ -145,7 +145,7 @@ async def list_input_items(call: Call) -> dict[str, Any]:
 
 
 async def cancel_response(call: Call) -> Any:
-    """`POST /v1/responses/{id}/cancel`: nothing here runs in the background."""
+    """`POST /v1/responses/{id}/cancel`, which is always refused, because nothing runs in the background."""
     await _response(call)
     raise InvalidRequest("Cannot cancel a synchronous response: only background responses can be cancelled.")
 
@@ -158,7 +158,7 @@ async def _response(call: Call) -> Record:
 
 
 async def get_completion(call: Call) -> Raw:
-    """`GET /v1/chat/completions/{id}`; one that was streamed is put together."""
+    """`GET /v1/chat/completions/{id}`; a streamed completion is assembled from its pieces."""
     found = await _find(call, "chat", "Chat completion")
     if not found.head.streamed:
         return Raw(found.reply)
@@ -191,8 +191,8 @@ def _read(turn: Turn) -> Record:
 
 
 async def _delete(call: Call, kind: str, what: str) -> str:
-    """The id stays, without contents, so that no upstream which keeps the response too is asked for it."""
-    turn = await _turn(call, kind, what)  # which need not be readable
+    """Delete the contents of a turn. Its id stays, so that no upstream that keeps the response too is asked for it."""
+    turn = await _turn(call, kind, what)  # which may be unreadable
     await call.store.delete(call.tenant, turn.id)
     await call.store.put(call.tenant, Turn(id=turn.id, kind=DELETED, created=time.time(), payload=b""))
     return turn.id
@@ -202,7 +202,7 @@ async def _delete(call: Call, kind: str, what: str) -> str:
 
 
 class _Head(Struct):
-    """What is stored of a conversation as a whole."""
+    """The stored fields of a conversation, without its items."""
 
     created_at: int
     metadata: dict[str, str] = {}
@@ -243,7 +243,7 @@ async def get_conversation(call: Call) -> dict[str, Any]:
 
 
 async def update_conversation(call: Call) -> dict[str, Any]:
-    """`POST /v1/conversations/{id}`: other metadata."""
+    """`POST /v1/conversations/{id}`: replaces the metadata."""
     head = await _head(call)
     head.metadata = _metadata(reading.request(_UPDATE, call.body).metadata)
     if not await call.store.update_conversation(call.tenant, call.ids["id"], _encode(head)):
@@ -303,7 +303,7 @@ def _conversation(id_: str, head: _Head) -> dict[str, Any]:
 
 
 def _metadata(given: dict[str, str] | None) -> dict[str, str]:
-    """Checked as the API reference has it: 16 pairs, keys of 64 and values of 512 characters at most."""
+    """The metadata, checked against the API reference: at most 16 pairs, keys of 64 and values of 512 characters."""
     given = given or {}
     if len(given) > 16 or any(len(key) > 64 or len(value) > 512 for key, value in given.items()):
         raise InvalidRequest(
@@ -366,4 +366,4 @@ ROUTES: Mapping[str, Mapping[str, Answering]] = {
     "/v1/conversations/{id}/items": {"GET": list_items, "POST": add_items},
     "/v1/conversations/{id}/items/{item}": {"GET": get_item, "DELETE": delete_item},
 }
-"""What each path answers with, by method."""
+"""The functions that answer each path, by HTTP method."""

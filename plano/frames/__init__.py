@@ -1,7 +1,7 @@
-"""How streams are cut into frames on their way in; see `FRAMES`.
+"""Cuts incoming streams into frames; see `FRAMES`.
 
-Inside of plano every stream is server-sent events, so that one kind of frame is read, counted and sent on. A stream
-that arrives in another form is put into that one where it is cut.
+Inside plano every stream consists of server-sent events, so that there is one kind of frame to read, count and send on.
+A stream that arrives in another form is converted when it is cut.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ class Aligner(Protocol):
 
     @property
     def empty(self) -> bool:
-        """Whether no frame is begun, so that a chunk of whole server-sent events may pass as it is. Never, where they
-        arrive in another form."""
+        """Whether no frame is begun, so that a chunk of whole server-sent events may pass unchanged. Always False for a
+        stream that arrives in another form."""
 
     def feed(self, chunk: bytes) -> bytes:
         """Everything up to the last complete frame's end; b"" while none is complete.
 
         Raises:
-            UpstreamProtocolError: a frame is too long, or is none.
+            UpstreamProtocolError: a frame is too long or malformed.
         """
 
     def finish(self) -> bytes:
-        """What came after the last complete frame."""
+        """The bytes after the last complete frame."""
 
 
 FRAMES: dict[str, Callable[[], Aligner]] = {"sse": sse.Aligner}
-"""What cuts a stream, by the name of its form."""
+"""The classes that cut a stream, by the name of its form."""
 
 __all__ = ["FRAMES", "Aligner"]

@@ -4,8 +4,8 @@ Source: WHATWG HTML, section 9.2 "Server-sent events". Lines end at CR, LF or CR
 (`str.splitlines` and most `iter_lines` also split at U+2028, which JSON strings may hold). The network may cut a
 stream at any byte, in the middle of a frame or of a UTF-8 character.
 
-Strategy: a stream that is forwarded is only cut into pieces of whole frames (`Aligner`). Frames are parsed (`frames`)
-if somebody has to read them.
+Strategy: a stream that is only forwarded is cut into pieces of whole frames (`Aligner`). Frames are parsed (`frames`)
+only to be read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Frame(Struct, frozen=True, gc=False):
 class Aligner:
     """Cuts a stream into pieces of whole frames, so that every piece that is sent on ends where a frame ends.
 
-    A chunk that ends there already, as nearly all do, passes through without a copy.
+    Nearly every chunk ends there already, and passes through without a copy.
     """
 
     __slots__ = ("_limit", "_rest", "_scanned")
@@ -133,7 +133,7 @@ def frames(piece: bytes) -> list[Frame]:
     if piece.startswith(b"event: "):
         start = piece.find(b"\n") + 1
         name = piece[7 : start - 1].decode("utf-8", "replace")
-    # The fast way: nearly every piece is one frame, spelled as all known servers do.
+    # The fast path: nearly every piece is one frame, written as all known servers write it.
     if (
         piece.startswith(b"data: ", start)
         and piece.find(b"\n", start) == len(piece) - 2

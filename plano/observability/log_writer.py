@@ -30,7 +30,7 @@ class Writer(Protocol):
 
     @property
     def lost(self) -> int:
-        """How many lines were accepted and could not be written."""
+        """The number of lines that were accepted and could not be written."""
 
     def write(self, lines: bytearray) -> None:
         """Accepts whole lines, without waiting for a slow reader."""

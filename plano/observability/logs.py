@@ -71,7 +71,7 @@ def setup(
 
 
 def dropped() -> int:
-    """How many lines of this process's log were dropped; always 0 if the host application has its own logging."""
+    """The number of dropped lines of this process's log; always 0 if the host application has its own logging."""
     return sum(handler.dropped for handler in logging.getLogger().handlers if isinstance(handler, BatchHandler))
 
 
@@ -231,7 +231,7 @@ class BatchHandler(LineHandler):
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped."""
+        """The number of dropped lines."""
         return self._dropped + self._writer.lost
 
     def _gap_line(self) -> bytearray:

@@ -49,7 +49,7 @@ class Metric(Struct, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> int:
-        """How many lines of a scrape each set of label values takes."""
+        """The lines of a scrape for each set of label values."""
         return len(self.bounds) + 3 if self.kind == "histogram" else 1
 
 

@@ -1,4 +1,4 @@
-"""Tokens of a request that is over: what the upstream said, and an estimate where it said nothing."""
+"""The tokens of a finished request, as the upstream reported them, or estimated."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _OUTPUT: tuple[Literal["output"]] = ("output",)
 _BOTH: tuple[Literal["input"], Literal["output"]] = ("input", "output")
 
 _READ = 32 * 1024
-"""Bytes of a request that is read for an estimate. What is longer is only searched for the files in it."""
+"""The longest request, in bytes, that is read for an estimate. A longer one is only searched for files."""
 
 _LOOKED_AT = 256 * 1024
-"""Bytes that are searched; what is longer than that is long because of files."""
+"""The bytes that are searched for files; a request longer than that is long because of files."""
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]{256,}")
 
 _TEXTS = frozenset[str]().union(*(codec.spoken_fields for codec in CODECS.values()))
-"""The fields, in whatever dialect, that hold what is said."""
+"""The fields, of all dialects, that hold text of the model or to it."""
 
 
-def settle(request: Request, response: Response | None) -> None:
-    """Bring the `usage` of a request's answer to its final state. It does not matter how often this is called.
+def settle_usage(request: Request, response: Response | None) -> None:
+    """Bring the `usage` of a request's answer to its final state. To call this again changes nothing.
 
-    Without a reply that was at least begun nothing was used, unless the client left while it was being made:
-    its input is then estimated. Of a stream that was cut off, what came of it is.
+    A request whose reply never began used no tokens, unless the client left while the model worked: then its input is
+    estimated. The output of a stream that was cut off is estimated from the part that came.
     """
     attempt, outcome = request.journal.answer, request.journal.outcome
     operation = OPERATIONS[request.operation]
@@ -57,11 +57,11 @@ def settle(request: Request, response: Response | None) -> None:
 
 
 _REPLIED = (None, "broken_stream")
-"""How an attempt may have failed that a reply came of."""
+"""The failures, or None for none, of an attempt whose reply began."""
 
 
 def estimate_input(body: bytes) -> int:
-    """Tokens of a request of any dialect, by the size of what is said in it. A long one is only looked at in part."""
+    """Tokens of a request in any dialect, estimated from the size of its texts. Only a part of a long one is read."""
     if len(body) <= _READ:
         asked = _parsed(body)
         if isinstance(asked, dict):
@@ -73,13 +73,13 @@ def estimate_input(body: bytes) -> int:
 
 
 def _said(attempt: Attempt) -> Usage | None:
-    """What the upstream said. All zeros is what some write who do not know."""
+    """The usage that the upstream reported. Some upstreams report zeros when they do not know, so zeros are none."""
     usage = attempt.said()
     return usage if usage is not None and (usage.input_tokens or usage.output_tokens) else None
 
 
 def _is_first_word(attempt: Attempt) -> bool:
-    """Whether what was said is only what a stream opens with: all of its input, and a first count of its output."""
+    """Whether the reported usage is only that of a stream's opening: all of the input, and a first count of output."""
     if attempt.first is None or attempt.dialect is None:
         return False
     return CODECS[attempt.dialect].peek_stream(attempt.first, attempt.last).opening
@@ -94,45 +94,45 @@ def _output(attempt: Attempt, response: Response | None) -> int:
 
 
 def _streamed(attempt: Attempt) -> int:
-    """By what was said in the frames that were kept, at the stream's ends; reading all of them would cost as much
-    as translating the stream.
+    """Output tokens of a stream, estimated from the frames that were kept from its beginning and its end.
 
-    Where the rest of a frame is as long in all of them, as it mostly is, what was said in the others is their
-    length without it. Where it is not (some pad their frames), they are taken to say as much as those kept.
+    To read every frame would cost as much as to translate the stream. Mostly all frames are equally long apart from
+    their text, so the text of the others is their length without the rest. If not, because some upstreams pad their
+    frames, each of the others is assumed to hold as much text as a kept one.
     """
     kept = list(attempt.last)
     if attempt.spoken is not None and not any(piece is attempt.spoken for piece in kept):
         kept.insert(0, attempt.spoken)
     frames = [(len(block), _said_in(block)) for piece in kept for block in sse.cut(piece)]
-    frames = list(dropwhile(lambda frame: not frame[1], frames))  # what opens a stream was not counted
+    frames = list(dropwhile(lambda frame: not frame[1], frames))  # the frames that open a stream were not counted
     speaking = [(length, said) for length, said in frames if said]
     if not speaking:
         return 0
     silent = [length for length, said in frames if not said]
     count = max(attempt.events - len(silent), len(speaking))
     around = [length - said for length, said in speaking]
-    if max(around) - min(around) <= _ALIKE:
+    if max(around) - min(around) <= _MAX_DIFFERENCE:
         said = attempt.bytes_streamed - sum(silent) - count * sum(around) / len(around)
     else:
         said = count * sum(said for _, said in speaking) / len(speaking)
     return max(1, round(said / BYTES_PER_TOKEN))
 
 
-_ALIKE = 4
-"""Bytes by which frames differ that are alike: a digit more in a position, an escape in a text."""
+_MAX_DIFFERENCE = 4
+"""The most bytes by which equally long frames differ: a digit more in a position, an escape in a text."""
 
 
 def _said_in(block: bytes) -> int:
-    """Bytes of what the model says in one frame."""
+    """Bytes of the model's text in one frame."""
     for frame in sse.frames(block):
         event = _parsed(frame.data)
         if isinstance(event, dict) and "response" not in event and not str(event.get("type")).endswith(".done"):
-            return _length(event)  # the others repeat what was said before
+            return _length(event)  # the other events repeat earlier text
     return 0
 
 
 def _length(value: Any, key: str = "", depth: int = 64) -> int:
-    """Bytes of what is said in a request, a reply or an event; what is nested deeper than anybody speaks is not."""
+    """Bytes of the texts in a request, a reply or an event; values nested more than `depth` deep are left out."""
     if depth == 0:
         return 0
     if isinstance(value, str):
@@ -140,7 +140,7 @@ def _length(value: Any, key: str = "", depth: int = 64) -> int:
     if isinstance(value, list):
         return sum(_length(item, key, depth - 1) for item in value)
     if isinstance(value, dict):
-        if key == "input":  # a tool's arguments, where the dialect has them as an object
+        if key == "input":  # a tool's arguments, in the dialect that has them as an object
             return _encoded(value)
         return sum(_length(child, name, depth - 1) for name, child in value.items() if name != "tools")
     return 0

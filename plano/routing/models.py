@@ -70,7 +70,7 @@ class ModelIndex:
     Args:
         entries: the entries, in the order of the configuration.
         aliases: the target of each alias: another alias, or any other name.
-        cache: how many targets under wildcards are kept. It is bounded because the names come from callers.
+        cache: the most targets under wildcards that are kept, because callers make up their names.
 
     Raises:
         ConfigError: an alias has an unknown target, or leads back to itself; or two entries are the default.

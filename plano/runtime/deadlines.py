@@ -1,6 +1,6 @@
 """The deadlines of one event loop, checked in rounds by a single timer.
 
-A timer for each would cost a request as much as authenticating its caller does, and each connection some 600 bytes.
+A timer of its own would cost each request as much as to authenticate its caller, and each connection some 600 bytes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Protocol
 from plano.runtime.per_loop import PerLoop
 
 ROUND_SECONDS = 0.1
-"""Seconds between two rounds. A deadline is noticed this much too late at most."""
+"""Seconds between two rounds, and so the most by which a deadline is noticed late."""
 
 
 class Watched(Protocol):
     """An object with a deadline.
 
     Attributes:
-        due: when it is too late, by `time.perf_counter()`; infinite if there is no deadline.
+        due: the deadline on `time.perf_counter()`; infinite if there is none.
     """
 
     due: float
@@ -35,7 +35,7 @@ class Deadlines:
     Attributes:
         loop: the event loop.
         watched: the objects whose deadlines are checked.
-        running: there will be another round.
+        running: whether there will be another round.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -56,10 +56,10 @@ class Deadlines:
         self.loop.call_later(ROUND_SECONDS, self._check)
         now = perf_counter()
         for each in [each for each in self.watched if each.due <= now]:
-            if each.due <= now:  # the call for an earlier one may have put this one off
+            if each.due <= now:  # an earlier call may have put this deadline off
                 each.due = inf
                 each.overdue()
 
 
 deadlines_of = PerLoop(Deadlines)
-"""The deadlines of an event loop. The caller keeps them: they are gone with their last user."""
+"""The deadlines of an event loop. The caller has to keep them, because they go with their last user."""

@@ -1,12 +1,12 @@
-"""Gives memory back to the system that was used once and is free again. It is for processes that are plano's own.
+"""Gives freed memory back to the system, in processes that run only plano.
 
-glibc takes memory back from its heap's upper end alone, and something small is always left up there: after 1 500 bodies
-of 150 KB at once, 220 MB of free memory stayed with the process for good. `malloc_trim` gives back every page that is
-free. It takes 1 ms for 10 to 30 MB, and code that needs memory meanwhile waits for it. So it is called rarely, from a
-thread of its own, and for memory that was not wanted for a while: requests keep what they need again and again.
+glibc gives memory back only from the upper end of its heap, and something small is always left up there: after 1 500
+bodies of 150 KB at once, 220 MB of free memory stayed with the process for good. `malloc_trim` gives back every free
+page. It takes 1 ms for 10 to 30 MB, and code that needs memory meanwhile waits. So it is called rarely, from a thread
+of its own, and only for memory that was not needed for a while, because the next requests need some of it again.
 
-A lower M_MMAP_THRESHOLD would make each large body pay for fresh pages instead, and it misses what is served from the
-holes that pieces of bodies leave: of those 220 MB, 190 at the usual threshold of 128 KB.
+A lower M_MMAP_THRESHOLD would make each large body pay for fresh pages, and it would miss memory that is served from
+the holes between pieces of bodies: 190 of those 220 MB at the usual threshold of 128 KB.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ INTERVAL = 1.0
 """Seconds between two looks."""
 
 MAX_SURPLUS = 4_000_000
-"""Bytes that may stay with the process unused."""
+"""The most bytes that may stay with the process unused."""
 
 
 class Heap(Protocol):
-    """The memory of the process that Python itself does not manage."""
+    """A heap of the process below Python's own memory management."""
 
     def unused(self) -> int:
-        """Bytes that are in memory and not allocated. Memory besides the heap counts too."""
+        """Bytes in memory that are not allocated. Memory outside the heap counts too."""
 
     def trim(self) -> None:
         """Give free memory back."""
 
 
 class Glibc:
-    """The heap of the GNU C library, from version 2.33 on: before, it cannot count beyond 2 GB."""
+    """The heap of the GNU C library, from version 2.33 on; earlier ones cannot count beyond 2 GB."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL(None)
@@ -73,9 +73,9 @@ class _Mallinfo2(ctypes.Structure):
 
 
 class Surplus:
-    """Looks at a heap again and again, and trims it when it has too much twice in a row.
+    """Checks a heap regularly, and trims it when it has too much unused memory twice in a row.
 
-    Memory that is left after trimming (Python's own arenas, libraries) cannot be given back, and counts no more.
+    Memory that is left after a trim (Python's own arenas, libraries) cannot be given back, and is no longer counted.
     """
 
     def __init__(self, heap: Heap) -> None:
@@ -84,7 +84,7 @@ class Surplus:
         self._before = 0
 
     def look(self) -> bool:
-        """Trim the heap if it is time. Returns whether it was."""
+        """Trim the heap if it is time. Returns whether it was trimmed."""
         unused = self._heap.unused()
         self._fixed = min(self._fixed, unused)
         surplus = unused - self._fixed
@@ -98,7 +98,7 @@ class Surplus:
 
 
 def give_back() -> bool:
-    """Give unused memory back from now on. Returns whether that is possible; it is not with other C libraries."""
+    """Give unused memory back from now on. Returns False if the C library cannot do that."""
     heap = glibc()
     if heap is None:
         return False
@@ -107,7 +107,7 @@ def give_back() -> bool:
 
 
 def glibc() -> Glibc | None:
-    """The heap, or None if it is another library's or the system does not tell how much memory is used."""
+    """The heap, or None if the C library is another one or the system does not tell how much memory is used."""
     if sys.platform != "linux":
         return None
     try:
@@ -121,7 +121,7 @@ def glibc() -> Glibc | None:
 def _watch(surplus: Surplus) -> None:
     while True:
         time.sleep(INTERVAL)
-        with suppress(OSError):  # there may be no file descriptor left, for now
+        with suppress(OSError):  # there may be no file descriptor left at present
             surplus.look()
 
 

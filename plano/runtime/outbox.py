@@ -1,7 +1,7 @@
-"""Holds the writes of one turn of an event loop, and makes them at the turn's end, one after the other.
+"""Holds the writes of one turn of an event loop, and does them at the turn's end, one after the other.
 
-Handing bytes to the system also wakes the peer that waits for them, which takes longer than all the rest of a write if
-the peer's processor sleeps. Between two requests it has gone back to sleep; between two writes in a row it has not.
+A write also wakes the peer, which takes longer than the rest of the write if the peer's processor sleeps. Between two
+requests it has gone back to sleep; between two writes in a row it has not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Held(Protocol):
     """A connection with something to write."""
 
     def flush(self) -> None:
-        """Writes what it holds, if it is still open. Must not raise."""
+        """Write the bytes that it holds, if it is still open. Must not raise."""
 
 
 class Outbox:
@@ -31,7 +31,8 @@ class Outbox:
         """Flush `held` at the end of this turn.
 
         Args:
-            first: before those that are not first. Upstreams then work while replies are written.
+            first: flush it before all others. Connections to upstreams do so, so that upstreams work while replies are
+                written.
         """
         if not (self._rest or self._first):
             self.loop.call_soon(self._flush)

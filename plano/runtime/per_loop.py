@@ -32,6 +32,6 @@ class PerLoop(Generic[T]):
 
     def __call__(self, loop: asyncio.AbstractEventLoop) -> T:
         found = self._found.get(id(loop))
-        if found is None or found.loop is not loop:  # another loop had this id
+        if found is None or found.loop is not loop:  # an earlier loop had the same id
             found = self._found[id(loop)] = self._make(loop)
         return found

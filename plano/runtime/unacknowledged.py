@@ -1,6 +1,6 @@
-"""The bytes of those that were sent which the peer has not confirmed.
+"""Counts sent bytes that the peer has not acknowledged.
 
-They are the evidence that a request was never processed, and that a slow peer is still taking one.
+The count shows that a request was never processed, or that a slow peer is still taking one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if sys.platform == "linux":
     from termios import TIOCOUTQ  # the same number as SIOCOUTQ, see tcp(7)
 
     def unacknowledged(transport: asyncio.Transport) -> int | None:
-        """Bytes that wait in the transport, or that the peer's system has not acknowledged; None if not known."""
+        """Bytes that wait in the transport or that the peer's system has not acknowledged; None if not known."""
         queued = bytearray(4)
         try:
             fcntl.ioctl(transport.get_extra_info("socket").fileno(), TIOCOUTQ, queued)
@@ -25,14 +25,15 @@ if sys.platform == "linux":
 else:
 
     def unacknowledged(transport: asyncio.Transport) -> int | None:
-        """Not known on this system."""
+        """None, because this system does not tell."""
         return None
 
 
 def untaken(transport: asyncio.Transport) -> int:
-    """Bytes that the peer has still to take. The system takes many at once and then none for long, so it is asked too.
+    """Bytes that the peer has still to take.
 
-    Where the system does not tell, those that wait in the transport.
+    The system takes many bytes at once and then none for long, so its count is included. If it does not tell, only the
+    bytes that wait in the transport count.
     """
     left = unacknowledged(transport)
     return transport.get_write_buffer_size() if left is None else left
@@ -41,7 +42,7 @@ def untaken(transport: asyncio.Transport) -> int:
 def still_taking(transport: asyncio.Transport, before: int) -> int | None:
     """Bytes that the peer has still to take; None if it has taken none since there were `before`.
 
-    Slow is not stuck: a peer that takes anything is given more time.
+    A slow peer is not a stuck one: if it takes anything, it gets more time.
     """
     left = untaken(transport)
     return left if left < before else None

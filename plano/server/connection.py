@@ -1,9 +1,9 @@
 """One client's connection under uvicorn (RFC 9112): bytes in, requests to the application, responses out.
 
-One request at a time is answered. A client may send the next one early (section 9.3.2); it waits as it came until the
+One request at a time is answered. A client may send the next one early (section 9.3.2); its bytes wait until the
 response is complete, so that responses keep the order of their requests. Every wait for the client has a deadline, and
 so has the end: a connection lingers until the client has had a chance to read the last response (section 9.6). The
-states and moves are drawn in `plano.server.states`; `Reader` knows where a request ends, `Exchange` what a response is.
+states and moves are drawn in `plano.server.states`; `Reader` finds a request's end, `Exchange` writes the response.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_SCOPES = 64
 """The most scopes that are kept. A process listens on a few addresses, and has one scope for each."""
 
 MAX_HELD_BYTES = 64 * 1024
-"""The most bytes that wait for the end of a turn of the event loop. What is more is written at once."""
+"""The most bytes that wait for the end of a turn of the event loop. More are written at once."""
 
 _SCOPES: dict[tuple[object, ...], Scope] = {}
 
@@ -58,13 +58,13 @@ class Connection(asyncio.Protocol):
     and for its access log have no effect here.
 
     Attributes:
-        clogged: the client takes less than it is sent.
+        clogged: whether the client takes less than it is sent.
         due: see `plano.runtime.deadlines`.
         loop: the event loop.
         phase: the state.
-        reading_paused: nothing is read from the client for now.
-        tasks: the server's: those that answer a request.
-        transport: the event loop's.
+        reading_paused: whether reading from the client is paused.
+        tasks: the server's tasks that answer a request.
+        transport: the event loop's transport.
     """
 
     __slots__ = (

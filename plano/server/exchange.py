@@ -2,7 +2,7 @@
 
 The server decides how a body is framed (RFC 9112 section 6): by the length that the application states, or by the
 body's own if it is given at once, else in chunks, and for HTTP/1.0 by the end of the connection. The application's own
-words about framing and connection are heeded, and never copied.
+headers about framing and connection are obeyed, and never copied.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Line(Protocol):
 
     Attributes:
         loop: the event loop.
-        tasks: the server's: those that answer a request.
-        clogged: the client takes less than it is sent.
-        reading_paused: nothing is read from the client for now.
+        tasks: the server's tasks that answer a request.
+        clogged: whether the client takes less than it is sent.
+        reading_paused: whether reading from the client is paused.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -82,11 +82,11 @@ class Exchange:
     Attributes:
         request: the state of the request.
         response: the state of the response.
-        framed: the client can tell the response's end from the connection's.
-        keep_alive: the connection may go on after this.
-        parts: the body as far as it has come and was not taken.
-        scope: ASGI's.
-        task: the application's, while it runs.
+        framed: whether the client can tell the response's end from the connection's.
+        keep_alive: whether the connection may go on after this.
+        parts: the pieces of body that have come and were not taken.
+        scope: ASGI's scope.
+        task: the application's task, while it runs.
         unread: bytes of body that wait for the application.
         waiters: the futures of tasks that wait for more of the request, or for room.
     """
@@ -136,11 +136,11 @@ class Exchange:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its head asks for nothing but the usual."""
+        """Whether its head asks for nothing unusual."""
         return self.keep_alive and not self._expects
 
     async def run(self, application: Application) -> None:
-        """Runs the application, and sees to it that the client gets an answer."""
+        """Runs the application, and makes sure that the client gets an answer."""
         connection = self._connection
         try:
             result = await application(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
@@ -162,7 +162,7 @@ class Exchange:
         self._connection.finished(self)
 
     def leave(self) -> None:
-        """The client has left, or nothing that it says is listened to any more."""
+        """The client has left, or is not listened to any more."""
         self.response = _GONE
         self.parts.clear()
         if self._watched and self.task is not None:
@@ -170,7 +170,7 @@ class Exchange:
         self.wake()
 
     def wake(self) -> None:
-        """Wakes all who wait, to look again."""
+        """Wakes all waiting tasks, so that they look again."""
         waiters, self.waiters = self.waiters, None
         for waiter in waiters or ():
             if not waiter.done():
@@ -198,7 +198,7 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def _taken(self) -> bytes:
-        """The body as far as it has come, which the application takes now."""
+        """The body that has come so far; the application takes it."""
         parts, self.parts = self.parts, []
         self.unread = 0
         if self.request is _ARRIVED:
@@ -229,7 +229,7 @@ class Exchange:
         return self._taken()
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send`. The head waits for the first of the body, as ASGI asks, and goes out in one piece with it.
+        """ASGI's `send`. The head waits for the first piece of the body, as ASGI asks, and goes out together with it.
 
         Raises:
             ConnectionResetError: the client has left.
@@ -248,7 +248,7 @@ class Exchange:
         body = message.get("body", b"")
         more = message.get("more_body", False)
         if state is _BEGUN:
-            if more and body and self._chunked:  # most of what is ever sent
+            if more and body and self._chunked:  # the most frequent message
                 size = len(body)
                 start = CHUNK_SIZES[size] if size < 1024 else b"%x\r\n" % size
                 connection.write(b"".join((start, body, b"\r\n")))
@@ -318,12 +318,12 @@ class Exchange:
                 lines += (start, value, b"\r\n")
         self._bodiless = status in BODILESS or self.scope["method"] == "HEAD"
         if status == 204:
-            self._left = UNKNOWN  # RFC 9110 section 8.6: it says no length
+            self._left = UNKNOWN  # RFC 9110 section 8.6: such a response states no length
         check(b"".join(lines[1::3]))
         return b"".join((status_line, self._connection.default_headers(), *lines))
 
     def _frame(self, start: bytes, value: bytes) -> None:
-        """Heeds a header of the application's about body or connection. The server writes its own in its place."""
+        """Obeys a header of the application about body or connection. The server writes its own in its place."""
         if start == CONTENT_LENGTH:
             length = int(value) if value.isdigit() else UNKNOWN
             if length == UNKNOWN or self._left not in (UNKNOWN, length):
@@ -336,7 +336,7 @@ class Exchange:
             raise RuntimeError(f"a response has the transfer-encoding {value!r}")
 
     def _framing(self, size: int, more: bool) -> bytes:
-        """The end of a head: the lines that say where the body ends, and whether the connection ends with it."""
+        """The end of a head: the lines about the end of the body, and about the end of the connection."""
         left = self._left
         line = b""
         if left == UNKNOWN and not self._bodiless:

@@ -1,6 +1,6 @@
-"""The heads of requests and responses (RFC 9112, RFC 9110): which are accepted, and how they are written.
+"""Checks the heads of requests, and writes those of responses (RFC 9112, RFC 9110).
 
-httptools parses; this refuses what httptools accepts and another reader might read differently.
+httptools parses. This module refuses heads that httptools accepts and that another reader might read differently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from plano.types import RawHeaders
 
 
 class Refusal(Exception):
-    """A request that is not served: `status` says why, and the connection ends with the answer."""
+    """Raised for a request that is not served. The connection ends with an answer of this `status`."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -30,7 +30,7 @@ CHUNKED = -1
 """The length of a body that comes in chunks."""
 
 NOTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"))
-"""The header fields that the server heeds."""
+"""The header fields that the server obeys."""
 
 METHODS = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 
@@ -45,18 +45,18 @@ x-stainless-runtime-version x-stainless-timeout
 PLAIN: dict[bytes, bytes] = {
     form.encode(): name.encode() for name in _COMMON.split() for form in (name, name.title(), name.capitalize())
 }
-"""The lower-case name of each usual field that the server does not heed, by the spellings that clients use."""
+"""The lower-case name of each usual field that the server ignores, by the spellings that clients use."""
 
 
 def body_length(noted: dict[bytes, bytes | None], version: str) -> int:
     """The bytes of body that follow a head, or CHUNKED.
 
     Two readers that see different ends of one request can be made to see different requests, so everything that
-    allows more than one reading is refused (RFC 9112 sections 6.1, 6.3 and 11.2). httptools has looked before, and
-    has refused a length that is no number, and one framing beside the other.
+    allows more than one reading is refused (RFC 9112 sections 6.1, 6.3 and 11.2). httptools has already refused a
+    length that is not a number, and one framing beside the other.
 
     Args:
-        noted: the header fields that the server heeds; None for one that is there twice.
+        noted: the header fields that the server obeys; None for one that is there twice.
     """
     if version != "1.1" and version != "1.0":
         raise Refusal(505, "This server speaks HTTP/1.1.")
@@ -125,7 +125,7 @@ BODILESS = frozenset((204, 304))
 
 CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION = b"content-length: ", b"transfer-encoding: ", b"connection: "
 FRAMING = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION))
-"""The beginnings of header lines that the server has a say in."""
+"""The beginnings of header lines that the server decides about."""
 
 CHUNK_SIZES = [b"%x\r\n" % size for size in range(1024)]
 
@@ -150,7 +150,7 @@ def line_start(name: bytes) -> bytes:
 
 def check(values: bytes) -> None:
     """Raises RuntimeError if a line end or a NUL is in the values of headers (RFC 9110 section 5.5)."""
-    # `partition` takes a third of the time that `in` does: that first tries whether what it was given is a number.
+    # `partition` takes a third of the time of `in`, which first tries whether its operand is a number.
     if values.partition(b"\n")[1] or values.partition(b"\r")[1] or values.partition(b"\0")[1]:
         raise RuntimeError("the value of a response's header has a line end or a NUL in it")
 
@@ -162,7 +162,7 @@ def encoded(headers: RawHeaders) -> bytes:
 
 
 def last_reply(status: int, text: str, default_headers: bytes, *, head: bool = False) -> bytes:
-    """A reply in plain text that says the connection ends after it."""
+    """A reply in plain text, with the header that ends the connection."""
     return b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
         STATUS_LINES[status],
         default_headers,

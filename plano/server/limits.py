@@ -1,4 +1,4 @@
-"""The bounds of what one connection may cost."""
+"""The limits on the cost of one connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         head_seconds: from a head's first byte to its last.
         unread_bytes: reading pauses when more than this waits for the application. One more read may be on top: 256 KiB
             on either loop.
-        write_seconds: the longest pause in which a client takes nothing of what waits for it.
+        write_seconds: the longest pause in which a client takes none of the bytes that wait for it.
         linger_seconds: from the last answer until a client that is still sending is cut off.
     """
 

@@ -1,7 +1,8 @@
-"""From bytes to requests (RFC 9112): httptools, stopped at the end of each request.
+"""Reads requests from bytes (RFC 9112), with httptools, which is stopped at the end of each request.
 
-Two readers that disagree about where a request ends can be made to see different requests (section 11.2), so each
-request is read to its end and no byte beyond it, and what allows two readings is refused (`plano.server.heads`).
+Two readers that disagree about the end of a request can be made to see different requests (section 11.2). So each
+request is read to its end and no byte beyond it, and a request that allows two readings is refused
+(`plano.server.heads`).
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ class Reader:
         self._noted: dict[bytes, bytes | None] = {}
         self._left = 0  # bytes of the body that are to come, or CHUNKED
         self._tail = b""  # the last bytes that were fed, where an empty line may have begun
-        self._quiet = 0  # bytes since the last that were body
+        self._quiet = 0  # bytes since the last byte of body
         self._skips_body = False
-        self._parses = True  # the body too; that of a request whose head is known is counted off
+        self._parses = True  # the body too, unless the head is known: then the body is counted off
 
     def release(self) -> None:
         """Lets go of the request, which is over; the next one may be read."""
@@ -181,7 +182,7 @@ class Reader:
         return data[start:]
 
     def _end_of_part(self, data: bytes, start: int, size: int) -> int:
-        """The position to feed up to, so that no request begins in the middle of what is fed.
+        """The position to feed up to, so that no request begins in the middle of the fed bytes.
 
         A body with a length ends by its length; heads, trailers and the last chunk end in an empty line.
         """
@@ -212,10 +213,10 @@ class Reader:
         return size
 
     def _forget_upgrade(self) -> None:
-        """Has the body of a request that asks for an upgrade read. The parser takes it for the other protocol's bytes.
+        """Makes a new parser read the body of a request for an upgrade.
 
-        A server may ignore `upgrade` (RFC 9110 section 7.8), and then the body is one like any other: Java's client
-        asks for h2c with every POST. So a parser that saw no upgrade reads it.
+        The first parser takes that body for bytes of the other protocol. But a server may ignore `upgrade` (RFC 9110
+        section 7.8), and then the body is like any other: Java's client asks for h2c with every POST.
         """
         if self._skips_body:
             self._skips_body = False
@@ -246,7 +247,7 @@ class Reader:
     def on_headers_complete(self) -> None:
         headers, noted, parser = self._headers, self._noted, self._parser
         keep_alive = parser.should_keep_alive()
-        # Only HTTP/1.1 stays open without a word about it, and asking for the version costs a string made anew.
+        # Only HTTP/1.1 stays open by default, and to ask for the version costs a new string.
         version = "1.1" if keep_alive and b"connection" not in noted else parser.get_http_version()
         if len(headers) > self._limits.fields:
             raise Refusal(431, "The request has too many header fields.")

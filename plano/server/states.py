@@ -1,7 +1,7 @@
 """The states of a connection, of the request that is on it and of the response to that request.
 
-The three move by themselves, as RFC 9112 lets them: a response may be complete before its request is (section 9.3),
-and what comes after a complete request waits until that is answered (section 9.3.2). Each class below draws its moves,
+The three move independently, as RFC 9112 lets them: a response may be complete before its request is (section 9.3),
+and bytes after a complete request wait until that is answered (section 9.3.2). Each class below draws its moves,
 a row for each state and a column for each event. A word in capitals is the next state. `-` means that nothing happens,
 `lost` that the connection is cut off, and `error` that the application is told of its mistake and nothing else changes.
 A cell with `.` cannot happen.
@@ -31,7 +31,7 @@ class Phase(Enum):
         over: the response is complete and the connection may not go on, or the request is refused.
         eof: the client sends no more. It may only have closed its side, but is not served further.
         overdue: a deadline has passed. In REST the connection is closed; in HEAD the client is told so (RFC 9110
-            section 15.5.9); in BUSY and CLOSING it is cut off, unless the client has taken some of what waits for it.
+            section 15.5.9); in BUSY and CLOSING it is cut off, unless the client has taken some of the waiting bytes.
     """
 
     REST = "a request"
@@ -54,7 +54,7 @@ class RequestState(Enum):
     Events:
         piece: some of the body has come, and more is to come.
         last: the end of the body has come (RFC 9112 section 6.3).
-        receive: the application asks for more, and is given what has come.
+        receive: the application asks for more, and gets the bytes that have come.
         whole: the application asks for all of the body, and is given it if it has come.
     """
 

@@ -188,10 +188,10 @@ class Backend(Protocol):
 
 @contextmanager
 def readable(id: str) -> Iterator[None]:
-    """Wraps the decoding of what is stored under `id`.
+    """Wraps the decoding of the bytes stored under `id`.
 
     Raises:
-        StateUnreadable: it is not what the backend writes.
+        StateUnreadable: they are not in the form that the backend writes.
     """
     try:
         yield

@@ -14,7 +14,8 @@ ABSENT = Raw()
 
 
 class AskedResponse(NamedTuple):
-    """A request for a response: what it continues, whether it may be stored, its input and its tools."""
+    """The parts of a request for a response that state reads: the ids that it continues, whether it may be stored, its
+    input and its tools."""
 
     previous: str | None
     conversation: str | None
@@ -24,7 +25,8 @@ class AskedResponse(NamedTuple):
 
 
 class AskedCompletion(NamedTuple):
-    """A request for a chat completion: what it continues, and whether it may be stored."""
+    """The parts of a request for a chat completion that state reads: the id that it continues, and whether it may be
+    stored."""
 
     previous: str | None
     store: bool | None

@@ -32,7 +32,7 @@ TENANT = 640
 """Bytes counted for each tenant besides its entries. Measured: 545 where each tenant holds one turn."""
 
 DROPS_AT_ONCE = 200
-"""How many expired entries one step drops, so that no request waits for long."""
+"""The most expired entries that one step drops, so that no request waits for long."""
 
 
 class _Row(Turn, frozen=True, gc=False):
@@ -212,7 +212,7 @@ class MemoryBackend:
         return self.keep(tenant, turn, after, expires)
 
     def keep(self, tenant: str, turn: Turn, after: Turn | None, expires: float) -> Turn:
-        """Does what `put` does, without being awaited."""
+        """Does the same as `put`, without being awaited."""
         size = len(turn.payload)
         before = None if after is None else self._kept(after)
         tree = _Tree(tenant, next(self._count), []) if before is None else self._tree(before)

@@ -41,7 +41,7 @@ CONNECTIONS = 16
 """The most connections that one process opens."""
 
 PRUNE_AT_ONCE = 20
-"""How many trees, and how many conversations, one statement removes. It is short because others may wait for its
+"""The most trees, and the most conversations, that one statement removes. It is short because others may wait for its
 locks."""
 
 IMPORTED_KEY = "imported"

@@ -46,7 +46,7 @@ class Head(Struct, frozen=True, array_like=True, gc=False):
     """The first line of a payload.
 
     Attributes:
-        origin: who answered.
+        origin: the target that answered.
         asked: the length of the request in bytes.
         streamed: the reply is a stream.
         conversation: the id of the conversation that the turn belongs to, or None.

@@ -45,7 +45,7 @@ from plano.state.redis_scripts import Script
 Client: TypeAlias = Redis | RedisCluster
 
 CONNECTIONS = 64
-"""How many operations run at once; others wait, within their deadline."""
+"""The most operations that run at once; others wait, within their deadline."""
 
 NO_ROW = "0" * 16
 TREE = "plano:tree:"

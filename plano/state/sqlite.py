@@ -37,7 +37,7 @@ WRITES_TOGETHER = 64
 """The most jobs in one transaction."""
 
 PRUNE_AT_ONCE = 20
-"""How many trees, and how many conversations, one step removes. It is short because writes wait for it."""
+"""The most trees, and the most conversations, that one step removes. It is short because writes wait for it."""
 
 # AUTOINCREMENT: no row's number is ever used again, so a pointer to a deleted row leads nowhere.
 MIGRATIONS = (

@@ -121,7 +121,7 @@ class Store:
         return await self._run(self._backend.put(tenant, turn, after, now=now, expires=now + self._ttl))
 
     def put_at_once(self, tenant: str, turn: Turn, *, after: Turn | None = None) -> Turn:
-        """Does what `put` does, without being awaited; only where `at_once` is true."""
+        """Does the same as `put`, without being awaited; only where `at_once` is true."""
         assert isinstance(self._backend, MemoryBackend), "only the memory store can store a turn at once"
         turn = self._acceptable(tenant, turn, after)
         self._prune_later()

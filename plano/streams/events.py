@@ -1,4 +1,4 @@
-"""A reply's stream as the events of the neutral model, and events as a stream again."""
+"""Converts a reply's stream to events of the neutral model, and events to a stream."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class WrittenEvents:
     """Events that are written as a stream, which may still be wanted as a body.
 
     Args:
-        journal: is told of an error that the stream ends in.
+        journal: the journal that notes an error at the stream's end.
 
     Attributes:
-        asked: the request that is answered, in the neutral model; read when the first piece is asked for.
-        collected: the stream is read as a whole reply. Then an error is raised instead of written, so that the client
-            is told with a status, and usage and seals are written whether the client asked for them or not.
+        asked: the answered request in the neutral model; read when the first piece is asked for.
+        collected: whether the stream is read as a whole reply. Then an error is raised and not written, so that the
+            client gets it with a status; usage and seals are written even if the client did not ask for them.
     """
 
     def __init__(self, codec: Codec, asked: Conversation, events: AsyncIterator[Event], *, journal: Journal) -> None:
@@ -61,7 +61,7 @@ class WrittenEvents:
         try:
             async for event in self._events:
                 if type(event) is Failed and (silent or self.collected):
-                    raise copy(event.error)  # which will hold the frames that hold the event
+                    raise copy(event.error)  # an error that is raised holds frames, and these the event
                 for frame in writer.feed(event):
                     silent = False
                     yield frame
@@ -76,7 +76,7 @@ class WrittenEvents:
 
 
 async def rewritten(pieces: AsyncIterable[bytes], rewriter: StreamRewriter) -> AsyncGenerator[bytes, None]:
-    """A stream with its texts changed. What was held back goes out before an error does."""
+    """A stream with its texts rewritten. Before an error, held text goes out."""
     try:
         async for piece in pieces:
             ready = rewriter.feed(piece)

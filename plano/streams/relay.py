@@ -17,14 +17,14 @@ from plano.streams.stages import Flow, Passed, one, through
 
 
 class Relay(Flow):
-    """An upstream's stream, watched for its end and for what it says of usage.
+    """An upstream's stream, watched for its end and its usage.
 
     Args:
-        request: as the upstream got it.
+        request: the request in the form that the upstream got.
         source: the reply's body.
-        attempt: where what happens to it is noted.
-        mask: keeps the gateway's credentials out of what it says of errors.
-        aligner: cuts the stream into frames; one for server-sent events where it is not given.
+        attempt: the attempt in whose record times, usage and failure are noted.
+        mask: keeps the gateway's credentials out of errors in the stream.
+        aligner: cuts the stream into frames; by default one for server-sent events.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Relay(Flow):
         attempt.last = self._last
 
     def feed(self, chunk: bytes) -> Passed:
-        """What comes out of one chunk of the source. Raises what stages raise."""
+        """Put one chunk of the source through the stages. Raises the same errors as they do."""
         piece = self.arrived(chunk)
         return self.through_stages(piece) if piece else piece
 
     def arrived(self, chunk: bytes) -> bytes:
-        if chunk.endswith(b"\n\n") and self._aligned:  # as nearly all do
+        if chunk.endswith(b"\n\n") and self._aligned:  # nearly always
             piece = chunk
         else:
             piece = self._align(chunk)
@@ -80,7 +80,7 @@ class Relay(Flow):
         return rest
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
-        """The source is over: what is still to go on.
+        """The last pieces, once the source is over.
 
         Raises:
             UpstreamError: it ended before its dialect's end.
@@ -101,7 +101,7 @@ class Relay(Flow):
             yield piece
 
     def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
-        """The stream broke: what ends it for the client; None where the error is to be raised on."""
+        """The pieces that end a broken stream for the client; None if the error is to be raised."""
         self.note_failure(error)
         return super().fail(error)
 

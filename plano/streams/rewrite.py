@@ -1,4 +1,4 @@
-"""Changing the text of a reply where it stands, in any dialect, with everything around it left as it is."""
+"""Rewrites the text of a reply in place, in any dialect; everything around the text stays unchanged."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TextMap: TypeAlias = Callable[[str], str]
 
 _REPLY = msgspec.json.Decoder(dict[str, Any])
 
-_MOST_HELD = 2000
-"""Characters that wait, or four windows, if `fn` changes what is longer than it said."""
+_MAX_HELD = 2000
+"""The most characters that are held, or four windows if that is more, if `fn` changes texts longer than its window."""
 
 
 def rewrite_body(codec: ClientCodec, body: bytes, fn: TextMap) -> bytes:
@@ -36,7 +36,7 @@ def rewrite_body(codec: ClientCodec, body: bytes, fn: TextMap) -> bytes:
 
 
 class _Text:
-    """One text as it grows: what was read and is not mapped yet, and all that was sent."""
+    """One text as it grows: `held` is not mapped yet, `sent` is mapped and out."""
 
     __slots__ = ("frame", "held", "key", "sent")
 
@@ -48,7 +48,7 @@ class _Text:
 
 
 class _Pending:
-    """A frame that waits: its delta's slot is filled in once it is known what may go out in it."""
+    """A frame that waits until the text for its slot is known."""
 
     __slots__ = ("_before", "_block", "event", "payload", "slots", "waiting")
 
@@ -61,7 +61,7 @@ class _Pending:
         self._before = [(slot, slot.holder[slot.field]) for slot in slots if slot.kind != "end"]
 
     def bytes(self) -> bytes:
-        """The frame as it came, if its texts are in the end what they were."""
+        """The frame to send: the original bytes if its texts did not change."""
         if all(slot.holder[slot.field] == before for slot, before in self._before):
             return self._block + b"\n\n"
         return sse.frame(msgspec.json.encode(self.payload), self.event)
@@ -70,8 +70,8 @@ class _Pending:
 class StreamRewriter:
     """Applies `fn` to the texts of a stream; `window` characters are held back so that `fn` sees across pieces.
 
-    Each character goes through `fn` exactly once. The held text needs no frame of its own: the last delta's
-    frame waits with it, and whatever follows waits behind, so that order and numbering stay as they were.
+    Each character goes through `fn` exactly once. Held text needs no frame of its own: the frame of the last delta
+    waits with it, and all later frames wait behind that, so that order and numbering stay the same.
     """
 
     def __init__(self, codec: ClientCodec, fn: TextMap, window: int = 0) -> None:
@@ -82,13 +82,13 @@ class StreamRewriter:
         self._queue: deque[bytes | _Pending] = deque()
 
     def feed(self, piece: bytes) -> bytes:
-        """A piece of whole frames in; what can go out by now."""
+        """Take a piece of whole frames; returns the frames that can go out by now."""
         for block in sse.blocks(piece):
             self._take(block)
         return self._ready()
 
     def finish(self) -> bytes:
-        """What was still held back."""
+        """The frames that were still held back."""
         for text in self._texts.values():
             self._flush(text)
         return self._ready()
@@ -148,7 +148,7 @@ class StreamRewriter:
         text.sent.append(ready)
 
     def _whole(self, text: _Text, slot: Slot) -> None:
-        """The text repeated in full says what was sent, or is mapped now if it never came in deltas."""
+        """Write the text that was sent into a full repetition of it; a text that never came in deltas is mapped now."""
         if not text.sent:
             text.sent.append(self._fn(slot.holder[slot.field]))
         slot.holder[slot.field] = "".join(text.sent)
@@ -178,11 +178,11 @@ def _parsed(frame: sse.Frame | None) -> dict[str, Any] | None:
 
 
 def _split(fn: TextMap, held: str, window: int) -> tuple[str, str]:
-    """What of `held` can be mapped and sent, and what must wait.
+    """Split `held` into a mapped part to send and a part that must wait.
 
-    The cut is never inside something that `fn` changes: mapping both sides apart must give what mapping
-    the whole gives. Where the text at the cut is being changed, the cut moves left. What is no longer than the
-    window leaves such a cut within a window's length; without one, all of it waits, up to a bound.
+    The cut is never inside a match that `fn` changes: both sides mapped separately must equal the whole mapped at
+    once. If they do not, the cut moves left. A match that is no longer than the window leaves such a cut within a
+    window's length. If there is none, everything waits, up to a bound.
     """
     if not window:
         return fn(held), ""
@@ -194,6 +194,6 @@ def _split(fn: TextMap, held: str, window: int) -> tuple[str, str]:
         left = fn(held[:cut])
         if whole == left + fn(held[cut:]):
             return left, held[cut:]
-    if len(held) > max(_MOST_HELD, 4 * window):
+    if len(held) > max(_MAX_HELD, 4 * window):
         return fn(held[:last]), held[last:]
     return "", held

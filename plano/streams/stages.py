@@ -17,28 +17,27 @@ from plano.journal import Journal
 
 MAX_HELD_FRAMES = 64
 MAX_HELD_BYTES = 256 * 1024
-"""What a stream may hold back while it waits for the first real output."""
+"""The most that a stream holds back while it waits for the first real output."""
 
 Passed: TypeAlias = bytes | AsyncIterator[bytes]
-"""What goes on of a piece, which may be nothing: bytes, or, where something has to be waited for, one piece after the
-other."""
+"""The output of a stage for one piece: bytes, which may be empty, or, if it has to wait, pieces to iterate over."""
 
 
 class Stage(Protocol):
     """Looks at a stream as it passes, or changes it."""
 
     def feed(self, piece: bytes) -> Passed:
-        """Raises Ended where the stream is over before its source is, UpstreamError where it broke."""
+        """Take one piece. Raises Ended if the stream is over before its source is, UpstreamError if it broke."""
 
     def finish(self) -> AsyncIterator[bytes]:
-        """The stream ended as it should."""
+        """The last pieces of a stream that ended properly."""
 
     def fail(self, error: UpstreamError) -> bytes | None:
-        """The stream broke: what ends it for the client; None if this stage does not know, or nothing was said yet."""
+        """The piece that ends a broken stream for the client; None if this stage has none, or nothing was sent."""
 
 
 class Ended(Exception):
-    """A stage ends the stream; `pieces` are still to go out."""
+    """Raised by a stage that ends the stream; `pieces` are still to be sent."""
 
     def __init__(self, last: bytes) -> None:
         super().__init__("the stream is over")
@@ -49,13 +48,13 @@ class Flow:
     """A stream of whole frames and the stages that it goes through. Iterating gives the pieces that come out.
 
     Args:
-        source: the pieces that go in. One that has `push_to` (see `plano.transport.exchange.Incoming`) can call
-            instead of being asked.
-        codec: the dialect that the source is written in.
-        journal: whose `waited_in_stream` grows; None where another flow behind this one waits for the upstream.
+        source: the pieces that go in. A source with `push_to` (see `plano.transport.exchange.Incoming`) can push its
+            pieces.
+        codec: the codec of the source's dialect.
+        journal: the journal whose `waited_in_stream` grows; None if a flow inside this one waits for the upstream.
 
     Attributes:
-        was_read: somebody iterates over it, or did.
+        was_read: whether an iteration over it has begun.
     """
 
     def __init__(self, source: AsyncIterator[bytes], codec: UpstreamCodec, journal: Journal | None = None) -> None:
@@ -64,17 +63,17 @@ class Flow:
         self._journal = journal
         self._stages: list[Stage] = []
         self._feeds: list[Callable[[bytes], Passed]] = []
-        self._held: deque[bytes] = deque()  # what `begun` has read
+        self._held: deque[bytes] = deque()  # chunks that `begun` has read
         self._broke_off = False  # the source raised in there, or the wait was cancelled
         self.was_read = False
 
     def add(self, stage: Stage) -> None:
-        """Have the pieces go through `stage` too, after the stages that are there."""
+        """Add a stage after the present ones."""
         self._stages.append(stage)
         self._feeds.append(stage.feed)
 
     def feed(self, chunk: bytes) -> Passed:
-        """What comes out of one chunk of the source. Raises what stages raise."""
+        """Put one chunk of the source through the stages. Raises the same errors as they do."""
         return self.through_stages(chunk)
 
     def through_stages(self, piece: bytes) -> Passed:
@@ -94,7 +93,7 @@ class Flow:
         return piece
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
-        """The source is over: what is still to go on.
+        """The last pieces, once the source is over.
 
         Raises:
             UpstreamError: it ended before its dialect's end.
@@ -106,7 +105,7 @@ class Flow:
                 yield piece
 
     def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
-        """The stream broke: what ends it for the client; None where the error is to be raised on."""
+        """The pieces that end a broken stream for the client; None if the error is to be raised."""
         for at, stage in enumerate(self._stages, 1):
             last = stage.fail(error)
             if last is not None:
@@ -114,13 +113,13 @@ class Flow:
         return None
 
     async def begun(self) -> None:
-        """Wait for the first real output of the model, and hold what comes until then.
+        """Wait for the first real output of the model, and hold the pieces that come until then.
 
-        The wait ends too when `MAX_HELD_FRAMES` or `MAX_HELD_BYTES` are held. The stages see what is held once the
-        stream is read on.
+        The wait also ends when `MAX_HELD_FRAMES` or `MAX_HELD_BYTES` are held. Held pieces go through the stages when
+        the stream is read on.
 
         Raises:
-            UpstreamError: the stream failed before there was any.
+            UpstreamError: the stream failed before that.
         """
         if self.was_read:
             return
@@ -167,22 +166,22 @@ class Flow:
         return chunk
 
     def _tells(self, frame: sse.Frame) -> bool:
-        """Whether a frame settles how the stream began. Raises the error that it may hold."""
+        """Whether a frame is the first real output. Raises the error that the frame holds, if it does."""
         error = self._codec.error_in(frame)
         if error is not None:
             raise copy(error)
         return self._codec.begins(frame)
 
     def arrived(self, chunk: bytes) -> bytes:
-        """The whole frames in what has come."""
+        """The whole frames that are complete with this chunk."""
         return chunk
 
     def rest(self) -> bytes:
-        """What is left at the source's end."""
+        """The bytes that are left at the source's end."""
         return b""
 
     def note_failure(self, error: UpstreamError) -> None:
-        """The source broke."""
+        """Note that the source broke."""
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
         return self.run()
@@ -191,8 +190,8 @@ class Flow:
         """Drive the stream to its end. This is the only loop that does.
 
         Args:
-            push: takes a piece without waiting; False if it could not. From the first piece on, pieces of a source
-                that can push go there, and only what `push` did not take is given here.
+            push: sends a piece without waiting, or returns False if it cannot. From the first piece on, a source that
+                can push sends its pieces there, and only those that `push` did not take are given here.
         """
         self.was_read = True
         journal, source, feed = self._journal, self.source, self.feed
@@ -219,7 +218,7 @@ class Flow:
                 asked = perf_counter()
                 if begun and pushed is not None and push_to is not None:
                     await push_to(pushed.take)
-                    pushed.settle(journal, asked)
+                    pushed.note(journal, asked)
                     held = pushed.held()
                     if held is not None:
                         async for part in _each(held):
@@ -231,10 +230,10 @@ class Flow:
         except Ended as ended:
             ending = ended.pieces
         except UpstreamError as error:
-            said = self.fail(error)
-            if said is None:
+            last = self.fail(error)
+            if last is None:
                 raise
-            ending = said
+            ending = last
         async for part in ending:
             yield part
 
@@ -244,11 +243,11 @@ PushTo: TypeAlias = Callable[[Callable[[bytes], bool]], Awaitable[None]]
 
 
 class PushedStream:
-    """Passes a stream on from where it comes in, so that no task has to be woken for a piece.
+    """Sends a stream on in the callback that receives it, so that no piece has to wake a task.
 
     Args:
-        feed: what a chunk goes through.
-        push: takes a piece; False if it could not.
+        feed: puts a chunk through the stages.
+        push: sends a piece, or returns False if it cannot.
     """
 
     __slots__ = ("_busy", "_feed", "_held", "_push", "_size")
@@ -257,11 +256,11 @@ class PushedStream:
         self._feed = feed
         self._push = push
         self._held: Passed | Exception | None = None
-        self._size = 0  # bytes that were pushed
-        self._busy = 0.0  # seconds that this took
+        self._size = 0  # bytes pushed since the last note
+        self._busy = 0.0  # seconds that the pushing took
 
     def take(self, chunk: bytes) -> bool:
-        """What to call with each chunk; False if what comes out of it has to be waited for: see `held`."""
+        """Send one chunk on. Returns False if that has to wait, or failed; `held` then has the rest."""
         before = perf_counter()
         try:
             piece = self._feed(chunk)
@@ -275,17 +274,17 @@ class PushedStream:
         return False
 
     def held(self) -> Passed | None:
-        """What `take` could not pass on, to be sent. Raises what it could not raise there."""
+        """The output that `take` could not send on. Raises the error that `take` met."""
         held, self._held = self._held, None
         if isinstance(held, Exception):
             try:
                 raise held
             finally:
-                del held  # or the frame would hold the error that holds the frame
+                del held  # otherwise the frame would hold the error that holds the frame
         return held
 
-    def settle(self, journal: Journal | None, asked: float) -> None:
-        """Note the bytes that were pushed since the last time, and the seconds waited for them since `asked`."""
+    def note(self, journal: Journal | None, asked: float) -> None:
+        """Note the bytes pushed since the last note, and the seconds spent waiting for them since `asked`."""
         if journal is not None:
             journal.waited_in_stream += perf_counter() - asked - self._busy
             journal.bytes_out += self._size
@@ -293,7 +292,7 @@ class PushedStream:
 
 
 async def through(pieces: AsyncIterator[bytes], stages: list[Stage]) -> AsyncGenerator[bytes, None]:
-    """Pieces through several stages, none of which is at its end."""
+    """Put pieces through several stages, none of which is at its end."""
     async for piece in pieces:
         if not stages:
             yield piece

@@ -1,4 +1,4 @@
-"""A provider that lives in the process: for tests of services that mount plano, and for the `demo` provider.
+"""A fake provider inside the process, for tests of services that mount plano, and for the `demo` provider.
 
     from plano.testing import FakeProvider, Reply, Failure, serve, tool_call
 

@@ -21,23 +21,23 @@ from plano.types import CLIENT_DIALECTS, ClientDialect
 WAYS: tuple[tuple[ClientDialect, bool], ...] = tuple(
     (dialect, stream) for dialect in CLIENT_DIALECTS for stream in (False, True)
 )
-"""Every way a client can ask: each dialect, not streamed and streamed. Made for
+"""Every way in which a client can ask: each dialect, not streamed and streamed. Use it as
 `@pytest.mark.parametrize(("dialect", "stream"), WAYS)`."""
 
 _PATHS: Mapping[ClientDialect, str] = OPERATIONS[CREATE].paths
 _MAX_TOKENS = 1000
-"""The limit for dialects that insist on one."""
+"""The `max_tokens` for dialects that require it."""
 
 
 class Received:
     """The answer that a client got.
 
     Attributes:
-        dialect: what it is written in.
+        dialect: the dialect that it is written in.
         status: HTTP status.
-        headers: by lower-case name; of equal names the last one.
-        body: the bytes; of a stream, all of them.
-        complete: the application finished its answer. A connection that ends without that looks broken to a client.
+        headers: the headers by lower-case name; of several with one name, the last.
+        body: the whole body, or all bytes of a stream.
+        complete: whether the application finished its answer. If not, the connection looks broken to a client.
     """
 
     def __init__(self, dialect: ClientDialect) -> None:
@@ -54,8 +54,8 @@ class Received:
 
     @cached_property
     def events(self) -> list[Event]:
-        """The reply step by step; of an answer that is no stream, the steps that would have made it; of an error
-        response, a single `Failed`."""
+        """The events of a stream, or the events that would build a whole reply; for an error response a single
+        `Failed`."""
         codec = CODECS[self.dialect]
         if self.status >= 400:
             return [Failed(codec.read_error(self.status, self.body))]
@@ -75,13 +75,13 @@ class Received:
 
     @property
     def text(self) -> str:
-        """The text that the model wrote, as far as it came; thinking, refusals and tool calls are not part of it."""
+        """The model's text, as far as it came, without thinking, refusals and tool calls."""
         texts = {event.index for event in self.events if isinstance(event, PartStart) and isinstance(event.part, Text)}
         return "".join(event.text for event in self.events if isinstance(event, TextDelta) and event.index in texts)
 
     @property
     def error(self) -> PlanoError | None:
-        """The error that the client was told, as a status or in the middle of a stream; None if all went well."""
+        """The error that the client was told, as a status or in a stream; None without one."""
         return next((event.error for event in self.events if isinstance(event, Failed)), None)
 
     def __repr__(self) -> str:
@@ -103,12 +103,12 @@ async def ask(
 
     Args:
         app: a `Plano`, or an application that has one mounted at the path `under`.
-        asked: a user's words, or a whole conversation.
-        model: its name; None leaves it to the gateway's default.
+        asked: a user's text, or a whole conversation.
+        model: the model's name; None leaves it to the gateway's default.
         fields: top-level fields of the body, in the dialect's own words.
 
     Raises:
-        Exception: what the application raises.
+        Exception: any exception that the application raises.
     """
     body = _body(dialect, asked, stream, model) | fields
     sent = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]

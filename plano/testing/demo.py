@@ -1,4 +1,4 @@
-"""What a fake provider answers when nobody told it what to: enough to try plano without a key."""
+"""The answers of a fake provider without a script: enough to try plano without a key."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plano.testing.script import Reply, tool_call
 from plano.translation.estimate import BYTES_PER_TOKEN
 
 _ECHO = 600
-"""Characters of what was said that are repeated."""
+"""The most characters of the user's text that are repeated."""
 
 
 def demo(recorded: Recorded) -> Reply:
-    """Repeats what the user said; calls a tool if one must be called, and answers in JSON if it is to be JSON."""
+    """Repeat the user's text, or call a tool if the request forces one, or answer in JSON if it requires that."""
     asked = recorded.conversation
     tool = _required_tool(asked)
     if tool is not None:
@@ -65,7 +65,7 @@ def _within(said: str, max_tokens: int | None) -> tuple[str, Finish]:
 
 
 def _required_tool(asked: Conversation) -> Tool | None:
-    """The tool that this request insists on, or the first of several that would do."""
+    """The tool that this request forces, or the first of several that it allows."""
     choice = asked.tool_choice
     if choice is None:
         return None

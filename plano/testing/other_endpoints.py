@@ -1,4 +1,4 @@
-"""The endpoints beside the reply itself: token counts, embeddings, lists of models."""
+"""The fake provider's other endpoints: token counts, embeddings, lists of models."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from plano.testing.record import Recorded
 from plano.translation.estimate import BYTES_PER_TOKEN, estimate_tokens
 
 DIMENSIONS = 16
-"""Of an embedding, where the request does not say."""
+"""The dimensions of an embedding, unless the request names a number."""
 
-MOST_DIMENSIONS = 4096
-"""More than any model of OpenAI's has; what is asked for is made in memory."""
+MAX_DIMENSIONS = 4096
+"""The most dimensions that a request may ask for, because vectors take memory. No model of OpenAI's has more."""
 
 CREATED = 1_735_689_600
-"""Unix seconds; when every model here is said to have been made (2025-01-01)."""
+"""Creation time of every model in the lists, in Unix seconds (2025-01-01)."""
 
 
 class _Embeddings(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class _Embeddings(msgspec.Struct, frozen=True):
 
     input: str | list[Any]
     model: str = ""
-    dimensions: Annotated[int, msgspec.Meta(ge=1, le=MOST_DIMENSIONS)] | None = None
+    dimensions: Annotated[int, msgspec.Meta(ge=1, le=MAX_DIMENSIONS)] | None = None
     encoding_format: str | None = None
 
 
@@ -39,8 +39,8 @@ _embeddings = msgspec.json.Decoder(_Embeddings)
 
 
 def count(recorded: Recorded) -> dict[str, Any]:
-    """Anthropic's or OpenAI's token count, estimated."""
-    assert recorded.dialect is not None, "it was asked for in some dialect"
+    """An estimated token count, in Anthropic's or OpenAI's form."""
+    assert recorded.dialect is not None, "a count is asked for in some dialect"
     return count_reply(estimate_tokens(recorded.conversation), recorded.dialect)
 
 
@@ -66,7 +66,7 @@ def embeddings(recorded: Recorded) -> dict[str, Any]:
 
 
 def models(recorded: Recorded, names: Sequence[str]) -> dict[str, Any] | None:
-    """The list or one of it, in Anthropic's shape when asked with `anthropic-version`; None if there is no such."""
+    """The list of models, or one of them, in Anthropic's form for `anthropic-version`; None for an unknown model."""
     shape = _anthropic_model if "anthropic-version" in recorded.headers else _openai_model
     _, _, asked = recorded.path.rstrip("/").rpartition("/models")
     if asked:
@@ -87,7 +87,7 @@ def _anthropic_model(name: str) -> dict[str, Any]:
 
 
 def _is_batch(given: str | list[Any]) -> bool:
-    """Several inputs; a list of numbers is one, given as tokens."""
+    """Whether these are several inputs. A list of numbers is one input, given as tokens."""
     return isinstance(given, list) and not all(isinstance(item, int) for item in given)
 
 
@@ -99,6 +99,6 @@ def _vector(said: bytes, dimensions: int) -> list[float]:
 
 
 def _encoded(vector: list[float], encoding: str | None) -> list[float] | str:
-    if encoding == "base64":  # 32-bit floats, little-endian: what OpenAI's SDK asks for unless told otherwise
+    if encoding == "base64":  # 32-bit floats, little-endian, for which OpenAI's SDK asks by default
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     return vector

@@ -1,4 +1,4 @@
-"""Sending a rendered response: as a transport's exchange, or as an ASGI server's client sees it."""
+"""Plays a rendered response, as a transport's exchange or to an ASGI server's client."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class FakeExchange:
 
 
 async def within(limit: float, seconds: float) -> None:
-    """Sleep; raises UpstreamTimeout when that takes longer than `limit` (seconds, or inf)."""
+    """Sleep for `seconds`; raises UpstreamTimeout after `limit` seconds (or inf) if that is shorter."""
     await asyncio.sleep(min(limit, seconds))
     if seconds > limit:
         raise UpstreamTimeout("The upstream did not answer in time.")
 
 
 async def play(wire: Wire, recorded: Recorded, receive: Receive, send: Send) -> None:
-    """Send it to an ASGI server's client, for as long as that stays."""
+    """Send it to an ASGI server's client, until that leaves."""
     sending = asyncio.create_task(_send(wire, send))
     leaving = asyncio.create_task(_departure(receive))
     try:

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 
 
 def _scripting(make: Callable[P, Answer]) -> Callable[Concatenate[FakeProvider, P], None]:
-    """A method that takes what `make` takes, and appends what it makes to the script."""
+    """A method that takes the arguments of `make`, and appends the answer that it makes to the script."""
 
     def method(self: FakeProvider, /, *args: P.args, **options: P.kwargs) -> None:
         self.script(make(*args, **options))
@@ -36,22 +36,22 @@ class FakeProvider:
     """A provider that speaks all three dialects, streamed and not, and needs neither key nor network.
 
     It is a transport (`Plano(config, transport=provider)`) and an ASGI application (`serve(provider)`, or
-    mounted somewhere), and tells dialects apart by path: `…/chat/completions`, `…/messages`, `…/responses`;
-    it also has `…/messages/count_tokens`, `…/embeddings` and `…/models`.
+    mounted somewhere), and tells dialects apart by path: `…/chat/completions`, `…/messages`, `…/responses`.
+    It also has `…/messages/count_tokens`, `…/embeddings` and `…/models`.
 
-    Each request for a reply takes the next answer of the script; the last one repeats. Without a script it
-    repeats what it was told, as the `demo` provider does.
+    Each request for a reply gets the next answer of the script; the last answer repeats. Without a script the
+    provider repeats the user's text, as the `demo` provider does.
 
     Args:
         models: the names that `/models` lists.
-        delay: seconds before the first byte of an answer that does not say otherwise.
-        pause: seconds between the events of an answer that does not say otherwise.
-        keep: how many of the latest requests are recorded; None for all of them.
-        name: what ids are made of, together with a counter.
-        clock: Unix seconds, for a reply's `created`.
+        delay: seconds before the first byte of an answer that has no `delay` of its own.
+        pause: seconds between the events of an answer that has no `pause` of its own.
+        keep: the number of the latest requests to record; None for all of them.
+        name: the beginning of ids; a counter follows it.
+        clock: gives Unix seconds, for a reply's `created`.
 
     Attributes:
-        requests: everything that was asked, in order.
+        requests: the recorded requests, in order.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class FakeProvider:
     raw = _scripting(Verbatim)
 
     def breaks_after(self, events: int, *parts: Part | str, how: Break = "lost") -> None:
-        """Append a reply that breaks off after so many events; without `parts`, one that is long enough.
+        """Append a reply that breaks off after so many events; without `parts`, it gets text that is long enough.
 
-        `how`: the connection is `lost`, or the stream ends cleanly but is `incomplete`, or an `error` is said in it.
+        `how`: the connection is `lost`, or the stream ends cleanly but `incomplete`, or with an `error` event.
         """
         self.script(Reply(*(parts or ("word " * (events + 1),)), breaks_after=events, how=how))
 
     def script(self, *answers: Script) -> None:
-        """Append answers, or functions that choose one: `lambda recorded: Reply(...)`."""
+        """Append answers, or functions that choose one, such as `lambda recorded: Reply(...)`."""
         for answer in answers:
             path = getattr(answer, "on", None)
             if path is None:
@@ -121,7 +121,7 @@ class FakeProvider:
         return FakeExchange(wire, recorded, idle=request.timeouts.idle)
 
     async def aclose(self) -> None:
-        """Nothing is held; the provider can be used again."""
+        """Do nothing, because nothing is held. The provider can be used again."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an ASGI server's request."""

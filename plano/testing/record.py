@@ -1,4 +1,4 @@
-"""What a fake provider was sent."""
+"""The requests that a fake provider received."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from plano.operations import OPERATIONS
 from plano.types import ClientDialect, RawHeaders
 
 Outcome: TypeAlias = Literal["running", "complete", "broken", "left"]
-"""How far the answer came; `left` means that whoever asked went away before its end."""
+"""The progress of an answer; `left` means that the client went away before its end."""
 
 _SECRETS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
 
 
 class RecordedHeaders(dict[str, str]):
-    """Names in lower case. Keys show in look-ups, but not in a repr, which ends up in test reports."""
+    """Headers by lower-case name. A repr hides keys, because it ends up in test reports."""
 
     def __repr__(self) -> str:
         return repr({name: "***" if name in _SECRETS else value for name, value in self.items()})
 
 
 class Recorded:
-    """One request.
+    """A request that a fake provider received.
 
     Attributes:
-        method: in capitals.
-        url: absolute, with its query.
-        headers: by lower-case name; of equal names the last one. `raw_headers` has them all.
-        body: as it came.
-        dialect: which API's endpoint it was sent to, None for `/models` and unknown paths.
-        operation: `create`, `count_tokens`, `embeddings`, …; None like `dialect`.
-        outcome: how far the answer came.
+        method: the HTTP method in capitals.
+        url: the absolute URL, with its query.
+        headers: the headers by lower-case name; of several with one name, the last. `raw_headers` has them all.
+        body: the unchanged bytes.
+        dialect: the dialect of its endpoint, None for `/models` and unknown paths.
+        operation: `create`, `count_tokens`, `embeddings`, …; None if `dialect` is.
+        outcome: the progress of the answer.
     """
 
     def __init__(self, *, method: str, url: str, headers: RawHeaders, body: bytes) -> None:
@@ -54,18 +54,18 @@ class Recorded:
         self.operation: str | None = endpoint and endpoint[1]
 
     async def over(self) -> Outcome:
-        """Wait until the answer has come as far as it will, and say how far; from any thread's event loop."""
+        """Wait for the end of the answer, and return its outcome. Any thread's event loop may wait."""
         return await asyncio.shield(asyncio.wrap_future(self._over))
 
     def end(self, outcome: Outcome) -> None:
-        """For whoever sends the answer; the first outcome counts."""
+        """Note the outcome of the answer. Only the first one counts."""
         if self.outcome == "running":
             self.outcome = outcome
             self._over.set_result(outcome)
 
     @property
     def path(self) -> str:
-        """Of the URL, percent-encoded as it came."""
+        """The URL's path, percent-encoded as it came."""
         return urlsplit(self.url).path
 
     @property
@@ -79,7 +79,7 @@ class Recorded:
 
     @cached_property
     def conversation(self) -> Conversation:
-        """What is asked, in no particular dialect.
+        """The request in the neutral model.
 
         Raises:
             InvalidRequest: the body is not a request of the dialect.
@@ -94,7 +94,7 @@ class Recorded:
 
 
 def _endpoint(path: str) -> tuple[ClientDialect, str] | None:
-    """The dialect and the operation that the end of a path stands for, whatever prefix it has."""
+    """The dialect and the operation that the end of a path stands for, after any prefix."""
     path = path.rstrip("/")
     for operation in OPERATIONS.values():
         for dialect, asked_at in operation.paths.items():

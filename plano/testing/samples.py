@@ -1,4 +1,4 @@
-"""A value that fits a JSON schema, for replies and tool calls that must have a form."""
+"""Values that fit a JSON schema, for replies and tool calls of a required form."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import msgspec
 from msgspec import Raw
 
 _DEEP: Final = 8
-"""Optional properties are left out below this depth, which ends what refers to itself."""
+"""The depth below which optional properties are left out, so that schemas which refer to themselves end."""
 
 _DEEPEST: Final = 64
-"""Below this there is nothing but null, whatever is required."""
+"""The depth below which everything is null, even a required property."""
 
-_MOST_VALUES: Final = 2000
-"""In one sample."""
+_MAX_VALUES: Final = 2000
+"""The most values in one sample."""
 
 _SCALARS: Final[dict[str, Any]] = {"string": "demo", "integer": 1, "number": 1.5, "boolean": True, "null": None}
 _FORMATS: Final = {
@@ -28,21 +28,20 @@ _FORMATS: Final = {
 
 
 def sample(schema: Raw | None) -> Any:
-    """The first value that comes to mind: every property, the first of an enum, one item in each array.
+    """A simple value that fits the schema, with every property, the first value of an enum, one item in each array.
 
-    It follows what schemas for tools and structured output use (types, properties, enum, const, `anyOf`,
-    local `$ref`, lower bounds), and is not checked against the rest. A keyword with a value that it cannot have
-    says nothing.
+    It follows the keywords that schemas for tools and structured output use (types, properties, enum, const, `anyOf`,
+    local `$ref`, lower bounds), and no others. A keyword with an invalid value is ignored.
     """
     return _Sampler(msgspec.json.decode(schema) if schema is not None else {"type": "object"}).value()
 
 
 class _Sampler:
-    """Makes one value. Schemas can ask for far more than they are long, so the number of values in it is bounded."""
+    """Makes one value. A short schema can ask for a huge one, so the number of values in it is bounded."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._left = _MOST_VALUES
+        self._left = _MAX_VALUES
 
     def value(self) -> Any:
         return self._value(self._root, 0)
@@ -106,14 +105,14 @@ def _type_of(schema: dict[str, Any]) -> str:
 
 
 def _chosen(options: list[Any], depth: int) -> Any:
-    """The first that is not null; deep down null, where that is allowed, so that lists of lists end."""
+    """The first option that is not null; below `_DEEP`, null if it is allowed, so that nested lists end."""
     nulls = [option for option in options if isinstance(option, dict) and option.get("type") == "null"]
     others = [option for option in options if option not in nulls]
     return (nulls or others)[0] if depth >= _DEEP else (others or nulls)[0]
 
 
 def _resolve(reference: str, root: Any) -> Any:
-    """A local reference (`#/$defs/Item`); {} where it leads nowhere (RFC 6901 escapes included)."""
+    """The schema at a local reference (`#/$defs/Item`, with the escapes of RFC 6901); {} if there is none."""
     found = root
     for step in reference.lstrip("#").split("/")[1:]:
         step = step.replace("~1", "/").replace("~0", "~")

@@ -1,4 +1,4 @@
-"""What a fake provider can be told to answer."""
+"""The answers that a fake provider can be told to give."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from plano.conversation import Finish, Part, RedactedThinking, Refusal, Text, Th
 from plano.testing.record import Recorded
 
 Break: TypeAlias = Literal["lost", "incomplete", "error"]
-"""How a reply breaks off: the connection is lost; it ends as if it were over; or an error is said in it."""
+"""The way in which a reply breaks off: the connection is lost, the reply ends too early, or it holds an error."""
 
 ESTIMATED: Literal["estimated"] = "estimated"
 
 
 class Reply:
-    """A model's reply, written in whatever dialect it is asked for in, streamed if it is asked for so.
+    """A model's reply, written in the dialect of the request, streamed if the request asks for that.
 
     A stream has an event for each word of a text and for every few characters of a tool call's arguments.
 
     Args:
-        parts: what is said, in order; a string is a text. Tool calls without an id get one.
-        usage: the numbers to report; None for a provider that does not say; by default they are estimated
-            from what was asked and said.
-        finish: why it ended; by default `tool_calls` if it has any, else `stop`.
-        stop_sequence: the one that was met, with `finish="stop_sequence"`.
-        model: the name it says it is; by default the one that was asked for.
+        parts: the parts in order; a string is a text. Tool calls without an id get one.
+        usage: the numbers to report; None for a provider that reports none; by default they are estimated from the
+            request and the parts.
+        finish: the finish reason; by default `tool_calls` if there are any, else `stop`.
+        stop_sequence: the stop sequence that was met, with `finish="stop_sequence"`.
+        model: the model's name in the reply; by default the one that was asked for.
         headers: response headers, besides the content type.
-        delay: seconds before the first byte. None: as the provider does in general.
-        pause: seconds before each further event. None: as the provider does in general.
-        cut: send a stream in pieces of so many bytes, wherever that cuts its events.
-        breaks_after: the stream breaks after so many events. A reply that is not streamed breaks in the middle.
+        delay: seconds before the first byte; None for the provider's own `delay`.
+        pause: seconds before each further event; None for the provider's own `pause`.
+        cut: the size of the pieces in which a stream is sent, in bytes, even if that cuts its events.
+        breaks_after: the number of events after which the stream breaks. A reply that is not streamed breaks in the
+            middle.
         how: see `Break`.
     """
 
@@ -68,7 +69,8 @@ class Failure:
 
     Args:
         status: 400 to 599.
-        on: answer requests whose path ends so (`/embeddings`, `/count_tokens`), and not those for replies.
+        on: the end of a path (`/embeddings`, `/count_tokens`), if requests to it get this answer, and not those for
+            replies.
     """
 
     def __init__(
@@ -95,10 +97,10 @@ class Verbatim:
     """A response byte for byte.
 
     Args:
-        headers: all of them; a body's content type is not guessed.
-        body: whole, or in the pieces to send it in.
-        lost: the connection is lost after the last piece.
-        on: as in `Failure`.
+        headers: all headers; a body's content type is not guessed.
+        body: the whole body, or the pieces in which it is sent.
+        lost: whether the connection is lost after the last piece.
+        on: the end of a path, as in `Failure`.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class Verbatim:
 
 Answer: TypeAlias = Reply | Failure | Verbatim
 Script: TypeAlias = Answer | Callable[[Recorded], Answer]
-"""An answer, or a function that chooses one for each request. What the function raises, sending raises."""
+"""An answer, or a function that chooses one for each request. An error in the function is raised to the sender."""
 
 
 def text(said: str) -> Text:
@@ -136,7 +138,7 @@ def thinking(thought: str, *, seal: str | None = None, summary: bool = False) ->
 
 
 def redacted_thinking(data: str) -> RedactedThinking:
-    """Only the messages dialect has it."""
+    """Hidden reasoning, which only the messages dialect has."""
     return RedactedThinking(data=data)
 
 
@@ -145,7 +147,7 @@ def refusal(said: str) -> Refusal:
 
 
 def tool_call(name: str, arguments: Mapping[str, Any] | str, *, id: str = "") -> ToolCall:
-    """`arguments` is an object, or the JSON text as the model is to write it, valid or not."""
+    """A tool call. `arguments` is an object, or the text that the model writes, which need not be valid JSON."""
     written = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
     return ToolCall(id=id, name=name, arguments=written)
 

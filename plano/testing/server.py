@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Run a `FakeProvider`, or any ASGI application, on a loopback port of its own, in a thread.
 
-    Yields the base URL without a path (`http://127.0.0.1:49152`). Leaving ends it at once, whatever is
-    still being answered. The application runs on the thread's event loop, so what it shares with the test
-    must bear that; a `FakeProvider` does.
+    Yields the base URL without a path (`http://127.0.0.1:49152`). Leaving stops the server at once, even in the middle
+    of an answer. The application runs on the thread's event loop, so objects that it shares with the test must be safe
+    to use from two threads; a `FakeProvider` is.
     """
-    import uvicorn  # here, so that those who need no socket do not load it
+    import uvicorn  # here, so that tests without a socket do not load it
 
     listening = socket.create_server((host, port))
     address = f"http://{host}:{listening.getsockname()[1]}"
@@ -47,7 +47,7 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
 async def _run(
     app: Any, server: uvicorn.Server, listening: socket.socket, started: Future[Callable[[], object]]
 ) -> None:
-    """Serve until `started`'s result is called. uvicorn's own way to end takes its time, and waits for clients."""
+    """Serve until the result of `started` is called. uvicorn's own shutdown would wait for clients."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     serving = asyncio.create_task(server.serve([listening]))
     while not server.started:
@@ -65,6 +65,6 @@ async def _run(
         connection.transport.abort()
     if hasattr(app, "aclose"):
         await app.aclose()
-    if server.server_state.tasks:  # they are told that the client left
+    if server.server_state.tasks:  # these tasks are told that the client left
         await asyncio.wait(list(server.server_state.tasks), timeout=1)
     await asyncio.sleep(0)

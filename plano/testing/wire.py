@@ -1,4 +1,4 @@
-"""From a scripted answer to the bytes of a response."""
+"""Renders a scripted answer as the bytes of a response."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from plano.types import ClientDialect, RawHeaders
 
 _WORD = re.compile(r"\s*\S+\s*|\s+")
 _ARGUMENTS = 12
-"""Characters of a tool call's arguments in each event."""
+"""Characters of a tool call's arguments per event."""
 
 
 class Wire(Struct, kw_only=True):
@@ -40,10 +40,10 @@ class Wire(Struct, kw_only=True):
 
 
 def render(answer: Answer, recorded: Recorded, *, id: str, now: int) -> Wire:
-    """The bytes of `answer` to this request at `now` (Unix seconds); every id in it is made of `id`.
+    """The bytes of `answer` to this request at `now` (Unix seconds); every id in it is made from `id`.
 
     Raises:
-        InvalidRequest: the request is not one that could be answered.
+        InvalidRequest: the request is malformed.
     """
     match answer:
         case Verbatim():
@@ -115,13 +115,13 @@ def _stream(answer: Reply, asked: Conversation, dialect: ClientDialect, reply: N
 
 
 def _break_body(wire: Wire, answer: Reply, dialect: ClientDialect) -> None:
-    """A reply that is not streamed: half of it, or an error where the reply should be."""
+    """Break a reply that is not streamed: keep half of it, or put an error in its place."""
     body = wire.pieces[0]
     if answer.how == "error":
         body = CLIENT_CODECS[dialect].write_error(_broken())
     else:
         body = body[: len(body) // 2]
-    if answer.how != "lost":  # a lost connection has announced all of it
+    if answer.how != "lost":  # before a lost connection, the whole length was announced
         wire.headers = [header for header in wire.headers if header[0] != b"content-length"]
     wire.pieces, wire.lost = [body], answer.how == "lost"
 
@@ -131,7 +131,7 @@ def _broken() -> UpstreamStatus:
 
 
 def _neutral(answer: Reply, asked: Conversation, dialect: ClientDialect, id: str, now: int) -> NeutralReply:
-    parts = tuple(_finished(part, dialect, f"{id}_{index}") for index, part in enumerate(answer.parts))
+    parts = tuple(_with_ids(part, dialect, f"{id}_{index}") for index, part in enumerate(answer.parts))
     calls = any(isinstance(part, ToolCall) for part in parts)
     return NeutralReply(
         id=id,
@@ -144,8 +144,8 @@ def _neutral(answer: Reply, asked: Conversation, dialect: ClientDialect, id: str
     )
 
 
-def _finished(part: Part, dialect: ClientDialect, suffix: str) -> Part:
-    """With the id that a provider of this dialect would have given it, and its seal as the provider's own."""
+def _with_ids(part: Part, dialect: ClientDialect, suffix: str) -> Part:
+    """The part with an id like those of this dialect's providers, and with its seal marked as this dialect's."""
     if isinstance(part, ToolCall) and not part.id:
         return replace(part, id=CLIENT_CODECS[dialect].conventions.call_prefix + suffix)
     if isinstance(part, Thinking) and part.origin is None:
@@ -159,7 +159,7 @@ def _estimated(asked: Conversation, parts: tuple[Part, ...]) -> Usage:
 
 
 def _small_steps(reply: NeutralReply) -> Iterator[Event]:
-    """The reply's steps, its texts word by word and its tool calls' arguments in pieces."""
+    """The events of the reply, texts word by word and arguments of tool calls in pieces."""
     for event in events_of(reply):
         if not isinstance(event, TextDelta):
             yield event

@@ -45,7 +45,9 @@ def events_of(reply: Reply) -> list[Event]:
     logprobs = reply.logprobs
     for index, part in enumerate(reply.parts):
         steps = _steps(index, part)
-        if logprobs is not None and isinstance(part, Text | Refusal):  # of the whole reply, so beside its first text
+        if logprobs is not None and isinstance(
+            part, Text | Refusal
+        ):  # they belong to the whole reply, so they go with its first text
             steps[1] = TextDelta(index, part.text, logprobs)
             logprobs = None
         events += [*steps, PartStop(index)]
@@ -56,10 +58,10 @@ def events_of(reply: Reply) -> list[Event]:
 
 
 def completed(reply: Reply | str, *, id: str, model: str, now: int) -> Reply:
-    """A reply that somebody made by hand, with what it leaves out filled in; a string is a text.
+    """A hand-made reply with its missing fields filled in; a string becomes its text.
 
-    Usage is zero where it is not given, because no model was asked. Tool calls get an id, and are why a reply ends
-    that says nothing else.
+    A missing usage becomes zero, because no model was asked. Tool calls without an id get one, and a reply with tool
+    calls that gives no other finish reason gets `tool_calls`.
 
     Args:
         now: Unix seconds.
@@ -84,7 +86,7 @@ def completed(reply: Reply | str, *, id: str, model: str, now: int) -> Reply:
 
 
 def _steps(index: int, part: Part) -> list[Event]:
-    """The events of one part, but for its PartStop."""
+    """The events of one part, without its PartStop."""
     replace = msgspec.structs.replace
     match part:
         case Text():
@@ -112,7 +114,7 @@ def _steps(index: int, part: Part) -> list[Event]:
 
 
 class _Draft:
-    """A part that still grows."""
+    """A part that is still growing."""
 
     __slots__ = ("citations", "data", "part", "seal", "text")
 
@@ -123,7 +125,7 @@ class _Draft:
         self.data: list[str] = []
         self.citations: list[Citation] = []
 
-    def finished(self) -> Part:
+    def whole(self) -> Part:
         """The part with everything that was added to it."""
         replace = msgspec.structs.replace
         text = "".join(self.text)
@@ -145,7 +147,7 @@ class _Draft:
 
 
 def _merged(first: Extras, then: Extras) -> Extras:
-    """The extras of both; where both have a field, that of `then` counts."""
+    """The extras of both; if both have a field, the one of `then` counts."""
     return {
         dialect: {**first.get(dialect, {}), **then.get(dialect, {})}
         for dialect in UPSTREAM_DIALECTS
@@ -203,7 +205,9 @@ class ReplyBuilder:
             case Finished():
                 self._finished = event
             case Failed():
-                raise copy(event.error)  # the caller holds the event, and through it the error with its frames
+                raise copy(
+                    event.error
+                )  # a copy, because the caller holds the event and would hold the raised error's frames
             case Ping() | Unknown():
                 pass
             case _:
@@ -221,7 +225,7 @@ class ReplyBuilder:
             id=self._start.id,
             model=self._start.model,
             created=self._start.created,
-            parts=tuple(self._drafts[index].finished() for index in sorted(self._drafts)),
+            parts=tuple(self._drafts[index].whole() for index in sorted(self._drafts)),
             finish=self._finished.finish,
             stop_sequence=self._finished.stop_sequence,
             usage=self._finished.usage or self._start.usage,

@@ -17,7 +17,7 @@ from plano.conversation import (
 )
 
 BYTES_PER_TOKEN = 4
-"""English prose and code have about four bytes a token with the usual vocabularies."""
+"""English prose and code have about four bytes per token with the usual vocabularies."""
 
 IMAGE_TOKENS = 1600
 """The tokens of an image: about 1 600 at the largest size that is kept (Anthropic's documentation, "Vision")."""

@@ -1,4 +1,4 @@
-"""Translation of requests and replies between dialects, with a report of all that was lost."""
+"""Translates requests and replies between dialects, and reports every loss."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from plano.types import ClientDialect, UpstreamDialect
 def translate_request(
     conversation: Conversation, dialect: UpstreamDialect, *, strict: bool = False, most_tokens: int | None = None
 ) -> tuple[bytes, Losses]:
-    """Write a request's body in `dialect`; gives the body and the losses.
+    """Write a request's body in `dialect`. Returns the body and the losses.
 
     Args:
-        strict: whether to refuse a request of which anything is lost.
+        strict: whether to refuse a request that has any loss.
         most_tokens: the most output tokens that the model can give, or None if that is not known.
 
     Raises:
-        UnsupportedConversion: something cannot be left out without changing the meaning, or `strict` is set and
-            something was lost.
+        UnsupportedConversion: a field cannot be left out without a change of meaning, or `strict` is set and there is
+            a loss.
     """
     losses = Losses()
     body = CODECS[dialect].write_request(fitted(conversation, dialect, losses, most_tokens), losses)
@@ -35,7 +35,7 @@ def translate_request(
 
 
 def refuse_losses(losses: Losses, dialect: UpstreamDialect) -> None:
-    """Raise UnsupportedConversion if anything was lost. Its message names about twenty of the losses."""
+    """Raise UnsupportedConversion if there are losses. Its message names about twenty of them."""
     found = list(losses)
     if found:
         named = [f"`{loss.field}`: {loss.reason}" for loss in found[:MAX_NAMED] if loss.count == 1]
@@ -50,8 +50,8 @@ def refuse_losses(losses: Losses, dialect: UpstreamDialect) -> None:
 class Translator:
     """Translates the reply of one exchange, streamed or not, from the upstream's dialect to the client's.
 
-    `fallback_id` and `now` (Unix seconds) are used where the upstream gives no id or no time. Both dialects may be
-    the same: then the reply came in another form (streamed or not) than the client asked for.
+    `fallback_id` and `now` (Unix seconds) stand in for an id or a time that the upstream does not give. Both dialects
+    may be the same: then the reply came in another form (streamed or not) than the client asked for.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Translator:
         return self._client.write_error(self._upstream.read_error(status, body))
 
     def stream(self) -> StreamTranslator:
-        """A translator for the upstream's stream, piece by piece."""
+        """A translator for the upstream's stream, which takes it piece by piece."""
         return StreamTranslator(self)
 
     def stream_of(self, body: bytes) -> bytes:
@@ -103,7 +103,7 @@ class Translator:
         return self._client.write_reply(self._filled(reply), self._asked, self.losses)
 
     def _filled(self, reply: Reply) -> Reply:
-        """The reply under the client's tool names, with id, time and model where the upstream left them out."""
+        """The reply with the client's names of tools; a missing id, time or model is filled in."""
         self.usage, self.finish_reason = reply.usage, reply.finish
         if self._names:
             reply = replace(reply, parts=tuple(by_client(part, self._names) for part in reply.parts))
@@ -117,7 +117,7 @@ class Translator:
         )
 
     def _by_client(self, event: PartStart | PartStop) -> Event:
-        """The event with its tool under the client's name."""
+        """The event with the client's name of its tool."""
         if not self._names or event.part is None:
             return event
         return replace(event, part=by_client(event.part, self._names))
@@ -152,7 +152,7 @@ class StreamTranslator:
                 for event in self._reader.feed(frame):
                     if self.error is None:
                         out += self._write(event)
-        except UpstreamError as error:  # the events before it in the piece are sent all the same
+        except UpstreamError as error:  # earlier events in the piece are still sent
             out.append(self.fail(error))
         return out[0] if len(out) == 1 else b"".join(out)
 
@@ -173,7 +173,7 @@ class StreamTranslator:
         return b"".join(self._writer.feed(Failed(error)))
 
     def _write(self, event: Event) -> list[bytes]:
-        """Note what the exchange keeps of an event, fill in what it lacks, and write it."""
+        """Note an event's finish and usage, fill in its missing fields, and write it."""
         kind = type(event)
         if kind is Start:
             event = self._exchange._filled_start(event)  # type: ignore[arg-type]

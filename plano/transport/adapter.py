@@ -1,4 +1,4 @@
-"""Any httpx transport as a `Sender`: a mock in tests, httpx's own for proxies and HTTP/2."""
+"""Adapts any httpx transport to a `Sender`: a mock in tests, httpx's own for proxies and HTTP/2."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ class HTTPXExchange:
                 if self._decoder:
                     self._decoder.finish()
                 self._ended = True
-                await self.aclose()  # httpx's pools take a connection back only then
+                await self.aclose()  # httpx's pools take a connection back only after that
                 raise
             if data:
                 self._plain = self._decoder.feed(data) if self._decoder else iter((data,))
 
     async def aclose(self) -> None:
         self._closed = True
-        # A generator that is left alone is ended by the event loop, some time later and in a task of its own.
+        # The event loop ends an abandoned generator only some time later, in a task of its own.
         if isinstance(self._coded, AsyncGeneratorType) and not self._coded.ag_running:
             await self._coded.aclose()
         await cast(httpx.AsyncByteStream, self._response.stream).aclose()

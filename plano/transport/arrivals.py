@@ -1,7 +1,7 @@
-"""A look at whether bytes have come over a connection that the event loop has not read yet.
+"""Checks whether a connection has received bytes that the event loop has not read yet.
 
-At rest none should come. Those that do are the end of the connection, bare or in TLS's words, or an answer to no
-request, and need not be read.
+At rest none should come. If some do, they end the connection, with or without TLS, or answer no request, and need not
+be read.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 if sys.platform == "win32":
 
     def arrivals(transport: asyncio.Transport) -> Callable[[int], object]:
-        """Not known on this system."""
+        """A function that always says no, because this system cannot tell."""
         return lambda _: None
 
 else:
     import select
 
     def arrivals(transport: asyncio.Transport) -> Callable[[int], object]:
-        """A function that says, given 0, whether anything has come. It may be called only while `transport` is open.
+        """A function that, given 0, returns whether anything has come. Call it only while `transport` is open.
 
         A poll takes one or two microseconds. A `recv` that peeks takes four more, because its usual answer is an
         exception.

@@ -21,17 +21,18 @@ from plano.transport.sender import Sender
 from plano.transport.tls import tls_context
 
 _HTTP2_IDLE = 5.0
-"""Seconds. httpx does not see that a server has closed an idle HTTP/2 connection: the next request would fail on it."""
+"""Seconds that an idle HTTP/2 connection is kept. httpx does not notice that a server has closed one, and the next
+request would fail on it."""
 
 
 class Transports:
-    """Makes one sender for each way out, when it is first asked for. Upstreams on the same way share its connections.
+    """Makes one sender for each proxy and protocol, on first use. Upstreams with the same ones share its connections.
 
     Args:
-        limits: of each origin's pool.
-        tls: makes the TLS settings, once for each way out. `lambda: tls_context(ca_path=...)` for an authority of one's
-            own; the default trusts the usual ones.
-        environ: where `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are looked up.
+        limits: the limits of each origin's pool.
+        tls: makes the TLS settings, once for each sender. Use `lambda: tls_context(ca_path=...)` for an authority of
+            your own; the default trusts the usual ones.
+        environ: the mapping that holds `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Transports:
         return sender
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """Connections open, idle and waited for, by origin. httpx's transport does not tell, so its are missing."""
+        """The numbers of connections open, idle and waited for, by origin; httpx does not tell its own."""
         return {
             origin: counts
             for sender in self._made.values()
@@ -99,7 +100,7 @@ class Transports:
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy that the environment names for `url`, or None. Lower-case names win, as with curl.
+    """The proxy that the environment names for `url`, or None. Variables in lower case win, as in curl.
 
     A `NO_PROXY` entry is a host with all its subdomains, an address, a network (`10.0.0.0/8`), any of them
     with `:port`, or `*`.

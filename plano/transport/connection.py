@@ -1,8 +1,8 @@
 """One connection to an upstream (RFC 9112), and the exchange that is on it, if any.
 
-A reply is only ever the answer to the request that was sent before it (section 9.2), so any doubt about
-that ends the connection: bytes that nobody asked for, bytes after a reply, a request that was not sent to its end. The
-states and moves are drawn in `plano.transport.states`.
+A reply answers only the request that was sent before it (section 9.2), so any doubt about that ends the connection:
+bytes without a request, bytes after a reply, a request that was not sent to its end. The states and moves are drawn in
+`plano.transport.states`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ UNREAD_LIMIT = 64 * 1024
 
 MAX_HELD_BYTES = 16 * 1024
 """The most bytes of a request that waits for the end of a turn of the event loop, to be written with others. Systems
-take as much from a connection at rest at once, so nobody need wait until it is written."""
+take that many from a connection at rest at once, so no task has to wait until they are written."""
 
 PIECE = 256 * 1024
-"""Bytes. Larger bodies are handed over in pieces, each when the one before is out, so that they are never copied."""
+"""Bytes in a piece. A larger body is handed over piece by piece, each when the one before is out, so that it is never
+copied."""
 
 UNCHECKED_REST = 0.001
-"""Seconds of rest after which a connection is looked at before it is used again. Under load none rests so long, and the
-look would be a twentieth of what a request costs."""
+"""Seconds of rest after which a connection is checked before it is used again. Under load none rests so long, and the
+check would cost a twentieth of a request."""
 
 
 # Looking a member up on its class costs a few times what a global does.
@@ -52,16 +53,16 @@ class Home(Protocol):
 
     @property
     def at_work(self) -> int:
-        """Connections that are not at rest."""
+        """The number of connections that are not at rest."""
 
     def release(self, connection: Connection) -> None:
         """`connection` is free, and fit for another exchange."""
 
     def discard(self, connection: Connection) -> None:
-        """`connection` is at rest, and not to be used again."""
+        """`connection` is at rest, and must not be used again."""
 
     def lost(self, connection: Connection) -> None:
-        """`connection` is no more."""
+        """`connection` is gone."""
 
 
 class Connection(asyncio.Protocol):
@@ -70,9 +71,9 @@ class Connection(asyncio.Protocol):
     One task at a time waits for a connection, through one future.
 
     Attributes:
-        alive: there is a socket.
+        alive: whether there is a socket.
         due: see `plano.runtime.deadlines`.
-        write_paused: the peer takes less than it is sent.
+        write_paused: whether the peer takes less than it is sent.
     """
 
     __slots__ = (
@@ -113,9 +114,9 @@ class Connection(asyncio.Protocol):
         self._held = b""  # a request that is to be written at the end of this turn of the loop
         self._served = False
         self._sent = 0  # bytes of this request
-        self._reusable = True  # after this exchange, unless the reply says otherwise
-        self._quiet = 0  # bytes received since the last that were body
-        self._unread = 0  # bytes received since the reader last took all there was
+        self._reusable = True  # for the rest after this exchange, unless the reply sets fewer
+        self._quiet = 0  # bytes received since the last byte of body
+        self._unread = 0  # bytes received since the reader last took everything
         self._read_paused = False
         self.write_paused = False
         self._write_left = 0
@@ -137,12 +138,12 @@ class Connection(asyncio.Protocol):
         When this is cancelled or fails, the connection is gone.
 
         Args:
-            body: if it is asynchronous, it yields bytes as they go on the wire, chunk framing included.
-            without_body: the reply has none, as one to HEAD.
-            last: the connection is not to be used again.
+            body: the whole body, or an iterator over the bytes on the wire, chunk framing included.
+            without_body: whether the reply has no body, like one to HEAD.
+            last: whether the connection must not be used again.
 
         Raises:
-            Stale, and others of httpx's errors.
+            Stale, and other errors of httpx.
         """
         if isinstance(body, bytes) and len(body) <= PIECE:
             exchange = self.start(head, body, timeouts.idle, without_body, last)
@@ -164,7 +165,7 @@ class Connection(asyncio.Protocol):
         return exchange
 
     def start(self, head: bytes, body: bytes, idle: float, without_body: bool = False, last: bool = False) -> Incoming:
-        """Begins what `perform` does, with a body of at most a `PIECE`.
+        """Begins an exchange like `perform`, with a body of at most a `PIECE`.
 
         The caller does the rest: it waits for room if writing is paused, then for the head, and closes the exchange if
         either fails.
@@ -213,7 +214,7 @@ class Connection(asyncio.Protocol):
         transport.write(data)
 
     async def room(self, exchange: Incoming, seconds: float) -> None:
-        """Waits until the peer has taken the request or has answered. A peer that answers may have stopped taking."""
+        """Waits until the peer has taken the request or has answered. A peer that answers may take no more."""
         self._write_seconds = seconds
         while self.write_paused and not exchange.status and exchange.error is None:
             assert self._transport is not None, "an exchange without an error has a connection"
@@ -225,14 +226,14 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     def watch(self) -> None:
-        """Has its deadlines looked after until the connection is lost.
+        """Has its deadlines checked until the connection is lost.
 
         `connection_made` is too early: uvloop does not report the loss of a connection whose making was called off.
         """
         self._deadlines.add(self)
 
     def close(self) -> None:
-        """Ends the connection in good order; what is on it breaks."""
+        """Ends the connection properly. An exchange on it breaks."""
         if self._exchange is not None:
             self.fail(httpx.ReadError("the connection was closed"))
         elif self._transport is not None:
@@ -252,14 +253,14 @@ class Connection(asyncio.Protocol):
         return waiter
 
     def drained(self) -> None:
-        """The reader took all there was."""
+        """The reader took everything."""
         self._unread = 0
         if self._read_paused and self._transport is not None:
             self._read_paused = False
             self._transport.resume_reading()
 
     def fail(self, error: Exception) -> None:
-        """Breaks off. The task that waits is told why."""
+        """Breaks the connection off. The waiting task gets `error`."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.error = error
@@ -269,7 +270,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _finish(self, exchange: Incoming) -> None:
-        """The reply is complete. The exchange holds what was not read of it."""
+        """The reply is complete. The exchange holds its unread part."""
         self._exchange = None
         exchange.detach()
         waiter, self._waiter = self._waiter, None
@@ -294,8 +295,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def fit(self) -> bool:
-        """Whether a connection at rest may be used: its time is not up, and nothing has come, which could only be its
-        end or a reply to nothing. The event loop may not have noticed either yet."""
+        """Whether a connection at rest may be used: it has not expired, and no bytes have come. They could only be its
+        end or a reply to no request, and the event loop may not have noticed either yet."""
         left = self.due - perf_counter()
         return left > 0 and (left > self._expiry - UNCHECKED_REST or not self._arrivals(0))
 
@@ -333,7 +334,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            # RFC 9112 section 9.2: nothing was asked, so this is no answer, and what follows cannot be trusted.
+            # RFC 9112 section 9.2: there was no request, so this is no answer, and later bytes cannot be trusted.
             self._pool.discard(self)
             return
         if self._held:
@@ -417,7 +418,7 @@ class Connection(asyncio.Protocol):
         return sum(len(name) + len(value) for name, value in exchange.headers) > HEAD_LIMIT
 
     def _unheard(self, exchange: Incoming) -> bool:
-        """Whether a connection that served before ended before the first byte of a reply."""
+        """Whether a connection that has served before ended before the first byte of this reply."""
         return self._served and not exchange.status and self._quiet == 0
 
     def _broken_off(self, exchange: Incoming, *, may_retry: bool) -> Disconnected:

@@ -1,7 +1,7 @@
-"""Undoes content codings (RFC 9110 section 8.4.1). Upstreams are asked for identity, and some compress all the same.
+"""Undoes content codings (RFC 9110 section 8.4.1). Upstreams are asked for identity, but some compress all the same.
 
 gzip and deflate are undone in steps, so that a small reply cannot become a large one in memory all at once. Other
-codings would take packages of their own and are not undone: nobody asked for them.
+codings would need packages of their own and are not undone.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ PIECE = 256 * 1024
 """The most bytes that one step may inflate to."""
 
 STEP = 16 * 1024
-"""The most coded bytes that one step takes. At the end of each member, zlib copies all that comes after it."""
+"""The most coded bytes that one step takes. At the end of each member, zlib copies all bytes after it."""
 
 MAX_FOR_NOTHING = 64 * 1024
 """The most coded bytes in a row that may decode to nothing, as endless names and empty members do."""
 
 _CODINGS = frozenset((b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"br", b"zstd", b"dcb", b"dcz"))
-"""Those of IANA's registry that a server may use. Some write other words into the field, a character set for one, and
-do not code at all."""
+"""The codings of IANA's registry that a server may use. Some servers write other words into the field, such as a
+character set, and do not code at all."""
 
 _DESCRIBES_THE_CODED_FORM = frozenset((b"content-encoding", b"content-length", b"content-md5", b"digest"))
 
@@ -45,7 +45,7 @@ def plain(status: int, headers: RawHeaders) -> tuple[RawHeaders, Decoder | None]
     """The headers that fit the plain body, and its decoder, or None if the body stays as it is.
 
     A reply whose coding is not undone here, or is a list of several, cannot be read. An error is let through even so,
-    because its status says something.
+    because its status is useful.
     """
     said = b",".join([value for name, value in headers if name == b"content-encoding"])
     codings = [coding for word in said.split(b",") if (coding := word.strip().lower()) in _CODINGS]
@@ -71,7 +71,7 @@ class Refused:
 
 
 class Inflating:
-    """Inflates, a step at a time. gzip and deflate have this in common."""
+    """Inflates step by step, for gzip and deflate."""
 
     def __init__(self) -> None:
         self._inflate: Any = None  # while a member is under way
@@ -84,7 +84,7 @@ class Inflating:
     def _step(self, data: bytes) -> Iterator[bytes]:
         pieces: list[bytes] = []
         room = PIECE
-        # zlib may have taken all of `data` and still keep what there was no room for.
+        # zlib may have taken all of `data` and still hold output that had no room.
         while (data and self._ready()) or not (room or self._inflate is None):
             if not room:
                 yield b"".join(pieces)
@@ -100,7 +100,7 @@ class Inflating:
             yield b"".join(pieces)
 
     def _ready(self) -> bool:
-        """Whether there is a member to go on with."""
+        """Whether there is a member to inflate."""
         return self._inflate is not None
 
     def _inflated(self, data: bytes, room: int) -> tuple[bytes, bytes]:
@@ -130,7 +130,7 @@ class Gzip(Inflating):
 
 
 class Deflate(Inflating):
-    """zlib's format, as the RFC says, or bare deflate, as some servers send (RFC 9110 section 8.4.1.2, its note)."""
+    """zlib's format, as the RFC requires, or bare deflate, which some servers send (RFC 9110 section 8.4.1.2, note)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From a host name to a connected socket: look-up off the loop, then Happy Eyeballs (RFC 8305)."""
+"""Connects sockets to hosts by name: a look-up in a thread, then Happy Eyeballs (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from plano.transport.errors import exhausted
 
 Address: TypeAlias = tuple[int, Any]
-"""Address family, and the address as `socket.connect` takes it."""
+"""An address family, and the address that `socket.connect` takes."""
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[list[Address]]]
 
@@ -20,12 +20,12 @@ ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside one that has not answered (RFC 8305 section 5)."""
 
 REMEMBERED = 5.0
-"""Seconds for which addresses are used without asking again: enough for a burst of connections, too few to matter when
-a host moves."""
+"""Seconds for which looked-up addresses are used: enough for a burst of connections, too few to matter if a host
+moves."""
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """The addresses of a host, best first, as the system orders them. Raises OSError."""
+    """The addresses of a host in the system's order, best first. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [(family, address) for family, _, _, _, address in found]
 
@@ -51,7 +51,7 @@ class Directory:
             return self._found
 
     def forget(self) -> None:
-        """Have the next caller look the addresses up, because these were no good."""
+        """Make the next caller look the addresses up again, because these failed."""
         self._until = 0.0
 
 
@@ -59,7 +59,7 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
     """Connects to the first address that answers, a new one joining the race every `delay` seconds.
 
     Afterwards, also after cancellation, no socket but the winner's is open and no task goes on. If all addresses fail,
-    this raises the first OSError that says something of the host.
+    this raises the first OSError that comes from the host itself.
     """
     waiting = deque(interleaved(addresses))
     if len(waiting) == 1:
@@ -84,7 +84,7 @@ async def open_socket(addresses: Iterable[Address], *, delay: float = ATTEMPT_DE
     if not failures:
         raise OSError("the host has no address")
     failures = [telling(failures)]
-    raise failures.pop()  # what is raised is not to be held here
+    raise failures.pop()  # an error that is raised must not be held here
 
 
 def telling(failures: Sequence[BaseException]) -> BaseException:
@@ -93,7 +93,7 @@ def telling(failures: Sequence[BaseException]) -> BaseException:
 
 
 def interleaved(addresses: Iterable[Address]) -> list[Address]:
-    """Families take turns, the first address's family first (RFC 8305 section 4)."""
+    """The addresses with families in turns, the first address's family first (RFC 8305 section 4)."""
     by_family: dict[int, list[Address]] = {}
     for address in addresses:
         by_family.setdefault(address[0], []).append(address)
@@ -106,7 +106,7 @@ async def _connect(address: Address) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A model may think for minutes; without probes, a NAT on the way forgets the connection and nobody is told.
+        # A model may think for minutes. Without probes, a NAT on the way would silently forget the connection.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         await asyncio.get_running_loop().sock_connect(sock, where)
     except BaseException:
@@ -116,7 +116,7 @@ async def _connect(address: Address) -> socket.socket:
 
 
 async def call_off(racing: set[asyncio.Task[socket.socket]], winner: socket.socket | None) -> None:
-    """Ends the attempts that are no longer needed, those included that were just about to win."""
+    """Ends the attempts that are no longer needed, also those that were about to win."""
     for task in racing:
         task.cancel()
     try:

@@ -1,7 +1,6 @@
-"""Turns httpx's and the socket's errors into those of `plano.errors`.
+"""Turns errors of httpx and sockets into those of `plano.errors`.
 
-The message is for the client and names no host, because internal names are nobody's business. The cause is kept for the
-log.
+The message is for the client, so it names no internal host. The cause is kept for the log.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from plano.errors import (
 
 
 class Disconnected(httpx.RemoteProtocolError):
-    """The peer closed in the middle of an exchange. A protocol error to httpx, a broken connection to plano."""
+    """The peer closed in the middle of an exchange: to httpx a protocol error, to plano a broken connection."""
 
 
 class Stale(Disconnected):
     """A connection that had served before ended before the first byte of a reply.
 
     Attributes:
-        untouched: it is certain that nothing of the request reached the peer before it closed.
+        untouched: whether it is certain that no byte of the request reached the peer before it closed.
     """
 
     def __init__(self, *, untouched: bool) -> None:
@@ -44,7 +43,7 @@ class Unreadable(httpx.DecodingError):
 FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 """The errors that `to_plano` takes."""
 
-# The first row that fits decides, so the particular comes before the general.
+# The first row that fits decides, so subclasses come before their base.
 _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
     (httpx.ConnectTimeout, UpstreamTimeout, "The upstream could not be reached in time."),
     (httpx.WriteTimeout, UpstreamTimeout, "The upstream did not take the request in time."),
@@ -73,7 +72,7 @@ _EXHAUSTED = frozenset((EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL))
 
 
 def exhausted(error: BaseException | None) -> bool:
-    """Whether `error` came about because this machine is out of something, and not because of the peer."""
+    """Whether `error` comes from a lack of resources on this machine, and not from the peer."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno in _EXHAUSTED
@@ -82,7 +81,7 @@ def exhausted(error: BaseException | None) -> bool:
 
 
 def to_plano(error: Exception) -> PlanoError:
-    """The error of plano's that stands for `error`, one of `FOREIGN`. Use `raise to_plano(error) from error`."""
+    """The plano error that stands for `error`, one of `FOREIGN`. Use `raise to_plano(error) from error`."""
     if isinstance(error, httpx.ConnectError | OSError) and exhausted(error):
         return GatewayExhausted("The gateway cannot open more connections.")
     for foreign, ours, message in _TABLE:

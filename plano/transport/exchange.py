@@ -1,7 +1,7 @@
-"""The reply to one request, as it comes off a connection (RFC 9112 sections 6 and 7).
+"""Reads the reply to one request from a connection (RFC 9112 sections 6 and 7).
 
-httptools parses; the callbacks refuse what it accepts and another reader might read differently. The end of a body is
-believed only where the framing says it: by length, by the last chunk, or, if there is neither, by the connection's end.
+httptools parses; the callbacks refuse replies that it accepts and another reader might read differently. Only the
+framing ends a body: its length, the last chunk, or, if there is neither, the connection's end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from plano.types import RawHeaders
 MAX_FIELDS = 256
 """The most header fields that a reply may have. The connection bounds their bytes."""
 
-# The fields that are about the message itself, which the transport must heed.
+# The fields about the message itself, which the transport must obey.
 _NOTED = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"))
 
 
@@ -32,13 +32,13 @@ _BODY = Phase.BODY
 
 
 class Line(Protocol):
-    """The connection, as far as the reply that comes over it needs it."""
+    """The connection, as far as its reply needs it."""
 
     def expect(self, phase: Phase, seconds: float) -> asyncio.Future[None]:
         """A future to await until there is news, good or bad. After `seconds` without any, the exchange fails."""
 
     def drained(self) -> None:
-        """The reader took all that was there."""
+        """The reader took everything."""
 
     def fail(self, error: Exception) -> None:
         """Breaks the exchange off, and the connection with it."""
@@ -51,17 +51,17 @@ class Incoming:
     in another. `_connection` is set while the reply is being received.
 
     Attributes:
-        chunks: the body as far as it has come and was not read.
-        coded: the reply says that its body is coded.
-        complete: all of the reply has come.
+        chunks: the pieces of body that have come and were not read.
+        coded: whether the reply has a content coding.
+        complete: whether all of the reply has come.
         error: the reason why no more will come.
-        framed: the end of the body can be told from the end of the connection.
+        framed: whether the end of the body can be told from the end of the connection.
         idle: the most seconds between two pieces.
-        keep_alive: the peer lets the connection go on.
+        keep_alive: whether the peer lets the connection go on.
         parser: its parser, from the reply's first byte to its last.
         sink: takes each piece as it comes, while `push_to` runs.
         status: 0 until the head is complete.
-        without_body: the reply has no body whatever its head says, as one to HEAD.
+        without_body: whether the reply has no body even if its head announces one, like a reply to HEAD.
     """
 
     __slots__ = (
@@ -140,7 +140,7 @@ class Incoming:
                     await self.news()
                 data = found
         except asyncio.CancelledError:
-            self.close()  # the reader will hardly come back, and nobody else would close it
+            self.close()  # the reader will hardly come back, and nothing else would close it
             raise
         except FOREIGN as error:
             self.close()
@@ -152,11 +152,11 @@ class Incoming:
     async def push_to(self, sink: Callable[[bytes], bool]) -> None:
         """Hands each piece to `sink` the moment it comes, without waking the task that waits here.
 
-        Returns when `sink` says False, and at the end of the reply, good or bad. The caller then reads on as usual; it
-        may find a piece that came at the end.
+        Returns when `sink` returns False, and at the end of the reply, good or bad. The caller then reads on as usual,
+        and may find a piece that came at the end.
 
         Args:
-            sink: takes a piece, and says whether it can take another. It must not raise.
+            sink: takes a piece, and returns whether it can take another. It must not raise.
         """
         if self._connection is None or self.chunks or self._decoder is not None:
             return
@@ -173,8 +173,8 @@ class Incoming:
         self.close()
 
     def close(self) -> None:
-        """Gives up what has not been read. A connection in the middle of the reply is closed, and reading on raises,
-        because this was not the end."""
+        """Gives up the unread part. A connection in the middle of the reply is closed, and a later read raises, because
+        the reply is not complete."""
         if self._connection is not None:
             self._connection.fail(_closed())
         elif self.error is None and (self.chunks or self._decoder is not None):
@@ -183,14 +183,14 @@ class Incoming:
         self._plain = _NOTHING
 
     def why(self) -> Exception:
-        """The error, to be raised. This keeps it no longer: the error will hold the frames that it is raised through,
-        and those hold this. Reading on all the same raises another one."""
+        """The error to raise. It is not kept here, because a raised error holds frames that hold this object. A later
+        read raises another one."""
         error, self.error = self.error, _closed()
         assert error is not None, "asked before"
         return error
 
     def look_inside(self) -> None:
-        """Has the body decoded, which the upstream coded although it was asked not to."""
+        """Decodes the body from now on, because the upstream coded it although it was asked not to."""
         self.headers, self._decoder = plain(self.status, self.headers)
 
     async def _piece_of_plain(self) -> bytes:
@@ -207,7 +207,7 @@ class Incoming:
     # -- Reading: the bytes on the wire, httpx's errors --
 
     async def piece(self) -> bytes:
-        """All of the body that has come since the last call, at least a byte; b"" at the end."""
+        """The bytes of body since the last call, at least one; b"" at the end."""
         try:
             while (data := self.take()) is None:
                 await self.news()
@@ -217,7 +217,7 @@ class Incoming:
         return data
 
     def take(self) -> bytes | None:
-        """The same as `piece`, if it need not wait; else None, and `news` is to be awaited."""
+        """The same as `piece`, if it need not wait; else None, and the caller awaits `news`."""
         chunks = self.chunks
         connection = self._connection
         if not chunks:
@@ -238,7 +238,7 @@ class Incoming:
         return self._connection.expect(_BODY, self.idle)
 
     def parse(self) -> HttpResponseParser:
-        """The parser of this reply, which has begun to come."""
+        """The parser of this reply, made at its first byte."""
         self.parser = HttpResponseParser(self)
         return self.parser
 
@@ -252,7 +252,7 @@ class Incoming:
         return int(hint[1]) * 0.8 if hint else inf
 
     def detach(self) -> None:
-        """Lets go of the connection: the exchange is complete, or `error` says why not."""
+        """Releases the connection. The exchange is complete, or `error` is the reason why not."""
         self._connection = None
         self.parser = None  # type: ignore[assignment]  # it refers back to this
         if self.without_body and self.chunks:
@@ -267,7 +267,7 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.status:
-            return  # A trailer. None was asked for (RFC 9110 section 6.5.1), so it may be dropped.
+            return  # A trailer. The request asked for none (RFC 9110 section 6.5.1), so it may be dropped.
         name = name.lower()
         if name in _NOTED:
             self._note(name, value)
@@ -294,7 +294,7 @@ class Incoming:
         self.keep_alive = self.parser.should_keep_alive()
 
     def _forget_interim(self) -> None:
-        """RFC 9110 section 15.2: any number of 1xx may come first; a client that did not ask for them ignores them."""
+        """Ignores a 1xx, of which any number may come before the response (RFC 9110 section 15.2)."""
         if self.chunks:
             raise _Unacceptable("an interim reply with a body")
         self.headers.clear()
@@ -319,7 +319,7 @@ class Incoming:
 
 
 class _Unacceptable(Exception):
-    """Stops the parser, out of a callback."""
+    """Raised in a callback to stop the parser."""
 
 
 class _Surplus(_Unacceptable):

@@ -13,7 +13,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 """A field name (RFC 9110 section 5.6.2), in lower case."""
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade"))
-"""The fields that decide where a message ends and whether the connection does. The transport writes them."""
+"""The fields that decide about the end of a message and of the connection. The transport writes them."""
 
 _MAX_NAMES = 1024
 
@@ -21,7 +21,7 @@ _NAME = itemgetter(0)
 
 
 class FieldWriter:
-    """Writes header fields. It remembers names that it found fit, because requests use few names over and over."""
+    """Writes header fields. It remembers the names that it has checked, because requests repeat a few."""
 
     __slots__ = ("_fit", "_hosts")
 
@@ -33,8 +33,8 @@ class FieldWriter:
         """The fields, a line each.
 
         Raises:
-            httpx.LocalProtocolError: a field must not be sent, because its name is none in lower case, it belongs to
-                the framing, or its value would end its line.
+            httpx.LocalProtocolError: a field must not be sent, because its name is invalid or not in lower case, it
+                belongs to the framing, or its value would end its line.
         """
         if len(headers) == 1:
             ((name, value),) = headers
@@ -51,7 +51,7 @@ class FieldWriter:
         return block
 
     def names_a_host(self, headers: RawHeaders) -> bool:
-        """Whether `headers`, which `block` has seen, have a `host` among them."""
+        """Whether there is a `host` among `headers`, which `block` has checked."""
         return self._hosts and any(name == b"host" for name, _ in headers)
 
     def _admit(self, headers: RawHeaders) -> None:
@@ -61,6 +61,6 @@ class FieldWriter:
             if not _TOKEN.fullmatch(name):
                 raise httpx.LocalProtocolError("not the name of a header in lower case")
             if name in _FRAMING:
-                raise httpx.LocalProtocolError(f"{name.decode()} is for the transport to say")
+                raise httpx.LocalProtocolError(f"{name.decode()} is set by the transport")
             self._fit.add(name)
         self._hosts = b"host" in self._fit or self._hosts

@@ -13,13 +13,13 @@ _OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep
 
 
 class Framing(Struct, frozen=True):
-    """A request, as it goes on the wire.
+    """A request in the form that goes on the wire.
 
     Attributes:
         headers: the header fields that are not about framing.
-        block: those that are, a line each, and the empty line after them.
-        body: bytes as they go on the wire.
-        last: the connection is to end with the exchange.
+        block: the fields about framing, a line each, and the empty line after them.
+        body: the bytes on the wire.
+        last: whether the connection must end with the exchange.
     """
 
     headers: RawHeaders
@@ -29,7 +29,7 @@ class Framing(Struct, frozen=True):
 
 
 def framed(request: httpx.Request) -> Framing:
-    """The framing that httpx asks for. A body that does not keep to it raises `httpx.LocalProtocolError`."""
+    """The framing that an httpx request states. A body that differs from it raises `httpx.LocalProtocolError`."""
     fields = [(name.lower(), value) for name, value in request.headers.raw]
     own = {name: value for name, value in fields if name in _OWN}
     headers = [field for field in fields if field[0] not in _OWN]

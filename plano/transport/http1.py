@@ -34,7 +34,7 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE
 """The methods that may be repeated (RFC 9110 section 9.2.2)."""
 
 _KEY = b"\r\nidempotency-key: "
-"""The header by which the server does a request once that comes twice (draft-ietf-httpapi-idempotency-key-header)."""
+"""The header that makes the server do a repeated request only once (draft-ietf-httpapi-idempotency-key-header)."""
 
 _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
 """The methods whose requests state the length of their content even if there is none (RFC 9110 section 8.6)."""
@@ -57,18 +57,18 @@ class _Route(Struct):
 class HTTP1Transport(httpx.AsyncBaseTransport):
     """HTTP/1.1 to any number of origins, over connections that are kept.
 
-    A connection that the server has closed is not used again, even where the event loop has not noticed yet. A request
-    is sent a second time only when a kept connection ended before the first byte of the reply, only once, and only if
-    (RFC 9110 section 9.2.2) its method is idempotent, it has an `idempotency-key`, or nothing of it can have been
-    processed. The proof for the latter is TCP's: the server's end of stream had arrived, and it acknowledged not one
-    byte of the request. That is the common race between a server that closes an idle connection and a request that is
-    just being sent. A reset alone proves nothing: it looks the same whether the request had been read or not. Any other
-    failure of a POST is reported, because nobody knows if it was done.
+    A connection that the server has closed is not used again, even if the event loop has not noticed yet. A request is
+    sent a second time only when a kept connection ended before the first byte of the reply, only once, and only if (RFC
+    9110 section 9.2.2) its method is idempotent, it has an `idempotency-key`, or nothing of it can have been processed.
+    TCP proves the latter: the server's end of stream had arrived, and it had not acknowledged one byte of the request.
+    This happens when a server closes an idle connection just as a request is sent. A reset alone proves nothing,
+    because it looks the same if the request was read. Any other failure of a POST is reported, because nobody knows if
+    it was done.
 
     Args:
-        limits: per origin.
-        tls: from `tls_context(...)`. Without it, one is made with the defaults when it is first needed.
-        drain: seconds that `aclose` leaves to exchanges which are under way.
+        limits: the limits of each origin's pool.
+        tls: made by `tls_context(...)`. By default one is made with its defaults on first use.
+        drain: seconds that `aclose` gives to exchanges in progress.
         resolve: finds a host's addresses.
     """
 
@@ -129,7 +129,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`.
 
-        Of the extensions it takes `timeout`, in which `first_byte` may be given beside `read`.
+        The only extension that it reads is `timeout`, which may have a `first_byte` beside `read`.
         """
         method = request.method.encode("ascii")
         pool, request_line = self._pool_for(request.url), _request_line(method, request.url)
@@ -159,7 +159,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         }
 
     async def aclose(self) -> None:
-        """Lets exchanges that are under way end, for `drain` seconds, and closes everything."""
+        """Waits up to `drain` seconds for exchanges in progress, and closes everything."""
         await asyncio.gather(*(pool.aclose(self._drain) for pool in self._pools.values()))
 
     def _head(self, route: _Route, request: Outgoing) -> bytes:
@@ -227,7 +227,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a reply for httpx, coded as it came."""
+    """The body of a reply for httpx, with its content coding."""
 
     def __init__(self, exchange: Incoming) -> None:
         self._exchange = exchange

@@ -1,4 +1,4 @@
-"""The connections to one origin, at rest and at work, and the line of requests that wait for one."""
+"""The connections to one origin, and the line of requests that wait for one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Origin(Struct, frozen=True):
 
 
 class Pool:
-    """Hands out connections to `origin`: the one that was used last, else a new one, else one after a wait in line."""
+    """Hands out connections to `origin`: the last used one, else a new one, else one after a wait in line."""
 
     def __init__(
         self, origin: Origin, limits: Limits, resolve: Resolve, tls: Callable[[], Awaitable[ssl.SSLContext]]
@@ -51,7 +51,7 @@ class Pool:
         self._tls = tls
         self._idle: deque[Connection] = deque()
         self._connections: set[Connection] = set()
-        self._open = 0  # with those being made, and those promised to someone in line
+        self._open = 0  # includes connections being made, and those promised to a request in line
         self._line: deque[asyncio.Future[Connection | None]] = deque()
         self._closing = False
         self._empty: asyncio.Future[None] | None = None
@@ -59,7 +59,7 @@ class Pool:
     # -- Getting one --
 
     def take(self) -> Connection | None:
-        """The connection that was used last and is fit for use, or None."""
+        """The last used connection that is fit for use, or None."""
         while self._idle:
             connection = self._idle.pop()
             if connection.fit:
@@ -152,7 +152,7 @@ class Pool:
                 sock=sock,
                 ssl=context,
                 server_hostname=self._origin.host,
-                # uvloop keeps a handshake that was called off until this is over. Our own deadline comes first.
+                # uvloop keeps a cancelled handshake for this long. plano's own deadline is sooner.
                 ssl_handshake_timeout=min(seconds, 60.0) + 1.0,
                 ssl_shutdown_timeout=1.0,
             )
@@ -174,13 +174,13 @@ class Pool:
             self._idle.popleft().close()
 
     def discard(self, connection: Connection) -> None:
-        """`connection` is not to be used again. It may be at rest, or promised to a request in line."""
+        """`connection` must not be used again. It may be at rest, or promised to a request in line."""
         if connection in self._idle:
             self._idle.remove(connection)
         connection.close()
 
     def lost(self, connection: Connection) -> None:
-        """`connection` is no more."""
+        """`connection` is gone."""
         if connection in self._idle:
             self._idle.remove(connection)
         if connection in self._connections:
@@ -215,7 +215,7 @@ class Pool:
         return self._open == 0
 
     async def aclose(self, seconds: float) -> None:
-        """Refuses new exchanges, and breaks off those under way that have not ended in `seconds`."""
+        """Refuses new exchanges, and breaks off those that have not ended in `seconds`."""
         self._closing = True
         for place in self._line:
             if not place.done():

@@ -12,14 +12,14 @@ from plano.types import RawHeaders
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
-    """The most seconds to wait for a peer; `math.inf` means for ever.
+    """The most seconds to wait for a peer; `math.inf` means without limit.
 
     Attributes:
         connect: name look-up, TCP and TLS together.
         write: the longest pause in which the peer takes nothing of the request.
-        first_byte: from the request's last byte until the head of the reply is there.
+        first_byte: from the request's last byte to the head of the reply.
         idle: between two pieces of the reply's body.
-        pool: for a connection to come free, if the origin has as many as it may have.
+        pool: the wait for a free connection, if the origin has the most that it may have.
     """
 
     connect: float = 5.0
@@ -36,15 +36,15 @@ class Outgoing(Struct, kw_only=True):
     """One request, ready to be sent.
 
     Attributes:
-        method: in capitals.
-        url: absolute, from the configuration. The transport remembers how it parsed a URL, so URLs should come from a
+        method: the HTTP method in capitals.
+        url: an absolute URL, from the configuration. The transport remembers parsed URLs, so they should come from a
             bounded set; one that is made up for one request works and costs a parse.
         headers: lower-case names, values without CR, LF or NUL. `content-length` and the other fields of the framing
-            are the transport's and are refused here. `host` is only needed to say something else than the URL does.
+            belong to the transport and are refused here. `host` is needed only if it differs from the URL's.
         constant: headers that go before these. They are written out once for many requests if the caller gives the
             very same list with each, and does not change it.
-        body: as it goes on the wire.
-        timeouts: how long to wait.
+        body: the bytes on the wire.
+        timeouts: the most seconds to wait.
     """
 
     method: bytes = b"POST"
@@ -74,7 +74,7 @@ class Exchange(Protocol):
     headers: RawHeaders
 
     def whole(self, limit: int) -> bytes | None:
-        """The same as `read`, if all of the body is here already; None if it is not, or is longer than `limit`."""
+        """The same as `read`, if all of the body has come; None if it has not, or is longer than `limit`."""
         ...
 
     async def read(self, limit: int) -> bytes:
@@ -82,11 +82,11 @@ class Exchange(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body in pieces, each as soon as it comes, and none empty."""
+        """The body in pieces, each as soon as it comes. None of them is empty."""
         ...
 
     async def aclose(self) -> None:
-        """Gives up what was not read. An exchange that was not read to its end needs it; others may have it."""
+        """Gives up the unread part. An exchange that was not read to its end needs this; for others it is harmless."""
         ...
 
 
@@ -94,7 +94,12 @@ class Sender(Protocol):
     """Sends requests."""
 
     async def send(self, request: Outgoing) -> Exchange:
-        """The reply, once its head is there. Raises the same three errors as reading, and GatewayExhausted."""
+        """Send the request, and return the reply once its head is there.
+
+        Raises:
+            UpstreamTimeout, UpstreamUnavailable, UpstreamProtocolError: no reply came, or none that can be read.
+            GatewayExhausted: this machine has no resources left for a connection.
+        """
         ...
 
     async def aclose(self) -> None: ...

@@ -1,4 +1,4 @@
-"""TLS to upstreams: the authorities that are trusted, and the gateway's own certificate."""
+"""TLS to upstreams: trusted authorities, and the gateway's own certificate."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def tls_context(
     Args:
         ca_path: PEM file or directory of the authorities to trust, in place of the usual ones.
         certificate: PEM file of the client's certificate and its chain.
-        key: PEM file of its private key, when that is not in `certificate`.
-        password: the private key's.
-        verify: if False, any server is trusted, which is for laboratories.
+        key: PEM file of its private key, if that is not in `certificate`.
+        password: the password of the private key.
+        verify: False trusts any server; use it in tests only.
 
     Raises:
-        ConfigError: a file is missing or is not what it should be.
+        ConfigError: a file is missing or of the wrong kind.
     """
     try:
         context = _trusting(ca_path) if verify else create_ssl_context(verify=False)

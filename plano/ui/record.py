@@ -26,7 +26,7 @@ from plano.response import Response
 from plano.types import Caller
 
 KEPT_REQUESTS = 200
-"""How many of the last requests are kept."""
+"""The number of the last requests that are kept."""
 
 WINDOW_SECONDS = 600
 """How far back the counts go."""
@@ -76,8 +76,8 @@ class Count(Struct):
     """The requests to one model that ended in one second.
 
     Attributes:
-        times: how many took how long, by bin.
-        first_tokens: how many had their first token after how long, by bin.
+        times: the number of requests by bin of duration.
+        first_tokens: the number of requests by bin of the time to their first token.
     """
 
     requests: int = 0
@@ -111,7 +111,7 @@ class Record:
         clock: seconds since 1970.
 
     Attributes:
-        running: how many requests are in progress.
+        running: the number of requests in progress.
     """
 
     def __init__(self, prices: Prices, clock: Callable[[], float] = time.time) -> None:

@@ -1,1 +1,1 @@
-"""The last link of the pipeline: sends a request to its target and wraps what comes back."""
+"""The last link of the pipeline: sends a request to its target and wraps its answer."""

@@ -1,4 +1,4 @@
-"""What an upstream's failure is called, and where it came from."""
+"""The names of upstreams' failures, and the root causes of errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plano.errors import (
 
 
 def root_of(error: BaseException) -> BaseException:
-    """What an error came from in the end."""
+    """The error at the beginning of the chain of causes."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error

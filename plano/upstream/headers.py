@@ -1,4 +1,4 @@
-"""Which headers go up to an upstream, and which come down from it."""
+"""The headers that go up to an upstream, and those that come down from it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _FORWARDED = frozenset(
 """Request headers that go on to an upstream of the client's own dialect."""
 
 _FORWARDED_ANYWAY = frozenset({_IDEMPOTENCY, b"traceparent", b"tracestate"})
+"""Request headers that go on to an upstream of any dialect."""
 
 _WITH_OWN_CREDENTIAL = frozenset({b"openai-organization", b"openai-project", b"chatgpt-account-id", b"originator"})
-"""Headers that say on whose behalf; they go on only with the caller's own credential."""
+"""Headers that name an account; they go on only with the caller's own credential."""
 
 _NO_SECRETS = _FORWARDED | _WITH_OWN_CREDENTIAL | {b"user-agent"}
 
@@ -38,24 +39,24 @@ _RETURNED = frozenset(
 )
 
 NOT_GUESSED = (b"x-content-type-options", b"nosniff")
-"""Has browsers believe the content type (WHATWG Fetch, section "X-Content-Type-Options header")."""
+"""Makes browsers believe the content type (WHATWG Fetch, section "X-Content-Type-Options header")."""
 
 INERT = (NOT_GUESSED, (b"content-security-policy", b"default-src 'none'; sandbox"))
-"""An upstream's error may be a web page. Shown on the gateway's origin, it can do nothing there."""
+"""Headers for an upstream's error. It may be a web page, and they keep it from acting on the gateway's origin."""
 
 _RETURNED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
 def mask_of(target: Target, headers: Headers) -> Mask:
-    """Keeps out of errors what a target is shown: the entry's key or, with `passthrough_auth`, the one among these
-    headers, and what the entry's own headers hold, but for those that any client may send."""
+    """The mask that keeps a target's secrets out of errors: the entry's key or, with `passthrough_auth`, the key in
+    these headers, and the values of the entry's own headers, except those that any client may send."""
     key = credential_of(headers) if target.passthrough_auth else target.key and target.key.reveal()
     own = [value.rpartition(" ")[2] for name, value in target.headers if name.encode() not in _NO_SECRETS]
     return Mask([*own, key] if key else own)
 
 
 def own_headers(target: Target, dialect: UpstreamDialect) -> RawHeaders:
-    """The headers that every request to a target has, unless the client's own take their place."""
+    """The headers of every request to a target; a client's own, if they may go on, replace them."""
     headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "plano"}
     headers |= dict(target.provider.headers_for(dialect))
     if target.key is not None and target.provider.signer is None and not target.passthrough_auth:
@@ -76,7 +77,7 @@ def _credential(target: Target, dialect: UpstreamDialect, key: Secret) -> dict[s
 
 
 def forwarded(request: Request, target: Target, one_tenant: bool) -> RawHeaders:
-    """What goes on of the client's headers, by allowlist; its key only where the entry says so."""
+    """The client's headers that go on to the upstream, by allowlist; its key only with `passthrough_auth`."""
     native = request.journal.dialect == request.dialect
     allowed = _FORWARDED if native else _FORWARDED_ANYWAY
     if target.passthrough_auth:
@@ -90,13 +91,13 @@ def forwarded(request: Request, target: Target, one_tenant: bool) -> RawHeaders:
             headers += _encoded(_credential(target, request.dialect, Secret(key)))
     elif not one_tenant:
         tenant = request.caller.tenant
-        headers = [(name, _of_tenant(tenant, said) if name == _IDEMPOTENCY else said) for name, said in headers]
+        headers = [(name, _of_tenant(tenant, value) if name == _IDEMPOTENCY else value) for name, value in headers]
     return headers
 
 
-def _of_tenant(tenant: str, said: bytes) -> bytes:
-    """The same for the same tenant and value, wherever and whenever it is made; no two tenants' can be made equal."""
-    return sha256(b"%b\0%b" % (sha256(tenant.encode(errors="surrogatepass")).digest(), said)).hexdigest().encode()
+def _of_tenant(tenant: str, value: bytes) -> bytes:
+    """A key that depends only on tenant and value, on every machine. Two tenants can never arrive at the same one."""
+    return sha256(b"%b\0%b" % (sha256(tenant.encode(errors="surrogatepass")).digest(), value)).hexdigest().encode()
 
 
 def content_type_of(headers: RawHeaders) -> str:
@@ -107,18 +108,18 @@ def content_type_of(headers: RawHeaders) -> str:
 
 
 def readable(content_type: str) -> bool:
-    """Whether it may be a reply; servers that say nothing, or text/plain, are believed to send what was asked."""
+    """Whether a body of this type may be a reply. One without a type, or of text/plain, may be."""
     return "html" not in content_type and "xml" not in content_type
 
 
 def returned(headers: RawHeaders, mask: Mask) -> RawHeaders:
-    """What comes back of the upstream's headers, by allowlist."""
+    """The upstream's headers that go back to the client, by allowlist."""
     found = [header for header in headers if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)]
     shortest = mask.shortest
     for _, value in found:
         if len(value) >= shortest:
             return [(name, mask.out_of(value)) for name, value in found]
-    return found  # as nearly always: keys are longer
+    return found  # the usual case, because keys are longer
 
 
 def as_type(headers: RawHeaders, content_type: bytes) -> RawHeaders:

@@ -1,4 +1,4 @@
-"""The last link: sends a request to its target and wraps what comes back."""
+"""The last link: sends a request to its target and wraps its answer in a response."""
 
 from __future__ import annotations
 
@@ -52,31 +52,31 @@ from plano.upstream.signing import Signers, sign
 logger = logging.getLogger("plano")
 
 LOG_EVERY = 10.0
-"""Seconds between two lines of the log about what is wrong with one entry."""
+"""The least seconds between two lines in the log about the failures of one entry."""
 
 MAX_REPLY = 64 * 1024 * 1024
-"""Bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
+"""The most bytes of a reply that is not streamed. Replies with images come to some ten megabytes."""
 
 
-MOST_WAYS = 1000
-"""Endpoints of targets that are remembered. Targets come from the configuration, or under wildcards from callers."""
+MAX_ENDPOINTS = 1000
+"""The most endpoints that are remembered. Targets come from the configuration, but callers name those of wildcards."""
 
 
 _fields = msgspec.json.Decoder(Fields)
 _encode = msgspec.json.Encoder().encode
 
 
-class _Way(Struct, frozen=True):
-    """What is the same for all requests to one endpoint of a target.
+class _ResolvedEndpoint(Struct, frozen=True):
+    """The facts that all requests to one endpoint of a target share.
 
     Attributes:
         target: the target itself.
-        endpoint: where and how it is asked.
-        headers: unless the client's own take their place.
-        signer: signs each request, where a key does not travel as it is.
-        prepare: the provider's quirks, if there can be any.
-        heeded: what the provider's quirks look for, as it stands in a body; None if they look at every body.
-        mask: keeps the gateway's credentials there out of what comes back.
+        endpoint: its URLs, and the form of its bodies.
+        headers: the headers of every request; the client's own may replace them.
+        signer: signs each request, or None if the key travels as a header.
+        prepare: the provider's quirks, or None if there can be none.
+        triggers: the words that the quirks look for, as they stand in a body; None if they look at every body.
+        mask: keeps the gateway's credentials out of the answers.
     """
 
     target: Target
@@ -84,25 +84,26 @@ class _Way(Struct, frozen=True):
     headers: RawHeaders
     signer: Signer | None
     prepare: Prepare | None
-    heeded: tuple[bytes, ...] | None
+    triggers: tuple[bytes, ...] | None
     mask: Mask
 
 
 class Upstream:
-    """Sends to whatever target a request resolved to.
+    """Sends a request to the target that its model's name resolved to.
 
     Args:
-        sender_for: the transport of a target; asked for each request.
+        sender_for: gives the transport of a target; called for each request.
         timeouts: seconds; `first_byte` and `idle` are the listener's `timeout`.
-        one_tenant: whether all callers are of one tenant. Others choose their `idempotency-key` without knowing of each
-            other, while a provider knows one client, the gateway, and may answer one of them with another's reply.
+        one_tenant: whether all callers are of one tenant. If not, an `idempotency-key` is made different for each
+            tenant: two of them may choose the same one, and the provider, to which the gateway is one client, would
+            answer one tenant with the other's reply.
     """
 
     def __init__(self, sender_for: Callable[[Target], Sender], timeouts: Timeouts, *, one_tenant: bool = False) -> None:
         self._sender_for = sender_for
         self._timeouts = timeouts
         self._one_tenant = one_tenant
-        self._ways: dict[tuple[str, str, UpstreamDialect, str], _Way] = {}
+        self._endpoints: dict[tuple[str, str, UpstreamDialect, str], _ResolvedEndpoint] = {}
         self._signers = Signers()
         self._quiet_until: dict[str, float] = {}
 
@@ -110,27 +111,27 @@ class Upstream:
         """Ask the target.
 
         Raises:
-            UpstreamError: no answer was had, or none that can be used. The upstream's own errors come back
-                as responses, except that its key was refused.
-            GatewayExhausted: no connection could be made, and not because of the upstream.
+            UpstreamError: the upstream gave no answer, or none that can be used. Its own errors come back as responses,
+                except a refusal of the gateway's key.
+            GatewayExhausted: the gateway had no resources left for a connection.
         """
         target, journal = request.target or request.require_target(), request.journal
-        way = self._ways.get((target.entry, target.name, request.dialect, request.operation))
-        if way is None or way.target is not target:  # a filter may have made a target of its own
-            way = self._find_way(request, target)
-        mask = mask_of(target, request.headers) if target.passthrough_auth else way.mask
-        constant, headers = way.headers, [(b"x-request-id", request.id.encode("latin-1"))]
+        resolved = self._endpoints.get((target.entry, target.name, request.dialect, request.operation))
+        if resolved is None or resolved.target is not target:  # a filter may have made a target of its own
+            resolved = self._resolve(request, target)
+        mask = mask_of(target, request.headers) if target.passthrough_auth else resolved.mask
+        constant, headers = resolved.headers, [(b"x-request-id", request.id.encode("latin-1"))]
         theirs = forwarded(request, target, self._one_tenant)
-        if theirs:  # what the client says takes the place of what would be said anyway
-            said = {name for name, _ in theirs}
-            constant, headers = [], [*(each for each in constant if each[0] not in said), *theirs, *headers]
-        endpoint, lost = way.endpoint, request.lost
+        if theirs:  # the client's headers replace the constant ones of the same name
+            names = {name for name, _ in theirs}
+            constant, headers = [], [*(each for each in constant if each[0] not in names), *theirs, *headers]
+        endpoint, lost = resolved.endpoint, request.lost
         as_is = request.edited is None and request.raw_model == target.model and not endpoint.omits
-        if as_is and way.prepare is None:
+        if as_is and resolved.prepare is None:
             body = request.raw
         else:
             losses = Losses()
-            body = self._body(request, target, way, losses)
+            body = self._body(request, target, resolved, losses)
             if len(losses):
                 lost = (*lost, *losses)
         url = endpoint.streamed if request.stream else endpoint.url
@@ -138,15 +139,15 @@ class Upstream:
         attempt = Attempt(target, request.dialect, lost, perf_counter())
         journal.begin(attempt)
         try:
-            if way.signer is not None:
-                await sign(outgoing, way.signer)
+            if resolved.signer is not None:
+                await sign(outgoing, resolved.signer)
             return await self._answer(request, target, attempt, outgoing, mask)
         except UpstreamError as error:
             mask.out_of_error(error)
             attempt.fail(failure_of(error))
             self._log(target, error, attempt.answered)
             raise
-        except GatewayExhausted as error:  # nobody's failure but our own
+        except GatewayExhausted as error:  # the upstream is not to blame
             self._log(target, error, attempt.answered)
             raise
 
@@ -172,7 +173,7 @@ class Upstream:
         return await self._response(request, target, attempt, exchange, mask)
 
     def _log(self, target: Target, error: PlanoError, now: float | None) -> None:
-        """Say, once in a while for each entry, what the client is not told: which certificate, name or address."""
+        """Log details that the client is not told, such as certificate, name or address, at most every `LOG_EVERY`."""
         if now is None or now < self._quiet_until.get(target.entry, 0.0):
             return
         self._quiet_until[target.entry] = now + LOG_EVERY
@@ -180,25 +181,25 @@ class Upstream:
         why = "" if cause is error else f" ({type(cause).__name__}: {cause})"
         logger.warning("%s: %s", target.entry, f"{error.message}{why}")
 
-    def _find_way(self, request: Request, target: Target) -> _Way:
+    def _resolve(self, request: Request, target: Target) -> _ResolvedEndpoint:
         key = (target.entry, target.name, request.dialect, request.operation)
         prepare, words = target.provider.preparation(request.dialect, target.model)
-        heeded = None if words is None else tuple(b'"%b"' % word.encode() for word in words)
+        triggers = None if words is None else tuple(b'"%b"' % word.encode() for word in words)
         prepare = prepare if OPERATIONS[request.operation].replies else None
         endpoint, headers = target.endpoints[key[2:]], own_headers(target, request.dialect)
         signer, mask = self._signers.signer_of(target), mask_of(target, request.headers)
-        way = _Way(target, endpoint, headers, signer, prepare, heeded, mask)
-        if len(self._ways) >= MOST_WAYS:  # models under a wildcard are as many as callers make up
-            del self._ways[next(iter(self._ways))]
-        self._ways[key] = way
-        return way
+        resolved = _ResolvedEndpoint(target, endpoint, headers, signer, prepare, triggers, mask)
+        if len(self._endpoints) >= MAX_ENDPOINTS:  # callers can make up any number of models under a wildcard
+            del self._endpoints[next(iter(self._endpoints))]
+        self._endpoints[key] = resolved
+        return resolved
 
-    def _body(self, request: Request, target: Target, way: _Way, losses: Losses) -> bytes:
+    def _body(self, request: Request, target: Target, resolved: _ResolvedEndpoint, losses: Losses) -> bytes:
         """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
-        prepare = way.prepare
-        in_place = request.edited is None and request.raw_model == target.model and not way.endpoint.omits
+        prepare, triggers = resolved.prepare, resolved.triggers
+        in_place = request.edited is None and request.raw_model == target.model and not resolved.endpoint.omits
         raw = request.body
-        if prepare is not None and way.heeded is not None and not any(map(raw.__contains__, way.heeded)):
+        if prepare is not None and triggers is not None and not any(map(raw.__contains__, triggers)):
             prepare = None
         if in_place and prepare is None:
             return raw
@@ -211,7 +212,7 @@ class Upstream:
             if in_place and fields == before:
                 return raw
         fields["model"] = Raw(_encode(target.model))
-        for name in way.endpoint.omits:
+        for name in resolved.endpoint.omits:
             fields.pop(name, None)
         return _encode(fields)
 
@@ -277,7 +278,7 @@ class Upstream:
                 f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
                 f"(status {exchange.status}). Fix the gateway's configuration; your request is fine."
             ) from said
-        if exchange.status >= 600:  # no HTTP server would send it on
+        if exchange.status >= 600:  # no HTTP server would pass it to the client
             raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
         attempt.fail(failure_of_status(exchange.status))
         headers = [*returned(exchange.headers, mask), *INERT]
@@ -286,11 +287,15 @@ class Upstream:
 
 
 def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> bytes:
-    """The body of a 200. Raises for one that is no reply: the upstream's error where it says one, UpstreamProtocolError
-    else. One with an error beside the reply, or in one of several choices, is masked."""
+    """The body of a 200, masked if it holds an error beside the reply or in one of several choices.
+
+    Raises:
+        UpstreamError: the body is the upstream's error.
+        UpstreamProtocolError: the body is neither a reply nor an error.
+    """
     codec, field = CODECS[request.dialect], OPERATIONS[request.operation].reply_has
     look = codec.look(body) if field is None else looking_for(field)(body)
-    attempt.usage_said = look.usage  # found on the way, so that nobody has to search for it again
+    attempt.usage_said = look.usage  # found on the way, so that it need not be searched for again
     if look.found == NULL:
         if b'"error"' in body:
             raise codec.read_error(502, body)
@@ -299,15 +304,15 @@ def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> by
 
 
 def _translator(request: Request) -> Translator:
-    """For a reply that came streamed and should not, or the other way round."""
+    """The translator for a reply that came as a stream though a body was asked for, or the other way round."""
     dialect = request.dialect
-    if dialect not in CLIENT_DIALECTS:  # the ways to ask such an API are two endpoints, and each answers in one form
+    if dialect not in CLIENT_DIALECTS:  # such an API has two endpoints, and each answers in one form
         raise UpstreamProtocolError("The upstream's reply is streamed where it should not be, or the other way round.")
     return Translator(dialect, dialect, request.conversation, fallback_id=new_id(), now=int(time.time()))
 
 
 async def _joined(relay: Relay) -> bytes:
-    """A stream that is read as a reply, and may be no longer than one."""
+    """A stream read as a whole reply. Raises UpstreamProtocolError if it is longer than `MAX_REPLY`."""
     pieces: list[bytes] = []
     size = 0
     async for piece in relay:

@@ -1,6 +1,6 @@
-"""Signing what is sent, where a key does not simply travel along.
+"""Signs requests to providers whose key does not travel as a header.
 
-A key that does is a header like any other: `own_headers` prepares it once for each endpoint, and nothing here is asked.
+A key that does is a header like any other: `own_headers` prepares it once for each endpoint, and nothing here runs.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from plano.provider import Target
 from plano.transport import Outgoing
 from plano.types import Secret
 
-MOST_SIGNERS = 1000
-"""Signers that are remembered. Their entries come from the configuration; a filter may make keys of its own."""
+MAX_SIGNERS = 1000
+"""The most signers that are remembered. Their entries come from the configuration, but a filter may make up keys."""
 
 
 class Signers:
@@ -21,14 +21,14 @@ class Signers:
         self._signers: dict[tuple[str, Secret | None], Signer] = {}
 
     def signer_of(self, target: Target) -> Signer | None:
-        """None for a target whose key travels as it is, and for one that is shown the caller's own."""
+        """The signer of a target; None if its key travels as a header, or if it gets the caller's own key."""
         make = target.provider.signer
         if make is None or target.passthrough_auth:
             return None
         key = target.entry, target.key
         found = self._signers.get(key)
         if found is None:
-            if len(self._signers) >= MOST_SIGNERS:
+            if len(self._signers) >= MAX_SIGNERS:
                 del self._signers[next(iter(self._signers))]
             found = self._signers[key] = make(target)
         return found
@@ -38,10 +38,10 @@ async def sign(outgoing: Outgoing, signer: Signer) -> None:
     """Add the signer's headers; they take the place of others of the same names.
 
     Raises:
-        UpstreamError: the signer has no credential to show.
+        UpstreamError: the signer could not get a credential.
     """
     added = await signer.sign(outgoing)
-    said = {name for name, _ in added}
-    outgoing.headers = [*(each for each in outgoing.headers if each[0] not in said), *added]
-    if not said.isdisjoint(name for name, _ in outgoing.constant):
-        outgoing.constant = [each for each in outgoing.constant if each[0] not in said]
+    names = {name for name, _ in added}
+    outgoing.headers = [*(each for each in outgoing.headers if each[0] not in names), *added]
+    if not names.isdisjoint(name for name, _ in outgoing.constant):
+        outgoing.constant = [each for each in outgoing.constant if each[0] not in names]

@@ -57,7 +57,7 @@ def logged(level: str = "info", format: logs.Format = "json", **options: Any) ->
 async def ask(app: Plano, *asked: Any) -> Answer:
     """And have it logged: lines are made several at once."""
     answer = await ask_only(app, *asked)
-    app._survivors.observing.finished.flush()
+    app._survivors.observing.finished_requests.flush()
     return answer
 
 

@@ -325,7 +325,7 @@ def test_a_body_of_any_shape_is_no_reason_to_fail(provider: str, dialect: Dialec
         assert made["unknown"] == {"a": 1}
 
 
-def heeded(provider: str, dialect: Dialect, model: str, fields: Fields) -> bool:
+def triggered(provider: str, dialect: Dialect, model: str, fields: Fields) -> bool:
     """Whether a body of these fields is shown to the provider's quirks."""
     _, words = CATALOGUE[provider].preparation(dialect, model)
     assert words is not None
@@ -333,7 +333,7 @@ def heeded(provider: str, dialect: Dialect, model: str, fields: Fields) -> bool:
     return any(b'"%b"' % word.encode() in body for word in words)
 
 
-HEEDING = [name for name, row in CATALOGUE.items() if row.heeds is not None or (row.takes and row.prepare is None)]
+TRIGGERED = [name for name, row in CATALOGUE.items() if row.triggers is not None or (row.takes and row.prepare is None)]
 BODIES = [case[3] for case in CASES] + [
     {"messages": [{"role": "developer", "content": "x"}], "input": [{"role": "developer", "content": "x"}]},
     {"max_completion_tokens": 5, "max_tokens": 9},
@@ -346,9 +346,9 @@ BODIES = [case[3] for case in CASES] + [
 MODELS = sorted({case[2] for case in CASES} | {"o1-mini", "deepseek-reasoner", "magistral-medium", "kimi-k2.5", "any"})
 
 
-@pytest.mark.parametrize("provider", HEEDING)
+@pytest.mark.parametrize("provider", TRIGGERED)
 @pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
-def test_a_body_that_would_be_changed_has_a_word_in_it_that_is_heeded(provider: str, dialect: Dialect) -> None:
+def test_a_body_that_would_be_changed_has_a_trigger_in_it(provider: str, dialect: Dialect) -> None:
     for model in {*MODELS, *CATALOGUE[provider].models}:
         prepare, _ = CATALOGUE[provider].preparation(dialect, model)
         if prepare is None:
@@ -359,12 +359,12 @@ def test_a_body_that_would_be_changed_has_a_word_in_it_that_is_heeded(provider: 
             before = fields.copy()
             prepare(dialect, model, fields, losses)
             if fields != before or len(losses):
-                assert heeded(provider, dialect, model, before), f"{model}: {sent!r}"
+                assert triggered(provider, dialect, model, before), f"{model}: {sent!r}"
 
 
-def test_what_is_not_heeded_is_worth_the_look() -> None:
+def test_a_body_without_a_trigger_is_left_alone() -> None:
     """A plain request names nothing that any provider looks for, so none of them decodes it."""
     plain = msgspec.json.decode(msgspec.json.encode({"model": "m", "messages": MESSAGES, "stream": True}), type=Fields)
-    for provider in HEEDING:
+    for provider in TRIGGERED:
         for model in CATALOGUE[provider].models:
-            assert not heeded(provider, "chat", model, plain)
+            assert not triggered(provider, "chat", model, plain)

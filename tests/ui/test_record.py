@@ -55,7 +55,7 @@ class Watched:
 
     async def ask(self, payload: Any = HELLO, path: str = CHAT, headers: dict[str, str] | None = None) -> Row:
         await ask(self.gateway, "POST", path, payload, headers)
-        self.gateway._survivors.observing.finished.flush()
+        self.gateway._survivors.observing.finished_requests.flush()
         return self.record.rows(OPERATOR)[0]
 
 
@@ -122,7 +122,7 @@ async def test_a_client_that_left_is_no_error() -> None:
     assert watched.record.running == 1
     exchange.leave()
     await task
-    watched.gateway._survivors.observing.finished.flush()
+    watched.gateway._survivors.observing.finished_requests.flush()
     (row,) = watched.record.rows(OPERATOR)
     assert (row.outcome, row.error, row.estimated) == ("aborted", "aborted", True)
     assert watched.record.running == 0

@@ -68,7 +68,7 @@ async def test_why_an_upstream_cannot_be_reached_is_logged_once_in_a_while(
     assert line.startswith("openai/m: The upstream could not be reached. (")
     assert "111" in line  # ECONNREFUSED
     monkeypatch.setattr("plano.upstream.send.LOG_EVERY", 0.0)
-    app._survivors.observing.finished.flush()
+    app._survivors.observing.finished_requests.flush()
     caplog.clear()
     other = Plano(entry(f"http://127.0.0.1:{free_port()}/v1"))
     for _ in range(2):

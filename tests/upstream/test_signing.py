@@ -18,7 +18,7 @@ from plano.routing.models import Entry, ModelIndex
 from plano.testing import FakeProvider
 from plano.transport import Outgoing
 from plano.types import RawHeaders, Secret
-from plano.upstream.signing import MOST_SIGNERS, Signers, sign
+from plano.upstream.signing import MAX_SIGNERS, Signers, sign
 from tests.asgi import Answer, ask
 
 ORDER = ("metrics", "intake", "auth", "alias", "filters", "state", "translation")
@@ -133,7 +133,7 @@ def test_signers_are_kept_by_entry_and_key_and_not_without_end() -> None:
     first = signers.signer_of(target)
     assert first is signers.signer_of(replace(target, model="other"))
     assert first is not signers.signer_of(replace(target, key=Secret("other")))
-    for number in range(MOST_SIGNERS):
+    for number in range(MAX_SIGNERS):
         signers.signer_of(replace(target, key=Secret(str(number))))
     assert first is not signers.signer_of(target)
     assert signers.signer_of(target_of(row(None), key=Secret("k"))) is None

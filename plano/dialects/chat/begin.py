@@ -1,7 +1,7 @@
-"""Where a stream's real output begins, and whether it failed before that.
+"""Finds the beginning of a stream's real output, and errors before it.
 
-A stream opens with chunks that say nothing yet: without choices, with a role or an empty text, with usage alone. The
-first one that says something, or ends the reply, is real output.
+A stream opens with chunks without content: without choices, with a role or an empty text, with usage alone. The
+first one with content, or the end of the reply, is real output.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _PARTS = msgspec.json.Decoder(list[dict[str, Raw]])
 _ANY = msgspec.json.Decoder()
 
 _BESIDE_THE_DELTA = frozenset({"index", "logprobs", "content_filter_results", "content_filter_offsets", "error"})
-"""The fields of a choice that say something about its delta."""
+"""The fields of a choice that describe its delta."""
 
 _IN_PARTS = frozenset({"content", "reasoning_details"})
 """The fields of a delta that may be lists of parts, with texts that may be empty."""
 
 _LABELS = frozenset({"type", "index", "format", "id"})
-"""The fields of a part that say something about its text."""
+"""The fields of a part that describe its text."""
 
 _FIRST = (Raw(), NULL, Raw(b"0"))
 """The index of the choice that is read, as it may be written."""
@@ -82,7 +82,7 @@ def _delta_says(delta: Raw) -> bool:
 
 
 def _field_says(name: str, value: Raw) -> bool:
-    """A list of parts says nothing if all of their texts are empty."""
+    """Whether a field of a delta has content. A list of parts has none if all of its texts are empty."""
     parts = reading.maybe(_PARTS, value) if name in _IN_PARTS else None
     return parts is None or any(map(_part_says, parts))
 

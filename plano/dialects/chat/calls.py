@@ -32,7 +32,7 @@ class CallDelta(Struct, gc=False):
 
 
 class _Call:
-    """A call that still grows. Its part starts when its name is known."""
+    """A call that is still growing. Its part starts when its name is known."""
 
     __slots__ = ("extras", "id", "index", "name", "part", "pieces", "stopped")
 
@@ -121,8 +121,8 @@ class Calls:
     def close(self, *, complete_only: bool = False, next_part: int = 0) -> list[Event]:
         """Stop the open calls.
 
-        With `complete_only`, stop only those that cannot grow any more: a writer that needs one call after the other
-        does not have to wait for the reply's end then. A call that never had a name starts here, without one.
+        With `complete_only`, stop only those that cannot grow any more, so that a writer that needs one call after the
+        other does not have to wait for the reply's end. A call that never had a name starts here, without one.
         """
         events: list[Event] = []
         for call in self._calls:

@@ -30,7 +30,7 @@ _STATUS_OF_TYPE = {
 """The HTTP status for an `error.type` or `error.code`, as OpenAI and compatible servers spell them."""
 
 _KEPT_STATUSES = frozenset({400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
-"""The statuses that are taken over from an error's own `code`. 401 and 403 are not: they are about the gateway's
+"""The statuses that an error's own `code` may set. 401 and 403 are not among them, because they are about the gateway's
 key."""
 
 
@@ -41,12 +41,12 @@ def in_band_error(found: Raw) -> UpstreamStatus:
 
 
 def error_of(found: Any) -> UpstreamStatus:
-    """The same of a parsed `error` value."""
+    """The error in a parsed `error` value."""
     return openai.error_from(_status_of(found), found)
 
 
 def ended_in_error(reason: str | None) -> UpstreamStatus | None:
-    """The error of a choice that ends in one without saying which."""
+    """The error of a choice that ends in an error without details."""
     if reason != BROKEN:
         return None
     return UpstreamStatus("The upstream ended the reply with an error.", status=502, kind="upstream")

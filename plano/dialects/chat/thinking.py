@@ -3,12 +3,12 @@
 DeepSeek's API reference names the text `reasoning_content`, and most servers follow; OpenRouter ("Reasoning
 tokens", section "reasoning_details") and newer vLLM say `reasoning`. Seals and hidden reasoning travel in OpenRouter's
 `reasoning_details`: a list of `reasoning.text` (with a `signature`), `reasoning.summary` and `reasoning.encrypted`,
-each with the `format` that says whose it is. All of these are read. The text is written as `reasoning_content`, and
+each with the `format` of its vendor. All of these are read. The text is written as `reasoning_content`, and
 each part that has a seal as one detail, with its text beside it.
 
 In a request, `format` tells the details apart: a client hands back the details that were written for it here, and they
-may carry another dialect's seal. In an upstream's own reply, all details together are one seal, whatever their formats:
-they go back only to that upstream, which wants the list as it gave it.
+may carry another dialect's seal. In an upstream's own reply, all details together are one seal, in any formats: they go
+back only to that upstream, which wants its list unchanged.
 """
 
 from __future__ import annotations

@@ -59,10 +59,10 @@ def _write_part(part: Part, losses: Losses) -> Any:
         case _:
             losses.drop(f"messages.{type(part).__name__.lower()}", "the chat API has no room for it there")
             return None
-    return finished(written, part, losses)
+    return with_own_fields(written, part, losses)
 
 
-def finished(written: dict[str, Any], part: Part, losses: Losses) -> dict[str, Any]:
+def with_own_fields(written: dict[str, Any], part: Part, losses: Losses) -> dict[str, Any]:
     """Add the part's unknown fields and its cache mark, if they came in a chat body; else report them."""
     losses.drop_extras(part.extras, "chat", "messages.")
     add_extras(written, part.extras.get("chat", {}))

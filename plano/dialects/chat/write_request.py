@@ -31,7 +31,7 @@ from plano.dialects.chat.write_content import (
     NO_CACHE,
     add_extras,
     content_of,
-    finished,
+    with_own_fields,
     write_call,
     write_parts,
     write_thinking,
@@ -226,7 +226,7 @@ class _Messages:
             "tool_call_id": result.call_id,
             "content": content_of(write_parts(texts, self._losses)),
         }
-        self._written.append(finished(message, result, self._losses))
+        self._written.append(with_own_fields(message, result, self._losses))
 
     def _assistant(self, message: Message) -> None:
         """Write a message of the assistant, unless none of its parts can be said."""

@@ -1,7 +1,7 @@
-"""Where a stream's real output begins, and whether it failed before that.
+"""Finds the beginning of a stream's real output, and errors before it.
 
 A stream opens with `message_start`, a `ping`, and the start of a block. The start of a text or of thinking is
-empty and says nothing yet; every other block is something from its start on.
+empty; every other block counts as output from its start on.
 """
 
 from __future__ import annotations

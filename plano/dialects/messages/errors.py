@@ -50,7 +50,7 @@ def write_error(error: PlanoError) -> bytes:
 
 
 _TOO_LONG = "prompt is too long"
-"""The words that tell clients that a conversation is too long; there is no code for it."""
+"""The words by which clients recognize that a conversation is too long, because there is no code for it."""
 
 
 def write_stream_error(error: PlanoError) -> bytes:

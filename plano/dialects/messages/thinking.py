@@ -35,7 +35,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def plan(conversation: Conversation, losses: Losses) -> Plan:
-    """The fields for a conversation; what they cannot say is reported to `losses`."""
+    """The fields for a conversation; settings that they cannot express are reported to `losses`."""
     reasoning = conversation.reasoning
     max_tokens = conversation.max_tokens
     silent = Plan(max_tokens=max_tokens if max_tokens is not None else DEFAULT_MAX_TOKENS)

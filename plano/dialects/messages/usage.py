@@ -64,7 +64,7 @@ class Tally:
                 self._fields[name] = value
 
     def usage(self) -> Usage | None:
-        """None if there was no `usage` at all."""
+        """The usage in the neutral model; None if there was no `usage` at all."""
         if not self.known:
             return None
         counts = self._counts

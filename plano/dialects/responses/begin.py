@@ -1,7 +1,7 @@
-"""Where a stream's real output begins, and whether it failed before that.
+"""Finds the beginning of a stream's real output, and errors before it.
 
-A stream opens with the reply as it is at first (`created`, `queued`, `in_progress`), and with items and parts that are
-added empty. A call says something from its start on: which tool is called.
+A stream opens with the empty reply (`created`, `queued`, `in_progress`), and with items and parts that are added empty.
+A call counts as output from its start on, because that names the tool.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plano.frames.sse import Frame
 
 
 class _Content(Struct):
-    """An item or a part, as it is added."""
+    """An item or a part when it is added."""
 
     type: str | None = None
     content: Raw = ABSENT

@@ -69,7 +69,8 @@ def read_item(raw: Raw, path: str) -> Item:
 
 
 def read_output(raw: Raw, path: str) -> Item:
-    """Like `read_item`, for an item that an upstream wrote: its ids and seals are its own, whatever they look like."""
+    """Like `read_item`, for an item that an upstream wrote. Its ids and seals are the upstream's, even if they look
+    marked."""
     return _read(raw, object_at(raw, path), _OUTPUT_READERS)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from plano import CallNext, Plano, Request, Response
-from plano.observability import finished
+from plano.observability import finished_requests
 from plano.testing import FakeProvider
 from plano.types import Receive, Scope, Send
 from tests.asgi import ask
@@ -57,18 +57,18 @@ def gateway(seen: Seen) -> Plano:
 
 
 async def test_they_wait_for_each_other_but_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finished, "SECONDS", 60.0)
+    monkeypatch.setattr(finished_requests, "MAX_WAIT", 60.0)
     seen = Seen()
     app = gateway(seen)
-    for _ in range(finished.TOGETHER - 1):
+    for _ in range(finished_requests.MAX_BATCH - 1):
         await ask(app, "POST", CHAT, HELLO)
     assert not seen.ids
     await ask(app, "POST", CHAT, HELLO)
-    assert len(seen.ids) == finished.TOGETHER
-    monkeypatch.setattr(finished, "SECONDS", 0.1)
+    assert len(seen.ids) == finished_requests.MAX_BATCH
+    monkeypatch.setattr(finished_requests, "MAX_WAIT", 0.1)
     await ask(gateway(seen), "POST", CHAT, HELLO)
-    await until(lambda: len(seen.ids) > finished.TOGETHER)
-    assert len(seen.ids) == len(set(seen.ids)) == finished.TOGETHER + 1
+    await until(lambda: len(seen.ids) > finished_requests.MAX_BATCH)
+    assert len(seen.ids) == len(set(seen.ids)) == finished_requests.MAX_BATCH + 1
 
 
 async def test_what_failed_and_what_is_large_does_not_wait() -> None:
@@ -96,16 +96,16 @@ def test_a_loop_that_ended_with_requests_waiting_keeps_no_later_ones(monkeypatch
             await ask(app, "POST", CHAT, HELLO)
         await until(lambda: len(seen.ids) == 4)
 
-    monkeypatch.setattr(finished, "SECONDS", 60.0)
+    monkeypatch.setattr(finished_requests, "MAX_WAIT", 60.0)
     asyncio.run(ask(app, "POST", CHAT, HELLO))
     assert not seen.ids
-    monkeypatch.setattr(finished, "SECONDS", 0.1)
+    monkeypatch.setattr(finished_requests, "MAX_WAIT", 0.1)
     asyncio.run(several())
     assert len(seen.ids) == 4
 
 
 async def test_a_reader_in_another_thread_leaves_them_to_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finished, "SECONDS", 1.0)
+    monkeypatch.setattr(finished_requests, "MAX_WAIT", 1.0)
     seen = Seen()
     app = gateway(seen)
     await ask(app, "POST", CHAT, HELLO)
@@ -127,7 +127,7 @@ async def test_tokens_that_cannot_be_told_keep_no_request_in_flight(monkeypatch:
     def fails(request: Request, response: Response | None) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(finished, "settle", fails)
+    monkeypatch.setattr(finished_requests, "settle_usage", fails)
     seen = Seen()
     app = gateway(seen)
     await ask(app, "POST", CHAT, HELLO)

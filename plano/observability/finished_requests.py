@@ -1,7 +1,6 @@
-"""Requests that are over: their tokens are settled, then whoever counts them is told, and a line of the log written.
+"""Finished requests: their usage is settled, metrics and traces count them, and the access log gets its lines.
 
-That is done for several of them at once, for one after the other they take half the time that they take in between
-requests.
+This is done in batches: back to back, sixteen cost half of what they cost interleaved with requests.
 """
 
 from __future__ import annotations
@@ -17,33 +16,33 @@ from weakref import WeakSet
 
 from plano.errors import forget_frames
 from plano.observability import access
-from plano.observability.usage import settle
+from plano.observability.usage import settle_usage
 from plano.request import Request
 from plano.response import Response
 from plano.types import Scope
 
 logger = logging.getLogger("plano")
 
-TOGETHER = 16
-"""Requests that wait for each other at most."""
+MAX_BATCH = 16
+"""The most requests in a batch."""
 
-SECONDS = 0.1
-"""How long the first of them waits."""
+MAX_WAIT = 0.1
+"""The most seconds that the first request of a batch waits."""
 
-_BYTES = 1024 * 1024
-"""Of bodies, that are kept for it."""
+_MAX_BATCH_BYTES = 1024 * 1024
+"""The most bytes of bodies that a batch keeps in memory."""
 
 _Over: TypeAlias = tuple[Request, Response | None, Scope]
 
 
-class Finished:
-    """Where requests go when they are over. Whoever reads what is counted of them calls `refresh` first.
+class FinishedRequests:
+    """The queue of finished requests. Code that reads counts of them calls `refresh` first.
 
     Args:
         log: whether each has a line in the access log.
 
     Attributes:
-        at_once: none of them is to wait.
+        at_once: whether none of them may wait.
     """
 
     def __init__(self, *, log: bool = True) -> None:
@@ -51,14 +50,14 @@ class Finished:
         self.at_once = False
         self._waiting: deque[_Over] = deque()
         self._bytes = 0
-        self._timed: AbstractEventLoop | None = None  # which one will flush
+        self._timed: AbstractEventLoop | None = None  # the loop that will flush
         _ALL.add(self)
 
     def add(self, request: Request, response: Response | None, scope: Scope, loop: AbstractEventLoop) -> None:
         """Take a request whose journal is complete but for its usage.
 
         Args:
-            loop: that this is called on.
+            loop: the running event loop.
         """
         journal = request.journal
         if self._log or journal.closers:
@@ -71,43 +70,43 @@ class Finished:
         waiting.append((request, response, scope))
         self._bytes += journal.bytes_in + journal.bytes_out
         if (
-            len(waiting) >= TOGETHER
-            or journal.error is not None  # its traceback goes, and whoever counts may want to see it
-            or self._bytes > _BYTES
+            len(waiting) >= MAX_BATCH
+            or journal.error is not None  # its traceback is about to go, and closers may want to see it
+            or self._bytes > _MAX_BATCH_BYTES
             or self.at_once
         ):
             self.flush()
-        elif self._timed is not loop:  # one that ended with requests waiting does not keep later ones
+        elif self._timed is not loop:  # a loop that ended with requests waiting must not hold up later ones
             if self._log and access.at_once():
                 self.flush()
             else:
                 self._timed = loop
-                loop.call_later(SECONDS, self._flush_waiting)
+                loop.call_later(MAX_WAIT, self._flush_waiting)
 
     def refresh(self) -> None:
-        """Flush, for somebody who reads. A loop that runs in another thread does it by itself, within SECONDS."""
+        """Flush before counts are read. A loop in another thread flushes by itself, within `MAX_WAIT` seconds."""
         if self._timed is None or not self._timed.is_running() or self._timed is _running_loop():
             self.flush()
 
     def flush(self) -> None:
-        """Count and log all that wait."""
+        """Count and log all waiting requests."""
         batch: list[_Over] = []
-        with suppress(IndexError):  # somebody else may be faster
+        with suppress(IndexError):  # another thread may be faster
             while self._waiting:
                 batch.append(self._waiting.popleft())
         self._bytes = 0
-        # One step after the other for all of them: going from step to step for each takes a seventh longer.
+        # Each step is done for all requests before the next step: the other order takes a seventh longer.
         for request, response, _ in batch:
             try:
-                settle(request, response)
+                settle_usage(request, response)
             except Exception:
-                logger.exception("the tokens of a request could not be told")
+                logger.exception("the tokens of a request could not be determined")
         for request, _, _ in batch:
             for closer in request.journal.closers:
                 try:
                     closer(request)
-                except Exception:  # one that fails does not keep the others from being called
-                    logger.exception("what should have been done at a request's end failed")
+                except Exception:  # the others are called even if one fails
+                    logger.exception("a function that was to run at the end of a request failed")
         take = access.taker() if self._log and batch else None
         if take is not None:
             try:
@@ -139,11 +138,11 @@ def _running_loop() -> AbstractEventLoop | None:
         return None
 
 
-_ALL: WeakSet[Finished] = WeakSet()
+_ALL: WeakSet[FinishedRequests] = WeakSet()
 
 
 @atexit.register
 def _flush_all() -> None:
-    """A process that ends without closing its gateway, or is stopped by force, still says what it did."""
+    """Count and log waiting requests in a process that ends without closing its gateway."""
     for each in list(_ALL):
         each.flush()
