@@ -33,8 +33,8 @@ MB = 1_000_000
 CHUNK = b"x" * 65536
 AUTH = {"authorization": f"Bearer {KEY}", "connection": "close"}
 SETTLED = 4
-"""Seconds after the last request. By then it is counted, and what is free has mostly gone back to the system; that
-happens from time to time, so the end is given some more."""
+"""Seconds after the last request. By then it is counted, and free memory has mostly gone back to the system; that
+happens only from time to time, so the end gets some more."""
 
 JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"

@@ -57,7 +57,7 @@ async def footprint(bench: Bench) -> list[Table]:
             failures + more,
         )
         bench.found[f"{name} idle"] = Figure([idle["rss"]])
-        if bodies >= Effort.bodies:  # fewer say nothing about the budget
+        if bodies >= Effort.bodies:  # fewer prove nothing about the budget
             bench.found |= {f"{name} peak": Figure([peak]), f"{name} after": Figure([after - idle["rss"]])}
         bench.fleet.end(server)
     table.notes.append(

@@ -177,7 +177,7 @@ class Fleet:
         command += ["--workers", str(workers), "--log-level", "warning"]
         return self._started(server, command, cores=cores or None)
 
-    # -- what it is compared with --
+    # -- its peers --
 
     def uvicorn(self) -> Server:
         """Starts uvicorn as plano runs it, with an application that answers by itself."""

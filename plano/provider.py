@@ -41,8 +41,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         narrow: gives the dialects of a particular model, preferred first; None for `speaks`.
         adapt: gives the row that fits an entry's own base URL, for a provider with more than one kind of API.
         auth: the way in which the key travels; None for the way of each dialect. Without a key nothing is sent.
-        signer: makes the signer of a target's requests, if its key signs each request and does not travel itself;
-            `auth` then has no effect.
+        signer: makes the signer of a target's requests, if its key does not travel itself; `auth` then has no effect.
         key_variable: the environment variable that usually holds the key.
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".

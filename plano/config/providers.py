@@ -199,7 +199,7 @@ def _proxy(section: Section, problems: Problems) -> None:
 def _split(url: str) -> SplitResult | None:
     try:
         split = urlsplit(url)
-        _ = split.port  # this is what raises for an invalid port
+        _ = split.port  # raises for an invalid port
     except ValueError:
         return None
     return split

@@ -29,7 +29,7 @@ _LOOKED_AT = 256 * 1024
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]{256,}")
 
 _TEXTS = frozenset[str]().union(*(codec.spoken_fields for codec in CODECS.values()))
-"""The fields, of all dialects, that hold text of the model or to it."""
+"""The fields, of all dialects, that hold texts of users and models."""
 
 
 def settle_usage(request: Request, response: Response | None) -> None:

@@ -45,7 +45,7 @@ _SCOPES: dict[tuple[object, ...], Scope] = {}
 _RESET = struct.pack("ii", 1, 0)
 
 
-# Looking a member up on its class costs a few times what a global does.
+# To look a member up on its class costs a few times as much as a global.
 _REST, _HEAD, _BUSY, _CLOSING = Phase.REST, Phase.HEAD, Phase.BUSY, Phase.CLOSING
 _ARRIVING = RequestState.ARRIVING
 _BEGUN, _COMPLETE = ResponseState.BEGUN, ResponseState.COMPLETE

@@ -33,7 +33,7 @@ UNKNOWN = -1
 
 _CLOSING = b"connection: close\r\n\r\n"
 
-# Looking a member up on its class costs a few times what a global does.
+# To look a member up on its class costs a few times as much as a global.
 _ARRIVING, _ARRIVED, _TAKEN = RequestState.ARRIVING, RequestState.ARRIVED, RequestState.TAKEN
 _AWAITED, _HELD, _BEGUN = ResponseState.AWAITED, ResponseState.HELD, ResponseState.BEGUN
 _COMPLETE, _GONE = ResponseState.COMPLETE, ResponseState.GONE

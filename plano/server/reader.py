@@ -21,7 +21,7 @@ from plano.types import RawHeaders, Scope
 
 _EMPTY_LINE = b"\r\n\r\n"
 
-# Looking a member up on its class costs a few times what a global does.
+# To look a member up on its class costs a few times as much as a global.
 _ARRIVING, _ARRIVED = RequestState.ARRIVING, RequestState.ARRIVED
 
 

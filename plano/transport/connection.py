@@ -44,7 +44,7 @@ UNCHECKED_REST = 0.001
 check would cost a twentieth of a request."""
 
 
-# Looking a member up on its class costs a few times what a global does.
+# To look a member up on its class costs a few times as much as a global.
 _REST, _WRITE, _HEAD, _BODY = Phase.REST, Phase.WRITE, Phase.HEAD, Phase.BODY
 
 

@@ -38,7 +38,7 @@ class FieldWriter:
         """
         if len(headers) == 1:
             ((name, value),) = headers
-            if name in self._fit and value.isalnum():  # as nearly all ids of requests are
+            if name in self._fit and value.isalnum():  # true of nearly all ids of requests
                 return b"%b: %b\r\n" % (name, value)
         elif not headers:
             return b""

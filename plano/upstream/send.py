@@ -163,7 +163,7 @@ class Upstream:
         attempt.status = exchange.status
         if exchange.status == 200 and not request.stream:
             for name, value in exchange.headers:
-                if name == b"content-type" and value == b"application/json":  # as nearly all replies are
+                if name == b"content-type" and value == b"application/json":  # nearly always
                     reply = exchange.whole(MAX_REPLY)
                     if reply is None:
                         return await self._reply(request, attempt, exchange, mask)

@@ -99,7 +99,7 @@ def _part_says(part: dict[str, Raw]) -> bool:
 
 def error_in(frame: Frame) -> PlanoError | None:
     data, named = frame.data, frame.event == "error"
-    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # as nearly all that are none
+    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # nearly always, without an error
         return None
     chunk = reading.maybe(_CHUNK, data)
     if chunk is not None and present(chunk.error):

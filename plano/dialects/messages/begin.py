@@ -65,7 +65,7 @@ def _says(fields: dict[str, Raw]) -> bool:
 
 def error_in(frame: Frame) -> PlanoError | None:
     data, named = frame.data, frame.event == "error"
-    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # as nearly all that are none
+    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # nearly always, without an error
         return None
     event = reading.maybe(_EVENT, data)
     type_ = frame.event if event is None or event.type is None else event.type

@@ -61,7 +61,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     return msgspec.json.encode(body)
 
 
-# --- what cannot be said -------------------------------------------------------------------------
+# --- losses --------------------------------------------------------------------------------------
 
 
 def _refuse_what_has_no_substitute(conversation: Conversation) -> None:

@@ -88,7 +88,7 @@ def _says(added: _Content) -> bool:
 
 def error_in(frame: Frame) -> PlanoError | None:
     data, named = frame.data, frame.event in (_FAILED, "error")
-    if not named and not any(map(data.count, (b"error", b"failed", b"\\u"))):  # as nearly all that are none
+    if not named and not any(map(data.count, (b"error", b"failed", b"\\u"))):  # nearly always, without an error
         return None
     event = reading.maybe(_FAILURE, data)
     if event is None:

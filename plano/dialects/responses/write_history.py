@@ -71,7 +71,7 @@ class History:
             fields = message.extras.get("responses", {})
             self.items.append({"type": "message", "role": message.role, "content": content, **fields})
 
-    # --- what the assistant did ---
+    # --- turns of the assistant ---
 
     def _assistant(self, parts: Sequence[Part]) -> None:
         """Add a turn of the assistant: texts and refusals in a row are one message item."""
@@ -148,7 +148,7 @@ class History:
             self._custom_calls.add(part.id)
         self.items.append(write_items.call(part, id_=part.item_id, status="completed"))
 
-    # --- what came back from tools ---
+    # --- outputs of tools ---
 
     def _result(self, part: ToolResult) -> None:
         self._note_losses(part, "tool_result.")
@@ -225,7 +225,7 @@ class History:
         shared = {name: raw for name, raw in part.extras.get("chat", {}).items() if name in _SHARED_FIELDS}
         return shared | own_fields(part.extras)
 
-    # --- what cannot be said ---
+    # --- losses ---
 
     def _opaque(self, part: Opaque) -> None:
         found = self._own(part)
