@@ -11,9 +11,9 @@ import pytest
 from plano import CallNext, Request, Response
 from plano.conversation import Event, Usage
 from plano.dialects import CODECS
-from plano.errors import UpstreamError
+from plano.errors import UpstreamError, UpstreamStatus
 from plano.streams.stages import MAX_HELD_BYTES, MAX_HELD_FRAMES, Flow
-from plano.testing import WAYS, FakeProvider, ask
+from plano.testing import WAYS, FakeProvider, Reply, ask
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
 from tests.scraping import scrape
@@ -147,6 +147,15 @@ async def test_a_stream_that_is_read_has_begun() -> None:
     provider = FakeProvider()
     provider.reply("one")
     assert (await ask(gateway(reads, provider=provider), "chat", "Hi", stream=True)).text == "one"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_error_that_comes_together_with_the_output_can_still_be_replaced(dialect: Dialect) -> None:
+    provider = FakeProvider()
+    provider.script(Reply("one two three four five six", breaks_after=8, how="error", cut=1_000_000))
+    waits = Waits()
+    await ask(gateway(waits, provider=provider, upstream=dialect), dialect, "Hi", stream=True)
+    assert waits.found == [UpstreamStatus]
 
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
