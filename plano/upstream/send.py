@@ -144,10 +144,10 @@ class Upstream:
         except UpstreamError as error:
             mask.out_of_error(error)
             attempt.fail(failure_of(error))
-            self._log(target, error, attempt.answered)
+            self._log(target, error)
             raise
         except GatewayExhausted as error:  # nobody's failure but our own
-            self._log(target, error, attempt.answered)
+            self._log(target, error)
             raise
 
     async def _answer(
@@ -171,9 +171,10 @@ class Upstream:
                     return Response(request, headers=returned(exchange.headers, mask), body=reply, attempt=attempt)
         return await self._response(request, target, attempt, exchange, mask)
 
-    def _log(self, target: Target, error: PlanoError, now: float | None) -> None:
+    def _log(self, target: Target, error: PlanoError) -> None:
         """Say, once in a while for each entry, what the client is not told: which certificate, name or address."""
-        if now is None or now < self._quiet_until.get(target.entry, 0.0):
+        now = perf_counter()
+        if now < self._quiet_until.get(target.entry, 0.0):
             return
         self._quiet_until[target.entry] = now + LOG_EVERY
         cause = root_of(error)
