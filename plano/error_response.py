@@ -13,11 +13,10 @@ from plano.types import CLIENT_DIALECTS, RawHeaders
 logger = logging.getLogger("plano")
 
 
-def error_response(request: Request, error: PlanoError, *, headers: RawHeaders | None = None) -> Response:
+def error_response(request: Request, error: PlanoError) -> Response:
     """An error as the response a client of the request's dialect expects, or, where only upstreams speak that, the
     request's own client."""
-    headers = [] if headers is None else headers
-    headers.append((b"content-type", b"application/json"))
+    headers: RawHeaders = [(b"content-type", b"application/json")]
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))
     if error.retry_after is not None:

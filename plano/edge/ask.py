@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
@@ -25,8 +24,6 @@ from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
 from plano.types import ANONYMOUS, Caller, ClientDialect, Headers, Receive, Scope, Send
-
-logger = logging.getLogger("plano")
 
 CallerOf: TypeAlias = Callable[[Scope], Caller | Awaitable[Caller | None] | None]
 """A host's own authentication: the caller of an ASGI scope, or None to turn the request away with a 401."""
