@@ -374,9 +374,10 @@ class Response:
     async def aclose(self) -> None:
         """Let go of the upstream and run what `on_close` asked for. Whoever drops a response, to try
         again say, calls this; for the response that is sent plano does."""
+        stream = self.pieces.source if isinstance(self.pieces, Flow) else self.pieces
         try:
-            if isinstance(self.pieces, AsyncGenerator):
-                await self.pieces.aclose()
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
         finally:
             if self._life is not None:
                 await self._life.close()
