@@ -17,6 +17,9 @@ WhoAsks = Callable[[Scope, Headers], Awaitable[Caller]]
 
 _CALL = "plano.edge.filtered"
 
+CALLER = "plano.caller"
+"""The key of a scope under which its caller stands, once that is known."""
+
 
 class Filtered:
     """An endpoint that asks no model, with the user's filters around it, so that one place can add headers to
@@ -42,6 +45,7 @@ class Filtered:
         headers = Headers(scope["headers"])
         try:
             caller = await self._who(scope, headers)
+            scope = {**scope, CALLER: caller}  # the endpoint need not ask again
         except PlanoError:
             if not self._strangers:
                 await self._endpoint(scope, receive, send)  # which says so

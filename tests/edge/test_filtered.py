@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from plano import CallNext, Plano, Request, Response
-from plano.types import Message
+from plano.types import Caller, Message, Scope
 from tests.asgi import Answer, Exchange, ask, scope
 
 MODELS, CONVERSATIONS, NOWHERE = "/v1/models", "/v1/conversations", "/v1/nowhere"
@@ -163,3 +163,34 @@ async def test_a_body_that_does_not_come_is_a_time_out() -> None:
 async def test_a_head_request_has_the_headers_of_a_get(path: str) -> None:
     asked, got = [await answered(gateway(shouts), method, path, b"") for method in ("HEAD", "GET")]
     assert (asked.status, asked.headers, asked.body) == (got.status, got.headers, b"")
+
+
+@EVERY_CALL
+@pytest.mark.parametrize("filters", [(), (passes,), (asks_twice,)])
+async def test_a_host_is_asked_once_who_is_calling(
+    filters: tuple[Any, ...], method: str, path: str, body: bytes, status: int
+) -> None:
+    asked: list[str] = []
+
+    def caller(scope: Scope) -> Caller:
+        asked.append(scope["path"])
+        return Caller(name="alice", tenant="a")
+
+    entry = {"model": "openai/m", "access_key": "k"}
+    app = Plano({"model_providers": [entry], "state_storage": {"type": "memory"}}, filters=filters, caller=caller)
+    assert (await answered(app, method, path, body)).status == status
+    assert asked == ([] if not filters and path == NOWHERE else [path])
+
+
+@EVERY_CALL
+async def test_who_is_not_signed_in_is_turned_away_with_and_without_filters(
+    method: str, path: str, body: bytes, status: int
+) -> None:
+    entry = {"model": "openai/m", "access_key": "k"}
+    config = {"model_providers": [entry], "state_storage": {"type": "memory"}}
+    plain, filtered = [
+        await answered(Plano(config, filters=filters, caller=lambda scope: None), method, path, body)
+        for filters in ((), (passes,))
+    ]
+    assert (filtered.status, filtered.body) == (plain.status, plain.body)
+    assert plain.status == (404 if path == NOWHERE else 401)
