@@ -16,7 +16,7 @@ logger = logging.getLogger("plano")
 
 def error_response(request: Request, error: PlanoError, *, headers: RawHeaders | None = None) -> Response:
     """An error as the response a client of the request's dialect expects, or, where only upstreams speak that, the
-    request's own client."""
+    request's own client. `headers` are added to."""
     headers = [] if headers is None else headers
     headers.append((b"content-type", b"application/json"))
     if isinstance(error, MethodNotAllowed):

@@ -15,7 +15,7 @@ from plano.credentials.loopback import objection
 from plano.edge import listing
 from plano.edge.answers import Answer, Application, send_error
 from plano.edge.ask import Ask, CallerOf, caller_from, intake
-from plano.edge.filtered import Filtered
+from plano.edge.filtered import CALLER, Filtered
 from plano.edge.stored_routes import ROUTES, Stored
 from plano.errors import NotFound, PermissionDenied
 from plano.filters.alias import Alias
@@ -116,6 +116,9 @@ class Generation:
 
     async def caller(self, scope: Scope, headers: Headers) -> Caller:
         """The caller of a request that asks no model. Raises Unauthenticated."""
+        known: Caller | None = scope.get(CALLER)
+        if known is not None:
+            return known
         return self._auth.caller(headers) if self._caller_of is None else await caller_from(self._caller_of, scope)
 
     def _links(self) -> list[Link]:

@@ -221,11 +221,12 @@ def _call_of(coroutine: CoroutineType[Any, Any, Any]) -> str:
 
 def _timed(spent: list[float], position: int, call: Filter) -> Filter:
     async def timed(request: Request, call_next: CallNext) -> Response:
-        started = perf_counter()
+        journal = request.journal
+        started, waited = perf_counter(), journal.waited_in_stream
         try:
             return await call(request, call_next)
-        finally:
-            spent[position] += (perf_counter() - started) * request.journal.weight
+        finally:  # a filter may wait for a stream, which is the upstream's time and not its own
+            spent[position] += (perf_counter() - started - journal.waited_in_stream + waited) * journal.weight
 
     return timed
 

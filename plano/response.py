@@ -376,9 +376,10 @@ class Response:
     async def aclose(self) -> None:
         """Release the upstream's connection and run the functions given to `on_close`. A filter that drops a response,
         to try again for instance, calls this; plano does it for the response that is sent."""
+        stream = self.pieces.source if isinstance(self.pieces, Flow) else self.pieces
         try:
-            if isinstance(self.pieces, AsyncGenerator):
-                await self.pieces.aclose()
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
         finally:
             if self._life is not None:
                 await self._life.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from plano import CallNext, Plano, Request, Response
 from plano.attempt import NOT_ASKED, Attempt
 from plano.errors import UpstreamError
 from plano.observability.access import Line
-from plano.testing import FakeProvider, Usage
+from plano.testing import FakeProvider, Reply, Usage
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
 from tests.asgi import Answer, ask
@@ -253,6 +254,66 @@ async def test_what_a_filter_answers_in_place_of_a_failure_is_no_attempts(how: s
     assert found.of("plano_losses_total") == 0
     assert found.of("gen_ai_client_token_usage_count") == 0
     assert found.of("plano_upstream_errors_total", model="fake_messages/m-1") == 1
+
+
+class Hedges:
+    """Asks two entries at once, takes the first that begins, and cancels the other."""
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        asking = [
+            asyncio.ensure_future(self._begun(request.replace(model=f"fake_{each}/m-1"), call_next))
+            for each in ("chat", "messages")
+        ]
+        done, late = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        for each in late:
+            each.cancel()
+        await asyncio.wait(asking)
+        return next(iter(done)).result()
+
+    async def _begun(self, request: Request, call_next: CallNext) -> Response:
+        return await (await call_next(request)).begun()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("fast", ["chat", "messages"])
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_of_two_that_are_asked_at_once_the_one_that_answered_counts(
+    client: Dialect, fast: Dialect, stream: bool
+) -> None:
+    provider = FakeProvider()
+    usage = Usage(input_tokens=30, output_tokens=2)
+    provider.script(lambda asked: Reply("answered", usage=usage, delay=0.0 if asked.dialect == fast else 60.0))
+    app = Plano(config("http://upstream.test"), filters=[Hedges()], transport=provider)
+    more = {"stream_options": {"include_usage": True}} if stream and client == "chat" else {}
+    answer = await ask(app, "POST", PATHS[client], body(client, "responses", stream=stream, **more))
+    assert (answer.status, b"answered" in answer.body, len(provider.requests)) == (200, True, 2)
+    found = await scrape(app)
+    entry = f"fake_{fast}/m-1"
+    assert found.of("plano_requests_total") == 1
+    assert found.of("plano_requests_total", model=entry, upstream_dialect=fast, outcome="completed") == 1
+    assert found.of("gen_ai_client_token_usage_sum", gen_ai_request_model=entry, gen_ai_token_type="output") == 2
+    assert found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 2
+    assert found.of("plano_upstream_errors_total") == 0
+    assert found.of("plano_requests_in_flight") == 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_judge_that_is_asked_first_is_not_what_answered(stream: bool) -> None:
+    async def judged(request: Request, call_next: CallNext) -> Response:
+        verdict = await (await call_next(request.replace(model="fake_messages/m-1"))).read()
+        assert verdict.parts
+        return await call_next(request)
+
+    provider = FakeProvider()
+    provider.reply("fine", usage=Usage(input_tokens=1, output_tokens=1))
+    provider.reply("answered", usage=Usage(input_tokens=30, output_tokens=2))
+    app = Plano(config("http://upstream.test"), filters=[judged], transport=provider)
+    answer = await ask(app, "POST", PATHS["responses"], body("responses", "chat", stream=stream))
+    assert b"answered" in answer.body
+    found = await scrape(app)
+    assert found.of("plano_requests_total", model="fake_chat/m-1", outcome="completed") == 1
+    assert found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 2
+    assert found.of("plano_losses_total", upstream_dialect="messages") == 0
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -213,6 +213,31 @@ async def test_a_header_is_on_everything_that_goes_out(cell: Cell, case: str) ->
     assert (answer.status, answer.headers.get("x-region")) == (status, "eu-west")
 
 
+IN_THE_GUIDE: dict[str, tuple[Any, ...] | None] = {
+    "passes": None,
+    "long_prompts_elsewhere": None,
+    "house_rules": None,
+    "OnlyModels": ("some-other-model",),
+    "answers_help": None,
+    "Fallback": ("large",),
+    "hide_cards": None,
+    "without_thinking": None,
+    "Pseudonyms": (),
+    "Cache": (),
+    "audit": None,
+    "Quota": (1,),
+    "names_the_region": None,
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_GUIDE)
+@pytest.mark.parametrize(("path", "status"), [("/v1/models", 200), ("/v1/conversations/conv_x", 404), ("/v1/x", 404)])
+async def test_what_asks_no_model_passes_every_filter_of_the_guide(path: str, status: int, name: str) -> None:
+    arguments, filter_ = IN_THE_GUIDE[name], taken_from_the_guide(name)
+    app = gateway(FakeProvider(), filter_ if arguments is None else filter_(*arguments))
+    assert (await ask(app, "GET", path)).status == status
+
+
 async def test_changing_text_that_is_cut_in_two(cell: Cell) -> None:
     provider = FakeProvider()
     provider.reply("Card 4111 1111 1111 1111, and again: 5500 0000 0000 0004!")

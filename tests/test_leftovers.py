@@ -6,6 +6,7 @@ A ring of references keeps a request's body until the collector comes by, and `p
 from __future__ import annotations
 
 import ast
+import asyncio
 import gc
 import io
 import json
@@ -27,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import plano
 from plano import Plano, Request, Response
-from plano.errors import InvalidRequest, PlanoError
+from plano.errors import InvalidRequest, PlanoError, UpstreamError
 from plano.journal import Journal
 from plano.observability.otlp import provider_for
 from plano.server import Connection
@@ -237,20 +238,44 @@ ENDINGS: dict[str, Ending] = {
     "filter wants to know": Ending(fields=STREAM, headers={"x-do": "wants_to_know"}),
     "filter fails at the end": Ending(headers={"x-do": "fails_at_the_end"}),
     "filter edits": Ending(headers={"x-do": "edits"}),
+    "filter answers": Ending(headers={"x-do": "answers"}),
+    "filter answers with a stream": Ending(fields=STREAM, headers={"x-do": "answers"}),
+    "filter waits": Ending(headers={"x-do": "waits"}),
+    "filter waits for a stream": Ending(fields=STREAM, headers={"x-do": "waits"}),
+    "filter waits for events": Ending(headers={"x-do": "waits_for_events"}),
+    "filter waits for a stream of events": Ending(fields=STREAM, headers={"x-do": "waits_for_events"}),
+    "filter asks two at once": Ending(headers={"x-do": "asks_two_at_once"}),
+    "filter asks two at once for a stream": Ending(fields=STREAM, headers={"x-do": "asks_two_at_once"}),
+    "filter around what asks no model": Ending(
+        path="/v1/models", method="GET", body=b"", headers={"x-do": "asks_twice"}
+    ),
+    "filter around a body": Ending(path="/v1/conversations", body=b"{}", headers={"x-do": "asks_twice"}),
+    "filter breaks what asks no model": Ending(
+        path="/v1/models", method="GET", body=b"", headers={"x-do": "raises_after"}, status=500
+    ),
     # when the client leaves
     "left in its request": Ending(leaves=_at_once, status=None),
     "left before the reply": Ending(LATE, leaves=_asked, status=None),
     "left before the stream": Ending(LATE, STREAM, leaves=_asked, status=None),
     "left in the stream": Ending(SLOW, STREAM, leaves=_first_piece, status=None),
+    "left while a filter waits": Ending(LATE, STREAM, headers={"x-do": "waits"}, leaves=_asked, status=None),
+    "left while a filter waits for an opened stream": Ending(
+        Reply("one two", pause=30), STREAM, headers={"x-do": "waits_for_events"}, leaves=_asked, status=None
+    ),
+    "left after a filter waited": Ending(SLOW, STREAM, headers={"x-do": "waits"}, leaves=_first_piece, status=None),
+    "left while a filter asks two at once": Ending(
+        LATE, STREAM, headers={"x-do": "asks_two_at_once"}, leaves=_asked, status=None
+    ),
     "left in a rewritten stream": Ending(
         SLOW, STREAM, headers={"x-do": "rewrites_now"}, leaves=_first_piece, status=None
     ),
 }
 
 
-# Every failure of an upstream, where a filter catches it and goes on.
+# Every failure of an upstream, where a filter catches it and goes on, or waits for it and returns it all the same.
 ENDINGS |= {
-    f"{name}, caught": replace(ending, headers={"x-do": "catches"}, status=200)
+    f"{name}, {how}": replace(ending, headers={"x-do": do}, status=status)
+    for how, do, status in (("caught", "catches", 200), ("waited for", "waits", None), ("replaced", "replaces", None))
     for name, ending in ENDINGS.items()
     if not isinstance(ending.answer, Reply) or ending.answer.breaks_after is not None
 }
@@ -320,6 +345,37 @@ class Does:
             except PlanoError:
                 pass
         return Response(request, headers=[(b"content-type", b"application/json")], body=b"{}")
+
+    async def answers(self, request: Request, call_next: Any) -> Response:
+        return Response.of(request, "Hello there")
+
+    async def waits(self, request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        with suppress(UpstreamError):
+            await response.begun()
+        return response
+
+    async def replaces(self, request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        try:
+            await response.begun()
+        except UpstreamError:
+            return Response.of(request, "sorry")  # and does not close the other
+        return response if response.ok else Response.of(request, "sorry")
+
+    async def waits_for_events(self, request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        return await response.with_events(response.events()).begun()
+
+    async def asks_two_at_once(self, request: Request, call_next: Any) -> Response:
+        asking = [asyncio.ensure_future(call_next(request)) for _ in range(2)]
+        try:
+            done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            response: Response = next(iter(done)).result()
+            return response
+        finally:
+            for each in asking:
+                each.cancel()
 
     async def wants_to_know(self, request: Request, call_next: Any) -> Response:
         response: Response = await call_next(request)

@@ -104,6 +104,18 @@ async def test_a_link_counts_with_all_that_is_below_it_also_where_it_fails() -> 
     assert waited == 6.0
 
 
+async def test_waiting_for_a_stream_is_not_a_filters_own_time() -> None:
+    async def waits(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        request.journal.waited_in_stream += 1000.0
+        return response
+
+    spent = [0.0] * 4
+    await fold([Link("a", Tagging("a")), Link("waits", waits)], last, spent)(asked(5.0))
+    assert spent[0] == pytest.approx(-1000, abs=100)  # because those seconds did not pass
+    assert spent[1] == pytest.approx(-1000, abs=100)
+
+
 # -- Whose error it is --
 
 

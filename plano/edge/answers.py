@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import re
 from collections.abc import Awaitable, Callable
 from random import randbytes
@@ -15,8 +14,6 @@ from plano.dialects import CLIENT_CODECS
 from plano.errors import MethodNotAllowed, PlanoError
 from plano.faults import log_fault
 from plano.types import ClientDialect, Headers, RawHeaders, Receive, Scope, Send
-
-logger = logging.getLogger("plano")
 
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 

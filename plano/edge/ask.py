@@ -27,12 +27,12 @@ from plano.request import Request
 from plano.response import Response
 from plano.types import ANONYMOUS, Caller, ClientDialect, Headers, Receive, Scope, Send
 
-logger = logging.getLogger("plano")
-
 CallerOf: TypeAlias = Callable[[Scope], Caller | Awaitable[Caller | None] | None]
 """A host's own authentication: the caller of an ASGI scope, or None to turn the request away with a 401."""
 
 _DROPPED = b"x-plano-dropped"
+logger = logging.getLogger("plano")
+
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _LONGEST_HEADER = 2000
 

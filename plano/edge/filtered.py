@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 
 from plano.edge.answers import Application, dialect_of, request_id
-from plano.error_response import failed_response
+from plano.error_response import error_response, failed_response
 from plano.errors import PlanoError
 from plano.pipeline import Link, fold
 from plano.request import Request
@@ -15,6 +16,9 @@ from plano.types import ANONYMOUS, Caller, Headers, Message, RawHeaders, Receive
 WhoAsks = Callable[[Scope, Headers], Awaitable[Caller]]
 
 _CALL = "plano.edge.filtered"
+
+CALLER = "plano.caller"
+"""The key of a scope under which its caller stands, once that is known."""
 
 
 class Filtered:
@@ -41,6 +45,7 @@ class Filtered:
         headers = Headers(scope["headers"])
         try:
             caller = await self._who(scope, headers)
+            scope = {**scope, CALLER: caller}  # the endpoint need not ask again
         except PlanoError:
             if not self._strangers:
                 await self._endpoint(scope, receive, send)  # which answers with the error
@@ -52,20 +57,31 @@ class Filtered:
             headers=headers,
             caller=caller,
             id=request_id(headers),
-            state={_CALL: (scope, receive)},
+            state={_CALL: (scope, _Replayed(receive))},
         )
+        await self._exchange(request, scope, send)
+
+    async def _exchange(self, request: Request, scope: Scope, send: Send) -> None:
         try:
-            response = await self._run(request)
+            response = await _whole(request, await self._run(request))
         except Exception as error:
             response = failed_response(request, error)
+        journal = request.journal
         try:
-            await _send(response, scope, send)
+            if journal.outcome is None:
+                await _send(response, scope, send)
+                journal.outcome = "completed"
+        except OSError:  # how a server says that the client has gone
+            pass
         finally:
-            await response.aclose()
+            journal.outcome = journal.outcome or "aborted"
+            journal.ended = perf_counter()
+            for release in journal.releases:
+                await release()
 
     async def _answer(self, request: Request) -> Response:
-        scope, receive = request.state[_CALL]
-        status, raw, parts = 500, [], []
+        scope, body = request.state[_CALL]
+        status, raw, parts = 0, [], []
 
         async def note(message: Message) -> None:
             nonlocal status, raw
@@ -75,16 +91,49 @@ class Filtered:
                 parts.append(message.get("body", b""))
 
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        await self._endpoint({**scope, "method": method}, receive, note)
+        await self._endpoint({**scope, "method": method}, body.receiver(), note)
+        if not status:  # it saw the client leave
+            request.journal.outcome = "aborted"
         headers: RawHeaders = [header for header in raw if header[0] != b"content-length"]
-        return Response(request, status=status, headers=headers, body=b"".join(parts))
+        return Response(request, status=status or 500, headers=headers, body=b"".join(parts))
+
+
+class _Replayed:
+    """A request's body as the server gives it, for a filter that asks more than once."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: list[Message] = []
+
+    def receiver(self) -> Receive:
+        """ASGI's `receive`, from the first message on."""
+        earlier = iter(tuple(self._messages))
+
+        async def receive() -> Message:
+            message = next(earlier, None)
+            if message is None:
+                message = await self._receive()
+                self._messages.append(message)
+            return message
+
+        return receive
+
+
+async def _whole(request: Request, response: Response) -> Response:
+    """The response with its stream, if it is one, as a body."""
+    if response.pieces is None:
+        return response
+    try:
+        return response.with_body(b"".join([piece async for piece in response.pieces]))
+    except Exception as error:
+        return error_response(request, response.blame(error))
 
 
 async def _send(response: Response, scope: Scope, send: Send) -> None:
-    body = response.body
-    if body is None:
-        assert response.pieces is not None, "a response has either a body or pieces"
-        body = b"".join([piece async for piece in response.pieces])
+    body, journal = response.body, response.journal
+    assert body is not None, "it was made whole"
+    journal.note_error(response.error)
+    journal.status = response.status
     headers = [*response.headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

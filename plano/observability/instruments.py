@@ -139,8 +139,8 @@ METRICS: tuple[Metric, ...] = (
         name="plano_filter_seconds_total",
         kind="counter",
         unit="seconds",
-        meaning="Time in each filter until it returned its response, without the filters below it. At most a hundred "
-        "requests a second are timed; each stands for the untimed ones before it, too.",
+        meaning="Time in each filter until it returned its response, without the filters below it and without waiting "
+        "for a stream. At most a hundred requests a second are timed; each stands for the untimed ones before it, too.",
         axes=("filter",),
     ),
     Metric(

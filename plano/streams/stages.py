@@ -139,10 +139,10 @@ class Flow:
                     raise UpstreamProtocolError(CUT_OFF)
                 return
             size += len(piece)
-            for frame in sse.frames(piece):
-                if self._tells(frame):
-                    return
-                frames += 1
+            found = [self._tells(frame) for frame in sse.frames(piece)]  # all: an error may have come with the output
+            if any(found):
+                return
+            frames += len(found)
 
     async def _hold(self) -> bytes | None:
         """Wait for one more piece and hold it; None at the source's end."""

@@ -145,10 +145,10 @@ class Upstream:
         except UpstreamError as error:
             mask.out_of_error(error)
             attempt.fail(failure_of(error))
-            self._log(target, error, attempt.answered)
+            self._log(target, error)
             raise
         except GatewayExhausted as error:  # the upstream is not to blame
-            self._log(target, error, attempt.answered)
+            self._log(target, error)
             raise
 
     async def _answer(
@@ -172,9 +172,10 @@ class Upstream:
                     return Response(request, headers=returned(exchange.headers, mask), body=reply, attempt=attempt)
         return await self._response(request, target, attempt, exchange, mask)
 
-    def _log(self, target: Target, error: PlanoError, now: float | None) -> None:
+    def _log(self, target: Target, error: PlanoError) -> None:
         """Log details that the client is not told, such as certificate, name or address, at most every `LOG_EVERY`."""
-        if now is None or now < self._quiet_until.get(target.entry, 0.0):
+        now = perf_counter()
+        if now < self._quiet_until.get(target.entry, 0.0):
             return
         self._quiet_until[target.entry] = now + LOG_EVERY
         cause = root_of(error)

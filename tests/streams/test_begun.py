@@ -11,13 +11,13 @@ import pytest
 from plano import CallNext, Request, Response
 from plano.conversation import Event, Usage
 from plano.dialects import CODECS
-from plano.errors import UpstreamError
+from plano.errors import UpstreamError, UpstreamStatus
 from plano.streams.stages import MAX_HELD_BYTES, MAX_HELD_FRAMES, Flow
-from plano.testing import WAYS, FakeProvider, ask
+from plano.testing import WAYS, FakeProvider, Reply, ask
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
 from tests.scraping import scrape
-from tests.test_response import gateway
+from tests.test_response import ORDER_BELOW, gateway
 
 EVERY_WAY = pytest.mark.parametrize(("dialect", "stream"), WAYS)
 
@@ -147,6 +147,65 @@ async def test_a_stream_that_is_read_has_begun() -> None:
     provider = FakeProvider()
     provider.reply("one")
     assert (await ask(gateway(reads, provider=provider), "chat", "Hi", stream=True)).text == "one"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_error_that_comes_together_with_the_output_can_still_be_replaced(dialect: Dialect) -> None:
+    provider = FakeProvider()
+    provider.script(Reply("one two three four five six", breaks_after=8, how="error", cut=1_000_000))
+    waits = Waits()
+    await ask(gateway(waits, provider=provider, upstream=dialect), dialect, "Hi", stream=True)
+    assert waits.found == [UpstreamStatus]
+
+
+@EVERY_WAY
+async def test_what_a_filter_answers_has_begun(dialect: Dialect, stream: bool) -> None:
+    async def answers(request: Request, call_next: CallNext) -> Response:
+        return Response.of(request, "one two")
+
+    waits = Waits()
+    answer = await ask(gateway(waits, answers), dialect, "Hi", stream=stream)
+    assert (answer.text, waits.found) == ("one two", [None])
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_reply_that_was_waited_for_below_the_store_is_stored(dialect: Dialect) -> None:
+    """The store's stage is added after the wait."""
+    provider = FakeProvider()
+    config = {"state_storage": {"type": "memory"}}
+    app = gateway(Waits(), provider=provider, upstream=dialect, order=ORDER_BELOW, config=config)
+    first = await ask(app, "responses", "Hi", stream=True)
+    second = await ask(app, "responses", "And?", previous_response_id=f"resp_{first.reply.id.partition('_')[2]}")
+    assert second.status == 200
+    assert len(provider.last.conversation.messages) == 3
+    await app.aclose()
+
+
+async def test_who_drops_a_stream_that_was_waited_for_closes_all_of_it() -> None:
+    closed: list[bool] = []
+
+    async def watched(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            assert response.pieces is not None
+            try:
+                async for piece in response.pieces:
+                    yield piece
+            finally:
+                closed.append(True)
+
+        return response.with_pieces(pieces())
+
+    async def drops(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        await response.begun()
+        assert not closed
+        await response.aclose()
+        assert closed == [True]
+        return Response.of(request, "mine")
+
+    assert (await ask(gateway(drops, watched), "chat", "Hi", stream=True)).text == "mine"
 
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'

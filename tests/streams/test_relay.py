@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -153,6 +154,15 @@ async def pushed_with_pauses(request: Request, source: Source, stages: Sequence[
     return _all_of(client, request)
 
 
+async def pushed_after_a_wait(request: Request, source: Source, stages: Sequence[Stage]) -> bytes:
+    """As a filter has it that waits for the first output, and returns the response whatever comes of that."""
+    client, relay = Taking(), relayed(request, Pouring(source.chunks, source.error), stages)
+    with suppress(UpstreamError):
+        await relay.begun()
+    await send_response(Response(request, pieces=relay), client.send)
+    return _all_of(client, request)
+
+
 def _all_of(client: Client, request: Request) -> bytes:
     assert client.complete
     assert client.status == 200
@@ -160,7 +170,12 @@ def _all_of(client: Client, request: Request) -> bytes:
     return client.body
 
 
-SENDING: dict[str, Way] = {"sent": sent, "pushed": pushed, "pushed with pauses": pushed_with_pauses}
+SENDING: dict[str, Way] = {
+    "sent": sent,
+    "pushed": pushed,
+    "pushed with pauses": pushed_with_pauses,
+    "pushed after a wait": pushed_after_a_wait,
+}
 WAYS: dict[str, Way] = {"iterated": iterated} | SENDING
 
 
@@ -315,6 +330,16 @@ async def test_what_is_pushed_is_not_sent_as_messages(dialect: Dialect) -> None:
     request, client, source = asked(dialect), Taking(), Pouring(frames)
     await send_response(Response(request, pieces=relay_of(request, source)), client.send)
     assert source.pushed == client.taken == len(frames) - 1
+
+
+async def test_what_comes_after_a_wait_is_pushed_too() -> None:
+    frames = cut(STREAMS["chat"])
+    request, client, source = asked(), Taking(), Pouring(frames)
+    relay = relay_of(request, source)
+    await relay.begun()
+    held = len(frames) - len(source.chunks)
+    await send_response(Response(request, pieces=relay), client.send)
+    assert source.pushed == client.taken == len(frames) - held - 1  # the next opens the way
 
 
 @pytest.mark.parametrize("every", [1, 2, 5])

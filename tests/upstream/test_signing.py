@@ -104,19 +104,20 @@ async def test_a_callers_own_credential_is_not_signed() -> None:
     assert "authorization" not in provider.requests[0].headers
 
 
-async def test_a_signer_without_a_credential_is_a_failure_of_the_attempt() -> None:
+async def test_a_signer_without_a_credential_is_a_failure_of_the_attempt(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def __init__(self, target: Target) -> None:
             pass
 
         async def sign(self, outgoing: Unsigned) -> RawHeaders:
-            raise UpstreamUnavailable("There is no token to be had.")
+            raise UpstreamUnavailable("There is no token to be had.") from OSError("no route")
 
     provider = FakeProvider()
     answer = await asked(provider, target_of(row(Broken)))
     assert answer.status == 502
     assert answer.json()["error"]["message"] == "There is no token to be had."
     assert provider.requests == []
+    assert caplog.messages == ["signed/m: There is no token to be had. (OSError: no route)"]
 
 
 async def test_the_prepared_headers_stay_as_they_are() -> None:

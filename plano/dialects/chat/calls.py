@@ -60,11 +60,6 @@ class Calls:
     def __len__(self) -> int:
         return len(self._calls)
 
-    @property
-    def any_open(self) -> bool:
-        """Whether a call has not stopped yet."""
-        return any(not call.stopped for call in self._calls)
-
     def feed(self, delta: CallDelta, raw: Raw | None, reply: str, next_part: int) -> list[Event]:
         """The events of one delta.
 

@@ -46,7 +46,7 @@ def _write_part(part: Part, losses: Losses) -> Any:
         case Image():
             written = {"type": "image_url", "image_url": _image(part)}
         case Document():
-            written = _document(part, losses)
+            written = _document(part)
         case Audio():
             written = {"type": "input_audio", "input_audio": {"data": part.data or "", "format": part.format or "wav"}}
         case Refusal():
@@ -94,7 +94,7 @@ def _image(image: Image) -> dict[str, Any]:
     return {"url": url} if image.detail is None else {"url": url, "detail": image.detail}
 
 
-def _document(document: Document, losses: Losses) -> dict[str, Any]:
+def _document(document: Document) -> dict[str, Any]:
     if document.text is not None:
         return {"type": "text", "text": document.text}
     file: dict[str, Any] = {}

@@ -43,9 +43,6 @@ from plano.errors import InvalidRequest
 LOGPROBS = "message.output_text.logprobs"
 SEALS = "reasoning.encrypted_content"
 
-FROM_INPUT: Extras = {"responses": {}}
-"""Marks a System that was an item of `input`, not the `instructions`. It holds no field, so it is never a loss."""
-
 _DEFAULTS = {"background": b"false", "truncation": b'"disabled"'}
 """The defaults of fields that only this API has. A default is neither kept nor reported as lost."""
 
