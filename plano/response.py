@@ -21,7 +21,7 @@ from plano.errors import (
 from plano.faults import Makers, fault, log_fault, maker_of
 from plano.journal import Journal
 from plano.losses import Loss, Losses
-from plano.operations import CREATE, operation_of
+from plano.operations import CREATE, OPERATIONS, OTHER, operation_of
 from plano.provider import Target
 from plano.request import Request
 from plano.streams.events import WrittenEvents, each, read_events, rewritten
@@ -159,7 +159,7 @@ class Response:
     @property
     def ok(self) -> bool:
         """Whether this is a model's reply, and not an error or the answer to another operation."""
-        return self.status < 400 and operation_of(self.request.operation).replies
+        return self.status < 400 and OPERATIONS.get(self.request.operation, OTHER).replies
 
     @property
     def reply(self) -> Reply | None:

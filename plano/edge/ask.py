@@ -174,7 +174,8 @@ class Ask:
             journal.answer = response.attempt
         elif response.error is None and journal.answer.failure is not None:  # a filter answers in its place
             journal.answer = NOT_ASKED
-        journal.note_error(response.error)
+        if response.error is not None or journal.error is not None:
+            journal.note_error(response.error)
         _name(request, response)
         losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
         if losses:

@@ -51,7 +51,9 @@ class Relay(Flow):
     def feed(self, chunk: bytes) -> Passed:
         """Put one chunk of the source through the stages. Raises the same errors as they do."""
         piece = self.arrived(chunk)
-        return self.through_stages(piece) if piece else piece
+        if not piece:
+            return piece
+        return self.through_stages(piece) if self._only_feed is None else self._only_feed(piece)
 
     def arrived(self, chunk: bytes) -> bytes:
         if chunk.endswith(b"\n\n") and self._aligned:  # nearly always

@@ -63,6 +63,7 @@ class Flow:
         self._journal = journal
         self._stages: list[Stage] = []
         self._feeds: list[Callable[[bytes], Passed]] = []
+        self._only_feed: Callable[[bytes], Passed] | None = None  # with one stage, as mostly, nothing stands around it
         self._held: deque[bytes] = deque()  # chunks that `begun` has read
         self._broke_off = False  # the source raised in there, or the wait was cancelled
         self.was_read = False
@@ -71,6 +72,7 @@ class Flow:
         """Add a stage after the present ones."""
         self._stages.append(stage)
         self._feeds.append(stage.feed)
+        self._only_feed = stage.feed if len(self._feeds) == 1 else None
 
     def feed(self, chunk: bytes) -> Passed:
         """Put one chunk of the source through the stages. Raises the same errors as they do."""
