@@ -154,6 +154,18 @@ async def test_strict_judges_each_attempt_by_itself(stream: bool) -> None:
     assert (await ask(app, "POST", PATHS["chat"], said, strict)).status == 200
 
 
+async def test_one_that_is_refused_before_it_is_sent_is_not_filed_under_the_one_before() -> None:
+    provider = FakeProvider()
+    provider.fail(529)
+    app = gateway("messages", provider)
+    answer = await ask(app, "POST", PATHS["chat"], body("chat", "chat", stream=False, n=2))
+    assert (answer.status, answer.json()["error"]["param"]) == (400, "n")
+    assert "x-plano-dropped" not in answer.headers
+    found = await scrape(app)
+    assert found.of("plano_requests_total", upstream_dialect="none", model="fake_messages/m-1") == 1
+    assert found.of("plano_upstream_errors_total") == 1
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("how", FAILS)
 @pytest.mark.parametrize("second", DIALECTS)

@@ -16,7 +16,7 @@ from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body,
 from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
 from plano.error_response import error_response, failed_response
-from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, forget_frames
+from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, UpstreamError, forget_frames
 from plano.journal import Journal
 from plano.losses import Loss
 from plano.observability.finished_requests import FinishedRequests
@@ -172,7 +172,8 @@ class Ask:
         journal = request.journal
         if response.attempt is not None:
             journal.answer = response.attempt
-        elif response.error is None and journal.answer.failure is not None:  # a filter answers in its place
+        elif journal.answer.failure is not None and not isinstance(response.error, UpstreamError):
+            # The last attempt failed, and a filter answers in its place, or another was refused before it was sent.
             journal.answer = NOT_ASKED
         if response.error is not None or journal.error is not None:
             journal.note_error(response.error)
