@@ -100,7 +100,8 @@ class Metrics:
     def _over(self, request: Request) -> None:
         journal = request.journal
         self._in_flight[journal.dialect] -= 1
-        answer, target = journal.answer, journal.target
+        answer = journal.answer
+        target = answer.target or journal.resolved
         outcome, status, started = journal.outcome or "failed", journal.status, journal.started
         # Every part of the key is from a bounded set: entries of the configuration, or words of plano's own.
         error = "" if outcome == "completed" and status < 400 and journal.error is None else _error(journal)

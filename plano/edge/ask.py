@@ -37,6 +37,9 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _LONGEST_HEADER = 2000
 
 
+_NOTHING_ASKED = Peek()
+
+
 class Ask:
     """An endpoint that asks a model: body in, pipeline, reply out.
 
@@ -88,8 +91,15 @@ class Ask:
         request: Request | None = None
         response: Response | None = None
         try:
-            request = await self._take_in(scope, receive, journal, whole, slow)
-            response = await self._answered(request)
+            if whole is None or self._caller_of is not None:
+                request = await self._take_in(scope, receive, journal, whole, slow)
+            else:
+                request = self._request(scope, Headers(scope["headers"]), journal, whole)
+            try:
+                response = await self._run(request)
+            except Exception as error:
+                response = failed_response(request, error)
+            _note(request, response)
             if response.body is None:
                 await _deliver(response, send)
             elif server is None or not sent_at_once(response, response.body, journal, server):
@@ -116,33 +126,55 @@ class Ask:
     async def _take_in(
         self, scope: Scope, receive: Receive, journal: Journal, whole: bytes | None, slow: Watch | None
     ) -> Request:
-        """The request. A fault in its body is kept in `refusal`, so that metrics see the request too."""
+        """The request, once its body has come and the host has said whose it is."""
         headers = Headers(scope["headers"])
-        caller, asked, body = ANONYMOUS, _NOTHING_ASKED, b""
+        caller = ANONYMOUS
         refusal: PlanoError | None = None
         try:
-            if scope["method"] != "POST":
-                raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
-            body = await self._body(receive, headers) if whole is None else whole
-            if len(body) > self._body_limit:
-                raise too_large(self._body_limit)
+            _refuse_other_methods(scope, headers)
+            if whole is None:
+                if self._admit is not None:
+                    self._admit(headers)  # a stranger's body is not read; the auth filter checks again
+                whole = await read_body(receive, headers, limit=self._body_limit)
             if slow is not None:
                 slow.arrived()
-            journal.received = perf_counter()
-            journal.bytes_in = len(body)
             if self._caller_of is not None:
+                journal.received = perf_counter()
                 caller = await caller_from(self._caller_of, scope)
-            asked, body = peek(body)
         except PlanoError as error:
             refusal = error
-            forget_frames(error)
         except asyncio.CancelledError:
             if slow is None or not slow.late:
                 raise
             slow.forgive()
             refusal = late_body(self._body_deadline)
-        if slow is not None and refusal is not None:
+        if refusal is not None and slow is not None:
             slow.arrived()
+        return self._request(scope, headers, journal, whole or b"", caller, refusal)
+
+    def _request(
+        self,
+        scope: Scope,
+        headers: Headers,
+        journal: Journal,
+        body: bytes,
+        caller: Caller = ANONYMOUS,
+        refusal: PlanoError | None = None,
+    ) -> Request:
+        """The request. A fault in its body is kept in `refusal`, so that metrics see the request too."""
+        asked = _NOTHING_ASKED
+        if refusal is None:
+            journal.received = journal.received or perf_counter()
+            journal.bytes_in = len(body)
+            try:
+                _refuse_other_methods(scope, headers)
+                if len(body) > self._body_limit:
+                    raise too_large(self._body_limit)
+                asked, body = peek(body)
+            except PlanoError as error:
+                refusal = error
+        if refusal is not None:
+            forget_frames(refusal)
         strict = headers.find(b"x-plano-strict")
         return Request(
             dialect=self._dialect,
@@ -159,32 +191,26 @@ class Ask:
             journal=journal,
         )
 
-    async def _body(self, receive: Receive, headers: Headers) -> bytes:
-        if self._admit is not None:
-            self._admit(headers)  # a stranger's body is not read; the auth filter checks again
-        return await read_body(receive, headers, limit=self._body_limit)
 
-    async def _answered(self, request: Request) -> Response:
-        try:
-            response = await self._run(request)
-        except Exception as error:
-            response = failed_response(request, error)
-        journal = request.journal
-        if response.attempt is not None:
-            journal.answer = response.attempt
-        elif journal.answer.failure is not None and not isinstance(response.error, UpstreamError):
-            # The last attempt failed, and a filter answers in its place, or another was refused before it was sent.
-            journal.answer = NOT_ASKED
-        if response.error is not None or journal.error is not None:
-            journal.note_error(response.error)
-        _name(request, response)
-        losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
-        if losses:
-            _report(response, losses)
-        return response
+def _note(request: Request, response: Response) -> None:
+    """Note which attempt answered, or what the client is told instead, and name the request and its losses."""
+    journal = request.journal
+    if response.attempt is not None:
+        journal.answer = response.attempt
+    elif journal.answer.failure is not None and not isinstance(response.error, UpstreamError):
+        # The last attempt failed, and a filter answers in its place, or another was refused before it was sent.
+        journal.answer = NOT_ASKED
+    if response.error is not None or journal.error is not None:
+        journal.note_error(response.error)
+    _name(request, response)
+    losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
+    if losses:
+        _report(response, losses)
 
 
-_NOTHING_ASKED = Peek()
+def _refuse_other_methods(scope: Scope, headers: Headers) -> None:
+    if scope["method"] != "POST":
+        raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
 
 
 async def _let_go(request: Request, response: Response | None) -> None:

@@ -42,7 +42,7 @@ async def send_response(response: Response, send: Send) -> None:
         await send({"type": "http.response.body", "body": body})
         journal.ended = now = perf_counter()
         journal.sending += now - before
-    _conclude(response)
+    _conclude(journal, response)
 
 
 def sent_at_once(response: Response, body: bytes, journal: Journal, server: FastPath) -> bool:
@@ -55,12 +55,12 @@ def sent_at_once(response: Response, body: bytes, journal: Journal, server: Fast
     journal.bytes_out = len(body)
     journal.ended = now = perf_counter()
     journal.sending += now - before
-    _conclude(response)
+    _conclude(journal, response)
     return True
 
 
-def _conclude(response: Response) -> None:
-    journal, attempt = response.journal, response.attempt
+def _conclude(journal: Journal, response: Response) -> None:
+    attempt = response.attempt
     if journal.outcome is None:
         broken = response.body is None and attempt is not None and attempt.failure == "broken_stream"
         failed = (broken or journal.error is not None) and journal.status < 400

@@ -129,7 +129,8 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
 def line_of(request: Request, method: str, path: str) -> Line:
     """Makes the line of a request that is over."""
     journal = request.journal
-    answer, target = journal.answer, journal.target
+    answer = journal.answer
+    target = answer.target or journal.resolved
     started, usage, losses = journal.started, answer.usage, answer.losses
     first, model = answer.first_token, request.model
     line = Line(  # by position, because names would take ten times as long
