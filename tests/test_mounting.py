@@ -270,3 +270,16 @@ async def test_a_websocket_is_turned_away() -> None:
     scope = {"type": "websocket", "path": "/v1/responses", "headers": [], "root_path": "", "query_string": b""}
     await Plano(config(), transport=FakeProvider())(scope, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_request_that_the_host_refuses_is_logged_with_what_came_of_it(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "plano.access")
+    config = {"model_providers": [{"model": "openai/m", "access_key": "k"}]}
+    gateway = Plano(config, caller=lambda scope: None, transport=FakeProvider())
+    answer = await ask(gateway, method, "/v1/chat/completions", HELLO)
+    await gateway.aclose()
+    (line,) = [record.msg for record in caplog.records if record.name == "plano.access"]
+    assert (answer.status, line.bytes_in > 0) == ((401, True) if method == "POST" else (405, False))

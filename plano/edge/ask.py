@@ -91,10 +91,10 @@ class Ask:
         request: Request | None = None
         response: Response | None = None
         try:
-            if whole is None or self._caller_of is not None:
+            if whole is None or self._caller_of is not None or scope["method"] != "POST":
                 request = await self._take_in(scope, receive, journal, whole, slow)
             else:
-                request = self._request(scope, Headers(scope["headers"]), journal, whole)
+                request = self._request(Headers(scope["headers"]), journal, whole)
             try:
                 response = await self._run(request)
             except Exception as error:
@@ -131,15 +131,16 @@ class Ask:
         caller = ANONYMOUS
         refusal: PlanoError | None = None
         try:
-            _refuse_other_methods(scope, headers)
+            if scope["method"] != "POST":
+                raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
             if whole is None:
                 if self._admit is not None:
                     self._admit(headers)  # a stranger's body is not read; the auth filter checks again
                 whole = await read_body(receive, headers, limit=self._body_limit)
             if slow is not None:
                 slow.arrived()
+            self._note_body(journal, whole)
             if self._caller_of is not None:
-                journal.received = perf_counter()
                 caller = await caller_from(self._caller_of, scope)
         except PlanoError as error:
             refusal = error
@@ -150,11 +151,17 @@ class Ask:
             refusal = late_body(self._body_deadline)
         if refusal is not None and slow is not None:
             slow.arrived()
-        return self._request(scope, headers, journal, whole or b"", caller, refusal)
+        return self._request(headers, journal, whole or b"", caller, refusal)
+
+    def _note_body(self, journal: Journal, body: bytes) -> None:
+        """Note that the body is there. Raises TooLarge."""
+        if len(body) > self._body_limit:
+            raise too_large(self._body_limit)
+        journal.received = perf_counter()
+        journal.bytes_in = len(body)
 
     def _request(
         self,
-        scope: Scope,
         headers: Headers,
         journal: Journal,
         body: bytes,
@@ -164,12 +171,9 @@ class Ask:
         """The request. A fault in its body is kept in `refusal`, so that metrics see the request too."""
         asked = _NOTHING_ASKED
         if refusal is None:
-            journal.received = journal.received or perf_counter()
-            journal.bytes_in = len(body)
             try:
-                _refuse_other_methods(scope, headers)
-                if len(body) > self._body_limit:
-                    raise too_large(self._body_limit)
+                if journal.received is None:
+                    self._note_body(journal, body)
                 asked, body = peek(body)
             except PlanoError as error:
                 refusal = error
@@ -206,11 +210,6 @@ def _note(request: Request, response: Response) -> None:
     losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
     if losses:
         _report(response, losses)
-
-
-def _refuse_other_methods(scope: Scope, headers: Headers) -> None:
-    if scope["method"] != "POST":
-        raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
 
 
 async def _let_go(request: Request, response: Response | None) -> None:
