@@ -69,7 +69,13 @@ def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Req
     conversation = replace(request.conversation, model=target.model)
     if CODECS[dialect].conventions.needs_limit and conversation.max_tokens is None:
         conversation = replace(conversation, max_tokens=target.max_tokens)
-    body, losses = translate_request(conversation, dialect, strict=request.strict, most_tokens=target.max_tokens)
+    body, losses = translate_request(
+        conversation,
+        dialect,
+        strict=request.strict,
+        most_tokens=target.max_tokens,
+        takes=target.takes.get(dialect),
+    )
     return request.replace(dialect=dialect, raw=body, raw_model=target.model, lost=(*request.lost, *losses))
 
 

@@ -36,9 +36,9 @@ class Provider(Struct, frozen=True, kw_only=True):
             dialect serves clients of a dialect that the provider does not speak. `{model}` in a path is the upstream's
             model id, URL-encoded.
         operations: the paths of the operations other than `create`, by dialect and operation.
-        speaks: the dialects used unless an entry asks for others with `apis`; () means all of `paths`. It
-            leaves out those that a provider offers only in part, or only in its newest versions.
-        narrow: gives the dialects of a particular model, preferred first; None for `speaks`.
+        speaks: the dialects used unless an entry asks for others with `apis`, or a row of `takes` says which serve a
+            model; () means all of `paths`. It leaves out those that a provider offers only in part, or only in its
+            newest versions.
         adapt: gives the row that fits an entry's own base URL, for a provider with more than one kind of API.
         auth: the way in which the key travels; None for the way of each dialect. Without a key nothing is sent.
         signer: makes the signer of a target's requests, if its key does not travel itself; `auth` then has no effect.
@@ -59,7 +59,6 @@ class Provider(Struct, frozen=True, kw_only=True):
     paths: Mapping[UpstreamDialect, str | EndpointPath]
     operations: Mapping[tuple[UpstreamDialect, str], str | EndpointPath] = {}
     speaks: tuple[UpstreamDialect, ...] = ()
-    narrow: Callable[[str], tuple[UpstreamDialect, ...]] | None = None
     adapt: Callable[[SplitResult], Provider] | None = None
     auth: AuthStyle | None = None
     signer: Callable[[Target], Signer] | None = None
@@ -73,9 +72,8 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     def dialects(self, model: str) -> tuple[UpstreamDialect, ...]:
         """The dialects of `model`, the preferred one first; an entry may name others."""
-        if self.narrow is not None:
-            return self.narrow(model)
-        return self.speaks or tuple(self.paths)
+        apis = takes_of(self.takes, model, next(iter(self.paths))).apis
+        return tuple(each for each in apis if each in self.paths) if apis else self.speaks or tuple(self.paths)
 
     def auth_for(self, dialect: UpstreamDialect) -> AuthStyle:
         """The way in which the key travels to this dialect's endpoints."""
@@ -90,6 +88,11 @@ class Provider(Struct, frozen=True, kw_only=True):
     def most_tokens(self, model: str) -> int | None:
         """The most output tokens `model` can give, or None if that is not known."""
         return takes_of(self.takes, model, self.dialects(model)[0]).max_tokens
+
+    def takes_for(self, dialect: UpstreamDialect, model: str) -> Takes | None:
+        """The row of a model in a dialect; None if it states nothing."""
+        takes = takes_of(self.takes, model, dialect)
+        return None if takes == Takes() else takes
 
     def preparation(self, dialect: UpstreamDialect, model: str) -> tuple[Prepare | None, tuple[str, ...] | None]:
         """The function that changes a model's bodies, from its rows and `prepare`, and the words of which at least one
@@ -182,6 +185,7 @@ class Target(Struct, frozen=True, kw_only=True):
         headers: the entry's own extra headers, after the provider's; names in lower case.
         host_header: the value of the Host header, if it is not the URL's host.
         max_tokens: the most output tokens of this model, None if not known.
+        takes: the capabilities of this model, by dialect, as far as its provider's rows state any.
         proxy: URL of an HTTP proxy for this entry, or None.
         http2: whether requests go to it over HTTP/2.
     """
@@ -197,6 +201,7 @@ class Target(Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     host_header: str | None = None
     max_tokens: int | None = None
+    takes: Mapping[UpstreamDialect, Takes] = {}
     proxy: str | None = None
     http2: bool = False
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qs
 from msgspec.structs import replace
 
 from plano.provider import Provider
-from plano.providers.openai import prepare, served_over, triggers
+from plano.providers.openai import MODELS
 from plano.providers.paths import EMBEDDINGS
 
 _UNDATED = ("v1", "preview", "latest")
@@ -36,7 +36,6 @@ def _deployments(deployment: str) -> Provider:
         AZURE_OPENAI,
         prefix="/openai",
         paths={"chat": f"{deployment}/chat/completions"},
-        narrow=None,
         operations={("chat", "embeddings"): f"{deployment}/embeddings"},
         query="api-version=2025-01-01-preview",
     )
@@ -46,11 +45,9 @@ AZURE_OPENAI = Provider(
     name="azure_openai",
     prefix="/openai/v1",
     paths={"chat": "/chat/completions", "responses": "/responses"},
-    narrow=served_over,
     adapt=adapt,
     operations=EMBEDDINGS,
     auth="api-key",
     key_variable="AZURE_OPENAI_API_KEY",
-    prepare=prepare,
-    triggers=triggers,
+    takes=MODELS,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from plano.capabilities import Fields, Refused, Takes, decoded, encoded
 from plano.losses import Losses, refuse
 from plano.provider import Provider
+from plano.providers.openai import MODELS
 from plano.types import UpstreamDialect
 
 
@@ -30,6 +31,6 @@ CHATGPT = Provider(
     prefix="/backend-api/codex",
     paths={"responses": "/responses"},
     key_variable="CHATGPT_ACCESS_TOKEN",
-    takes={"": Takes(refuses=(_REFUSED,))},
+    takes={"": Takes(refuses=(_REFUSED,)), **{name: Takes(thinking=row.thinking) for name, row in MODELS.items()}},
     prepare=prepare,
 )

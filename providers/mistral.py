@@ -9,9 +9,10 @@ from hashlib import sha256
 import msgspec
 from msgspec import Raw
 
-from plano.capabilities import Fields, Takes, decoded, encoded
+from plano.capabilities import Fields, decoded, encoded
 from plano.losses import Losses
 from plano.provider import Provider
+from plano.providers import compatible
 from plano.providers.paths import EMBEDDINGS
 from plano.types import UpstreamDialect
 
@@ -65,7 +66,7 @@ MISTRAL = Provider(
     paths={"chat": "/chat/completions"},
     operations=EMBEDDINGS,
     key_variable="MISTRAL_API_KEY",
-    takes={"": Takes(developer=False, renames={"max_completion_tokens": "max_tokens", "seed": "random_seed"})},
+    takes=compatible.MISTRAL,
     prepare=prepare,
     triggers=triggers,
     models=(

@@ -2,113 +2,101 @@
 
 from __future__ import annotations
 
-import re
+from typing import Literal
 
-from plano.capabilities import Fields, decoded, encoded, limits, rename, strip, strip_unless
-from plano.losses import Losses
+from msgspec.structs import asdict, replace
+
+from plano.capabilities import Refused, Takes, Thinking, limits
 from plano.provider import Provider
 from plano.providers.paths import EMBEDDINGS
-from plano.providers.quirks import strip_effort
-from plano.types import UpstreamDialect
 
-_REASONING = re.compile(r"o\d|gpt-[5-9](?!.*-chat)")
-"""The models that reason: o1, o3, o4-mini ..., and from gpt-5 on all but `gpt-5-chat-latest` and its kind."""
+_SAMPLING = Refused(
+    fields=(
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+    ),
+    harmless={"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False},
+    reason="{model} does not take it while it reasons",
+    thinking=True,
+)
 
-_NOT_REASONING = re.compile(r"(ft:)?gpt-[34]|chatgpt-|gpt-[5-9].*-chat")
+_EFFORTS = ("low", "medium", "high")
+
+_NOT_REASONING = Takes(thinking=Thinking("never"), renames={}, refuses=(), apis=("chat", "responses"), thoughts="")
 """The models that refuse `reasoning_effort` (chat: an unrecognized argument) and `reasoning` (responses: an unsupported
 parameter), with any value."""
 
-_SEALS = "reasoning.encrypted_content"
+_REASONING = Takes(
+    renames={"max_tokens": "max_completion_tokens"}, refuses=(_SAMPLING,), apis=("chat", "responses"), thoughts=""
+)
 
-_RESPONSES_ONLY = re.compile(r"(o\d|gpt-[5-9]).*-(pro|codex|deep-research|cyber)|computer-use")
+
+def _reasons(when: Literal["asked", "default", "always"], *efforts: str) -> Takes:
+    """The row of models that reason: when, and with which efforts."""
+    return replace(_REASONING, thinking=Thinking(when, efforts))
+
+
+_LATEST = _reasons("default", "none", *_EFFORTS, "xhigh", "max")
+
+
+_RESPONSES_ONLY = Takes(apis=("responses",))
 """The models that the model pages list only under the responses API."""
 
-_BETTER_IN_RESPONSES = re.compile(r"gpt-(5\.[6-9]|[6-9])")
-"""The models that, in the chat API, refuse function tools together with reasoning (`To use function tools, use
-/v1/responses or set reasoning_effort to 'none'`)."""
+_NO_TOOLS_IN_CHAT = Takes(apis=("responses", "chat"), tools_over="responses")
+"""The models that, in the chat API, refuse function tools together with reasoning (`Function tools with
+reasoning_effort are not supported for gpt-5.6-sol in /v1/chat/completions. To use function tools, use /v1/responses or
+set reasoning_effort to 'none'`)."""
 
-_QUIET_BY_DEFAULT = re.compile(r"gpt-5\.[1-4]")
-"""The reasoning models that only reason if they are asked to, and until then take temperature and the like."""
 
-_SAMPLING: dict[str, float | None] = {
-    "temperature": 1,
-    "top_p": 1,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "logprobs": False,
-    "top_logprobs": None,
-    "logit_bias": None,
+def _also(row: Takes, more: Takes) -> Takes:
+    """A row with the capabilities that another states."""
+    return replace(row, **{name: value for name, value in asdict(more).items() if value not in (None, ())})
+
+
+# The efforts are those of "Reasoning models", section "Reasoning effort", and of each model's page. Only 5.1 to 5.4 do
+# not reason unless they are asked to, and until then they take temperature and the like.
+MODELS: dict[str, Takes] = {
+    "gpt-[34]": _NOT_REASONING,
+    "ft:gpt-[34]": _NOT_REASONING,
+    "chatgpt-": _NOT_REASONING,
+    "gpt-[5-9]*-chat": _NOT_REASONING,
+    "o[1-9]": _reasons("always", *_EFFORTS),
+    "o[1-9]*-pro": _RESPONSES_ONLY,
+    "o[1-9]*-deep-research": _also(_reasons("always", "medium"), _RESPONSES_ONLY),
+    "gpt-5": _reasons("always", "minimal", *_EFFORTS),
+    "gpt-5.1": _reasons("asked", "none", *_EFFORTS),
+    "gpt-5.[23]": _reasons("asked", "none", *_EFFORTS, "xhigh"),
+    "gpt-5.4": _also(
+        _reasons("asked", "none", *_EFFORTS, "xhigh"), replace(_NO_TOOLS_IN_CHAT, tools_refused="effort")
+    ),
+    "gpt-5.5": _also(
+        _reasons("default", "none", *_EFFORTS, "xhigh"), replace(_NO_TOOLS_IN_CHAT, tools_refused="effort")
+    ),
+    "gpt-5.[6-9]": _also(_LATEST, replace(_NO_TOOLS_IN_CHAT, tools_refused="tools")),
+    "gpt-[6-9]": _also(_LATEST, replace(_NO_TOOLS_IN_CHAT, tools_refused="tools")),
+    "gpt-5-pro": _also(_reasons("always", "high"), _RESPONSES_ONLY),
+    "gpt-5.[2-9]-pro": _also(_reasons("always", "medium", "high", "xhigh"), _RESPONSES_ONLY),
+    "gpt-5*-codex": _also(_reasons("always", *_EFFORTS), _RESPONSES_ONLY),
+    "gpt-5.1-codex-max": _also(_reasons("always", *_EFFORTS, "xhigh"), _RESPONSES_ONLY),
+    "gpt-5.[2-9]-codex": _also(_reasons("always", *_EFFORTS, "xhigh"), _RESPONSES_ONLY),
+    "gpt-[6-9]*-pro": _RESPONSES_ONLY,
+    "gpt-[6-9]*-codex": _RESPONSES_ONLY,
+    "gpt-[5-9]*-cyber": _RESPONSES_ONLY,
+    "gpt-[5-9]*-deep-research": _RESPONSES_ONLY,
+    "computer-use": _RESPONSES_ONLY,
 }
-
-
-def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Fit the fields to the model.
-
-    A reasoning model gets `max_tokens` under its new name, and no sampling settings while it reasons. Any other model
-    gets nothing about reasoning.
-    """
-    if _NOT_REASONING.match(model):
-        _say_nothing_of_reasoning(dialect, model, fields, losses)
-    if not model.startswith(("gpt-", "o")) or _REASONING.match(model) is None:
-        return
-    if dialect == "chat":
-        rename(fields, "max_tokens", "max_completion_tokens")
-    if _reasons(dialect, model, fields):
-        strip_unless(fields, _SAMPLING, losses, f"{model} does not take it while it reasons")
-
-
-def triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """The names of the fields that `prepare` looks for."""
-    if _NOT_REASONING.match(model):
-        return ("reasoning_effort",) if dialect == "chat" else ("reasoning", "include")
-    return ("max_tokens", *_SAMPLING) if _REASONING.match(model) else ()
-
-
-def _say_nothing_of_reasoning(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Drop everything about reasoning."""
-    reason = f"{model} does not reason"
-    strip_effort(dialect, fields, losses, reason)
-    if dialect == "responses":
-        strip(fields, ("reasoning",), losses, reason)
-        include = decoded(fields.get("include"))
-        if isinstance(include, list) and _SEALS in include:  # refused as well, and the reply would have no seals
-            fields["include"] = encoded([item for item in include if item != _SEALS])
-
-
-def served_over(model: str) -> tuple[UpstreamDialect, ...]:
-    """The dialects that serve a model, the best first.
-
-    Chat comes first, because every client dialect can be translated to it, except for models that are better under
-    responses, or that only responses serves.
-    """
-    if _RESPONSES_ONLY.match(model):
-        return ("responses",)
-    if _BETTER_IN_RESPONSES.match(model):
-        return ("responses", "chat")
-    return ("chat", "responses")
-
-
-def _reasons(dialect: UpstreamDialect, model: str, fields: Fields) -> bool:
-    """Whether the model will reason on this request."""
-    if dialect == "chat":
-        effort = decoded(fields.get("reasoning_effort"))
-    else:
-        reasoning = decoded(fields.get("reasoning"))
-        effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
-    if effort is None:
-        return _QUIET_BY_DEFAULT.match(model) is None
-    return effort != "none"
-
 
 OPENAI = Provider(
     name="openai",
     base_url="https://api.openai.com",
     paths={"chat": "/chat/completions", "responses": "/responses"},
-    narrow=served_over,
     operations={("responses", "count_tokens"): "/responses/input_tokens", **EMBEDDINGS},
     key_variable="OPENAI_API_KEY",
-    prepare=prepare,
-    triggers=triggers,
     takes=limits(
         {
             "chatgpt-4o": 16_384,
@@ -118,7 +106,8 @@ OPENAI = Provider(
             "gpt-4.5": 16_384,
             "gpt-4o": 16_384,
             "gpt-4o-2024-05-13": 4_096,
-        }
+        },
+        MODELS,
     ),
     models=(
         "gpt-6.2-sol",

@@ -8,34 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plano.capabilities import Fields, Takes
-from plano.losses import Losses
 from plano.provider import Provider
+from plano.providers import compatible
 from plano.providers.paths import EMBEDDINGS
-from plano.providers.quirks import strip_effort
 from plano.types import UpstreamDialect
 
 _CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
 _CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/responses"}
 _ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
-
-
-_COMPATIBLE = {"": Takes(dialects=("chat",), developer=False)}
-"""Servers with OpenAI's chat API as it was before its reasoning models: no developer role."""
-
-_EARLY = {"": Takes(dialects=("chat",), developer=False, renames={"max_completion_tokens": "max_tokens"})}
-"""The same, for servers that know the limit of a reply only by its old name."""
-
-
-def groq(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    """Drop the effort for Groq's Llama models, which do not think and refuse one (docs, "Reasoning")."""
-    if "llama" in model:
-        strip_effort(dialect, fields, losses, f"{model} does not think")
-
-
-def groq_triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """The names of the fields that `groq` looks for."""
-    return ("reasoning_effort", "reasoning")
 
 
 PLAIN: tuple[Provider, ...] = (
@@ -46,7 +26,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="GEMINI_API_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.GEMINI,
         models=(
             "gemini-3-pro-preview",
             "gemini-3-flash-preview",
@@ -63,9 +43,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT_RESPONSES,
         speaks=("chat",),  # its responses API is a beta without include, store and previous_response_id
         key_variable="GROQ_API_KEY",
-        takes=_COMPATIBLE,
-        prepare=groq,
-        triggers=groq_triggers,
+        takes=compatible.GROQ,
         models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
     ),
     Provider(
@@ -73,7 +51,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://api.deepseek.com",
         paths=_CHAT,
         key_variable="DEEPSEEK_API_KEY",
-        takes=_EARLY,
+        takes=compatible.DEEPSEEK,
         models=("deepseek-chat", "deepseek-reasoner"),
     ),
     Provider(
@@ -82,7 +60,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="TOGETHER_API_KEY",
-        takes=_EARLY,
+        takes=compatible.TOGETHER,
     ),
     Provider(
         name="openrouter",
@@ -93,6 +71,7 @@ PLAIN: tuple[Provider, ...] = (
         auth="bearer",
         operations=EMBEDDINGS,
         key_variable="OPENROUTER_API_KEY",
+        takes=compatible.OPENROUTER,
     ),
     Provider(
         name="vercel",
@@ -100,6 +79,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_ALL,
         operations=EMBEDDINGS,
         key_variable="AI_GATEWAY_API_KEY",
+        takes=compatible.VERCEL,
     ),
     Provider(
         name="zhipu",
@@ -108,7 +88,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="ZHIPU_API_KEY",
-        takes=_EARLY,
+        takes=compatible.ZHIPU,
         models=("glm-5", "glm-4.7", "glm-4.6", "glm-4.5", "glm-4.5-air"),
     ),
     Provider(
@@ -118,7 +98,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="DASHSCOPE_API_KEY",
-        takes=_EARLY,
+        takes=compatible.QWEN,
         models=("qwen3-max", "qwen3-coder-plus", "qwen-max", "qwen-plus", "qwen-flash"),
     ),
     Provider(
@@ -126,7 +106,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://api.xiaomimimo.com",
         paths=_CHAT,
         key_variable="MIMO_API_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.XIAOMI,
         models=("mimo-v2-flash",),
     ),
     Provider(
@@ -134,7 +114,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://inference.do-ai.run",
         paths=_CHAT,
         key_variable="DIGITALOCEAN_INFERENCE_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.PLAIN,
     ),
     Provider(
         name="edenai",
@@ -142,7 +122,7 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/v3",
         paths=_CHAT,
         key_variable="EDENAI_API_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.PLAIN,
     ),
     Provider(
         name="github",
@@ -158,14 +138,14 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/compat/v1",
         paths=_CHAT,
         key_variable="LLAMA_API_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.PLAIN,
     ),
     Provider(
         name="minimax",
         base_url="https://api.minimax.io",
         paths=_CHAT,
         key_variable="MINIMAX_API_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.MINIMAX,
         models=("MiniMax-M2.5", "MiniMax-M2.1", "MiniMax-M2"),
     ),
     Provider(
@@ -174,7 +154,7 @@ PLAIN: tuple[Provider, ...] = (
         prefix="",
         paths=_CHAT,
         key_variable="PERPLEXITY_API_KEY",
-        takes=_EARLY,
+        takes=compatible.EARLY,
         models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
     ),
     Provider(
@@ -185,14 +165,14 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),  # responses only for some of its models
         operations=EMBEDDINGS,
         key_variable="FIREWORKS_API_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.FIREWORKS,
     ),
     Provider(
         name="cerebras",
         base_url="https://api.cerebras.ai",
         paths=_CHAT,
         key_variable="CEREBRAS_API_KEY",
-        takes=_COMPATIBLE,
+        takes=compatible.CEREBRAS,
     ),
     Provider(
         name="nvidia",
@@ -200,7 +180,7 @@ PLAIN: tuple[Provider, ...] = (
         paths=_CHAT,
         operations=EMBEDDINGS,
         key_variable="NVIDIA_API_KEY",
-        takes=_EARLY,
+        takes=compatible.NVIDIA,
     ),
     # Servers that people run themselves. Their newest versions have all three dialects, older ones chat.
     Provider(
@@ -210,7 +190,7 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
-        takes=_EARLY,
+        takes=compatible.OLLAMA,
     ),
     Provider(
         name="vllm",
@@ -219,7 +199,7 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
-        takes=_COMPATIBLE,
+        takes=compatible.VLLM,
     ),
     Provider(
         name="lmstudio",
@@ -228,12 +208,12 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
-        takes=_EARLY,
+        takes=compatible.EARLY,
     ),
     Provider(
         name="plano",  # models that the original's project publishes, on whatever server they run
         paths=_CHAT,
-        takes=_COMPATIBLE,
+        takes=compatible.PLAIN,
     ),
     # Answered inside the process; the name is one that no resolver knows (RFC 6761).
     Provider(

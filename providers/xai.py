@@ -1,43 +1,42 @@
-"""xAI, whose chat API refuses OpenAI's option for web search, and whose older models refuse an effort.
-
-Each of those models either thinks or does not; its name says which.
-"""
+"""xAI, whose models differ in the efforts that they know, and refuse penalties and `stop` if they reason."""
 
 from __future__ import annotations
 
-import re
-
-from plano.capabilities import Fields, Refused, Takes
-from plano.losses import Losses
+from plano.capabilities import Refused, Takes, Thinking
 from plano.provider import Provider
-from plano.providers.quirks import strip_effort
-from plano.types import UpstreamDialect
 
-_EFFORTLESS = re.compile(r"grok-(3(?!-mini)|4(?!\.|-[2-9])|4\.20(?!-multi)|code)")
-"""The models that refuse `reasoning_effort` (docs, "Reasoning"); grok-3-mini takes it, as do all from grok-4.3 on."""
+_SEARCH = Refused(fields=("web_search_options",), reason="xAI's chat API does not take it")
 
-
-def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
-    if _EFFORTLESS.match(model):
-        thinks = not model.startswith("grok-3") and "non-reasoning" not in model
-        strip_effort(dialect, fields, losses, f"{model} is not told how hard to think", thinks=thinks)
+# "Reasoning": "presencePenalty, frequencyPenalty and stop parameters are not supported by reasoning models".
+_PENALTIES = Refused(
+    fields=("presence_penalty", "frequency_penalty", "stop"), reason="{model} does not take it", thinking=True
+)
 
 
-def triggers(dialect: UpstreamDialect, model: str) -> tuple[str, ...]:
-    """The name of the field that `prepare` looks for."""
-    return ("reasoning_effort",) if dialect == "chat" else ("reasoning",)
+def _reasons(*efforts: str, when: str = "always") -> Takes:
+    return Takes(thinking=Thinking(when, efforts))  # type: ignore[arg-type]
 
 
-_REFUSED = Refused(fields=("web_search_options",), reason="xAI's chat API does not take it")
+_NOT_REASONING = Takes(thinking=Thinking("never"))
 
 XAI = Provider(
     name="xai",
     base_url="https://api.x.ai",
     paths={"chat": "/chat/completions", "responses": "/responses"},
     key_variable="XAI_API_KEY",
-    takes={"": Takes(dialects=("chat",), refuses=(_REFUSED,))},
-    prepare=prepare,
-    triggers=triggers,
+    takes={
+        "": Takes(dialects=("chat",), refuses=(_SEARCH, _PENALTIES), thoughts=""),
+        # "Reasoning", section "Effort levels": each of the older models either thinks or does not, as its name says.
+        "grok-[23]": _NOT_REASONING,
+        "grok-3-mini": _reasons("low", "high"),
+        "grok-4": _reasons(),
+        "grok-code": _reasons(),
+        "grok-*non-reasoning": _NOT_REASONING,
+        "grok-4.20-multi": _reasons("low", "medium", "high", "xhigh"),
+        "grok-4.3": _reasons("none", "low", "medium", "high", when="default"),
+        "grok-4.[4-9]": _reasons("low", "medium", "high"),
+        "grok-[5-9]": _reasons("low", "medium", "high"),
+    },
     models=(
         "grok-4",
         "grok-4-0709",

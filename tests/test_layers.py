@@ -15,8 +15,9 @@ ROOMS = [
     for floor in (
         "version errors types",
         "operations credentials conversation conversation_json frames losses",
+        "capabilities",
         "dialects",
-        "capabilities provider",
+        "provider",
         "attempt",
         "journal",
         "request streams translation",
@@ -38,6 +39,7 @@ ROOMS = [
 `__init__` is `plano`."""
 
 PURE = (
+    "plano.capabilities",
     "plano.dialects",
     "plano.conversation",
     "plano.losses",

@@ -44,7 +44,7 @@ from plano.conversation import (
     Usage,
 )
 from plano.dialects import CODECS
-from plano.dialects.effort import BUDGETS
+from plano.capabilities.efforts import BUDGETS
 from plano.dialects.messages.thinking import DEFAULT_MAX_TOKENS
 from plano.dialects.openai import kind_of_status
 from plano.errors import UnsupportedConversion

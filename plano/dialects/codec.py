@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Raw, Struct
 
+from plano.capabilities import Takes
 from plano.conversation import Conversation, Event, Finish, Reply, Usage
 from plano.credentials.headers import AuthStyle
 from plano.dialects.look import Look
@@ -91,7 +92,6 @@ class Conventions(Struct, frozen=True, kw_only=True):
         headers: further headers of each request, unless the client sends them; names in lower case.
         longest_id: the most characters in a call's id, None for any number.
         longest_name: the most characters in a tool's name, None for any number.
-        knows_limit: whether servers refuse a `max_tokens` above the most that the model can give.
         needs_limit: whether every request must have a `max_tokens`.
         request_id: the header with the server's own id for a request.
         call_prefix: the beginning of the ids that servers give to calls.
@@ -102,7 +102,6 @@ class Conventions(Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     longest_id: int | None = None
     longest_name: int | None = None
-    knows_limit: bool = False
     needs_limit: bool = False
     request_id: str = "x-request-id"
     call_prefix: str = "call_"
@@ -156,8 +155,8 @@ class UpstreamCodec(Protocol):
     def spoken_fields(self) -> frozenset[str]:
         """The fields of requests, replies and events that hold texts of the user or the model."""
 
-    def write_request(self, conversation: Conversation, losses: Losses) -> bytes:
-        """Write the body of a request to an upstream.
+    def write_request(self, conversation: Conversation, losses: Losses, takes: Takes | None = None) -> bytes:
+        """Write the body of a request to an upstream. `takes` is the row of its model, None if nothing is known.
 
         Raises:
             UnsupportedConversion: a field cannot be left out without a change of meaning.

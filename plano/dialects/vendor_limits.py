@@ -55,17 +55,16 @@ def fitted(
 ) -> Conversation:
     """Fit a conversation to the API of `dialect`; one that was asked in that dialect does not change.
 
-    OpenAI refuses a limit above `most_tokens`, the most that its model can give. Agents that were made for other models
-    ask for more; Claude Code asks for 32 000.
+    Vendors refuse a limit above `most_tokens`, the most that their model can give. Agents that were made for other
+    models ask for more; Claude Code asks for 32 000.
     """
     if not conversation.is_foreign_to(dialect):
         return conversation
     if conversation.system and conversation.system[0].text.startswith(_BILLING):
         losses.drop("system.x-anthropic-billing-header", "it means something to Anthropic alone")
         conversation = replace(conversation, system=_without_first_line(conversation.system))
-    conventions = CODECS[dialect].conventions
-    longest = conventions.longest_id
-    if conventions.knows_limit and most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
+    longest = CODECS[dialect].conventions.longest_id
+    if most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
         losses.drop("max_tokens", f"the model gives {most_tokens} at most; sent as that")
         conversation = replace(conversation, max_tokens=most_tokens)
     if _fits(conversation, dialect, longest):

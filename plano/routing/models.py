@@ -216,6 +216,11 @@ class _Route:
             headers=entry.headers,
             host_header=entry.host_header,
             max_tokens=entry.provider.most_tokens(model),
+            takes={
+                dialect: takes
+                for dialect in dialects
+                if (takes := entry.provider.takes_for(dialect, model)) is not None
+            },
             proxy=entry.proxy,
             http2=entry.http2,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from plano.capabilities import Takes
 from plano.conversation import Conversation, Event, Failed, Finish, Finished, PartStart, PartStop, Reply, Start, Usage
 from plano.dialects import CLIENT_CODECS, CODECS
 from plano.dialects.vendor_limits import by_client, client_names, fitted
@@ -15,20 +16,28 @@ from plano.types import ClientDialect, UpstreamDialect
 
 
 def translate_request(
-    conversation: Conversation, dialect: UpstreamDialect, *, strict: bool = False, most_tokens: int | None = None
+    conversation: Conversation,
+    dialect: UpstreamDialect,
+    *,
+    strict: bool = False,
+    most_tokens: int | None = None,
+    takes: Takes | None = None,
 ) -> tuple[bytes, Losses]:
     """Write a request's body in `dialect`. Returns the body and the losses.
 
     Args:
         strict: whether to refuse a request that has any loss.
         most_tokens: the most output tokens that the model can give, or None if that is not known.
+        takes: the capabilities of the model, or None if nothing is known of them.
 
     Raises:
         UnsupportedConversion: a field cannot be left out without a change of meaning, or `strict` is set and there is
             a loss.
     """
     losses = Losses()
-    body = CODECS[dialect].write_request(fitted(conversation, dialect, losses, most_tokens), losses)
+    conversation = fitted(conversation, dialect, losses, most_tokens)
+    write = CODECS[dialect].write_request
+    body = write(conversation, losses) if takes is None else write(conversation, losses, takes)
     if strict:
         refuse_losses(losses, dialect)
     return body, losses

@@ -10,7 +10,7 @@ import pytest
 
 from plano.errors import UnsupportedConversion
 from plano.losses import Losses
-from plano.provider import Fields
+from plano.capabilities import Fields
 from plano.providers import CATALOGUE
 from plano.types import Dialect
 
@@ -210,7 +210,8 @@ CASES: list[tuple[str, Dialect, str, dict[str, Any], dict[str, Any], list[str]]]
     ("groq", "chat", "llama-3.3-70b-versatile", {"reasoning_effort": "low"}, {}, ["reasoning_effort"]),
     ("groq", "chat", "openai/gpt-oss-120b", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, []),
     ("moonshotai", "chat", "kimi-k3", {"temperature": 0.3, "top_p": 1, "n": 1}, {"n": 1}, ["temperature", "top_p"]),
-    ("moonshotai", "chat", "kimi-k2.5", {"temperature": 0.3}, {"temperature": 0.3}, []),
+    ("moonshotai", "chat", "kimi-k2.5", {"temperature": 0.3, "top_p": 0.9}, {}, ["temperature", "top_p"]),
+    ("moonshotai", "chat", "kimi-k2-0905-preview", {"temperature": 0.3}, {"temperature": 0.3}, []),
     (
         "mistral",
         "chat",

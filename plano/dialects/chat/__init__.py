@@ -23,7 +23,7 @@ from plano.types import ClientDialect
 name: ClientDialect = "chat"
 
 conventions = Conventions(
-    endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64, knows_limit=True
+    endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64
 )
 """Names: API reference, Chat, `tools.function.name`. Ids: OpenAI's errors say so, its reference does not."""
 

@@ -17,6 +17,9 @@ from plano.losses import Losses, refuse
 
 NO_CACHE = "the chat API has no cache marks"
 
+NO_THOUGHTS = "(not recorded)"
+"""The reasoning of a message that has none, for servers that require some."""
+
 
 def content_of(written: list[Any]) -> Any:
     """Written parts as `content`. A single plain text is written as a string, because not every server takes lists."""
@@ -140,15 +143,21 @@ def call_object(call: ToolCall, *, kind: str) -> dict[str, Any]:
     return written
 
 
-def write_thinking(parts: Iterable[Thinking | RedactedThinking], losses: Losses) -> dict[str, Any]:
+def write_thinking(
+    parts: Iterable[Thinking | RedactedThinking], losses: Losses, field: str | None = None
+) -> dict[str, Any]:
     """The reasoning fields of an assistant message, for an upstream.
 
-    Written are reasoning of this dialect, reasoning that came in a chat body, and reasoning without a seal.
+    Written are reasoning of this dialect, reasoning that came in a chat body, and reasoning without a seal. `field`
+    is `thoughts` of the model's row; None writes `reasoning_content`, which most servers understand. Reasoning as
+    `parts` is a `content` here, which goes in front of the message's own.
     """
     texts: list[str] = []
     details: list[Any] = []
     for part in parts:
-        if part.extras and "chat" in part.extras:
+        if field == "":
+            losses.drop("messages.thinking", "the server takes no reasoning back")
+        elif part.extras and "chat" in part.extras:
             details += write_details(part)
             texts += [part.text] if isinstance(part, Thinking) else []
         elif isinstance(part, RedactedThinking):
@@ -158,9 +167,12 @@ def write_thinking(parts: Iterable[Thinking | RedactedThinking], losses: Losses)
             details += write_details(part)
         else:
             losses.drop("messages.thinking", f"its seal means something to the {part.origin} API alone")
+    text = "".join(texts)
     fields: dict[str, Any] = {}
-    if any(texts):
-        fields["reasoning_content"] = "".join(texts)
-    if details:
+    if text and field == "parts":
+        fields["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
+    elif text:
+        fields["reasoning" if field in ("reasoning", "reasoning_details") else "reasoning_content"] = text
+    if details and field in (None, "reasoning_details"):
         fields["reasoning_details"] = details
     return fields

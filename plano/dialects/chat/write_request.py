@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from plano.conversation import (
     Audio,
@@ -29,6 +31,7 @@ from plano.dialects.chat.names import OF_MESSAGE
 from plano.dialects.chat.tools import native_customs, write_tools
 from plano.dialects.chat.write_content import (
     NO_CACHE,
+    NO_THOUGHTS,
     add_extras,
     content_of,
     with_own_fields,
@@ -36,7 +39,8 @@ from plano.dialects.chat.write_content import (
     write_parts,
     write_thinking,
 )
-from plano.dialects.effort import NOT_THINKING, effort_of
+from plano.capabilities import Takes
+from plano.capabilities.efforts import NOT_THINKING, effort_of
 from plano.dialects.fields import Object
 from plano.dialects.openai import SHARED_FIELDS, refuse_stored, user_of
 from plano.losses import Losses
@@ -56,20 +60,21 @@ _AFTER_TOOLS = (
 """The fields that have the same name in the neutral model, before and after `tools` in the body."""
 
 
-def write_request(conversation: Conversation, losses: Losses) -> bytes:
+def write_request(conversation: Conversation, losses: Losses, takes: Takes | None = None) -> bytes:
     """Write the body of a request; see `plano.dialects.codec.Codec`."""
     refuse_stored(conversation)
+    takes = takes or Takes()
     fields: dict[str, Any] = {}
     if conversation.model is not None:
         fields["model"] = conversation.model
-    fields["messages"] = _Messages(native_customs(conversation), losses).write(conversation)
+    fields["messages"] = _Messages(native_customs(conversation), losses, takes).write(conversation)
     if conversation.max_tokens is not None:
         fields["max_completion_tokens"] = conversation.max_tokens
     _copy(conversation, fields, _BEFORE_TOOLS)
     if conversation.stop:
         fields["stop"] = conversation.stop
     write_tools(conversation, fields, losses)
-    _write_reasoning(conversation.reasoning, fields, losses)
+    _write_reasoning(conversation.reasoning, fields, losses, takes)
     if conversation.response_format is not None:
         fields["response_format"] = _response_format(conversation.response_format)
     if conversation.top_logprobs is not None:
@@ -78,6 +83,8 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
     if (user := user_of(conversation)) is not None:
         fields["user"] = user
     _write_rest(conversation, fields, losses)
+    if takes.adds is not None and conversation.is_foreign_to("chat"):
+        fields.update(takes.adds)
     return msgspec.json.encode(fields)
 
 
@@ -89,12 +96,12 @@ def _copy(conversation: Conversation, fields: dict[str, Any], names: Sequence[st
             fields[name] = value
 
 
-def _write_reasoning(reasoning: Reasoning | None, fields: dict[str, Any], losses: Losses) -> None:
+def _write_reasoning(reasoning: Reasoning | None, fields: dict[str, Any], losses: Losses, takes: Takes) -> None:
     """Add `reasoning_effort`: the effort as it is, or the effort that a budget comes to.
 
     For `adaptive` thinking nothing is written, because models decide by themselves if they are told nothing. For
-    `disabled` thinking nothing is written either, and that is not a loss: most models behind this API do not think,
-    and refuse every effort, also `none`.
+    `disabled` thinking `none` is written if the model's row knows how it says that. If nothing is known of the model,
+    nothing is written, because most models behind this API do not think, and refuse every effort, also `none`.
     """
     if reasoning is None:
         return
@@ -104,10 +111,16 @@ def _write_reasoning(reasoning: Reasoning | None, fields: dict[str, Any], losses
     if reasoning.mode == "disabled":
         if reasoning.effort is not None:
             losses.drop("output_config.effort", NOT_THINKING)
+        if takes.thinking is not None:
+            fields["reasoning_effort"] = "none"
+        elif takes != Takes():
+            losses.drop("thinking", "plano knows no word for it that this server takes")
     elif reasoning.effort is not None:
         fields["reasoning_effort"] = reasoning.effort
     elif reasoning.budget is not None:
         fields["reasoning_effort"] = effort_of(reasoning.budget)
+        if takes.thinking is not None and takes.thinking.budget and reasoning.budget > 0:
+            fields[takes.thinking.budget] = reasoning.budget
 
 
 def _response_format(wanted: ResponseFormat) -> dict[str, Any]:
@@ -153,16 +166,20 @@ class _Messages:
     results of the turn are written.
     """
 
-    def __init__(self, customs: frozenset[str], losses: Losses) -> None:
+    def __init__(self, customs: frozenset[str], losses: Losses, takes: Takes) -> None:
         self._customs = customs
         self._losses = losses
+        self._one_system = takes.systems == "one"
+        self._thoughts = takes.thoughts
+        self._needs_thoughts = bool(takes.needs_thoughts)
         self._written: list[dict[str, Any]] = []
         self._shown: list[Part] = []
 
     def write(self, conversation: Conversation) -> list[dict[str, Any]]:
-        for system in _joined(conversation):
+        self._needs_thoughts = self._needs_thoughts and bool(conversation.tools) and _may_think(conversation)
+        for system in _joined(conversation, always=self._one_system):
             self._system(system)
-        for message in conversation.messages:
+        for message in _results_first(conversation.messages):
             self._losses.drop_extras(message.extras, "chat", "messages.")
             if message.role == "assistant":
                 self._show()
@@ -201,7 +218,14 @@ class _Messages:
             shown, self._shown = self._shown, []
             content = write_parts([*shown, *others], self._losses)
             if content or not others:
-                self._written.append(_named({"role": message.role, "content": content_of(content)}, message))
+                self._written.append(_named({"role": self._role(message), "content": content_of(content)}, message))
+
+    def _role(self, message: Message) -> str:
+        """The role of a message between others. A second system message is the user's where only one may stand."""
+        if message.role == "user" or not self._one_system:
+            return message.role
+        self._losses.drop("messages.role", f"a {message.role} message between others is sent as the user's")
+        return "user"
 
     def _show_before(self, message: Message) -> None:
         """Write the parts that wait into a message of their own, if they cannot stand in `message`: it has another
@@ -256,17 +280,24 @@ class _Messages:
         written["content"] = content_of(content) if content or not (calls or refusals or fields) else None
         if refusals:
             fields["refusal"] = "".join(refusals)
-        fields.update(write_thinking(thought, self._losses))
+        reasoning = write_thinking(thought, self._losses, self._thoughts)
+        if self._needs_thoughts and not reasoning:
+            reasoning = {"reasoning_content": NO_THOUGHTS}
+            self._losses.drop("messages.thinking", "the server wants reasoning there, and there is none; said so")
+        parts = reasoning.pop("content", None)
+        if parts is not None:
+            written["content"] = [*parts, *content]
+        fields.update(reasoning)
         if calls:
             fields["tool_calls"] = calls
         self._written.append(_named(written | fields, message))
 
 
-def _joined(conversation: Conversation) -> Sequence[System]:
+def _joined(conversation: Conversation, *, always: bool) -> Sequence[System]:
     """The leading instructions. Those of the messages API are joined: they are one text in blocks, and the templates of
-    many models take only one system message."""
+    many models take only one system message. With `always`, those of every API are."""
     found = conversation.system
-    if conversation.dialect != "messages" or len(found) < 2:
+    if len(found) < 2 or not (always or conversation.dialect == "messages"):
         return found
     cache = next((system.cache for system in found if system.cache is not None), None)
     extras: dict[Dialect, Object] = {}
@@ -274,6 +305,33 @@ def _joined(conversation: Conversation) -> Sequence[System]:
         for dialect, fields in system.extras.items():
             extras[dialect] = {**extras.get(dialect, {}), **fields}
     return [System(text="\n\n".join(system.text for system in found), cache=cache, extras=extras)]
+
+
+def _results_first(messages: Sequence[Message]) -> Iterator[Message]:
+    """The messages, with the results of calls directly after the message that made them, as the chat API requires:
+    another message of the user may have come between."""
+    for of_assistant, group in groupby(messages, key=lambda message: message.role == "assistant"):
+        turn = list(group)
+        if of_assistant or len(turn) == 1:
+            yield from turn
+            continue
+        results = [part for message in turn[1:] for part in message.parts if isinstance(part, ToolResult)]
+        if not results or not any(not isinstance(part, ToolResult) for message in turn[:-1] for part in message.parts):
+            yield from turn
+            continue
+        yield Message(
+            role="user", parts=(*(part for part in turn[0].parts if isinstance(part, ToolResult)), *results)
+        )
+        for message in turn:
+            rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
+            if rest or not message.parts:
+                yield replace(message, parts=rest)
+
+
+def _may_think(conversation: Conversation) -> bool:
+    """Whether the request leaves thinking on."""
+    reasoning = conversation.reasoning
+    return reasoning is None or not (reasoning.mode == "disabled" or reasoning.effort == "none")
 
 
 def _is_text(part: Part) -> bool:

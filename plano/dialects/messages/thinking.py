@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plano.conversation import Conversation, Message, Reasoning, RedactedThinking, Thinking, ToolCall, ToolResult
-from plano.dialects.effort import BUDGETS, budget_of, clamped
+from plano.capabilities import Takes
+from plano.capabilities.efforts import BUDGETS, EFFORTS, budget_of, clamped, effort_of
 from plano.dialects.fields import own
 from plano.losses import Losses
 
@@ -34,8 +35,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.thinking is not None and self.thinking.get("type") != "disabled"
 
 
-def plan(conversation: Conversation, losses: Losses) -> Plan:
-    """The fields for a conversation; settings that they cannot express are reported to `losses`."""
+def plan(conversation: Conversation, losses: Losses, takes: Takes | None = None) -> Plan:
+    """The fields for a conversation; settings that they cannot express are reported to `losses`. `takes` is the row of
+    the model."""
     reasoning = conversation.reasoning
     max_tokens = conversation.max_tokens
     silent = Plan(max_tokens=max_tokens if max_tokens is not None else DEFAULT_MAX_TOKENS)
@@ -43,16 +45,23 @@ def plan(conversation: Conversation, losses: Losses) -> Plan:
         return silent
     losses.drop_extras(reasoning.extras, "messages", "reasoning.")
     if "messages" in reasoning.extras:
-        return _native(reasoning, conversation, silent, losses)
+        return _native(reasoning, conversation, silent, losses, takes)
     if reasoning.summary not in (None, "auto"):
         losses.drop("reasoning.summary", "the messages API has one kind of summary")
-    found = _translated(reasoning, conversation, silent, losses)
+    found = _translated(reasoning, conversation, silent, losses, takes)
     if reasoning.summary is None or found.thinking is None or not found.thinks:
         return found
     return replace(found, thinking={**found.thinking, "display": "summarized"})  # newer models hide it unless asked
 
 
-def _native(reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses) -> Plan:
+def _decides(takes: Takes | None) -> bool:
+    """Whether the model decides how much to think, and only an effort guides it."""
+    return takes is not None and takes.thinking is not None and takes.thinking.claude in ("adaptive", "both")
+
+
+def _native(
+    reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses, takes: Takes | None
+) -> Plan:
     """The fields as a client of this dialect wrote them. Thinking is left out only if tool calls that another vendor's
     model made forbid it."""
     said = replace(silent, effort=reasoning.effort)
@@ -63,13 +72,15 @@ def _native(reasoning: Reasoning, conversation: Conversation, silent: Plan, loss
         thinking["budget_tokens"] = reasoning.budget
     if not thinking:
         return said
-    if reasoning.mode == "enabled" and _calls_unthought(conversation.messages):
+    if reasoning.mode == "enabled" and not _decides(takes) and _calls_unthought(conversation.messages):
         losses.drop("thinking", _UNTHOUGHT)
         return said
     return replace(said, thinking=thinking)
 
 
-def _translated(reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses) -> Plan:
+def _translated(
+    reasoning: Reasoning, conversation: Conversation, silent: Plan, losses: Losses, takes: Takes | None
+) -> Plan:
     """The fields for reasoning that a client of another dialect asked for."""
     if reasoning.mode == "disabled" or reasoning.effort == "none" or reasoning.budget == 0:
         return replace(silent, thinking={"type": "disabled"})
@@ -77,6 +88,12 @@ def _translated(reasoning: Reasoning, conversation: Conversation, silent: Plan, 
         return replace(silent, thinking={"type": "adaptive"}, effort=reasoning.effort)
     if reasoning.effort is None and reasoning.budget is None:
         return silent
+    if takes is not None and takes.thinking is not None and takes.thinking.when == "never":
+        losses.drop("reasoning_effort", "the model does not think")
+        return silent
+    if _decides(takes) and (reasoning.effort is None or reasoning.effort in EFFORTS):
+        effort = reasoning.effort or effort_of(reasoning.budget or 0)
+        return replace(silent, thinking={"type": "adaptive"}, effort=effort)
     hindrance = _hindrance(conversation)
     budget = _budget(reasoning, conversation.max_tokens)
     if hindrance is None and budget is None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from plano.capabilities import Takes
 from plano.conversation import Conversation, Message, System, Text, Tool, ToolChoice
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import OBJECT, own
@@ -34,12 +35,12 @@ _UNSUPPORTED_FIELDS = (
 )
 
 
-def write_request(conversation: Conversation, losses: Losses) -> bytes:
+def write_request(conversation: Conversation, losses: Losses, takes: Takes | None = None) -> bytes:
     """Write the body of a request; see `plano.dialects.codec.Codec`."""
     _refuse_what_has_no_substitute(conversation)
     _report_dropped(conversation, losses)
     system, messages = _placed(conversation, losses)
-    planned = plan(conversation, losses)
+    planned = plan(conversation, losses, takes)
     extras = own(conversation.extras, "messages")
     body: dict[str, Any] = {}
     if conversation.model is not None:

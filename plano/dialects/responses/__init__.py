@@ -22,7 +22,7 @@ from plano.types import ClientDialect
 
 name: ClientDialect = "responses"
 
-conventions = Conventions(endpoint=EndpointPath(path="/responses"), longest_id=64, longest_name=64, knows_limit=True)
+conventions = Conventions(endpoint=EndpointPath(path="/responses"), longest_id=64, longest_name=64)
 """Names: API reference, Responses, `tools`. Ids: OpenAI's errors say so, its reference does not."""
 
 spoken_fields = frozenset({"arguments", "content", "delta", "input", "instructions", "refusal", "text"})

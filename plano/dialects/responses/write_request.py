@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from plano.conversation import Conversation
-from plano.dialects.effort import NOT_THINKING
+from plano.capabilities import Takes
+from plano.capabilities.efforts import NOT_THINKING
 from plano.dialects.fields import STRINGS
 from plano.dialects.openai import SHARED_FIELDS, user_of
 from plano.dialects.responses.request import LOGPROBS, SEALS
@@ -31,7 +32,7 @@ _UNSUPPORTED_FIELDS: tuple[tuple[str, str], ...] = (
 )
 
 
-def write_request(conversation: Conversation, losses: Losses) -> bytes:
+def write_request(conversation: Conversation, losses: Losses, takes: Takes | None = None) -> bytes:
     """Write the body of a request; see `plano.dialects.codec.Codec`."""
     _check(conversation, losses)
     fields: dict[str, Any] = {"model": conversation.model}
@@ -46,7 +47,7 @@ def write_request(conversation: Conversation, losses: Losses) -> bytes:
         "temperature": conversation.temperature,
         "top_p": conversation.top_p,
         "top_logprobs": conversation.top_logprobs,
-        "reasoning": _reasoning(conversation, losses),
+        "reasoning": _reasoning(conversation, losses, takes),
         "text": write_text(conversation) or None,
         "include": _include(conversation) or None,
         "service_tier": conversation.service_tier,
@@ -123,14 +124,17 @@ def _input(conversation: Conversation, losses: Losses) -> list[Any]:
     return history.items
 
 
-def _reasoning(conversation: Conversation, losses: Losses) -> dict[str, Any] | None:
+def _reasoning(conversation: Conversation, losses: Losses, takes: Takes | None) -> dict[str, Any] | None:
     reasoning = conversation.reasoning
     if reasoning is None:
         return None
     losses.drop_extras(reasoning.extras, "responses", "reasoning.")
     if reasoning.mode == "disabled" and reasoning.effort is not None:
         losses.drop("output_config.effort", NOT_THINKING)
-    return write_reasoning(reasoning) or None
+    written = write_reasoning(reasoning)
+    if reasoning.mode == "disabled" and takes is not None and takes.thinking is not None:
+        written["effort"] = "none"  # the model's row knows its word for it
+    return written or None
 
 
 def _include(conversation: Conversation) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plano.dialects.effort import BUDGETS, EFFORTS, LEAST_BUDGET, budget_of, clamped, effort_of
+from plano.capabilities.efforts import BUDGETS, EFFORTS, LEAST_BUDGET, budget_of, clamped, effort_of
 
 
 @pytest.mark.parametrize(("effort", "budget"), BUDGETS.items())
