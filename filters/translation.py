@@ -40,13 +40,21 @@ class Translation:
         target = request.require_target()
         if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
-        if request.dialect in target.dialects and not CLIENT_CODECS[request.journal.dialect].hands_back(request.raw):
-            return call_next(request)
-        return _translated(request, target, call_next)
+        dialect = target.dialect_for(request.dialect)
+        takes = target.takes.get(dialect)
+        if dialect != request.dialect or CLIENT_CODECS[request.journal.dialect].hands_back(request.raw):
+            return _translated(request, target, dialect, call_next)
+        if takes is not None:
+            over = takes.sends_tools_over(request.raw)
+            if over in target.dialects:
+                return _translated(request, target, over, call_next)
+            if takes.rewrites(request.raw):
+                return _translated(request, target, dialect, call_next)
+        return call_next(request)
 
 
-async def _translated(request: Request, target: Target, call_next: CallNext) -> Response:
-    outgoing = _outgoing(request, target, target.dialect_for(request.dialect))
+async def _translated(request: Request, target: Target, dialect: UpstreamDialect, call_next: CallNext) -> Response:
+    outgoing = _outgoing(request, target, dialect)
     return _incoming(request, await call_next(outgoing))
 
 

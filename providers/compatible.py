@@ -1,7 +1,7 @@
 """The rows of servers whose chat API is compatible with OpenAI's, each with its sources.
 
-A rule that nobody states for a server is that of `BASE`: one system message, no role `developer`, of OpenAI's own fields
-only `user`, and no reasoning back.
+A rule that nobody states for a server is that of `BASE`: one system message, no role `developer`, of OpenAI's own
+fields only `user`, and no reasoning back.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ GROQ = compatible(
 )
 
 # "Thinking mode": on by default, `low`, `high` and `max` (medium and xhigh mean high), and with tools every earlier
-# message of the assistant needs its reasoning back ("The `reasoning_content` in the thinking mode must be passed back to
-# the API"). While it thinks, it takes no sampling penalties, and no tool can be forced.
+# message of the assistant needs its reasoning back ("The `reasoning_content` in the thinking mode must be passed back
+# to the API"). While it thinks, no tool can be forced.
 DEEPSEEK = compatible(
     renames=OLD_LIMIT,
     thinking=Thinking("default", ("low", "high", "max"), switch="thinking"),
@@ -190,9 +190,7 @@ NVIDIA = compatible(renames=OLD_LIMIT)
 VLLM = compatible(thoughts="reasoning")
 
 # "OpenAI compatibility": `reasoning_effort` with `none`; messages have `reasoning`.
-OLLAMA = compatible(
-    renames=OLD_LIMIT, thinking=Thinking("default", ("none", *LOW_TO_HIGH)), thoughts="reasoning"
-)
+OLLAMA = compatible(renames=OLD_LIMIT, thinking=Thinking("default", ("none", *LOW_TO_HIGH)), thoughts="reasoning")
 
 EARLY = compatible(renames=OLD_LIMIT)
 """Servers that know the limit only by its old name, and of which nothing else is known."""

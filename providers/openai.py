@@ -71,9 +71,7 @@ MODELS: dict[str, Takes] = {
     "gpt-5": _reasons("always", "minimal", *_EFFORTS),
     "gpt-5.1": _reasons("asked", "none", *_EFFORTS),
     "gpt-5.[23]": _reasons("asked", "none", *_EFFORTS, "xhigh"),
-    "gpt-5.4": _also(
-        _reasons("asked", "none", *_EFFORTS, "xhigh"), replace(_NO_TOOLS_IN_CHAT, tools_refused="effort")
-    ),
+    "gpt-5.4": _also(_reasons("asked", "none", *_EFFORTS, "xhigh"), replace(_NO_TOOLS_IN_CHAT, tools_refused="effort")),
     "gpt-5.5": _also(
         _reasons("default", "none", *_EFFORTS, "xhigh"), replace(_NO_TOOLS_IN_CHAT, tools_refused="effort")
     ),

@@ -14,6 +14,7 @@ import pytest
 from msgspec import Raw
 
 from plano import errors
+from plano.capabilities.efforts import BUDGETS
 from plano.conversation import (
     Audio,
     Citation,
@@ -44,7 +45,6 @@ from plano.conversation import (
     Usage,
 )
 from plano.dialects import CODECS
-from plano.capabilities.efforts import BUDGETS
 from plano.dialects.messages.thinking import DEFAULT_MAX_TOKENS
 from plano.dialects.openai import kind_of_status
 from plano.errors import UnsupportedConversion

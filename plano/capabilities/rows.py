@@ -7,6 +7,7 @@ one, so it comes last.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -44,6 +45,16 @@ OWN_FIELDS = (
 """OpenAI's own top-level fields of the chat API, which servers with a compatible API know in part (API reference,
 Chat)."""
 
+
+_EFFORT = re.compile(rb'"reasoning_effort"\s*:\s*"(\w+)"')
+
+_FOREIGN_THOUGHTS: Mapping[str | None, tuple[bytes, ...]] = {
+    "": (b'"reasoning_content"', b'"reasoning_details"'),
+    "parts": (b'"reasoning_content"', b'"reasoning_details"'),
+    "reasoning": (b'"reasoning_content"', b'"reasoning_details"'),
+    "reasoning_content": (b'"reasoning_details"',),
+}
+"""The fields of earlier reasoning that an API does not take, by the one that it takes."""
 
 _WORDS = {"user": ('user":', 'user": ')}
 """The words that show a field, for one whose name is a value in every body: with the beginning of its own value, as
@@ -138,6 +149,28 @@ class Takes(Struct, frozen=True, kw_only=True):
             if kept in fields:
                 strip(fields, (excluded,), losses, f"{model} takes {kept} or {excluded}, not both")
         self._leave_unknown(model, fields, losses)
+
+    def rewrites(self, body: bytes) -> bool:
+        """Whether the messages of a chat body say something in a form that this API does not take, so that they have to
+        be written anew. It is found by words alone, so it may be true of a body that need not be changed."""
+        if self.systems == "one" and body.count(b'"system"') + body.count(b'"developer"') > 1:
+            return True
+        if (
+            self.needs_thoughts
+            and b'"tools"' in body
+            and body.count(b'"assistant"') > body.count(b'"reasoning_content"')
+        ):
+            return True
+        return any(word in body for word in _FOREIGN_THOUGHTS.get(self.thoughts, ()))
+
+    def sends_tools_over(self, body: bytes) -> UpstreamDialect | None:
+        """The dialect in which a chat body has to be sent, because tools and reasoning meet in it; None for its own."""
+        if self.tools_over is None or b'"tools"' not in body:
+            return None
+        effort = _EFFORT.search(body)
+        said = None if effort is None else effort[1]
+        meet = said != b"none" and (said is not None or self.tools_refused == "tools")
+        return self.tools_over if meet else None
 
     def _unknown(self) -> tuple[str, ...]:
         return () if self.knows is None else tuple(name for name in OWN_FIELDS if name not in self.knows)

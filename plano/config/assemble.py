@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from plano.capabilities import Takes
 from plano.config.providers import row_of
 from plano.config.settings import Config, FilterEntry, ProviderEntry
 from plano.errors import ConfigError
@@ -104,10 +103,6 @@ def entry_of(said: ProviderEntry) -> Entry:
     )
 
 
-_OWN_SERVER = Takes(systems="one")
-"""The row of a server of one's own with OpenAI's chat API. The templates of many models take one system message."""
-
-
 def _row(said: ProviderEntry) -> Provider:
     row = row_of(said.provider, said.interface)
     assert row is not None, "the configuration was checked for it"
@@ -116,8 +111,7 @@ def _row(said: ProviderEntry) -> Provider:
     if row.name == said.provider:
         return row
     known = CATALOGUE.get(said.provider)
-    takes = {**row.takes, "": _OWN_SERVER} if row.name == "openai" else row.takes
-    return replace(row, name=said.provider, base_url=None if known is None else known.base_url, models=(), takes=takes)
+    return replace(row, name=said.provider, base_url=None if known is None else known.base_url, models=())
 
 
 def _construct(entry: FilterEntry) -> Filter:

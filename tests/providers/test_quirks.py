@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from plano.capabilities import Fields
 from plano.errors import UnsupportedConversion
 from plano.losses import Losses
-from plano.capabilities import Fields
 from plano.providers import CATALOGUE
 from plano.types import Dialect
 

@@ -22,9 +22,7 @@ from plano.types import ClientDialect
 
 name: ClientDialect = "chat"
 
-conventions = Conventions(
-    endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64
-)
+conventions = Conventions(endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64)
 """Names: API reference, Chat, `tools.function.name`. Ids: OpenAI's errors say so, its reference does not."""
 
 spoken_fields = frozenset(

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from plano.capabilities import Takes
+from plano.capabilities.efforts import NOT_THINKING, effort_of
 from plano.conversation import (
     Audio,
     Conversation,
@@ -39,8 +41,6 @@ from plano.dialects.chat.write_content import (
     write_parts,
     write_thinking,
 )
-from plano.capabilities import Takes
-from plano.capabilities.efforts import NOT_THINKING, effort_of
 from plano.dialects.fields import Object
 from plano.dialects.openai import SHARED_FIELDS, refuse_stored, user_of
 from plano.losses import Losses
@@ -319,9 +319,7 @@ def _results_first(messages: Sequence[Message]) -> Iterator[Message]:
         if not results or not any(not isinstance(part, ToolResult) for message in turn[:-1] for part in message.parts):
             yield from turn
             continue
-        yield Message(
-            role="user", parts=(*(part for part in turn[0].parts if isinstance(part, ToolResult)), *results)
-        )
+        yield Message(role="user", parts=(*(part for part in turn[0].parts if isinstance(part, ToolResult)), *results))
         for message in turn:
             rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
             if rest or not message.parts:

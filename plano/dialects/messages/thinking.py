@@ -12,9 +12,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plano.conversation import Conversation, Message, Reasoning, RedactedThinking, Thinking, ToolCall, ToolResult
 from plano.capabilities import Takes
 from plano.capabilities.efforts import BUDGETS, EFFORTS, budget_of, clamped, effort_of
+from plano.conversation import Conversation, Message, Reasoning, RedactedThinking, Thinking, ToolCall, ToolResult
 from plano.dialects.fields import own
 from plano.losses import Losses
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from plano.conversation import Conversation, Reasoning, ResponseFormat
 from plano.capabilities.efforts import effort_of
+from plano.conversation import Conversation, Reasoning, ResponseFormat
 from plano.dialects.fields import BOOLEAN, OBJECT, STRING, Fields, Object, decode, raw_of
 
 

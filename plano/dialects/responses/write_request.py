@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from plano.conversation import Conversation
 from plano.capabilities import Takes
 from plano.capabilities.efforts import NOT_THINKING
+from plano.conversation import Conversation
 from plano.dialects.fields import STRINGS
 from plano.dialects.openai import SHARED_FIELDS, user_of
 from plano.dialects.responses.request import LOGPROBS, SEALS
