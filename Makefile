@@ -26,8 +26,9 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev-ready   ## docs/reference.md, from the docstrings
+docs: $(VENV)/.dev-ready   ## docs/reference.md, from the docstrings, and docs/providers.md, from the catalogue
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python -m scripts.providers
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .

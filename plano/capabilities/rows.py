@@ -53,6 +53,7 @@ _FOREIGN_THOUGHTS: Mapping[str | None, tuple[bytes, ...]] = {
     "parts": (b'"reasoning_content"', b'"reasoning_details"'),
     "reasoning": (b'"reasoning_content"', b'"reasoning_details"'),
     "reasoning_content": (b'"reasoning_details"',),
+    "reasoning_details": (b'"reasoning_content"',),
 }
 """The fields of earlier reasoning that an API does not take, by the one that it takes."""
 
