@@ -17,7 +17,7 @@ Rows = Mapping[str, Takes]
 
 LOW_TO_HIGH = ("low", "medium", "high")
 OLD_LIMIT = {"max_completion_tokens": "max_tokens"}
-"""For servers that know the limit of a reply only by its old name."""
+"""The limit of a reply has only its old name on some servers."""
 
 BASE = Takes(dialects=("chat",), developer=False, systems="one", knows=("user",), thoughts="")
 
