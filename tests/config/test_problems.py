@@ -67,10 +67,13 @@ DEEP = "[" * 60 + "%s" + "]" * 60
         ("- a\n", ":1: must be a mapping, not a list"),
         ("hello\n", ":1: must be a mapping, not `hello`"),
         ("a: [1\nb: 2\n", ":2: is not YAML: "),
-        ("a: 1\n\tb: 2\n", ":2: is not YAML: found character '\\t' that cannot start any token"),
+        (
+            "a: 1\n\tb: 2\n",
+            ":2: is not YAML: column 1: while scanning for the next token, found character",
+        ),
         ("a: !what b\n", ":1: is not YAML: "),
-        ("a: 2026-99-99\n", ": is not YAML: "),
-        ("a: b\x00\n", ": is not YAML: "),
+        ("a: 2026-99-99\n", ":1: a: has a date or a number that cannot be read"),
+        ("a: b\x00\n", ":1: is not YAML: column 5: has the character U+0000, which YAML does not allow"),
         ("filters: &a\n- *a\n", ":1: filters[0]: refers to itself"),
         ("? [a]\n: 1\n", ":1: has a key that is not a plain word"),
         ("null\n", ":1: must be a mapping, not nothing"),
@@ -80,7 +83,7 @@ DEEP = "[" * 60 + "%s" + "]" * 60
         ("{a: " * 1500 + "1" + "}" * 1500, ":1: is nested too deeply"),
         ("\n".join(" " * n + "a:" for n in range(1500)), ":101: is nested too deeply"),
         ("a: &a " + DEEP % 1 + "\nb: &b " + DEEP % "*a" + "\nc: " + DEEP % "*b", ":1: is nested too deeply"),
-        (f"limits: {{max_body_bytes: {'9' * 5000}}}\n", ": is not YAML: it has a character or a value"),
+        (f"limits: {{max_body_bytes: {'9' * 5000}}}\n", ":1: limits.max_body_bytes: has a date or a number"),
     ],
 )
 def test_a_document_that_cannot_be_a_configuration_is_one_problem(tmp_path: Path, text: str, said: str) -> None:
