@@ -107,16 +107,17 @@ def read_filters(sections: Sequence[Section], listener: Section | None, problems
         entry = _filter(section, problems)
         if identity in found or identity in wrong:
             problems.error(section.line_of("id"), section.path_of("id"), f"two filters are called {shown(identity)}")
-        elif entry is None:
-            wrong.add(str(identity))
-        else:
+        elif entry is not None:
             found[entry.id] = entry
+        elif identity is not None:
+            wrong.add(identity)
     defined = list(found.values())
     if listener is None:
         return Filters(defined, defined)
     before = len(problems.found)
     used = _used(listener, [*found, *wrong], problems)
-    if len(problems.found) == before:  # otherwise a misspelt name may be meant for a filter that seems idle
+    unread = {"input_filters", "output_filters"} & listener.given - listener.keys()
+    if len(problems.found) == before and not unread:  # otherwise a wrong name may be meant for a filter that seems idle
         _check_idle([section for section in sections if section.get("id") in found], used, listener, problems)
     return Filters(defined, [found[identity] for identity in used if identity in found])
 

@@ -24,7 +24,8 @@ from plano.config.settings import Config, FilterEntry, Limits, Listener, Log, Me
 from plano.config.showing import shown
 from plano.errors import ConfigError
 from plano.observability.prices import Price, read_prices
-from plano.state import StateSettings
+from plano.state import StateSettings, open_store
+from plano.transport.tls import tls_context
 
 _ENDPOINT = re.compile(r"https?://[^/@\s?#]+/?")
 
@@ -142,25 +143,45 @@ def _check_passthrough(root: Section, problems: Problems) -> None:
 
 
 def _tls(overrides: Mapping[str, Any], problems: Problems) -> Tls:
+    before = len(problems.found)
     paths: dict[str, str | None] = {}
     for name in ("ca_path", "certificate", "key"):
         key = f"upstream_tls_{name}"
         paths[name] = path = overrides.get(key)
         if path is not None and not Path(path).exists() and isinstance(overrides, Section):
             problems.error(overrides.line_of(key), overrides.path_of(key), "there is no such file or folder")
-    return Tls(**paths)
+    tls = Tls(**paths)
+    if isinstance(overrides, Section) and tls != Tls() and len(problems.found) == before:
+        try:
+            tls_context(ca_path=tls.ca_path, certificate=tls.certificate, key=tls.key)
+        except ConfigError as error:
+            problems.error(overrides.line, overrides.path, error.message)
+    return tls
 
 
 def _state_storage(section: Section | None, problems: Problems) -> StateSettings | None:
     if section is None:
         return StateSettings()
+    before = len(problems.found)
     for kind, needed in (("postgres", "connection_string"), ("redis", "url")):
-        if section.get("type") == kind and section.get(needed) is None:
+        if section.get("type") == kind and needed in section and section[needed] is None:
             problems.error(section.line_of("type"), section.path_of(needed), f"is missing: `{kind}` needs it")
-    if section.get("type") == "none":
+    if section.get("type") in ("none", None):
         return None
     known = StateSettings.__struct_fields__
-    return StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
+    settings = StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
+    if settings.type != "memory" and len(problems.found) == before:
+        _try_store(settings, section, problems)
+    return settings
+
+
+def _try_store(settings: StateSettings, section: Section, problems: Problems) -> None:
+    """Adds the problem of a store that cannot be opened. Nothing connects to it yet."""
+    try:
+        open_store(settings)
+    except ConfigError as error:
+        path, _, message = error.message.partition(": ")
+        problems.error(section.line_of(path.rpartition(".")[2]), path, message)
 
 
 def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
@@ -171,7 +192,7 @@ def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
         problems.warn(
             section.line_of("auth"), section.path_of("auth"), "needs a caller's key, but `auth` configures none"
         )
-    if section.get("address") is not None and section.get("port") is None:
+    if section.get("address") is not None and section.get("port") is None and "port" in section:
         problems.error(section.line_of("address"), section.path_of("address"), "needs a `port`, and none is given")
     if section.get("port") and section["port"] == listener.port:
         problems.error(

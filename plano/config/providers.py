@@ -169,7 +169,7 @@ def _check_place(section: Section, provider: str, row: Provider, problems: Probl
                     f"plano knows no {dialect} API of `{provider}`, only {one_of(row.paths)}; "
                     "if there is one, give its `base_url`",
                 )
-    if section.get("http_host") and base_url is None:
+    if section.get("http_host") and "base_url" not in section.given:
         problems.error(
             section.line_of("http_host"), section.path_of("http_host"), "needs a `base_url`, and none is given"
         )

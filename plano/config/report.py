@@ -39,9 +39,7 @@ def describe(
         _block("callers", _callers(config)),
         _block("providers", bounded(_rows([_provider(entry) for entry in config.providers]))),
         _block("names", bounded(_names(config))),
-        _block(
-            "aliases", bounded(_rows((alias, "->", target.name) for alias, target in sorted(models.aliases().items())))
-        ),
+        _block("aliases", bounded(_aliases(models))),
         _block("pipeline", [" -> ".join([*links, "upstream"])]),
         _block("metrics", [_metrics(config, metric_lines)]),
         _block("warnings", bounded([str(problem) for problem in warnings_of(config, models)])),
@@ -72,6 +70,10 @@ def _metrics(config: Config, most: int | None) -> str:
 def _patience(config: Config) -> str:
     timeouts = config.timeouts
     return f"waits {timeouts.connect:g} s for a connection and {timeouts.first_byte:g} s for each piece of a reply"
+
+
+def _aliases(models: ModelIndex) -> list[str]:
+    return _rows((alias, "->", target.name) for alias, target in sorted(models.aliases().items()))
 
 
 def _callers(config: Config) -> list[str]:

@@ -36,7 +36,8 @@ _HINTS = (
     (r"block (mapping|collection|sequence)", "Check the quotes, and the indentation against that of line {line}"),
     (r"expected a single document", "One file has one configuration; take out the `---` in the middle"),
 )
-"""By the first pattern that an error matches. `{line}` is where that began which could not be read."""
+"""Hints by a pattern of the error; the first that matches is given. `{line}` is the line on which the list, mapping or
+scalar began."""
 
 _AT_ITS_BEGINNING = re.compile(r"quoted scalar|could not find expected ':'")
 """Errors that are noticed long after the mistake. They are reported where the text in question begins."""

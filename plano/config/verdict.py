@@ -1,4 +1,4 @@
-"""What `plano check` says about a configuration, as text or as JSON, and the status it exits with."""
+"""The verdict of `plano check` about a configuration, as JSON and as the status it exits with."""
 
 from __future__ import annotations
 
