@@ -100,9 +100,12 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
 
 
 def _try_filters(entries: Sequence[FilterEntry], problems: Problems) -> None:
-    """Adds the problems of filters that cannot be imported or constructed."""
+    """Adds the problems of filters that cannot be imported or constructed. A filter whose options are wrong already is
+    left out."""
+    wrong = [problem.path for problem in problems.found]
     for entry in entries:
-        message = trouble(entry)
+        options = entry.path.removesuffix("use") + "options"
+        message = None if any(path.startswith(options) for path in wrong) else trouble(entry)
         if message is not None:
             problems.error(entry.line, entry.path, message)
 

@@ -11,7 +11,7 @@ from plano.config.document import join
 from plano.config.problems import Problems, did_you_mean
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
-from plano.config.showing import shown
+from plano.config.showing import shown, shown_key
 from plano.errors import ModelNotFound
 from plano.providers import CATALOGUE
 from plano.routing.models import WILDCARD, Entry, ModelIndex
@@ -56,12 +56,20 @@ class Names:
             return bool(self._words & {name, name.partition("/")[2]})
         return True
 
+    def means_other(self, name: str, than: str) -> bool:
+        """Whether a name is that of a model, and another model than a second name is."""
+        try:
+            return self._index.resolve(name).name != self._index.resolve(than).name
+        except ModelNotFound:
+            return False
+
     def unknown(self, name: str) -> str:
         """The message about a name that is not known."""
         if name.endswith(f"/{WILDCARD}") or name == WILDCARD:
             return f"{shown(name)} is no model; `{WILDCARD}` has a meaning under `model_providers` only"
-        known = [*sorted(self._aliases), *(info.id for info in self._index.listing())]
-        return f"no model is called {shown(name)}.{did_you_mean(name, known)}"
+        full = [info.id for info in self._index.listing()]
+        bare = [model.partition("/")[2] for model in full]
+        return f"no model is called {shown(name)}.{did_you_mean(name, [*sorted(self._aliases), *full, *bare])}"
 
 
 def read_aliases(said: Mapping[str, Section], names: Names, problems: Problems) -> dict[str, str]:
@@ -70,6 +78,7 @@ def read_aliases(said: Mapping[str, Section], names: Names, problems: Problems) 
     in_cycles: set[str] = set()
     for alias, section in said.items():
         target, place = section.get("target"), join("model_aliases", alias)
+        chain = _chain(alias, aliases)
         if WILDCARD in alias or not alias:
             problems.error(
                 section.line,
@@ -79,23 +88,23 @@ def read_aliases(said: Mapping[str, Section], names: Names, problems: Problems) 
             )
         elif target is None or alias in in_cycles:
             continue
-        elif alias in (cycle := _cycle(alias, aliases)):
-            in_cycles.update(cycle)
-            path = " -> ".join([*cycle, alias])
+        elif aliases.get(chain[-1]) == alias:
+            in_cycles.update(chain)
+            path = " -> ".join(shown_key(each) for each in [*chain, alias])
             problems.error(section.line_of("target"), join(place, "target"), f"leads back to itself: {path}")
         elif not names.knows(target):
             problems.error(section.line_of("target"), join(place, "target"), names.unknown(target))
-        elif names.is_model(alias):
+        elif names.means_other(alias, chain[-1]):
             problems.warn(section.line, place, "hides the model of the same name")
     return aliases
 
 
-def _cycle(alias: str, aliases: Mapping[str, str]) -> list[str]:
-    """The alias and those that it leads through, until it comes back to itself; empty if it does not."""
+def _chain(alias: str, aliases: Mapping[str, str]) -> list[str]:
+    """The alias and the names that it leads to, up to one that is no alias, or that would lead back."""
     chain = [alias]
     while (following := aliases.get(chain[-1])) is not None and following not in chain:
         chain.append(following)
-    return chain if following == alias else []
+    return chain
 
 
 def _names_of(section: Section) -> tuple[str | None, str | None]:

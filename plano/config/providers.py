@@ -20,8 +20,18 @@ from plano.types import Secret
 INTERFACES: Mapping[str, str] = {"claude": "anthropic"}
 """Names for `provider_interface` in katanemo's Plano that differ from the row's name here."""
 
-LATER = frozenset({"amazon_bedrock", "anthropic_aws", "azure_anthropic", "bedrock_mantle", "vertex_ai"})
-"""Providers that a later version supports. Another provider's interface would not reach them."""
+_LATER = "is not supported in this version of plano; a later one will. Take it out until then"
+
+UNSUPPORTED: Mapping[str, str] = {
+    "amazon_bedrock": _LATER,
+    "anthropic_aws": _LATER,
+    "azure_anthropic": _LATER,
+    "bedrock_mantle": _LATER,
+    "vertex_ai": _LATER,
+    "claude-cli": "is not supported, because plano starts no programs; use `anthropic` with a key",
+}
+"""Providers that katanemo's Plano has, or a later version, and what to say of them. The usual advice for an unknown
+provider, another one's interface, would not reach them."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
@@ -129,11 +139,11 @@ def _row(section: Section, provider: str, problems: Problems) -> Provider | None
     if row is not None:
         return row
     key, said = ("model", provider) if interface is None else ("provider_interface", interface)
-    if said in LATER:
+    if said in UNSUPPORTED:
         problems.error(
             section.line_of(key),
             section.path_of(key),
-            f"`{said}` is not supported in this version of plano; a later one will. Take it out until then",
+            f"`{said}` {UNSUPPORTED[said]}",
         )
         return None
     if interface is not None:
