@@ -17,6 +17,7 @@ from plano.config.showing import shown
 _LEGACY = "listeners.egress_traffic"
 _HOST = re.compile(r"(?=.*[A-Za-z])(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?")
 """A name of a host (RFC 1123, section 2.1); four numbers with dots are an IP address or nothing."""
+_NAMES_FILTERS = re.compile(r"listeners\[\d+\]\.(?:type|agents|filter_chain|input_filters|output_filters)")
 _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -116,10 +117,16 @@ def read_filters(sections: Sequence[Section], listener: Section | None, problems
         return Filters(defined, defined)
     before = len(problems.found)
     used = _used(listener, [*found, *wrong], problems)
-    unread = {"input_filters", "output_filters"} & listener.given - listener.keys()
-    if len(problems.found) == before and not unread:  # otherwise a wrong name may be meant for a filter that seems idle
+    if len(problems.found) == before and not _unread(
+        problems
+    ):  # otherwise a wrong name may be meant for a filter that seems idle
         _check_idle([section for section in sections if section.get("id") in found], used, listener, problems)
     return Filters(defined, [found[identity] for identity in used if identity in found])
+
+
+def _unread(problems: Problems) -> bool:
+    """Whether there are lists of filters that cannot be read."""
+    return any(_NAMES_FILTERS.fullmatch(problem.path) and problem.severity == "error" for problem in problems.found)
 
 
 def _check_idle(sections: Sequence[Section], used: Sequence[str], listener: Section, problems: Problems) -> None:
