@@ -7,29 +7,13 @@ Bifrost: documentation, "Provider configuration", `providers.<name>.keys[]` with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 
 from plano.config.document import Children, Node
+from plano.config.providers import CALLED_ELSEWHERE
 from plano.config.showing import is_harmless
 from plano.providers import CATALOGUE
-
-_PROVIDERS: Mapping[str, str] = {
-    "azure": "azure_openai",
-    "bedrock": "amazon_bedrock",
-    "dashscope": "qwen",
-    "fireworks_ai": "fireworks",
-    "hosted_vllm": "vllm",
-    "lm_studio": "lmstudio",
-    "moonshot": "moonshotai",
-    "nvidia_nim": "nvidia",
-    "ollama_chat": "ollama",
-    "sgl": "vllm",
-    "vercel_ai_gateway": "vercel",
-    "vertex": "vertex_ai",
-    "zai": "zhipu",
-}
-"""Their names of providers that differ from those here."""
 
 _VARIABLE = re.compile(r"(?:os\.environ/|env\.)([A-Za-z_]\w*)")
 _MOST_SHOWN = 3
@@ -82,7 +66,7 @@ def _base_url(said: Children) -> str:
 
 def _entry(provider: str, model: str, key: str, base_url: str, name: str) -> str:
     """An entry of `model_providers` on one line. A key that is no variable is replaced by one."""
-    provider = _PROVIDERS.get(provider, provider)
+    provider = CALLED_ELSEWHERE.get(provider, provider)
     row = CATALOGUE.get(provider)
     pairs = {"model": f"{provider}/{model}"}
     if key:

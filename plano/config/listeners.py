@@ -117,9 +117,9 @@ def read_filters(sections: Sequence[Section], listener: Section | None, problems
         return Filters(defined, defined)
     before = len(problems.found)
     used = _used(listener, [*found, *wrong], problems)
-    if len(problems.found) == before and not _unread(
-        problems
-    ):  # otherwise a wrong name may be meant for a filter that seems idle
+    # otherwise a wrong name may be meant for a filter that seems idle
+    certain = len(problems.found) == before and not _unread(problems)
+    if certain:
         _check_idle([section for section in sections if section.get("id") in found], used, listener, problems)
     return Filters(defined, [found[identity] for identity in used if identity in found])
 

@@ -33,6 +33,23 @@ UNSUPPORTED: Mapping[str, str] = {
 """Providers that katanemo's Plano has, or a later version, and what to say of them. The usual advice for an unknown
 provider, another one's interface, would not reach them."""
 
+CALLED_ELSEWHERE: Mapping[str, str] = {
+    "azure": "azure_openai",
+    "bedrock": "amazon_bedrock",
+    "dashscope": "qwen",
+    "fireworks_ai": "fireworks",
+    "hosted_vllm": "vllm",
+    "lm_studio": "lmstudio",
+    "moonshot": "moonshotai",
+    "nvidia_nim": "nvidia",
+    "ollama_chat": "ollama",
+    "sgl": "vllm",
+    "vercel_ai_gateway": "vercel",
+    "vertex": "vertex_ai",
+    "zai": "zhipu",
+}
+"""Names of providers in other gateways' configurations that differ from those here."""
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
 
@@ -139,6 +156,7 @@ def _row(section: Section, provider: str, problems: Problems) -> Provider | None
     if row is not None:
         return row
     key, said = ("model", provider) if interface is None else ("provider_interface", interface)
+    said = CALLED_ELSEWHERE.get(said, said)
     if said in UNSUPPORTED:
         problems.error(
             section.line_of(key),
@@ -151,7 +169,7 @@ def _row(section: Section, provider: str, problems: Problems) -> Provider | None
         hint = did_you_mean(interface, [*CATALOGUE, *INTERFACES]) or f" Use {one_of(sorted(CATALOGUE))}."
         problems.error(section.line_of("provider_interface"), section.path_of("provider_interface"), message + hint)
         return None
-    hint = did_you_mean(provider, CATALOGUE)
+    hint = f" Did you mean `{said}`?" if said in CATALOGUE else did_you_mean(provider, CATALOGUE)
     problems.error(
         section.line_of("model"),
         section.path_of("model"),
