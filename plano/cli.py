@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,8 @@ import uvicorn
 
 from plano.app import Plano
 from plano.config import Config, from_environment, load
-from plano.config.report import describe
+from plano.config.report import describe, warnings_of
+from plano.config.verdict import Verdict, bounded, refused
 from plano.credentials.loopback import is_loopback
 from plano.edge.metrics_port import MetricsPort, shared_directory
 from plano.errors import ConfigError
@@ -76,30 +78,43 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
         fail(error)
     level = log_level or loaded.log_level
     set_up_logs(loaded, level)
-    for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    say("warning", loaded.warnings)
     warn_if_open(host, loaded)
     serve(application, path, host, loaded.listener.port if port is None else port, workers, level)
 
 
 @main.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-def check(config: Path | None) -> None:
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--strict", is_flag=True, help="Fail if there are warnings.")
+def check(config: Path | None, form: str, strict: bool) -> None:
     """Describe what CONFIG does, or list its errors.
 
-    Exit status: 0 if it is valid, 1 if it has errors.
+    Exit status: 0 if it is valid; 1 if it has errors or, with --strict, warnings; 2 if the command is wrong.
     """
-    path = find_config(config)
+    verdict = judge(find_config(config))
+    if form == "json":
+        click.echo(verdict.as_json(strict=strict))
+    elif verdict.errors:
+        say("error", verdict.errors)
+    else:
+        click.echo(verdict.description)
+        if strict:
+            say("error", verdict.problems)
+    sys.exit(verdict.status(strict=strict))
+
+
+def judge(path: Path | None) -> Verdict:
+    """Loads and assembles the configuration as `up` does, and says what it found."""
+    file = None if path is None else str(path)
     try:
         loaded = load_config(path)
         application = Plano(loaded)
     except ConfigError as error:
-        fail(error)
-    click.echo(
-        describe(
-            loaded, application.models, [link.name for link in application.pipeline], application.most_metric_lines
-        )
-    )
+        return refused(error, file)
+    links = [link.name for link in application.pipeline]
+    description = describe(loaded, application.models, links, application.most_metric_lines)
+    return Verdict(file=file, problems=warnings_of(loaded, application.models), description=description)
 
 
 @main.command()
@@ -180,10 +195,15 @@ def reached_at(config: Config, host: str) -> Config:
 
 
 def fail(error: ConfigError) -> NoReturn:
-    """Prints each problem on a line and exits with status 1."""
-    for problem in error.problems:
-        click.echo(f"error: {problem}", err=True)
+    """Prints the problems and exits with status 1."""
+    say("error", error.problems)
     sys.exit(1)
+
+
+def say(severity: str, problems: Sequence[object]) -> None:
+    """Prints each problem on a line, or the first of them if there are very many."""
+    for line in bounded([str(problem) for problem in problems]):
+        click.echo(f"{severity}: {line}", err=True)
 
 
 def warn_if_open(host: str, config: Config) -> None:

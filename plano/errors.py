@@ -116,10 +116,17 @@ def forget_frames(error: BaseException) -> None:
 
 
 class ConfigError(PlanoError):
-    """The configuration cannot work; raised at start-up only. `problems` holds one line for each fault found."""
+    """The configuration cannot work; raised at start-up only. `problems` holds a text for each fault found.
 
-    def __init__(self, problems: Sequence[str] | str) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+    Attributes:
+        found: the same faults as they were raised: `plano.config.Problem`s, which know their places, or texts.
+        warnings: what else was found, in the same form.
+    """
+
+    def __init__(self, problems: Sequence[object] | str, *, warnings: Sequence[object] = ()) -> None:
+        self.found: list[object] = [problems] if isinstance(problems, str) else list(problems)
+        self.warnings = list(warnings)
+        self.problems = [str(problem) for problem in self.found]
         super().__init__("\n".join(self.problems))
 
 

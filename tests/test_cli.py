@@ -230,6 +230,101 @@ def test_check_says_what_would_happen(tmp_path: Path) -> None:
     assert "sk-literal" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "check", "models"])
+def test_a_configuration_of_litellm_is_told_in_one_problem(command: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "model_list:\n  - {model_name: a, litellm_params: {model: openai/a, api_key: os.environ/KEY}}\n"
+        "litellm_settings: {drop_params: true}\n"
+    )
+    done = plano(command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: config.yaml:1: is a configuration of LiteLLM, not of plano; the same begins here with:\n"
+        "model_providers:\n  - {model: openai/a, access_key: $KEY}\n"
+    )
+
+
+WARNED = DEMO + "log_level: info\ntracing: {trace_arch_internal: true}\n"
+WRONG = DEMO + "log_level: loud\nfilters:\n- {id: f, use: 'no_such_module:Thing'}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "status"),
+    [
+        (DEMO, [], 0),
+        (DEMO, ["--strict"], 0),
+        (WARNED, [], 0),
+        (WARNED, ["--strict"], 1),
+        (WRONG, [], 1),
+        (WRONG, ["--strict"], 1),
+        (DEMO, ["--stricter"], 2),
+        (DEMO, ["--format", "xml"], 2),
+    ],
+)
+def test_checks_exit_status_tells_what_it_found(text: str, arguments: list[str], status: int, tmp_path: Path) -> None:
+    (tmp_path / "plano_config.yaml").write_text(text)
+    done = plano("check", *arguments, cwd=tmp_path)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    if arguments == ["--strict"]:
+        assert ("error: plano_config.yaml:" in done.stderr) == (status == 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "valid", "problems"),
+    [
+        (DEMO, [], True, []),
+        (WARNED, [], True, [(3, 11, "tracing.trace_arch_internal", "warning")]),
+        (WARNED, ["--strict"], False, [(3, 11, "tracing.trace_arch_internal", "warning")]),
+        (WRONG, [], False, [(2, 1, "log_level", "error"), (4, 11, "filters[0].use", "error")]),
+        (DEMO + "log_level: [\n", [], False, [(3, 1, "", "error")]),
+        (
+            "ui: 3\n" + WARNED,
+            [],
+            False,
+            [(1, 1, "ui", "error"), (4, 11, "tracing.trace_arch_internal", "warning")],
+        ),
+        (DEMO + "filters:\n- {id: f, use: 'no_such_module:Thing'}\n", [], False, [(3, 11, "filters[0].use", "error")]),
+    ],
+)
+def test_check_says_it_in_one_json_object(
+    text: str, arguments: list[str], valid: bool, problems: list[tuple[int, int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "plano_config.yaml").write_text(text)
+    done = plano("check", "--format", "json", *arguments, cwd=tmp_path)
+    said = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0 if valid else 1, "")
+    assert list(said) == ["file", "valid", "problems"]
+    assert (said["file"], said["valid"]) == ("plano_config.yaml", valid)
+    keys = ["line", "column", "key", "severity", "message"]
+    assert [list(problem) for problem in said["problems"]] == [keys] * len(problems)
+    assert [tuple(problem[key] for key in keys[:4]) for problem in said["problems"]] == problems
+    assert all(problem["message"] for problem in said["problems"])
+
+
+def test_very_many_problems_are_bounded_on_a_terminal_and_complete_in_json(tmp_path: Path) -> None:
+    callers = ", ".join(f"{{name: n{n}, key: 0123456789abcdef{n}, models: [gone-{n}]}}" for n in range(500))
+    (tmp_path / "plano_config.yaml").write_text(DEMO + f"auth: {{keys: [{callers}]}}\n")
+    done = plano("check", cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    assert (len(lines), lines[-1]) == (51, "error: and 450 more")
+    assert max(map(len, lines)) < 200
+    assert len(json.loads(plano("check", "--format", "json", cwd=tmp_path).stdout)["problems"]) == 500
+
+
+def test_very_many_callers_are_described_in_bounded_lines(tmp_path: Path) -> None:
+    models = ", ".join(f"demo/m{n}" for n in range(20))
+    callers = ", ".join(f"{{name: n{n}, key: 0123456789abcdef{n}, models: [{models}]}}" for n in range(500))
+    text = f"model_providers: [{{model: demo/*}}]\nauth: {{keys: [{callers}]}}\n"
+    (tmp_path / "plano_config.yaml").write_text(text)
+    done = plano("check", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert lines[lines.index("callers:") + 1].endswith("demo/m17 and 10 more)")
+    assert "  and 450 more" in lines
+    assert max(map(len, lines)) < 400
+
+
 def test_models_prints_one_name_a_line(tmp_path: Path) -> None:
     (tmp_path / "plano_config.yaml").write_text(DEMO + "model_aliases: {fast: {target: demo/echo}}\n")
     done = plano("models", cwd=tmp_path)

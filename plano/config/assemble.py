@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from plano.config.problems import Problem
 from plano.config.providers import row_of
 from plano.config.settings import Config, FilterEntry, ProviderEntry
 from plano.errors import ConfigError
@@ -44,15 +45,27 @@ def build_filters(config: Config) -> list[Link]:
         ConfigError: names every filter that could not be imported or constructed, or that cannot be a filter.
     """
     links: list[Link] = []
-    wrong: list[str] = []
+    wrong: list[Problem] = []
     for entry in config.filters:
         try:
             links.append(Link(entry.id, _construct(entry)))
         except ConfigError as error:
-            wrong += error.problems
+            file = config.file or "config"
+            wrong.append(
+                Problem(file=file, line=entry.line, column=entry.column, path=entry.path, message=error.message)
+            )
     if wrong:
         raise ConfigError(wrong)
     return links
+
+
+def trouble(entry: FilterEntry) -> str | None:
+    """Says why a filter cannot be imported or constructed; None if it can."""
+    try:
+        _construct(entry)
+    except ConfigError as error:
+        return error.message
+    return None
 
 
 def can_trace() -> bool:
@@ -128,14 +141,12 @@ def _construct(entry: FilterEntry) -> Filter:
         raise _failed(entry, f"`{entry.use}` cannot be constructed with these options", error) from error
     why = objection(made)
     if why is not None:
-        raise ConfigError(f"{entry.place}: filter `{entry.id}`: `{entry.use}`: {why}")
+        raise ConfigError(f"filter `{entry.id}`: `{entry.use}`: {why}")
     return made  # type: ignore[no-any-return]
 
 
 def _failed(entry: FilterEntry, what: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{entry.place}: filter `{entry.id}`: {what}: {type(error).__name__}: {_without(str(error), entry.options)}"
-    )
+    return ConfigError(f"filter `{entry.id}`: {what}: {type(error).__name__}: {_without(str(error), entry.options)}")
 
 
 def _without(text: str, options: Mapping[str, Any]) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
 from msgspec import Struct
+from yaml.reader import ReaderError
 
 from plano.config.problems import Problems
+from plano.config.showing import shown_key
+from plano.config.syntax import Mistake, mistake, unfit
 
 
 class Node(Struct, frozen=True):
@@ -20,17 +22,22 @@ class Node(Struct, frozen=True):
         value: a dictionary or a list of nodes, or a scalar.
         line: the line of its key, or the one it starts on; None if the configuration did not come from a file.
         text: a scalar as it was written.
+        before: the value that the same key was given earlier; that is a mistake, and both values are checked.
     """
 
     value: Any
     line: int | None = None
     text: str | None = None
+    before: Node | None = None
+
+    def all_given(self) -> Iterator[Node]:
+        """Every value that the key was given, in the order of the file; nearly always this one alone."""
+        if self.before is not None:
+            yield from self.before.all_given()
+        yield self
 
 
 Children: TypeAlias = Mapping[str, Node]
-
-_QUOTED = re.compile(r" ['\"].{5,}['\"]")
-"""A quotation in the message of a YAML error. It may be a key, but not if it has only a character or two."""
 
 _DEEPEST = 100
 """Levels of lists and mappings. The schema has 5; a filter's options may have more."""
@@ -80,15 +87,16 @@ def parse(text: str, problems: Problems) -> Node | None:
         root = loader.get_single_node()
         return Node({}, 1) if root is None else _Composer(loader, problems).document(root)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else None
-        said = _QUOTED.sub("", error.problem or error.context or "it cannot be read")
-        problems.error(line, "", f"is not YAML: {said}")
+        _report(mistake(error), problems)
+    except ReaderError as error:
+        _report(unfit(text, error), problems)
     except _TooDeep as error:
         problems.error(error.line, "", f"is nested too deeply; {_DEEPEST} levels are the most")
-    except (yaml.YAMLError, ValueError):
-        # The error's own text is not repeated because it quotes the document.
-        problems.error(None, "", "is not YAML: it has a character or a value that YAML does not allow")
     return None
+
+
+def _report(found: Mistake, problems: Problems) -> None:
+    problems.error(found.line, "", found.message, column=found.column)
 
 
 def plain_scalar(text: str) -> Any:
@@ -117,6 +125,7 @@ class _Composer:
         self._problems = problems
         self._open: set[int] = set()
         self._unreadable = False
+        self._own_keys: dict[int, set[int]] = {}
 
     def document(self, root: yaml.Node) -> Node | None:
         """The whole document; None if it has something that no configuration can have, which is added to the
@@ -127,7 +136,7 @@ class _Composer:
     def node(self, node: yaml.Node, path: str) -> Node:
         line = node.start_mark.line + 1
         if isinstance(node, yaml.ScalarNode):
-            return Node(self._loader.construct_object(node), line, node.value)
+            return Node(self._scalar(node, path), line, node.value)
         if id(node) in self._open:
             self._refuse(line, path, "refers to itself")
             return Node(None, line)
@@ -138,28 +147,48 @@ class _Composer:
             if isinstance(node, yaml.MappingNode):
                 return Node(self._mapping(node, path), line)
             assert isinstance(node, yaml.SequenceNode), "YAML has scalars, mappings and sequences"
-            return Node([self.node(child, f"{path}[{i}]") for i, child in enumerate(node.value)], line)
+            return Node([self._item(child, f"{path}[{i}]") for i, child in enumerate(node.value)], line)
         finally:
             self._open.discard(id(node))
 
+    def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
+        try:
+            return self._loader.construct_object(node)
+        except ValueError:  # 2024-99-45 looks like a date; 5000 digits are more than Python reads
+            self._refuse(
+                node.start_mark.line + 1,
+                path,
+                "has a date or a number that cannot be read; put it in quotes if it is text",
+            )
+            return None
+
+    def _item(self, node: yaml.Node, path: str) -> Node:
+        self._problems.place(path, node.start_mark.line + 1, node.start_mark.column + 1)
+        return self.node(node, path)
+
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Node]:
         """The pairs of a mapping. A key of its own overrides one from `<<:`; a key that is given twice is a problem."""
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
+        if id(node) not in self._own_keys:  # on a second visit, by an alias, it has the keys of `<<:` too
+            self._own_keys[id(node)] = {id(key) for key, _ in node.value}
+        own = self._own_keys[id(node)]
+        self._loader.flatten_mapping(node)
+        children: dict[str, Node] = {}
+        given: dict[str, int] = {}
+        for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 self._refuse(line, path, "has a key that is not a plain word")
                 return {}
-            if key.value in seen and key.value != "<<":
-                said = join(path, key.value)
-                self._problems.error(line, said, f"is given twice; the first is on line {seen[key.value]}")
-            seen.setdefault(key.value, line)
-        self._loader.flatten_mapping(node)
-        children: dict[str, Node] = {}
-        for key, value in node.value:
-            child = self.node(value, join(path, key.value))
+            said = join(path, key.value)
+            self._problems.place(said, line, key.start_mark.column + 1)
+            before = children[key.value] if key.value in given else None
+            if id(key) in own:
+                if before is not None:
+                    self._problems.error(line, said, f"is given twice; the first is on line {given[key.value]}")
+                given.setdefault(key.value, line)
+            child = self.node(value, said)
             # Report multi-line values at their key's line.
-            children[key.value] = Node(child.value, key.start_mark.line + 1, child.text)
+            children[key.value] = Node(child.value, line, child.text, before)
         return children
 
     def _refuse(self, line: int, path: str, message: str) -> None:
@@ -169,4 +198,4 @@ class _Composer:
 
 def join(path: str, key: str) -> str:
     """Joins a path and a key: `model_providers[0]` and `name` make `model_providers[0].name`."""
-    return f"{path}.{key}" if path else key
+    return f"{path}.{shown_key(key)}" if path else shown_key(key)

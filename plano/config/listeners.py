@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any
 
-from plano.config.problems import Problems, did_you_mean, shown
+from msgspec import Struct
+
+from plano.config.problems import Problems, did_you_mean
 from plano.config.reading import Section
 from plano.config.settings import FilterEntry, Listener
+from plano.config.showing import shown
 
 _LEGACY = "listeners.egress_traffic"
+_HOST = re.compile(r"(?=.*[A-Za-z])(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?")
+"""A name of a host (RFC 1123, section 2.1); four numbers with dots are an IP address or nothing."""
+_NAMES_FILTERS = re.compile(r"listeners\[\d+\]\.(?:type|agents|filter_chain|input_filters|output_filters)")
 _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -28,6 +35,8 @@ def model_listener(value: Any, problems: Problems) -> Section | None:
                 section.path_of("type"),
                 f"`{section['type']}` listeners are not supported yet; only `model` is",
             )
+    for section in found:
+        _check_address(section, problems)
     for section in found[1:]:
         problems.error(
             section.line_of("type"),
@@ -35,6 +44,24 @@ def model_listener(value: Any, problems: Problems) -> Section | None:
             f"only one listener can be of type `model`, and {found[0].path} already is",
         )
     return found[0] if found else None
+
+
+def _check_address(section: Section, problems: Problems) -> None:
+    address = section.get("address")
+    if address is not None and _HOST.fullmatch(address) is None and not _is_ip(address.strip("[]")):
+        problems.error(
+            section.line_of("address"),
+            section.path_of("address"),
+            f"must be an address of this machine, such as `127.0.0.1`, `0.0.0.0` or `::1`, not {shown(address)}",
+        )
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _of_legacy(value: Section, problems: Problems) -> Section | None:
@@ -47,6 +74,7 @@ def _of_legacy(value: Section, problems: Problems) -> Section | None:
     egress: Section | None = value.get("egress_traffic")
     if egress is not None:
         egress["name"] = "egress_traffic"
+        _check_address(egress, problems)
     return egress
 
 
@@ -58,8 +86,20 @@ def listener_of(section: Section | None) -> Listener:
     return Listener(**{key: value for key, value in section.items() if key in known and value is not None})
 
 
-def filters_in_order(sections: Sequence[Section], listener: Section | None, problems: Problems) -> list[FilterEntry]:
-    """The filters in the order they run: the listener's `input_filters`, then those that only its
+class Filters(Struct, frozen=True):
+    """The configuration's filters.
+
+    Attributes:
+        defined: all of them, in the order of the file.
+        in_order: those that run, in the order they run.
+    """
+
+    defined: Sequence[FilterEntry]
+    in_order: Sequence[FilterEntry]
+
+
+def read_filters(sections: Sequence[Section], listener: Section | None, problems: Problems) -> Filters:
+    """Reads the filters. They run in the order of the listener's `input_filters`, then those that only its
     `output_filters` name. Without a listener, all filters run, in the order of the file."""
     found: dict[str, FilterEntry] = {}
     wrong: set[str] = set()
@@ -68,17 +108,25 @@ def filters_in_order(sections: Sequence[Section], listener: Section | None, prob
         entry = _filter(section, problems)
         if identity in found or identity in wrong:
             problems.error(section.line_of("id"), section.path_of("id"), f"two filters are called {shown(identity)}")
-        elif entry is None:
-            wrong.add(str(identity))
-        else:
+        elif entry is not None:
             found[entry.id] = entry
+        elif identity is not None:
+            wrong.add(identity)
+    defined = list(found.values())
     if listener is None:
-        return list(found.values())
+        return Filters(defined, defined)
     before = len(problems.found)
     used = _used(listener, [*found, *wrong], problems)
-    if len(problems.found) == before:  # otherwise a misspelt name may be meant for a filter that seems idle
+    # otherwise a wrong name may be meant for a filter that seems idle
+    certain = len(problems.found) == before and not _unread(problems)
+    if certain:
         _check_idle([section for section in sections if section.get("id") in found], used, listener, problems)
-    return [found[identity] for identity in used if identity in found]
+    return Filters(defined, [found[identity] for identity in used if identity in found])
+
+
+def _unread(problems: Problems) -> bool:
+    """Whether there are lists of filters that cannot be read."""
+    return any(_NAMES_FILTERS.fullmatch(problem.path) and problem.severity == "error" for problem in problems.found)
 
 
 def _check_idle(sections: Sequence[Section], used: Sequence[str], listener: Section, problems: Problems) -> None:
@@ -105,12 +153,18 @@ def _used(listener: Section, known: Sequence[str], problems: Problems) -> list[s
             if identity not in known:
                 place = f"{listener.path_of(key)}[{index}]"
                 hint = did_you_mean(identity, known) or " Define it under `filters`"
-                problems.error(listener.line_of(key), place, f"no filter is called {shown(identity)}.{hint}")
+                problems.error(
+                    problems.line_of(place) or listener.line_of(key),
+                    place,
+                    f"no filter is called {shown(identity)}.{hint}",
+                )
             used[identity] = None
     return list(used)
 
 
 def _filter(section: Section, problems: Problems) -> FilterEntry | None:
+    if "type" in section.given and section.get("type") is None:
+        return None
     kind = section.get("type") or ("python" if "use" in section.given or "url" not in section.given else "mcp")
     if kind != "python":
         problems.error(
@@ -131,7 +185,11 @@ def _filter(section: Section, problems: Problems) -> FilterEntry | None:
         return None
     if section.get("id") is None:
         return None
-    place = problems.file if section.line is None else f"{problems.file}:{section.line}"
     return FilterEntry(
-        id=section["id"], use=use, options=dict(section.get("options") or {}), place=f"{place}: {section.path}"
+        id=section["id"],
+        use=use,
+        options=dict(section.get("options") or {}),
+        line=section.line_of("use"),
+        column=problems.column(section.line_of("use"), section.path_of("use")),
+        path=section.path_of("use"),
     )

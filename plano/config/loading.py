@@ -8,21 +8,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plano.config.assemble import can_trace, entry_of
-from plano.config.document import Node, from_python, join, read_file
-from plano.config.listeners import filters_in_order, listener_of, model_listener
-from plano.config.problems import Problems, did_you_mean, shown
+from msgspec.structs import replace
+
+from plano.config.assemble import can_trace, trouble
+from plano.config.callers import read_callers
+from plano.config.document import Node, from_python, read_file
+from plano.config.foreign import foreign
+from plano.config.listeners import listener_of, model_listener, read_filters
+from plano.config.names import Names, read_aliases
+from plano.config.problems import Problems
 from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
 from plano.config.schema import ROOT
-from plano.config.settings import Config, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
-from plano.errors import ConfigError, ModelNotFound
+from plano.config.settings import Config, FilterEntry, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
+from plano.config.showing import shown
+from plano.errors import ConfigError
 from plano.observability.prices import Price, read_prices
-from plano.routing.models import ModelIndex
-from plano.state import StateSettings
-from plano.types import Caller, Secret
-
-_SHORTEST_KEY = 16
+from plano.state import StateSettings, open_store
+from plano.transport.tls import tls_context
 
 _ENDPOINT = re.compile(r"https?://[^/@\s?#]+/?")
 
@@ -35,8 +38,9 @@ def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | No
         environ: the variables for `$VAR`; None for the process's environment.
 
     Raises:
-        ConfigError: the configuration has errors. Its `problems` has a line for each, such as
-            `plano_config.yaml:12: model_providers[0].access_key: ...`.
+        ConfigError: the configuration has errors. Its `problems` has a text for each, such as
+            `plano_config.yaml:12: model_providers[0].access_key: ...`, and its `found` the same as `Problem`s. Only
+            then are filters imported, so that what is wrong with them is said as well.
     """
     environ = os.environ if environ is None else environ
     if isinstance(source, Mapping):
@@ -52,25 +56,28 @@ def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | No
 
 
 def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mapping: bool) -> Config | None:
+    other = foreign(node.value) if isinstance(node.value, dict) else None
+    if other is not None:
+        problems.error(node.line, "", other)
+        return None
     root = Reader(problems, environ).section(ROOT, node, "")
     if not isinstance(node.value, dict):
         return None
     providers = _providers(root, problems)
-    said: Mapping[str, Section] = root.get("model_aliases") or {}
-    aliases: dict[str, str] = {alias: section["target"] for alias, section in said.items() if "target" in section}
-    index = None if _wrong_providers(problems) else ModelIndex([entry_of(entry) for entry in providers])
-    _check_aliases(said, aliases, index, problems)
+    said: Section = root.get("model_aliases") or Section("model_aliases", None)
+    names = Names(providers, _provider_sections(root), said.given)
+    aliases = read_aliases(said, names, problems)
     listener = model_listener(root.get("listeners"), problems)
-    filters = filters_in_order(root.get("filters") or (), listener, problems)
-    callers = _callers(root, aliases, index, problems)
+    filters = read_filters(root.get("filters") or (), listener, problems)
+    callers = read_callers(root.get("auth"), names, problems)
     _check_passthrough(root, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
-    return Config(
+    config = Config(
         file=None if is_mapping else problems.file,
         listener=listener_of(listener),
         providers=tuple(providers),
         aliases=aliases,
-        filters=tuple(filters),
+        filters=tuple(filters.in_order),
         callers=tuple(callers),
         ui=root.get("ui"),
         strict_translation=root.get("strict_translation", False),
@@ -83,16 +90,24 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         upstream_store=(root.get("state_storage") or {}).get("upstream_store"),
         metrics=_metrics(root, listener_of(listener), problems),
         log=Log(**(root.get("log") or {})),
-        prices=_prices(root.get("prices"), index, problems),
+        prices=_prices(root.get("prices"), names, problems),
         prices_file=(root.get("prices") or {}).get("file"),
         tracing=_tracing(root.get("tracing"), problems),
-        warnings=problems.warnings,
     )
+    if problems.has_errors:  # otherwise they are found when the filters are built
+        _try_filters(filters.defined, problems)
+    return replace(config, warnings=problems.warnings)
 
 
-def _wrong_providers(problems: Problems) -> bool:
-    places = ("model_providers", "llm_providers")
-    return any(problem.severity == "error" and problem.path.startswith(places) for problem in problems.found)
+def _try_filters(entries: Sequence[FilterEntry], problems: Problems) -> None:
+    """Adds the problems of filters that cannot be imported or constructed. A filter whose options are wrong already is
+    left out."""
+    wrong = [problem.path for problem in problems.found]
+    for entry in entries:
+        options = entry.path.removesuffix("use") + "options"
+        message = None if any(path.startswith(options) for path in wrong) else trouble(entry)
+        if message is not None:
+            problems.error(entry.line, entry.path, message)
 
 
 def _providers(root: Section, problems: Problems) -> list[ProviderEntry]:
@@ -101,96 +116,19 @@ def _providers(root: Section, problems: Problems) -> list[ProviderEntry]:
             root.line_of("llm_providers"), "llm_providers", "is the old name of `model_providers`; use only the new one"
         )
     sections = _provider_sections(root)
-    if not sections and not _wrong_providers(problems):
-        given = "llm_providers" if "llm_providers" in root.given else "model_providers"
+    given = "llm_providers" if "llm_providers" in root.given else "model_providers"
+    if not sections and not _has_content(root, given):
         problems.error(root.line_of(given), given, "at least one entry is needed, such as `- model: openai/gpt-4o`")
     return read_providers(sections, problems)
 
 
+def _has_content(root: Section, key: str) -> bool:
+    """Whether the key has a value in which something is wrong, which is reported already."""
+    return key in root.given and root.get(key, "") != ()
+
+
 def _provider_sections(root: Section) -> list[Section]:
     return [*(root.get("model_providers") or ()), *(root.get("llm_providers") or ())]
-
-
-def _check_aliases(
-    said: Mapping[str, Section], aliases: Mapping[str, str], index: ModelIndex | None, problems: Problems
-) -> None:
-    """Reports cycles, and targets that are no model; without an `index` only cycles."""
-    in_cycles: set[str] = set()
-    for alias, section in said.items():
-        place = join("model_aliases", f"{alias}.target")
-        chain = _chain(alias, aliases)
-        if chain[-1] in aliases:
-            if alias not in in_cycles:
-                problems.error(section.line_of("target"), place, f"leads back to itself: {' -> '.join(chain)}")
-            in_cycles.update(chain)
-        elif index is not None and alias in aliases:
-            if not _resolves(chain[-1], index):
-                known = [*aliases, *(info.id for info in index.listing())]
-                hint = did_you_mean(chain[-1], known)
-                problems.error(section.line_of("target"), place, f"no model is called {shown(chain[-1])}.{hint}")
-            elif _resolves(alias, index):
-                problems.warn(section.line, join("model_aliases", alias), "hides the model of the same name")
-
-
-def _chain(alias: str, aliases: Mapping[str, str]) -> list[str]:
-    """The alias, its target, that one's target and so on, up to a name that is no alias or that closes a cycle."""
-    chain = [alias]
-    while chain[-1] in aliases:
-        following = aliases[chain[-1]]
-        if following in chain:
-            return [*chain[chain.index(following) :], following]
-        chain.append(following)
-    return chain
-
-
-def _resolves(name: str, index: ModelIndex) -> bool:
-    if not name:
-        return False
-    try:
-        index.resolve(name)
-    except ModelNotFound:
-        return False
-    return True
-
-
-def _callers(
-    root: Section, aliases: Mapping[str, str], index: ModelIndex | None, problems: Problems
-) -> list[tuple[Caller, Secret]]:
-    auth: Section | None = root.get("auth")
-    if auth is None:
-        return []
-    sections: Sequence[Section] = [section for section in auth.get("keys") or () if isinstance(section, Section)]
-    if not sections and "keys" in auth:
-        problems.error(
-            auth.line_of("keys"), "auth.keys", "is empty, which lets nobody in; to let everybody in, leave `auth` out"
-        )
-    callers: dict[str, tuple[Caller, Secret]] = {}
-    keys: dict[Secret, str] = {}
-    for section in sections:
-        name, key = section.get("name"), section.get("key")
-        for model in section.get("models") or ():
-            if index is not None and model not in aliases and not _resolves(model, index):
-                hint = did_you_mean(model, [*aliases, *(info.id for info in index.listing())])
-                problems.error(
-                    section.line_of("models"), section.path_of("models"), f"no model is called {shown(model)}.{hint}"
-                )
-        if name is None or key is None:
-            continue
-        if name in callers:
-            problems.error(section.line_of("name"), section.path_of("name"), f"two callers are called {shown(name)}")
-        if key in keys:
-            problems.error(section.line_of("key"), section.path_of("key"), f"is the same key as that of `{keys[key]}`")
-        elif len(key.reveal()) < _SHORTEST_KEY:
-            problems.warn(
-                section.line_of("key"),
-                section.path_of("key"),
-                f"is short; use at least {_SHORTEST_KEY} random characters",
-            )
-        keys[key] = name
-        models = frozenset(section["models"]) if section.get("models") else None
-        tenant, operator = section.get("tenant") or name, section.get("operator", False)
-        callers[name] = (Caller(name=name, tenant=tenant, models=models, operator=operator), key)
-    return list(callers.values())
 
 
 def _check_passthrough(root: Section, problems: Problems) -> None:
@@ -208,25 +146,45 @@ def _check_passthrough(root: Section, problems: Problems) -> None:
 
 
 def _tls(overrides: Mapping[str, Any], problems: Problems) -> Tls:
+    before = len(problems.found)
     paths: dict[str, str | None] = {}
     for name in ("ca_path", "certificate", "key"):
         key = f"upstream_tls_{name}"
         paths[name] = path = overrides.get(key)
         if path is not None and not Path(path).exists() and isinstance(overrides, Section):
             problems.error(overrides.line_of(key), overrides.path_of(key), "there is no such file or folder")
-    return Tls(**paths)
+    tls = Tls(**paths)
+    if isinstance(overrides, Section) and tls != Tls() and len(problems.found) == before:
+        try:
+            tls_context(ca_path=tls.ca_path, certificate=tls.certificate, key=tls.key)
+        except ConfigError as error:
+            problems.error(overrides.line, overrides.path, error.message)
+    return tls
 
 
 def _state_storage(section: Section | None, problems: Problems) -> StateSettings | None:
     if section is None:
         return StateSettings()
+    before = len(problems.found)
     for kind, needed in (("postgres", "connection_string"), ("redis", "url")):
-        if section.get("type") == kind and section.get(needed) is None:
-            problems.error(section.line_of(needed), section.path_of(needed), f"is missing: `{kind}` needs it")
-    if section.get("type") == "none":
+        if section.get("type") == kind and needed in section and section[needed] is None:
+            problems.error(section.line_of("type"), section.path_of(needed), f"is missing: `{kind}` needs it")
+    if section.get("type") in ("none", None):
         return None
     known = StateSettings.__struct_fields__
-    return StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
+    settings = StateSettings(**{key: value for key, value in section.items() if key in known and value is not None})
+    if settings.type != "memory" and len(problems.found) == before:
+        _try_store(settings, section, problems)
+    return settings
+
+
+def _try_store(settings: StateSettings, section: Section, problems: Problems) -> None:
+    """Adds the problem of a store that cannot be opened. Nothing connects to it yet."""
+    try:
+        open_store(settings)
+    except ConfigError as error:
+        path, _, message = error.message.partition(": ")
+        problems.error(section.line_of(path.rpartition(".")[2]), path, message)
 
 
 def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
@@ -237,7 +195,7 @@ def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
         problems.warn(
             section.line_of("auth"), section.path_of("auth"), "needs a caller's key, but `auth` configures none"
         )
-    if section.get("address") is not None and section.get("port") is None:
+    if section.get("address") is not None and section.get("port") is None and "port" in section:
         problems.error(section.line_of("address"), section.path_of("address"), "needs a `port`, and none is given")
     if section.get("port") and section["port"] == listener.port:
         problems.error(
@@ -248,7 +206,7 @@ def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
     return Metrics(**section)
 
 
-def _prices(section: Section | None, index: ModelIndex | None, problems: Problems) -> dict[str, Price]:
+def _prices(section: Section | None, names: Names, problems: Problems) -> dict[str, Price]:
     if section is None:
         return {}
     file = section.get("file")
@@ -260,9 +218,8 @@ def _prices(section: Section | None, index: ModelIndex | None, problems: Problem
     prices = {}
     models: Section = section.get("models") or Section("", None)
     for name, said in models.items():
-        if index is not None and not _resolves(re.sub(r"/\*$", "/any", name), index):
-            hint = did_you_mean(name, [info.id for info in index.listing()])
-            problems.warn(models.line_of(name), models.path_of(name), f"is no configured model.{hint}")
+        if not (names.unsure or names.is_model(re.sub(r"/\*$", "/any", name))):
+            problems.warn(models.line_of(name), models.path_of(name), names.unknown(name))
         if "input" in said:
             prices[name] = Price(**said)
     return prices

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
@@ -13,9 +12,6 @@ from plano.errors import ConfigError
 
 Severity: TypeAlias = Literal["error", "warning"]
 
-_LIKE_A_KEY = re.compile(r"(?i)bearer |^[a-z]{2,6}[-_](?=.*\d)|^AIza")
-_LONGEST_SHOWN = 40
-
 
 class Problem(Struct, frozen=True, kw_only=True):
     """One error, or one warning about something that has no effect or is probably not meant.
@@ -23,6 +19,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     Attributes:
         file: the path as it was given, or `config` for a dictionary.
         line: counted from 1; None for a dictionary.
+        column: of the key, or of the item of a list, counted from 1; None if it is unknown.
         path: the key, such as `model_providers[0].access_key`; "" for the whole configuration.
         message: says what is wrong or what would be right, and never holds a credential.
         severity: an `error` keeps plano from starting, a `warning` does not.
@@ -30,6 +27,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     file: str
     line: int | None
+    column: int | None = None
     path: str
     message: str
     severity: Severity = "error"
@@ -50,55 +48,71 @@ class Problems:
     def __init__(self, file: str) -> None:
         self.file = file
         self.found: list[Problem] = []
+        self._columns: dict[tuple[int, str], int] = {}
+        self._lines: dict[str, int] = {}
 
-    def error(self, line: int | None, path: str, message: str) -> None:
+    def place(self, path: str, line: int, column: int) -> None:
+        """Notes where a key or an item of a list stands, both counted from 1."""
+        self._columns[line, path] = column
+        self._lines[path] = line
+
+    def line_of(self, path: str) -> int | None:
+        """The line of a key or an item; None if the configuration did not come from a file."""
+        return self._lines.get(path)
+
+    def error(self, line: int | None, path: str, message: str, *, column: int | None = None) -> None:
         """Adds a problem that keeps plano from starting."""
-        self._add(line, path, message, "error")
+        self._add(line, path, message, "error", column)
 
     def warn(self, line: int | None, path: str, message: str) -> None:
         """Adds a problem that plano can start with."""
         self._add(line, path, message, "warning")
 
-    def _add(self, line: int | None, path: str, message: str, severity: Severity) -> None:
-        self.found.append(Problem(file=self.file, line=line, path=path, message=message, severity=severity))
+    def _add(self, line: int | None, path: str, message: str, severity: Severity, column: int | None = None) -> None:
+        column = column or self.column(line, path)
+        self.found.append(
+            Problem(file=self.file, line=line, column=column, path=path, message=message, severity=severity)
+        )
+
+    def column(self, line: int | None, path: str) -> int | None:
+        """The column of a key or, if the key is missing, of what it is missing in."""
+        while line is not None and path and (line, path) not in self._columns:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return None if line is None else self._columns.get((line, path))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """The warnings, in the order of the file."""
         return tuple(problem for problem in self._sorted() if problem.severity == "warning")
 
+    @property
+    def has_errors(self) -> bool:
+        """Whether there is a problem that keeps plano from starting."""
+        return any(problem.severity == "error" for problem in self.found)
+
     def raise_errors(self) -> None:
-        """Raises ConfigError with a line for each error, in the order of the file, if there are any."""
-        errors = [str(problem) for problem in self._sorted() if problem.severity == "error"]
+        """Raises ConfigError with the errors in the order of the file, if there are any, and with the warnings."""
+        errors = [problem for problem in self._sorted() if problem.severity == "error"]
         if errors:
-            raise ConfigError(errors)
+            raise ConfigError(errors, warnings=self.warnings)
 
     def _sorted(self) -> list[Problem]:
-        return sorted(self.found, key=lambda problem: problem.line or 0)
+        return sorted(self.found, key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most similar; None if none is similar."""
+    near = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return near[0] if near else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint, ` Did you mean `x`?` with a leading blank; empty if no known word is similar."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f" Did you mean `{near[0]}`?" if near else ""
+    near = nearest(word, known)
+    return f" Did you mean `{near}`?" if near else ""
 
 
 def one_of(words: Iterable[str]) -> str:
     """The words as a sentence lists them: `a`, `b` or `c`."""
     *most, last = (f"`{word}`" for word in words)
     return f"{', '.join(most)} or {last}" if most else last
-
-
-def shown(value: object) -> str:
-    """The form in which a message shows a value. A text that is long or looks like a credential is only described,
-    because credentials often end up under the wrong key."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if len(text) > _LONGEST_SHOWN or _LIKE_A_KEY.search(text):
-        return f"text of {len(text)} characters"
-    return f"`{text}`"

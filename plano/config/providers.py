@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from plano.config.headers import wrong_value
-from plano.config.problems import Problems, did_you_mean, one_of, shown
+from plano.config.problems import Problems, did_you_mean, one_of
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
+from plano.config.showing import shown
 from plano.dialects import CODECS
 from plano.provider import Provider
 from plano.providers import CATALOGUE
@@ -18,6 +19,36 @@ from plano.types import Secret
 
 INTERFACES: Mapping[str, str] = {"claude": "anthropic"}
 """Names for `provider_interface` in katanemo's Plano that differ from the row's name here."""
+
+_LATER = "is not supported in this version of plano; a later one will. Take it out until then"
+
+UNSUPPORTED: Mapping[str, str] = {
+    "amazon_bedrock": _LATER,
+    "anthropic_aws": _LATER,
+    "azure_anthropic": _LATER,
+    "bedrock_mantle": _LATER,
+    "vertex_ai": _LATER,
+    "claude-cli": "is not supported, because plano starts no programs; use `anthropic` with a key",
+}
+"""Providers that katanemo's Plano has, or a later version, and what to say of them. The usual advice for an unknown
+provider, another one's interface, would not reach them."""
+
+CALLED_ELSEWHERE: Mapping[str, str] = {
+    "azure": "azure_openai",
+    "bedrock": "amazon_bedrock",
+    "dashscope": "qwen",
+    "fireworks_ai": "fireworks",
+    "hosted_vllm": "vllm",
+    "lm_studio": "lmstudio",
+    "moonshot": "moonshotai",
+    "nvidia_nim": "nvidia",
+    "ollama_chat": "ollama",
+    "sgl": "vllm",
+    "vercel_ai_gateway": "vercel",
+    "vertex": "vertex_ai",
+    "zai": "zhipu",
+}
+"""Names of providers in other gateways' configurations that differ from those here."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
@@ -32,9 +63,31 @@ def row_of(provider: str, interface: str | None) -> Provider | None:
 def read_providers(sections: Sequence[Section], problems: Problems) -> list[ProviderEntry]:
     """Reads the entries. An entry with errors of its own is left out, and the errors are added to the problems."""
     found = [(section, entry) for section in sections if (entry := _entry(section, problems)) is not None]
-    _check_names(found, problems)
-    _check_defaults(found, problems)
+    found = _without_repeated_wildcards(found, problems)
+    _check_names(sections, problems)
+    _check_defaults(sections, problems)
     return [entry for _, entry in found]
+
+
+def _without_repeated_wildcards(
+    found: Sequence[tuple[Section, ProviderEntry]], problems: Problems
+) -> list[tuple[Section, ProviderEntry]]:
+    """Leaves out each wildcard that repeats an earlier one without a name of its own, because it never answers."""
+    first: dict[str, Section] = {}
+    kept = []
+    for section, entry in found:
+        if entry.model == WILDCARD and not section.get("name"):
+            other = first.setdefault(entry.name, section)
+            if other is not section:
+                problems.warn(
+                    section.line_of("model"),
+                    section.path_of("model"),
+                    f"never answers, because {_where(other)} is the same wildcard; give it a `name` to reach it by, "
+                    "or take it out",
+                )
+                continue
+        kept.append((section, entry))
+    return kept
 
 
 def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
@@ -102,12 +155,21 @@ def _row(section: Section, provider: str, problems: Problems) -> Provider | None
     row = row_of(provider, interface)
     if row is not None:
         return row
+    key, said = ("model", provider) if interface is None else ("provider_interface", interface)
+    said = CALLED_ELSEWHERE.get(said, said)
+    if said in UNSUPPORTED:
+        problems.error(
+            section.line_of(key),
+            section.path_of(key),
+            f"`{said}` {UNSUPPORTED[said]}",
+        )
+        return None
     if interface is not None:
         message = f"no interface is called {shown(interface)}."
         hint = did_you_mean(interface, [*CATALOGUE, *INTERFACES]) or f" Use {one_of(sorted(CATALOGUE))}."
         problems.error(section.line_of("provider_interface"), section.path_of("provider_interface"), message + hint)
         return None
-    hint = did_you_mean(provider, CATALOGUE)
+    hint = f" Did you mean `{said}`?" if said in CATALOGUE else did_you_mean(provider, CATALOGUE)
     problems.error(
         section.line_of("model"),
         section.path_of("model"),
@@ -135,7 +197,7 @@ def _check_place(section: Section, provider: str, row: Provider, problems: Probl
                     f"plano knows no {dialect} API of `{provider}`, only {one_of(row.paths)}; "
                     "if there is one, give its `base_url`",
                 )
-    if section.get("http_host") and base_url is None:
+    if section.get("http_host") and "base_url" not in section.given:
         problems.error(
             section.line_of("http_host"), section.path_of("http_host"), "needs a `base_url`, and none is given"
         )
@@ -225,22 +287,25 @@ def _wrong_header(name: str, value: Secret | None) -> str | None:
     return None if value is None else wrong_value(value.reveal())
 
 
-def _check_names(found: Sequence[tuple[Section, ProviderEntry]], problems: Problems) -> None:
+def _check_names(sections: Sequence[Section], problems: Problems) -> None:
     first: dict[str, Section] = {}
-    for section, entry in found:
-        other = first.setdefault(entry.name, section)
-        if other is not section:
-            key = "name" if "name" in section.given else "model"
+    for section in sections:
+        key = "name" if section.get("name") else "model"
+        name = section.get(key)
+        if name is None:
+            continue
+        other = first.setdefault(name, section)
+        repeated_wildcard = name.endswith(f"/{WILDCARD}") and key == "model" and not other.get("name")
+        if other is not section and not repeated_wildcard:
             problems.error(
                 section.line_of(key),
                 section.path_of(key),
-                f"two entries are called {shown(entry.name)}; the first is {_where(other)}. "
-                "Give one of them another `name`",
+                f"two entries are called {shown(name)}; the first is {_where(other)}. Give one of them another `name`",
             )
 
 
-def _check_defaults(found: Sequence[tuple[Section, ProviderEntry]], problems: Problems) -> None:
-    defaults = [section for section, entry in found if entry.default]
+def _check_defaults(sections: Sequence[Section], problems: Problems) -> None:
+    defaults = [section for section in sections if section.get("default")]
     for section in defaults[1:]:
         problems.error(
             section.line_of("default"),

@@ -10,8 +10,9 @@ from typing import Any
 
 from plano.config.document import Children, Node, join, plain_scalar
 from plano.config.headers import without_outer_blanks, wrong_key
-from plano.config.problems import Problems, did_you_mean, one_of, shown
+from plano.config.problems import Problems, did_you_mean, nearest, one_of
 from plano.config.schema import ELSEWHERE, Key, Kind
+from plano.config.showing import is_harmless, shown
 from plano.config.variables import substitute
 from plano.types import Secret
 
@@ -82,12 +83,13 @@ class Reader:
         children: Children = node.value if isinstance(node.value, dict) else {}
         if not isinstance(node.value, dict):
             self._wrong(node, path, "a mapping")
+        section.lines = {name: child.line for name, child in children.items()}
         for name, child in children.items():
-            section.lines[name] = child.line
             if name in keys:
-                self._child(section, name, keys[name], child)
+                for each in child.all_given():
+                    self._child(section, name, keys[name], each, section.path_of(name))
             else:
-                self._unknown(name, keys, child, section.path_of(name), is_open)
+                self._unknown(section, name, keys, child, is_open)
         for name, key in keys.items():
             if name in section.given:
                 continue
@@ -97,8 +99,7 @@ class Reader:
                 section[name] = key.default
         return section
 
-    def _child(self, section: Section, name: str, key: Key, node: Node) -> None:
-        path = section.path_of(name)
+    def _child(self, section: Section, name: str, key: Key, node: Node, path: str) -> None:
         if key.effect == "refused":
             self._problems.error(node.line, path, f"`{name}` is not supported yet; take it out")
             return
@@ -115,14 +116,24 @@ class Reader:
             self._problems.warn(node.line, path, f"`{name}` is accepted, but has no effect yet")
         value = self._value(key, node, path)
         if value is not _INVALID:
-            section[name] = value
+            section[name] = _joined(section.get(name), value)
 
-    def _unknown(self, name: str, keys: Mapping[str, Key], node: Node, path: str, is_open: bool) -> None:
-        hint = f" Did you mean `{ELSEWHERE[name]}`?" if ELSEWHERE.get(name) in keys else did_you_mean(name, keys)
+    def _unknown(self, section: Section, name: str, keys: Mapping[str, Key], node: Node, is_open: bool) -> None:
+        path = section.path_of(name)
+        meant = next((key for key in ELSEWHERE.get(name, ()) if key in keys), None) or nearest(name, keys)
+        hint = f" Did you mean `{meant}`?" if meant else ""
+        if name.partition(":")[0] in keys:
+            hint = " Write a blank after the colon."
         if is_open:
             self._problems.warn(node.line, path, f"is unknown to plano and has no effect.{hint}")
-        else:
-            self._problems.error(node.line, path, f"is not a valid key here.{hint}")
+            return
+        self._problems.error(node.line, path, f"is not a valid key here.{hint}")
+        if meant is not None and meant not in section.given:
+            # It is read as the key that is meant, so that what is wrong with the value is said as well, and the key
+            # does not count as missing.
+            section.lines[meant] = node.line
+            if _fits(node, keys[meant]):
+                self._child(section, meant, keys[meant], node, path)
 
     def _value(self, key: Key, node: Node, path: str) -> Any:
         if key.kind == "object":
@@ -152,9 +163,10 @@ class Reader:
         section = Section(path, node.line)
         for name, child in node.value.items():
             section.lines[name] = child.line
-            value = self._value(key.item, child, section.path_of(name))
-            if value is not _INVALID:
-                section[name] = value
+            for each in child.all_given():
+                value = self._value(key.item, each, section.path_of(name))
+                if value is not _INVALID:
+                    section[name] = value
         return section
 
     def _either(self, key: Key, node: Node, path: str) -> Any:
@@ -264,6 +276,25 @@ def _label(node: Node) -> str:
     if isinstance(node.value, dict):
         for name in ("name", "model", "id"):
             child: Node | None = node.value.get(name)
-            if child is not None and child.text and len(child.text) <= 100:
+            if child is not None and child.text and is_harmless(child.text):
                 return child.text
     return ""
+
+
+def _joined(before: Any, value: Any) -> Any:
+    """The values of a list or a mapping that is given twice: those of both, because names refer to either."""
+    if isinstance(before, tuple) and isinstance(value, tuple):
+        return before + value
+    if isinstance(before, Section) and isinstance(value, Section):
+        value.lines = before.lines | value.lines
+        value.update({key: before[key] for key in before if key not in value})
+    return value
+
+
+def _fits(node: Node, key: Key) -> bool:
+    """Whether a value is a list, a mapping or neither, as the key's values are."""
+    if isinstance(node.value, list):
+        return key.kind in ("list", "either", "anything")
+    if isinstance(node.value, dict):
+        return key.kind in ("map", "object", "either", "anything")
+    return key.kind not in ("list", "map", "object", "either")

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from plano.config.assemble import build_models, entry_of
+from plano.config.problems import Problem
 from plano.config.settings import Config, ProviderEntry
+from plano.config.verdict import bounded
 from plano.operations import CREATE
 from plano.provider import Target
 from plano.routing.models import WILDCARD, ModelIndex
+from plano.types import Caller
+
+_MOST_MODELS = 10
+"""Models of a caller that are named."""
 
 
 def describe(
@@ -30,13 +36,13 @@ def describe(
     parts = [
         _block("configuration", [config.file or "not from a file"]),
         _block("listens on", [f"{config.listener.address}:{config.listener.port}, {_patience(config)}"]),
-        _block("callers", [_callers(config)]),
-        _block("providers", _rows([_provider(entry) for entry in config.providers])),
-        _block("names", _names(config)),
-        _block("aliases", _rows((alias, "->", target.name) for alias, target in sorted(models.aliases().items()))),
+        _block("callers", _callers(config)),
+        _block("providers", bounded(_rows([_provider(entry) for entry in config.providers]))),
+        _block("names", bounded(_names(config))),
+        _block("aliases", bounded(_aliases(models))),
         _block("pipeline", [" -> ".join([*links, "upstream"])]),
         _block("metrics", [_metrics(config, metric_lines)]),
-        _block("warnings", _warnings(config, models)),
+        _block("warnings", bounded([str(problem) for problem in warnings_of(config, models)])),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -66,13 +72,22 @@ def _patience(config: Config) -> str:
     return f"waits {timeouts.connect:g} s for a connection and {timeouts.first_byte:g} s for each piece of a reply"
 
 
-def _callers(config: Config) -> str:
+def _aliases(models: ModelIndex) -> list[str]:
+    return _rows((alias, "->", target.name) for alias, target in sorted(models.aliases().items()))
+
+
+def _callers(config: Config) -> list[str]:
     if not config.callers:
-        return "anybody (no keys are configured)"
-    return ", ".join(
-        caller.name if caller.models is None else f"{caller.name} ({', '.join(sorted(caller.models))})"
-        for caller, _ in config.callers
-    )
+        return ["anybody (no keys are configured)"]
+    return bounded([_caller(caller) for caller, _ in config.callers])
+
+
+def _caller(caller: Caller) -> str:
+    if caller.models is None:
+        return caller.name
+    models = sorted(caller.models)
+    more = len(models) - _MOST_MODELS
+    return f"{caller.name} ({', '.join(models[:_MOST_MODELS])}{f' and {more} more' if more > 0 else ''})"
 
 
 def _provider(said: ProviderEntry) -> tuple[str, ...]:
@@ -111,9 +126,16 @@ def _has_own_name(entry: ProviderEntry) -> bool:
     return entry.name not in (entry.model, f"{entry.provider}/{entry.model}")
 
 
-def _warnings(config: Config, models: ModelIndex) -> list[str]:
+def warnings_of(config: Config, models: ModelIndex) -> list[Problem]:
+    """The configuration's warnings, and one for each name of a model that several entries have."""
     ambiguous = [
-        f"`{name}` is a name of {', '.join(claims)}; {claims[0]} answers to it"
+        Problem(
+            file="",
+            line=None,
+            path="",
+            message=f"`{name}` is a name of {', '.join(claims)}; {claims[0]} answers to it",
+            severity="warning",
+        )
         for name, claims in models.ambiguous().items()
     ]
-    return [*map(str, config.warnings), *ambiguous]
+    return [*config.warnings, *ambiguous]

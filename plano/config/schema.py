@@ -342,5 +342,14 @@ ROOT: Mapping[str, Key] = {
 }
 """The keys of a configuration's root."""
 
-ELSEWHERE: Mapping[str, str] = {"filter_chain": "input_filters", "api_key": "access_key", "models": "model"}
-"""Wrong names that people write, where the right key is too different to be found by similarity."""
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "filter_chain": ("input_filters",),
+    "api_key": ("access_key",),
+    "key": ("access_key",),
+    "models": ("model", "model_providers"),
+    "providers": ("model_providers",),
+    "aliases": ("model_aliases",),
+    "api_base": ("base_url",),
+    "url": ("base_url",),
+}
+"""Wrong names that people write, with the right keys, where those are too different to be found by similarity."""

@@ -51,13 +51,15 @@ class FilterEntry(Struct, frozen=True, kw_only=True):
 
     Attributes:
         use: `package.module:Name`. A class or a factory is called with `options`.
-        place: its place in the configuration, for messages.
+        line, column, path: the place of `use`, as in `Problem`.
     """
 
     id: str
     use: str
     options: Mapping[str, Any] = {}
-    place: str = ""
+    line: int | None = None
+    column: int | None = None
+    path: str = ""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

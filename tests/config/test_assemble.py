@@ -95,7 +95,7 @@ def test_a_filter_that_fails_is_named(module: str, said: dict[str, Any], problem
     with pytest.raises(ConfigError) as caught:
         built({"id": "mine"} | said)
     (line,) = caught.value.problems
-    assert line.startswith("config: filters[0]: filter `mine`: ")
+    assert line.startswith("config: filters[0].use: filter `mine`: ")
     assert problem in line
 
 
@@ -107,8 +107,8 @@ def test_all_filters_that_fail_are_named_at_once_and_with_their_line(module: str
     with pytest.raises(ConfigError) as caught:
         build_filters(load(path, {}))
     assert [line.split(": filter ")[0] for line in caught.value.problems] == [
-        f"{path}:3: filters[0]",
-        f"{path}:4: filters[1]",
+        f"{path}:3: filters[0].use",
+        f"{path}:4: filters[1].use",
     ]
 
 

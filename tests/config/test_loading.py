@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import certifi
 import pytest
 
 from plano.config import Config, load
@@ -172,7 +173,7 @@ def test_llm_providers_is_an_old_name() -> None:
 
 def test_overrides_reach_the_transport(tmp_path: Path) -> None:
     authorities = tmp_path / "ca.pem"
-    authorities.write_text("")
+    authorities.write_bytes(Path(certifi.where()).read_bytes())
     said = {"upstream_connect_timeout": "10s", "upstream_tls_ca_path": str(authorities)}
     config = load(DEMO | {"overrides": said}, {})
     assert config.timeouts.connect == 10.0

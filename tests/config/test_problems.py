@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 from _pytest.mark import ParameterSet
 
-from plano.config import load
+from plano.config import Problem, load
 from plano.errors import ConfigError
 
 ENVIRON = {"KEY": "sk-planted-0123456789"}
@@ -38,8 +38,8 @@ def cases(name: str) -> list[ParameterSet]:
 
 
 def marks(text: str) -> list[str]:
-    lines = (line.partition("  #! ") for line in text.splitlines())
-    return [f"plano_config.yaml:{number}: {said}" for number, (_, mark, said) in enumerate(lines, 1) if mark]
+    lines = enumerate(text.splitlines(), 1)
+    return [f"plano_config.yaml:{number}: {said}" for number, line in lines for said in line.split("  #! ")[1:]]
 
 
 @pytest.mark.parametrize("text", cases("errors.txt"))
@@ -67,10 +67,13 @@ DEEP = "[" * 60 + "%s" + "]" * 60
         ("- a\n", ":1: must be a mapping, not a list"),
         ("hello\n", ":1: must be a mapping, not `hello`"),
         ("a: [1\nb: 2\n", ":2: is not YAML: "),
-        ("a: 1\n\tb: 2\n", ":2: is not YAML: found character '\\t' that cannot start any token"),
+        (
+            "a: 1\n\tb: 2\n",
+            ":2: is not YAML: column 1: while scanning for the next token, found character",
+        ),
         ("a: !what b\n", ":1: is not YAML: "),
-        ("a: 2026-99-99\n", ": is not YAML: "),
-        ("a: b\x00\n", ": is not YAML: "),
+        ("a: 2026-99-99\n", ":1: a: has a date or a number that cannot be read"),
+        ("a: b\x00\n", ":1: is not YAML: column 5: has the character U+0000, which YAML does not allow"),
         ("filters: &a\n- *a\n", ":1: filters[0]: refers to itself"),
         ("? [a]\n: 1\n", ":1: has a key that is not a plain word"),
         ("null\n", ":1: must be a mapping, not nothing"),
@@ -80,7 +83,7 @@ DEEP = "[" * 60 + "%s" + "]" * 60
         ("{a: " * 1500 + "1" + "}" * 1500, ":1: is nested too deeply"),
         ("\n".join(" " * n + "a:" for n in range(1500)), ":101: is nested too deeply"),
         ("a: &a " + DEEP % 1 + "\nb: &b " + DEEP % "*a" + "\nc: " + DEEP % "*b", ":1: is nested too deeply"),
-        (f"limits: {{max_body_bytes: {'9' * 5000}}}\n", ": is not YAML: it has a character or a value"),
+        (f"limits: {{max_body_bytes: {'9' * 5000}}}\n", ":1: limits.max_body_bytes: has a date or a number"),
     ],
 )
 def test_a_document_that_cannot_be_a_configuration_is_one_problem(tmp_path: Path, text: str, said: str) -> None:
@@ -123,6 +126,262 @@ def test_a_number_beyond_all_bounds_is_a_problem(tmp_path: Path, key: str, writt
     (found,) = errors(tmp_path, f"model_providers: [{{model: demo/a}}]\nlimits:\n  {key}: {written_as}\n")
     assert found.startswith(f"plano_config.yaml:3: limits.{key}: must be a")
     assert len(found) < 150
+
+
+def test_every_kind_of_mistake_is_said_at_once_and_none_twice(tmp_path: Path) -> None:
+    text = (Path(__file__).parent / "everything_wrong.yaml").read_text(encoding="utf-8")
+    found, said = errors(tmp_path, text), marks(text)
+    assert [problem[: len(mark)] for problem, mark in zip(found, said, strict=True)] == said
+
+
+ONE_MISTAKE = [
+    pytest.param(body, id=title)
+    for title, body in {
+        "a misspelt key of an entry": """\
+            model_providers:
+            - modle: openai/gpt-4o  #! model_providers[0].modle: is not a valid key here. Did you mean `model`?
+            model_aliases: {a: {target: gpt-4o}}
+            """,
+        "a misspelt block of entries": """\
+            model_provider:  #! model_provider: is not a valid key here. Did you mean `model_providers`?
+            - model: demo/echo
+            model_aliases: {a: {target: echo}}
+            """,
+        "another tool's word for entries": """\
+            providers:  #! providers: is not a valid key here. Did you mean `model_providers`?
+            - model: demo/echo
+            model_aliases: {a: {target: echo}}
+            """,
+        "a misspelt block of aliases": """\
+            model_providers: [{model: demo/echo}]
+            model_alias: {fast: {target: echo}}  #! model_alias: is not a valid key here. Did you mean `model_aliases`?
+            auth: {keys: [{name: a, key: 0123456789abcdef, models: [fast]}]}
+            """,
+        "a bare id": """\
+            model_providers:
+            - model: gpt-4o  #! model_providers[0].model: must be `provider/model-id`
+            model_aliases: {a: {target: gpt-4o}, b: {target: openai/gpt-4o}}
+            """,
+        "an unknown provider": """\
+            model_providers:
+            - model: nosuch/foo  #! model_providers[0].model: no provider is called `nosuch`
+            - model: demo/echo
+            model_aliases: {a: {target: nosuch/foo}, b: {target: foo}}
+            auth: {keys: [{name: a, key: 0123456789abcdef, models: [foo]}]}
+            prices: {models: {nosuch/foo: {input: 1}}}
+            """,
+        "a wildcard with a wrong key": """\
+            model_providers:
+            - model: groq/*
+              default: yes please  #! model_providers[0].default: must be true or false
+            model_aliases: {a: {target: groq/any}, b: {target: llama-3.1-8b-instant}}
+            """,
+        "an entry with a name": """\
+            model_providers:
+            - name: mine  #! model_providers[0].model: is missing (for `mine`)
+            model_aliases: {a: {target: mine}}
+            """,
+        "a model that a missing variable names": """\
+            model_providers:
+            - model: openai/$NO_SUCH  #! model_providers[0].model: the environment variable `NO_SUCH` is not set
+            model_aliases: {a: {target: gpt-4o}}
+            """,
+        "entries that are no list": """\
+            model_providers: gpt-4o  #! model_providers: must be a list, not `gpt-4o`
+            model_aliases: {a: {target: gpt-4o}}
+            """,
+        "two blocks of entries": """\
+            model_providers: [{model: demo/echo}]
+            model_providers: [{model: demo/other}]  #! model_providers: is given twice; the first is on line 1
+            model_aliases: {a: {target: echo}, b: {target: other}}
+            """,
+        "an alias that leads to a wrong one": """\
+            model_providers: [{model: demo/echo}]
+            model_aliases:
+              first: {target: second}
+              second: {target: gone}  #! model_aliases.second.target: no model is called `gone`
+            """,
+        "an alias that leads to a cycle": """\
+            model_providers: [{model: demo/echo}]
+            model_aliases:
+              a: {target: b}
+              b: {target: c}  #! model_aliases.b.target: leads back to itself: b -> c -> b
+              c: {target: b}
+            """,
+        "an alias without a target": """\
+            model_providers: [{model: demo/echo}]
+            model_aliases:
+              a: {}  #! model_aliases.a.target: is missing
+              b: {target: a}
+            auth: {keys: [{name: a, key: 0123456789abcdef, models: [a]}]}
+            """,
+        "a pattern as alias": """\
+            model_providers: [{model: demo/echo}]
+            model_aliases:
+              claude-*: {target: echo}  #! model_aliases.claude-*: must be a plain name. For every model of a provider
+            """,
+        "an alias for everything": """\
+            model_providers: [{model: demo/echo}]
+            model_aliases:
+              "*": {target: echo}  #! model_aliases.*: must be a plain name. For every model of a provider
+            """,
+        "a wildcard as target": """\
+            model_providers: [{model: demo/*}]
+            model_aliases:
+              a: {target: demo/*}  #! model_aliases.a.target: `demo/*` is no model; `*` has a meaning under
+            """,
+        "a wrong port of metrics": """\
+            model_providers: [{model: demo/echo}]
+            metrics:
+              address: 127.0.0.1
+              port: http  #! metrics.port: must be a whole number, not `http`
+            """,
+        "a wrong URL with a host": """\
+            model_providers:
+            - model: openai/a
+              base_url: ftp://a  #! model_providers[0].base_url: must be a URL with scheme and host
+              http_host: b
+              access_key: k
+            """,
+        "filters that are no list": """\
+            model_providers: [{model: demo/echo}]
+            filters: [{id: a, use: 'tests.config.passing:first'}]
+            listeners:
+            - {type: model, name: a, input_filters: a}  #! listeners[0].input_filters: must be a list, not `a`
+            """,
+        "a store with a wrong URL": """\
+            model_providers: [{model: demo/echo}]
+            state_storage:
+              type: redis
+              url: http://a  #! state_storage.url: it begins with none of
+            """,
+        "a list item on its own line": """\
+            model_providers: [{model: demo/echo}]
+            auth:
+              keys:
+              - name: a
+                key: 0123456789abcdef
+                models:
+                - echo
+                - ecko  #! auth.keys[0].models[1]: no model is called `ecko`. Did you mean `echo`?
+            """,
+        "no blank after a colon": """\
+            model_providers:
+            - {model: demo/echo, base_url:http}  #! model_providers[0].base_url:http: is not a valid key here. Write a
+            """,
+        "an address that is none": """\
+            model_providers: [{model: demo/echo}]
+            listeners:
+            - {type: model, name: a, address: 1.2.3.4.5}  #! listeners[0].address: must be an address of this machine
+            """,
+        "an address of the older form": """\
+            model_providers: [{model: demo/echo}]
+            listeners: {egress_traffic: {address: "127.0.0.1:12000"}}  #! listeners.egress_traffic.address: must be an
+            """,
+    }.items()
+]
+
+
+@pytest.mark.parametrize("text", ONE_MISTAKE)
+def test_one_mistake_is_one_problem_though_other_keys_refer_to_it(tmp_path: Path, text: str) -> None:
+    text = dedent(text)
+    (found,), (said,) = errors(tmp_path, text), marks(text)
+    assert found.startswith(said)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "::", "::1", "[::1]", "localhost", "gateway.acme.example"])
+def test_an_address_or_a_hosts_name_can_be_listened_on(address: str) -> None:
+    listener = {"type": "model", "name": "a", "address": address}
+    assert load({"model_providers": [{"model": "demo/a"}], "listeners": [listener]}, {}).listener.address == address
+
+
+def test_several_missing_variables_are_all_named(tmp_path: Path) -> None:
+    found = errors(
+        tmp_path,
+        """\
+        model_providers:
+        - model: openai/a
+          access_key: $NO_A
+          base_url: https://$NO_B/${NO_C}
+          headers: {x-org: $NO_D, x-fine: $KEY}
+        filters: [{id: f, use: 'tests.config.passing:first', options: {deep: [{key: $NO_E}]}}]
+        """,
+    )
+    assert [(problem.split(":")[1], problem.split("`")[1]) for problem in found] == [
+        ("3", "NO_A"), ("4", "NO_B"), ("4", "NO_C"), ("5", "NO_D"), ("6", "NO_E"),
+    ]  # fmt: skip
+
+
+def test_filters_that_cannot_be_imported_are_said_with_everything_else(tmp_path: Path) -> None:
+    found = errors(
+        tmp_path,
+        """\
+        log_level: loud
+        model_providers: [{model: gpt4}]
+        model_aliases: {dead: {target: nothing/here}}
+        listeners: [{name: a, type: model, input_filters: [f]}]
+        filters:
+        - id: f
+          use: no_such_module:Thing
+        """,
+    )
+    assert [problem.split(": ")[:2] for problem in found] == [
+        ["plano_config.yaml:1", "log_level"],
+        ["plano_config.yaml:2", "model_providers[0].model"],
+        ["plano_config.yaml:3", "model_aliases.dead.target"],
+        ["plano_config.yaml:7", "filters[0].use"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "path"),
+    [
+        ("model_providers:\n- model: demo/a\n  nmae: b\n", 3, 3, "model_providers[0].nmae"),
+        ("model_providers:\n  - {model: demo/a, name: [b]}\n", 2, 21, "model_providers[0].name"),
+        ("model_providers:\n  - name: b\n", 2, 5, "model_providers[0].model"),
+        ("model_providers: [{model: demo/a}]\nlog_level: loud\n", 2, 1, "log_level"),
+        ("model_providers: [{model: demo/a}]\nfilters: [{id: a, use: 'no_such:A'}]\nui: 3\n", 2, 19, "filters[0].use"),
+        ("model_providers:\n  - {model: [a}\n", 2, 15, ""),
+        ("model_providers: [{model: demo/a}]\nlog_level: info\nlog_level: info\n", 3, 1, "log_level"),
+    ],
+)
+def test_a_problem_has_the_column_of_its_key(tmp_path: Path, text: str, line: int, column: int, path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text), {})
+    first = caught.value.found[0]
+    assert isinstance(first, Problem)
+    assert (first.line, first.column, first.path) == (line, column, path)
+
+
+def test_keys_that_an_alias_of_yaml_takes_over_are_not_given_twice(tmp_path: Path) -> None:
+    text = "a: &a {model: demo/a}\nmodel_providers:\n- &b {<<: *a, model: demo/b}\n- {<<: *b, model: demo/c}\n- *b\n"
+    assert not [problem for problem in errors(tmp_path, text) if "twice" in problem]
+
+
+NOT_YAML = [
+    ("a:\n\tb: 1\n", "2: is not YAML: column 1: ", "Indent with blanks, because YAML takes no tabs"),
+    ('a: 1\nb: "x\nc: 2\n', "2: is not YAML: column 4: ", "The quote that opens here is never closed"),
+    ("a: 1\nb: 'x\nc: 2\n", "2: is not YAML: column 4: ", "The quote that opens here is never closed"),
+    ("a: 'it's'\n", "1: is not YAML: column 8: ", "Check the quotes, and the indentation against that of line 1"),
+    ("a:\n  b: 1\n c: 2\n", "3: is not YAML: column 2: ", "expected the end of the block, but found a key."),
+    ("a: 1\n  b: 2\n", "2: is not YAML: column 4: ", "Check the indentation, the blank after a colon"),
+    ("a: b: c\n", "1: is not YAML: column 5: ", "put a value with `: ` in quotes"),
+    ("a: [1\nb: 2\n", "2: is not YAML: column 2: ", "expected ',' or ']', but got ':'. Check that the bracket that"),
+    ("a: {b: 1\nc: 2\n", "2: is not YAML: column 2: ", "expected ',' or '}', but got ':'. Check that the bracket that"),
+    ("a: *\n", "1: is not YAML: column 5: ", "Put a value that begins with `*` or `&` in quotes"),
+    ("a: *b\n", "1: is not YAML: column 4: ", "Put a value that begins with `*` in quotes"),
+    ("a: @b\n", "1: is not YAML: column 4: ", "Put a value that begins with this character in quotes"),
+    ("a: !b c\n", "1: is not YAML: column 4: ", "Put a value that begins with `!` in quotes"),
+    ("a: 1\n---\nb: 2\n", "2: is not YAML: column 1: ", "take out the `---` in the middle"),
+    ('a: "\\q"\n', "1: is not YAML: column 4: ", "In double quotes a backslash begins an escape"),
+]
+
+
+@pytest.mark.parametrize(("text", "place", "hint"), NOT_YAML)
+def test_an_error_of_syntax_has_its_place_and_a_hint(tmp_path: Path, text: str, place: str, hint: str) -> None:
+    (found,) = errors(tmp_path, text)
+    assert found.startswith(f"plano_config.yaml:{place}")
+    assert hint in found
 
 
 def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -182,7 +441,15 @@ def test_a_folder_and_bytes_that_are_no_text_are_problems(tmp_path: Path) -> Non
             load(path)
 
 
-PLANTED = "sk-planted-0123456789abcdef0123456789abcdef"
+PLANTED = (
+    "sk-planted-0123456789abcdef0123456789abcdef",
+    "sk-short-1",
+    "AIzaSyPlanted0123456789",
+    "0123456789abcdef0123456789abcdef",
+    "00112233-4455-6677-8899-aabbccddeeff",
+    "gsk_Planted0123456789",
+    "eyJhbGciOiJIUzI1NiJ9.planted",
+)
 
 MISPLACED = [
     "model_providers: KEY",
@@ -212,12 +479,23 @@ MISPLACED = [
     "auth: &KEY [*KEY]",
     "KEY",
     "- KEY",
+    "model_providers: [{name: KEY, model: ''}]",
+    "model_providers: [{model: demo/a, access_key:KEY}]",
+    "model_providers: [{model: demo/a, KEY: x}]",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {KEY: {target: b}}",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {KEY: {target: KEY}}",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {b: {target: 'https://user:KEY@host'}}",
+    "model_providers: [{model: demo/a}]\ntracing: {opentracing_grpc_endpoint: 'http://u:KEY@h'}",
+    "auth: {keys: [{name: KEY, key: a}, {name: KEY, key: a}]}\nmodel_providers: [{model: demo/a}]",
+    "model_list: [{model_name: KEY, litellm_params: {model: openai/a, api_key: KEY, api_base: 'http://h?k=KEY'}}]",
+    "providers: {openai: {keys: [{name: k, value: KEY, models: [gpt-4o]}]}}",
+    "listeners: [{type: model, name: a, address: KEY}]",
 ]
 
 
-@pytest.mark.parametrize("key", [PLANTED, "sk-short-1"])
+@pytest.mark.parametrize("key", PLANTED)
 @pytest.mark.parametrize("text", MISPLACED)
 def test_no_message_shows_a_key_wherever_it_was_put(tmp_path: Path, text: str, key: str) -> None:
     found = errors(tmp_path, text.replace("KEY", key))
     assert found
-    assert "sk-" not in "\n".join(found)
+    assert key not in "\n".join(found)
