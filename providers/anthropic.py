@@ -7,7 +7,7 @@ import re
 from plano.capabilities import Fields, decoded, encoded, limits, strip, strip_unless
 from plano.dialects.effort import effort_of
 from plano.losses import Losses
-from plano.provider import Provider
+from plano.provider import ModelList, Provider
 from plano.types import UpstreamDialect
 
 _FAMILY = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2}|preview)(?:-(\d{1,2})(?!\d))?")
@@ -105,7 +105,8 @@ ANTHROPIC = Provider(
     paths={"messages": "/messages"},
     operations={("messages", "count_tokens"): "/messages/count_tokens"},
     auth="x-api-key",
-    key_variable="ANTHROPIC_API_KEY",
+    lists=ModelList(query="limit=1000"),
+    key_variables=("ANTHROPIC_API_KEY",),
     prepare=prepare,
     triggers=triggers,
     takes=limits(
@@ -126,24 +127,5 @@ ANTHROPIC = Provider(
             "claude-fable-5": 128_000,
             "claude-mythos-": 128_000,
         }
-    ),
-    models=(
-        "claude-opus-5-5",
-        "claude-opus-5",
-        "claude-opus-4-8",
-        "claude-opus-4-7",
-        "claude-opus-4-6",
-        "claude-opus-4-5",
-        "claude-opus-4-1",
-        "claude-sonnet-5-5",
-        "claude-sonnet-5",
-        "claude-sonnet-4-6",
-        "claude-sonnet-4-5",
-        "claude-sonnet-4-0",
-        "claude-haiku-5-5",
-        "claude-haiku-4-5",
-        "claude-fable-5-2",
-        "claude-fable-5-1",
-        "claude-fable-5",
     ),
 )

@@ -34,17 +34,8 @@ XAI = Provider(
     name="xai",
     base_url="https://api.x.ai",
     paths={"chat": "/chat/completions", "responses": "/responses"},
-    key_variable="XAI_API_KEY",
+    key_variables=("XAI_API_KEY",),
     takes={"": Takes(dialects=("chat",), refuses=(_REFUSED,))},
     prepare=prepare,
     triggers=triggers,
-    models=(
-        "grok-4",
-        "grok-4-0709",
-        "grok-4-fast-reasoning",
-        "grok-4-fast-non-reasoning",
-        "grok-code-fast-1",
-        "grok-3",
-        "grok-3-mini",
-    ),
 )

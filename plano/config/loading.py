@@ -18,7 +18,7 @@ from plano.config.schema import ROOT
 from plano.config.settings import Config, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
 from plano.errors import ConfigError, ModelNotFound
 from plano.observability.prices import Price, read_prices
-from plano.routing.models import ModelIndex
+from plano.routing.models import WILDCARD, ModelIndex
 from plano.state import StateSettings
 from plano.types import Caller, Secret
 
@@ -143,6 +143,14 @@ def _chain(alias: str, aliases: Mapping[str, str]) -> list[str]:
     return chain
 
 
+def _names_models(name: str, index: ModelIndex) -> bool:
+    """Whether a caller's name is that of a model or, as `provider/*`, of several."""
+    if not name.endswith(f"/{WILDCARD}"):
+        return _resolves(name, index)
+    prefix = name.removesuffix(WILDCARD)
+    return _resolves(f"{prefix}any", index) or any(info.target.startswith(prefix) for info in index.listing())
+
+
 def _resolves(name: str, index: ModelIndex) -> bool:
     if not name:
         return False
@@ -169,7 +177,7 @@ def _callers(
     for section in sections:
         name, key = section.get("name"), section.get("key")
         for model in section.get("models") or ():
-            if index is not None and model not in aliases and not _resolves(model, index):
+            if index is not None and model not in aliases and not _names_models(model, index):
                 hint = did_you_mean(model, [*aliases, *(info.id for info in index.listing())])
                 problems.error(
                     section.line_of("models"), section.path_of("models"), f"no model is called {shown(model)}.{hint}"

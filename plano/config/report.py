@@ -8,7 +8,8 @@ from plano.config.assemble import build_models, entry_of
 from plano.config.settings import Config, ProviderEntry
 from plano.operations import CREATE
 from plano.provider import Target
-from plano.routing.models import WILDCARD, ModelIndex
+from plano.providers.known import KNOWN
+from plano.routing.models import WILDCARD, Entry, ModelIndex
 
 
 def describe(
@@ -76,10 +77,13 @@ def _callers(config: Config) -> str:
 
 
 def _provider(said: ProviderEntry) -> tuple[str, ...]:
-    entry = entry_of(said)
-    model = "any" if entry.model == WILDCARD else entry.model
-    target = ModelIndex([entry]).resolve(f"{entry.provider.name}/{model}")
+    target = _target(entry_of(said))
     return (said.name, ", ".join(target.dialects), _url(target), _credential(said), "default" if said.default else "")
+
+
+def _target(entry: Entry) -> Target:
+    model = "any" if entry.model == WILDCARD else entry.model
+    return ModelIndex([entry]).resolve(f"{entry.provider.name}/{model}")
 
 
 def _url(target: Target) -> str:
@@ -102,7 +106,7 @@ def _names(config: Config) -> list[str]:
     ]
     for said in config.providers:
         if said.model == WILDCARD:
-            known = ", ".join(entry_of(said).provider.models)
+            known = ", ".join(model for model in entry_of(said).known if "/" not in model)
             lines.append(f"{said.provider}/<any>" + (f", and by their bare names: {known}" if known else ""))
     return lines
 
@@ -116,4 +120,25 @@ def _warnings(config: Config, models: ModelIndex) -> list[str]:
         f"`{name}` is a name of {', '.join(claims)}; {claims[0]} answers to it"
         for name, claims in models.ambiguous().items()
     ]
-    return [*map(str, config.warnings), *ambiguous]
+    assumed = [line for entry in config.providers if (line := _assumed(entry)) is not None]
+    retired = [line for entry in config.providers if (line := _retired(entry)) is not None]
+    return [*map(str, config.warnings), *ambiguous, *assumed, *retired]
+
+
+def _assumed(said: ProviderEntry) -> str | None:
+    """A warning about APIs that are assumed of somebody else's server; None if the entry says what it speaks."""
+    dialects = _target(entry_of(said)).assumed
+    if not dialects:
+        return None
+    return (
+        f"{said.name}: its server is asked over {' and '.join(dialects)}, and over chat if it answers 404. "
+        f"If it has only chat, say so with `apis: [chat]`, else with `apis: [chat, {', '.join(dialects)}]`"
+    )
+
+
+def _retired(said: ProviderEntry) -> str | None:
+    """A warning about a model that its provider retires or has retired, or None."""
+    retired = KNOWN.retired.get(said.provider, {}).get(said.model) if said.base_url is None else None
+    if retired is None:
+        return None
+    return f"{said.name}: {said.provider} does not answer for `{said.model}` from {retired.isoformat()} on"
