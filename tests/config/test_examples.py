@@ -12,6 +12,7 @@ from plano.config.environment import DEFAULTS
 from plano.config.report import describe
 from plano.errors import ConfigError
 from plano.providers import CATALOGUE
+from plano.providers.known import KNOWN
 from plano.types import Secret
 
 FOLDER = Path(__file__).parents[2] / "config"
@@ -90,7 +91,7 @@ def test_a_report_says_what_would_happen() -> None:
         "names:",
         "openai/gpt-4o, gpt-4o",
         "azure_openai/gpt-4o, gpt-4o, spare",
-        f"anthropic/<any>, and by their bare names: {', '.join(CATALOGUE['anthropic'].models)}",
+        f"anthropic/<any>, and by their bare names: {', '.join(KNOWN.models['anthropic'])}",
         "aliases:",
         "fast -> openai/gpt-4o",
         "pipeline:",
@@ -151,11 +152,24 @@ def test_an_ollama_that_answers_is_offered() -> None:
 
 
 def test_a_variable_is_set_for_every_provider_that_could_be_offered() -> None:
-    environ = {row.key_variable: "k" for row in CATALOGUE.values() if row.key_variable}
+    environ = {variable: "k" for row in CATALOGUE.values() for variable in row.key_variables}
     offered = {entry.provider for entry in from_environment(environ).providers}
-    assert set(CATALOGUE) - offered == {"azure_openai", "ollama", "vllm", "lmstudio", "plano"}
+    assert set(CATALOGUE) - offered == {
+        *("azure_openai", "cloudflare", "databricks", "snowflake"),
+        *("ollama", "vllm", "lmstudio", "llamacpp", "sglang", "plano"),
+    }
+
+
+def test_the_first_of_a_providers_variables_that_is_set_holds_its_key() -> None:
+    def key(**environ: str) -> str | None:
+        (entry,) = [each for each in from_environment(environ).providers if each.name == "gemini/*"]
+        return entry.key and entry.key.reveal()
+
+    assert key(GEMINI_API_KEY="a", GOOGLE_API_KEY="b") == "a"
+    assert key(GEMINI_API_KEY="", GOOGLE_API_KEY="b") == "b"
 
 
 @pytest.mark.parametrize(("provider", "model"), DEFAULTS.items())
 def test_a_default_model_is_one_the_catalogue_knows(provider: str, model: str) -> None:
-    assert model in CATALOGUE[provider].models
+    assert model in KNOWN.models[provider]
+    assert model not in KNOWN.retired.get(provider, {})

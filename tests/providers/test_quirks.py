@@ -227,8 +227,8 @@ CASES: list[tuple[str, Dialect, str, dict[str, Any], dict[str, Any], list[str]]]
         "chatgpt",
         "responses",
         "gpt-5",
-        {"stream": True, "max_output_tokens": 9},
-        {"stream": True, "store": False},
+        {"stream": True, "max_output_tokens": 9, "instructions": "Be brief."},
+        {"stream": True, "store": False, "instructions": "Be brief."},
         ["max_output_tokens"],
     ),
 ]
