@@ -11,7 +11,7 @@ from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
-from plano.routing.models import ModelIndex
+from plano.routing.models import ModelIndex, is_bare
 
 
 class Alias:
@@ -34,7 +34,7 @@ class Alias:
         try:
             target = self._models.resolve(request.model)
         except ModelNotFound:
-            if self._refresh is None or "/" in (request.model or ""):
+            if self._refresh is None or not is_bare(request.model):
                 raise
             return self._refreshed(request, call_next, self._refresh)
         return _on(request, target, call_next)

@@ -121,7 +121,7 @@ class ModelIndex:
         for route in self._routes:
             if route.wildcard:
                 for model in self._covered(route):
-                    if "/" not in model:  # such a name would read as another provider's model
+                    if is_bare(model):  # one with a slash would read as another provider's model
                         self._bare.setdefault(model, route.target(model))
 
     def listing(self) -> list[ModelInfo]:
@@ -170,7 +170,7 @@ class ModelIndex:
                 self._claim(target.model, target)
         for route in wild:
             for model in route.entry.known:
-                if "/" not in model and f"{route.entry.provider.name}/{model}" not in self._names:
+                if is_bare(model) and f"{route.entry.provider.name}/{model}" not in self._names:
                     self._claim(model, route.target(model))
 
     def _claim(self, name: str, target: Target) -> None:
@@ -253,6 +253,11 @@ class _Route:
             asked = dict.fromkeys((*dialects, "chat")) if self.entry.assumed else dialects
             found = self._endpoints[dialects] = endpoints(self.entry.provider, asked, self.entry.base_url)
         return found
+
+
+def is_bare(name: str | None) -> bool:
+    """Whether a name could be the bare id of a model under a wildcard."""
+    return name is not None and "/" not in name and _is_name(name)
 
 
 def _is_name(text: str) -> bool:
