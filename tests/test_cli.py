@@ -233,7 +233,7 @@ def test_check_says_what_would_happen(tmp_path: Path) -> None:
 def test_models_prints_one_name_a_line(tmp_path: Path) -> None:
     (tmp_path / "plano_config.yaml").write_text(DEMO + "model_aliases: {fast: {target: demo/echo}}\n")
     done = plano("models", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "demo/echo\tdemo/echo\nfast\tdemo/echo\n")
+    assert (done.returncode, done.stdout) == (0, "demo/echo\tdemo/echo\necho\tdemo/echo\nfast\tdemo/echo\n")
 
 
 def test_a_filter_of_ones_own_is_found_where_the_command_is_given(tmp_path: Path) -> None:
