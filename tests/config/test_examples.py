@@ -106,6 +106,41 @@ def test_a_report_says_what_would_happen() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (
+            {"model": "acme/m", "base_url": "http://a", "provider_interface": "openai"},
+            "acme/m: its server is asked over responses, and over chat if it answers 404. If it has only chat, say so "
+            "with `apis: [chat]`, else with `apis: [chat, responses]`",
+        ),
+        (
+            {"model": "vercel/*", "base_url": "http://a", "name": "mine"},
+            "mine: its server is asked over responses and messages, and over chat if it answers 404. If it has only "
+            "chat, say so with `apis: [chat]`, else with `apis: [chat, responses, messages]`",
+        ),
+        ({"model": "acme/m", "base_url": "http://a", "provider_interface": "openai", "apis": ["chat"]}, None),
+        ({"model": "openai/gpt-4o", "access_key": "k", "base_url": "https://api.openai.com/v1"}, None),
+        ({"model": "azure_openai/d", "access_key": "k", "base_url": "https://r.openai.azure.com"}, None),
+        ({"model": "vllm/m", "base_url": "http://a:8000"}, None),
+        (
+            {"model": "deepseek/deepseek-chat", "access_key": "k"},
+            "deepseek/deepseek-chat: deepseek does not answer for `deepseek-chat` from 2026-07-24 on",
+        ),
+        (
+            {"model": "openai/gpt-5", "access_key": "k"},
+            "openai/gpt-5: openai does not answer for `gpt-5` from 2026-12-11 on",
+        ),
+        ({"model": "deepseek/deepseek-chat", "base_url": "http://a"}, None),
+    ],
+)
+def test_a_report_warns_of_apis_that_are_assumed_and_of_models_that_are_gone(
+    entry: dict[str, Any], said: str | None
+) -> None:
+    report = describe(load({"model_providers": [entry]}, {}))
+    assert [line.strip() for line in report.partition("warnings:")[2].splitlines() if line] == [said] * (said is not None)
+
+
 def test_the_environment_offers_every_provider_whose_key_is_set_and_the_demo() -> None:
     config = from_environment({"OPENAI_API_KEY": "sk-planted", "GROQ_API_KEY": "", "XAI_API_KEY": "x"})
     assert [entry.name for entry in config.providers] == [
