@@ -26,7 +26,6 @@ from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
 from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
 
-
 logger = logging.getLogger("plano")
 
 _ABOUT_CONTENT = re.compile(rb"(?i)model|deployment|previous_?response|response with id|item with id")

@@ -22,7 +22,7 @@ def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses
     if decoded(fields.get("instructions")) in (None, ""):
         fields["instructions"] = encoded(_INSTRUCTIONS)
     said = fields.get("input")
-    if said is not None and memoryview(said)[:1] == b'"':  # a list may be long, and is not taken apart
+    if said is not None and bytes(memoryview(said)[:1]) == b'"':  # a list may be long, and is not taken apart
         fields["input"] = encoded([{"type": "message", "role": "user", "content": decoded(said)}])
 
 

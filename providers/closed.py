@@ -52,7 +52,7 @@ CLOSED: tuple[Closed, ...] = (
         host="api.perplexity.ai",
         dialect="chat",
         closed=date(2026, 9, 27),
-        instead="Leave `apis` out: its responses API serves clients of every API, with models such as `perplexity/sonar`",
+        instead="Leave `apis` out: its responses API serves every client, with models such as `perplexity/sonar`",
     ),
 )
 

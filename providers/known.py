@@ -18,12 +18,12 @@ class Known(Struct, frozen=True):
     """The content of the file.
 
     Attributes:
-        date: the day on which the ids were looked up.
+        dated: the day on which the ids were looked up.
         models: by provider, the ids that a wildcard entry is known to cover.
         retired: by provider, the ids that stop or have stopped answering, with the first day on which they do not.
     """
 
-    date: date
+    dated: date
     models: Mapping[str, tuple[str, ...]]
     retired: Mapping[str, Mapping[str, date]]
 

@@ -18,7 +18,12 @@ NO_PATH = (404, PAGE, b"404 page not found")
 
 
 def gateway(provider: FakeProvider, model: str = "acme/m", **entry: Any) -> Plano:
-    entry = {"model": model, "base_url": "http://vllm.test:8000", "provider_interface": "openai", "default": True} | entry
+    entry = {
+        "model": model,
+        "base_url": "http://vllm.test:8000",
+        "provider_interface": "openai",
+        "default": True,
+    } | entry
     said = {key: value for key, value in entry.items() if value is not None}
     return Plano({"model_providers": [said]}, transport=provider)
 

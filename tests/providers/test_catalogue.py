@@ -294,7 +294,7 @@ def test_the_file_of_models_knows_rows_alone_and_lists_nothing_that_was_retired_
     for provider, models in KNOWN.models.items():
         assert len(set(models)) == len(models)
         retired = KNOWN.retired.get(provider, {})
-        assert not {model for model in models if retired.get(model, date.max) <= KNOWN.date}, provider
+        assert not {model for model in models if retired.get(model, date.max) <= KNOWN.dated}, provider
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,10 @@ GITHUB = (
     "GitHub Models closed on 30 July 2026. Ask the models' own providers, such as `openai/*`, or a router, such as "
     "`openrouter/*`"
 )
-META = (
-    "Meta's Llama API closed on 6 July 2026. Its successor is `meta/*` with a `META_API_KEY` and without `base_url`"
-)
+META = "Meta's Llama API closed on 6 July 2026. Its successor is `meta/*` with a `META_API_KEY` and without `base_url`"
 PERPLEXITY = (
-    "Perplexity's chat API closed on 27 September 2026. Leave `apis` out: its responses API serves clients of every "
-    "API, with models such as `perplexity/sonar`"
+    "Perplexity's chat API closed on 27 September 2026. Leave `apis` out: its responses API serves every client, "
+    "with models such as `perplexity/sonar`"
 )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from plano.errors import UnsupportedConversion
 from plano.losses import Losses
 from plano.provider import Fields
 from plano.providers import CATALOGUE

@@ -199,7 +199,9 @@ async def test_each_provider_is_asked_at_its_own_url_and_read_in_its_own_form(
     await model_lists.refresh()
     assert index.resolve(name).model == name
     assert asked(provider) == [url]
-    assert provider.last.headers.get("authorization") == (f"Bearer {entry['access_key']}" if "access_key" in entry else None)
+    assert provider.last.headers.get("authorization") == (
+        f"Bearer {entry['access_key']}" if "access_key" in entry else None
+    )
 
 
 @pytest.mark.parametrize(
