@@ -70,7 +70,8 @@ class Translation:
             return response if native else _incoming(request, response)
         await response.aclose()
         again = await _translated(request, target, "chat", call_next)
-        if again.status not in (404, 405):  # else its URL is wrong, and nothing is known of its APIs
+        # With a 404 here too, its URL is wrong, and nothing is known of its APIs.
+        if again.status not in (404, 405) and (target.entry, dialect) not in self._lacking:
             self._lacking.add((target.entry, dialect))  # as many as there are entries
             logger.warning(
                 "%s: its server has no %s API, so it is asked over chat; say so with `apis: [chat]`",

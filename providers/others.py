@@ -6,11 +6,22 @@ A row is here because its base URL or its key's variable saves an entry two line
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from plano.capabilities import Takes
 from plano.provider import Provider
 from plano.providers.paths import EMBEDDINGS
-from plano.providers.plain import _ALL, _CHAT, _CHAT_MESSAGES, _CHAT_RESPONSES, _COMPATIBLE, _EARLY
+from plano.types import UpstreamDialect
 
-COMPATIBLE: tuple[Provider, ...] = (
+_CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
+_CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/responses"}
+_CHAT_MESSAGES: Mapping[UpstreamDialect, str] = {**_CHAT, "messages": "/messages"}
+_ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
+
+_COMPATIBLE = {"": Takes(dialects=("chat",), developer=False)}
+_EARLY = {"": Takes(dialects=("chat",), developer=False, renames={"max_completion_tokens": "max_tokens"})}
+
+OTHERS: tuple[Provider, ...] = (
     Provider(
         name="baseten",
         base_url="https://inference.baseten.co",
