@@ -52,22 +52,20 @@ class Translation:
         target = request.require_target()
         if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
-        if target.assumed and (dialect := target.dialect_for(request.dialect)) in target.assumed:
-            return self._perhaps(request, target, dialect, call_next)
-        if _is_native(request, target):
-            return call_next(request)
-        return _translated(request, target, target.dialect_for(request.dialect), call_next)
+        dialect, anew = _way(request, target)
+        if dialect in target.assumed:
+            return self._perhaps(request, target, dialect, anew, call_next)
+        return _translated(request, target, dialect, call_next) if anew else call_next(request)
 
     async def _perhaps(
-        self, request: Request, target: Target, dialect: UpstreamDialect, call_next: CallNext
+        self, request: Request, target: Target, dialect: UpstreamDialect, anew: bool, call_next: CallNext
     ) -> Response:
         """Asks over a dialect that the target may lack, and if it does, over chat."""
         if (target.entry, dialect) in self._lacking:
             return await _translated(request, target, "chat", call_next)
-        native = _is_native(request, target)
-        response = await call_next(request if native else _outgoing(request, target, dialect))
+        response = await call_next(_outgoing(request, target, dialect) if anew else request)
         if not lacks_path(response.status, response.body):
-            return response if native else _incoming(request, response)
+            return _incoming(request, response) if anew else response
         await response.aclose()
         again = await _translated(request, target, "chat", call_next)
         # With a 404 here too, its URL is wrong, and nothing is known of its APIs.
@@ -93,9 +91,10 @@ def lacks_path(status: int, body: bytes | None) -> bool:
     return not body.lstrip().startswith(b"{") or _ABOUT_CONTENT.search(body) is None
 
 
-def _is_native(request: Request, target: Target) -> bool:
-    """Whether the target takes the client's bytes unchanged."""
-    return request.dialect in target.dialects and not CLIENT_CODECS[request.journal.dialect].hands_back(request.raw)
+def _way(request: Request, target: Target) -> tuple[UpstreamDialect, bool]:
+    """The dialect that the target is asked over, and whether the request has to be written anew for it."""
+    dialect = target.dialect_for(request.dialect)
+    return dialect, dialect != request.dialect or CLIENT_CODECS[request.journal.dialect].hands_back(request.raw)
 
 
 async def _translated(request: Request, target: Target, dialect: UpstreamDialect, call_next: CallNext) -> Response:
