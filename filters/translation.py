@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from copy import copy
@@ -22,7 +24,11 @@ from plano.response import Response
 from plano.streams.stages import Ended
 from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
-from plano.types import CLIENT_DIALECTS, UpstreamDialect, new_id
+from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
+
+logger = logging.getLogger("plano")
+
+_ABOUT_CONTENT = re.compile(rb"(?i)model|deployment|previous_?response|response with id|item with id")
 
 
 class Translation:
@@ -32,25 +38,71 @@ class Translation:
     made for it. Otherwise the conversation is written anew. Fields that the target's API cannot say are named in the
     `x-plano-dropped` response header, or, in a strict request, refused.
 
+    A server that turns out to lack an API which is only assumed of it (`Target.assumed`) is asked again over chat. Its
+    entry is asked over chat from then on.
+
     Raises:
         UnsupportedConversion: 400, before anything is sent.
     """
+
+    def __init__(self) -> None:
+        self._lacking: set[tuple[str, Dialect]] = set()
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         target = request.require_target()
         if not OPERATIONS[request.operation].replies:
             return _beside(request, target, call_next)
-        dialect = target.dialect_for(request.dialect)
-        takes = target.takes.get(dialect)
-        if dialect != request.dialect or CLIENT_CODECS[request.journal.dialect].hands_back(request.raw):
-            return _translated(request, target, dialect, call_next)
-        if takes is not None:
-            over = takes.sends_tools_over(request.raw)
-            if over in target.dialects:
-                return _translated(request, target, over, call_next)
-            if takes.rewrites(request.raw):
-                return _translated(request, target, dialect, call_next)
-        return call_next(request)
+        dialect, anew = _way(request, target)
+        if dialect in target.assumed:
+            return self._perhaps(request, target, dialect, anew, call_next)
+        return _translated(request, target, dialect, call_next) if anew else call_next(request)
+
+    async def _perhaps(
+        self, request: Request, target: Target, dialect: UpstreamDialect, anew: bool, call_next: CallNext
+    ) -> Response:
+        """Asks over a dialect that the target may lack, and if it does, over chat."""
+        if (target.entry, dialect) in self._lacking:
+            return await _translated(request, target, "chat", call_next)
+        response = await call_next(_outgoing(request, target, dialect) if anew else request)
+        if not lacks_path(response.status, response.body):
+            return _incoming(request, response) if anew else response
+        await response.aclose()
+        again = await _translated(request, target, "chat", call_next)
+        # With a 404 here too, its URL is wrong, and nothing is known of its APIs.
+        if again.status not in (404, 405) and (target.entry, dialect) not in self._lacking:
+            self._lacking.add((target.entry, dialect))  # as many as there are entries
+            logger.warning(
+                "%s: its server has no %s API, so it is asked over chat; say so with `apis: [chat]`",
+                target.entry,
+                dialect,
+            )
+        return again
+
+
+def lacks_path(status: int, body: bytes | None) -> bool:
+    """Whether an error says that the server has nothing at this path.
+
+    A 404 may also be about the model, or about an earlier response that the request refers to; then it is a JSON object
+    that names them. A missing path has the text of a web server (`404 page not found`, `{"detail": "Not Found"}`) or
+    names the URL.
+    """
+    if status != 404 or body is None:
+        return status == 405
+    return not body.lstrip().startswith(b"{") or _ABOUT_CONTENT.search(body) is None
+
+
+def _way(request: Request, target: Target) -> tuple[UpstreamDialect, bool]:
+    """The dialect that the target is asked over, and whether the request has to be written anew for it."""
+    dialect = target.dialect_for(request.dialect)
+    if dialect != request.dialect or CLIENT_CODECS[request.journal.dialect].hands_back(request.raw):
+        return dialect, True
+    takes = target.takes.get(dialect)
+    if takes is None:
+        return dialect, False
+    over = takes.sends_tools_over(request.raw)
+    if over is not None and over in target.dialects:
+        return over, True
+    return dialect, takes.rewrites(request.raw)
 
 
 async def _translated(request: Request, target: Target, dialect: UpstreamDialect, call_next: CallNext) -> Response:

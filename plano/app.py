@@ -101,6 +101,11 @@ class Plano:
         """The most series that this configuration can make, regardless of what clients ask."""
         return self._survivors.observing.instruments.most_lines()
 
+    async def ask_for_models(self, *, patience: float = 10.0) -> None:
+        """Ask the providers of wildcard entries for the lists of their models, and wait up to `patience` seconds. The
+        gateway does so itself when it needs them; afterwards `models` has them all."""
+        await self._generation.lists.refresh(patience=patience)
+
     def exposition(self, directory: str | None = None) -> Exposition:
         """`/metrics` alone, as an ASGI application for a port of its own.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import multiprocessing
@@ -119,14 +120,27 @@ def judge(path: Path | None) -> Verdict:
 
 @main.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-def models(config: Path | None) -> None:
-    """List the names of models that requests may use, one per line: name, tab, target."""
+@click.option("--ask", is_flag=True, help="Ask providers for the lists of their models first.")
+def models(config: Path | None, ask: bool) -> None:
+    """List the names of models that requests may use, one per line: name, tab, target.
+
+    Without --ask, the models under a wildcard are those that plano came with.
+    """
     try:
         application = Plano(load_config(find_config(config)))
     except ConfigError as error:
         fail(error)
+    if ask:
+        asyncio.run(_ask_for_models(application))
     for info in application.models.listing():
         click.echo(f"{info.id}\t{info.target}")
+
+
+async def _ask_for_models(application: Plano) -> None:
+    try:
+        await application.ask_for_models()
+    finally:
+        await application.aclose()
 
 
 def find_config(given: Path | None) -> Path | None:

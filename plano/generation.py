@@ -30,6 +30,7 @@ from plano.state.store_per_loop import Stores
 from plano.types import Caller, Headers, Receive, Scope, Send
 from plano.ui import Ui
 from plano.ui.record import Record
+from plano.upstream.model_lists import ModelLists
 from plano.upstream.send import Upstream
 
 DEFAULT_ORDER = (
@@ -78,6 +79,7 @@ class Generation:
 
     Attributes:
         pipeline: every link, outermost first.
+        lists: brings the providers' own lists of models into `models`.
         asks: the endpoints that ask a model, by path.
         router: Starlette's router over every endpoint, for paths that are not in `asks`.
         guarded: whether only programs on this machine may call, because no keys are configured.
@@ -95,6 +97,7 @@ class Generation:
     ) -> None:
         self.config = config
         self.models = build_models(config)
+        self.lists = ModelLists(self.models, survivors.connections.sender_for)
         self._survivors = survivors
         self._caller_of = caller_of
         self._auth = Auth(config.callers if caller_of is None else ())
@@ -132,7 +135,7 @@ class Generation:
             "intake": _own("intake", intake),
             "auth": _own("auth", self._auth),
             "filters": self._own,
-            "alias": _own("alias", Alias(self.models)),
+            "alias": _own("alias", Alias(self.models, self.lists.refresh)),
             "state": _own("state", None if stores is None else self._state(stores)),
             "translation": _own("translation", Translation()),
             "attempt": _own("attempt", None if tracing is None else tracing.attempt),
@@ -234,6 +237,7 @@ class Generation:
     async def _visible(self, scope: Scope, headers: Headers) -> list[ModelInfo]:
         """The models that the caller may ask for."""
         caller = await self.caller(scope, headers)
+        await self.lists.refresh()
         return [info for info in self.models.listing() if caller.may_use(info.id) or caller.may_use(info.target)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
@@ -25,6 +26,24 @@ Prepare: TypeAlias = Callable[[UpstreamDialect, str, Fields, Losses], None]
 the body, the upstream's model id, the fields, and the losses to which removed fields are reported."""
 
 
+_VERSION = re.compile(r"/v\d+[a-z0-9]*$")
+"""The end of a path that names a version: `/v1`, `/v4`, `/v1beta`."""
+
+
+class ModelList(Struct, frozen=True, kw_only=True):
+    """A provider's list of its models.
+
+    Attributes:
+        path: the path after the prefix of its preferred dialect.
+        query: the parameters that make its pages long, or "".
+        strip: the text in front of each listed id that is not part of the id that requests use.
+    """
+
+    path: str = "/models"
+    query: str = ""
+    strip: str = ""
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """Everything that sets one provider apart from the next.
 
@@ -32,6 +51,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         name: the prefix of its models (`openai` in `openai/gpt-4o`).
         base_url: scheme and host (`https://api.groq.com`), or None if an entry must say it.
         prefix: the path in front of every endpoint (`/openai/v1`), where the base URL has no path of its own.
+        prefixes: the prefixes of dialects that stand elsewhere on the same host (`messages` under `/anthropic/v1`).
         paths: for each dialect it speaks, the path after the prefix, or an `EndpointPath` that says more. The first
             dialect serves clients of a dialect that the provider does not speak. `{model}` in a path is the upstream's
             model id, URL-encoded.
@@ -42,7 +62,8 @@ class Provider(Struct, frozen=True, kw_only=True):
         adapt: gives the row that fits an entry's own base URL, for a provider with more than one kind of API.
         auth: the way in which the key travels; None for the way of each dialect. Without a key nothing is sent.
         signer: makes the signer of a target's requests, if its key does not travel itself; `auth` then has no effect.
-        key_variable: the environment variable that usually holds the key.
+        key_variables: the environment variables that usually hold the key; the first one that is set counts.
+        lists: the endpoint that lists its models; None if it has none that names what requests may ask for.
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".
         takes: the capabilities of its API, by the prefix of its models' ids; "" is the row for all of them.
@@ -50,25 +71,25 @@ class Provider(Struct, frozen=True, kw_only=True):
         triggers: gives the words (fields, or values), by dialect and model, of which at least one stands in every body
             that `prepare` changes; None if it has to look at every body. A word that is written with escapes is not
             found: the body then goes out unchanged, and the provider judges it.
-        models: ids that are found by their bare name under a wildcard entry.
     """
 
     name: str
     base_url: str | None = None
     prefix: str = "/v1"
+    prefixes: Mapping[UpstreamDialect, str] = {}
     paths: Mapping[UpstreamDialect, str | EndpointPath]
     operations: Mapping[tuple[UpstreamDialect, str], str | EndpointPath] = {}
     speaks: tuple[UpstreamDialect, ...] = ()
     adapt: Callable[[SplitResult], Provider] | None = None
     auth: AuthStyle | None = None
     signer: Callable[[Target], Signer] | None = None
-    key_variable: str | None = None
+    key_variables: tuple[str, ...] = ()
+    lists: ModelList | None = ModelList()
     headers: Mapping[str, str] = {}
     query: str = ""
     takes: Mapping[str, Takes] = {}
     prepare: Prepare | None = None
     triggers: Callable[[UpstreamDialect, str], tuple[str, ...]] | None = None
-    models: tuple[str, ...] = ()
 
     def dialects(self, model: str) -> tuple[UpstreamDialect, ...]:
         """The dialects of `model`, the preferred one first; an entry may name others."""
@@ -118,21 +139,39 @@ def endpoints(provider: Provider, dialects: Iterable[UpstreamDialect], base_url:
 
     `base_url` is an entry's own. Its path, where it has one, takes the place of the provider's prefix, and
     its query is kept: `http://vllm:8000`, `http://vllm:8000/v1` and `https://llm.acme/api/v2?team=a` all
-    reach the right endpoint.
+    reach the right endpoint. Messages stand under a version in any case: vendors document the base without it
+    (`https://api.deepseek.com/anthropic`), because Anthropic's SDKs append `/v1/messages`.
     """
-    base = base_url or provider.base_url
-    assert base is not None, f"an entry for {provider.name} needs a base_url; the configuration checks for it"
-    split = urlsplit(base)
-    site = split._replace(path=split.path.rstrip("/") or provider.prefix, fragment="")
     found = {
-        (dialect, CREATE): _endpoint(site, provider.query, provider.paths.get(dialect) or _standard(dialect))
+        (dialect, CREATE): _endpoint(
+            _site(provider, dialect, base_url), provider.query, provider.paths.get(dialect) or _standard(dialect)
+        )
         for dialect in dialects
     }
     spoken = {dialect for dialect, _ in found}
     for (dialect, operation), path in provider.operations.items():
         if dialect in spoken or not OPERATIONS[operation].converses:
-            found[dialect, operation] = _endpoint(site, provider.query, path)
+            found[dialect, operation] = _endpoint(_site(provider, dialect, base_url), provider.query, path)
     return found
+
+
+def list_url(provider: Provider, dialect: UpstreamDialect, base_url: str | None = None) -> str | None:
+    """The URL of the provider's list of models, beside its endpoint for `dialect`; None if it has no list."""
+    lists = provider.lists
+    if lists is None:
+        return None
+    return _url(_site(provider, dialect, base_url), _joined(lists.query, provider.query), lists.path)
+
+
+def _site(provider: Provider, dialect: UpstreamDialect, base_url: str | None) -> SplitResult:
+    """The URL in front of a dialect's paths."""
+    base = base_url or provider.base_url
+    assert base is not None, f"an entry for {provider.name} needs a base_url; the configuration checks for it"
+    split = urlsplit(base)
+    path = split.path.rstrip("/") or provider.prefixes.get(dialect, provider.prefix)
+    if dialect == "messages" and not _VERSION.search(path):
+        path += "/v1"
+    return split._replace(path=path, fragment="")
 
 
 def _standard(dialect: UpstreamDialect) -> EndpointPath:
@@ -188,6 +227,8 @@ class Target(Struct, frozen=True, kw_only=True):
         takes: the capabilities of this model, by dialect, as far as its provider's rows state any.
         proxy: URL of an HTTP proxy for this entry, or None.
         http2: whether requests go to it over HTTP/2.
+        assumed: the dialects that its server may lack, because it is not the provider's own and the entry does not say
+            what it speaks.
     """
 
     provider: Provider
@@ -204,6 +245,7 @@ class Target(Struct, frozen=True, kw_only=True):
     takes: Mapping[UpstreamDialect, Takes] = {}
     proxy: str | None = None
     http2: bool = False
+    assumed: tuple[UpstreamDialect, ...] = ()
 
     def __repr__(self) -> str:
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -105,13 +106,17 @@ class Headers:
             yield key.decode("latin-1"), value.decode("latin-1")
 
 
+_SLASH = re.compile("/")
+
+
 class Caller(Struct, frozen=True, kw_only=True):
     """The caller of a request, as the auth filter (or the host application's authentication) established it.
 
     Attributes:
         name: the caller's name in logs and metrics; never the key.
         tenant: scopes stored state, limits and caches. Callers of one tenant see each other's state.
-        models: the names of the models that this caller may ask for, or None for all of them.
+        models: the names of the models that this caller may ask for, or None for all of them. `provider/*` stands for
+            every model of a provider.
         operator: sees everybody's requests at `/ui`; other callers see only those of their own tenant.
     """
 
@@ -122,7 +127,9 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     def may_use(self, model: str) -> bool:
         """Whether this caller may ask for the model of this name."""
-        return self.models is None or model in self.models
+        if self.models is None or model in self.models:
+            return True
+        return any(f"{model[: slash.start()]}/*" in self.models for slash in _SLASH.finditer(model))
 
 
 ANONYMOUS = Caller()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plano.capabilities import Refused, Takes, Thinking, limits
-from plano.provider import Provider
+from plano.provider import ModelList, Provider
 
 _SAMPLING = Refused(
     fields=("temperature", "top_p", "top_k"),
@@ -46,7 +46,8 @@ ANTHROPIC = Provider(
     paths={"messages": "/messages"},
     operations={("messages", "count_tokens"): "/messages/count_tokens"},
     auth="x-api-key",
-    key_variable="ANTHROPIC_API_KEY",
+    lists=ModelList(query="limit=1000"),
+    key_variables=("ANTHROPIC_API_KEY",),
     takes=limits(
         {
             "claude-3-": 4_096,
@@ -66,24 +67,5 @@ ANTHROPIC = Provider(
             "claude-mythos-": 128_000,
         },
         MODELS,
-    ),
-    models=(
-        "claude-opus-5-5",
-        "claude-opus-5",
-        "claude-opus-4-8",
-        "claude-opus-4-7",
-        "claude-opus-4-6",
-        "claude-opus-4-5",
-        "claude-opus-4-1",
-        "claude-sonnet-5-5",
-        "claude-sonnet-5",
-        "claude-sonnet-4-6",
-        "claude-sonnet-4-5",
-        "claude-sonnet-4-0",
-        "claude-haiku-5-5",
-        "claude-haiku-4-5",
-        "claude-fable-5-2",
-        "claude-fable-5-1",
-        "claude-fable-5",
     ),
 )

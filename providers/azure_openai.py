@@ -48,6 +48,7 @@ AZURE_OPENAI = Provider(
     adapt=adapt,
     operations=EMBEDDINGS,
     auth="api-key",
-    key_variable="AZURE_OPENAI_API_KEY",
+    lists=None,  # its list has the models that can be deployed, not the deployments
+    key_variables=("AZURE_OPENAI_API_KEY",),
     takes=MODELS,
 )

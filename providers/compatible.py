@@ -189,6 +189,33 @@ NVIDIA = compatible(renames=OLD_LIMIT)
 # rest.
 VLLM = compatible(thoughts="reasoning")
 
+# "Separate reasoning": the parsers of SGLang give `reasoning_content`, and templates take it back.
+SGLANG = compatible(thoughts="reasoning_content")
+
+# "Reasoning models": `reasoning`, as vLLM has it.
+STEPFUN = compatible(thoughts="reasoning")
+
+# "Deep thinking" (Ark): a switch, and `reasoning_content` back with calls.
+VOLCENGINE = compatible(
+    thinking=Thinking("default", switch="thinking"), thoughts="reasoning_content", knows=("user", "service_tier")
+)
+
+# "Chat completions": `enable_thinking` and `thinking_budget`, as Qwen has them; Novita's "Reasoning" is the same.
+SILICONFLOW = compatible(
+    renames=OLD_LIMIT,
+    thinking=Thinking("default", switch="enable_thinking", budget="thinking_budget"),
+    thoughts="reasoning_content",
+)
+
+# "Reasoning models": `reasoning_effort` with `none`.
+DEEPINFRA = compatible(thinking=Thinking("default", ("none", *LOW_TO_HIGH)), thoughts="reasoning_content")
+
+# "Reasoning": three efforts.
+NEBIUS = compatible(thinking=Thinking("default", LOW_TO_HIGH))
+
+# "Compatibility API": `reasoning_effort` is `none` or `high`.
+COHERE = compatible(renames=OLD_LIMIT, thinking=Thinking("default", ("none", "high")))
+
 # "OpenAI compatibility": `reasoning_effort` with `none`; messages have `reasoning`.
 OLLAMA = compatible(renames=OLD_LIMIT, thinking=Thinking("default", ("none", *LOW_TO_HIGH)), thoughts="reasoning")
 

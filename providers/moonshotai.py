@@ -8,8 +8,9 @@ from plano.providers import compatible
 MOONSHOTAI = Provider(
     name="moonshotai",
     base_url="https://api.moonshot.ai",
-    paths={"chat": "/chat/completions"},
-    key_variable="MOONSHOT_API_KEY",
+    prefixes={"messages": "/anthropic/v1"},
+    paths={"chat": "/chat/completions", "messages": "/messages"},
+    speaks=("chat",),
+    key_variables=("MOONSHOT_API_KEY",),
     takes=compatible.MOONSHOTAI,
-    models=("kimi-k3", "kimi-k2.5", "kimi-k2-thinking", "kimi-k2-0905-preview", "kimi-latest"),
 )

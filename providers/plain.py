@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plano.provider import Provider
+from plano.provider import ModelList, Provider
 from plano.providers import compatible
 from plano.providers.paths import EMBEDDINGS
 from plano.types import UpstreamDialect
 
 _CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
 _CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/responses"}
+_CHAT_MESSAGES: Mapping[UpstreamDialect, str] = {**_CHAT, "messages": "/messages"}
 _ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
 
 
@@ -25,16 +26,9 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/v1beta/openai",
         paths=_CHAT,
         operations=EMBEDDINGS,
-        key_variable="GEMINI_API_KEY",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        lists=ModelList(strip="models/"),
         takes=compatible.GEMINI,
-        models=(
-            "gemini-3-pro-preview",
-            "gemini-3-flash-preview",
-            "gemini-2.5-pro",
-            "gemini-2.5-flash",
-            "gemini-2.5-flash-lite",
-            "gemini-2.0-flash",
-        ),
     ),
     Provider(
         name="groq",
@@ -42,24 +36,25 @@ PLAIN: tuple[Provider, ...] = (
         prefix="/openai/v1",
         paths=_CHAT_RESPONSES,
         speaks=("chat",),  # its responses API is a beta without include, store and previous_response_id
-        key_variable="GROQ_API_KEY",
+        key_variables=("GROQ_API_KEY",),
         takes=compatible.GROQ,
-        models=("llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
     ),
     Provider(
         name="deepseek",
         base_url="https://api.deepseek.com",
-        paths=_CHAT,
-        key_variable="DEEPSEEK_API_KEY",
+        prefixes={"messages": "/anthropic/v1"},
+        paths=_CHAT_MESSAGES,
+        speaks=("chat",),
+        key_variables=("DEEPSEEK_API_KEY",),
         takes=compatible.DEEPSEEK,
-        models=("deepseek-chat", "deepseek-reasoner"),
     ),
     Provider(
         name="together_ai",
-        base_url="https://api.together.xyz",
-        paths=_CHAT,
+        base_url="https://api.together.ai",
+        paths=_CHAT_RESPONSES,
+        speaks=("chat",),  # responses keeps no state, and only for some of its models
         operations=EMBEDDINGS,
-        key_variable="TOGETHER_API_KEY",
+        key_variables=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY"),
         takes=compatible.TOGETHER,
     ),
     Provider(
@@ -70,7 +65,7 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),  # responses is a beta, and only chat has its routing fields
         auth="bearer",
         operations=EMBEDDINGS,
-        key_variable="OPENROUTER_API_KEY",
+        key_variables=("OPENROUTER_API_KEY",),
         takes=compatible.OPENROUTER,
     ),
     Provider(
@@ -78,100 +73,99 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://ai-gateway.vercel.sh",
         paths=_ALL,
         operations=EMBEDDINGS,
-        key_variable="AI_GATEWAY_API_KEY",
+        key_variables=("AI_GATEWAY_API_KEY", "VERCEL_AI_GATEWAY_API_KEY"),
         takes=compatible.VERCEL,
     ),
     Provider(
         name="zhipu",
         base_url="https://open.bigmodel.cn",
         prefix="/api/paas/v4",
-        paths=_CHAT,
+        prefixes={"messages": "/api/anthropic/v1"},
+        paths=_CHAT_MESSAGES,
+        speaks=("chat",),
         operations=EMBEDDINGS,
-        key_variable="ZHIPU_API_KEY",
+        key_variables=("ZHIPU_API_KEY", "ZHIPUAI_API_KEY"),
         takes=compatible.ZHIPU,
-        models=("glm-5", "glm-4.7", "glm-4.6", "glm-4.5", "glm-4.5-air"),
     ),
     Provider(
         name="qwen",
         base_url="https://dashscope-intl.aliyuncs.com",
         prefix="/compatible-mode/v1",
-        paths=_CHAT,
+        prefixes={"messages": "/apps/anthropic/v1"},
+        paths=_ALL,
+        speaks=("chat",),
         operations=EMBEDDINGS,
-        key_variable="DASHSCOPE_API_KEY",
+        key_variables=("DASHSCOPE_API_KEY",),
         takes=compatible.QWEN,
-        models=("qwen3-max", "qwen3-coder-plus", "qwen-max", "qwen-plus", "qwen-flash"),
     ),
     Provider(
         name="xiaomi",
         base_url="https://api.xiaomimimo.com",
-        paths=_CHAT,
-        key_variable="MIMO_API_KEY",
+        prefixes={"messages": "/anthropic/v1"},
+        paths=_CHAT_MESSAGES,
+        speaks=("chat",),
+        key_variables=("MIMO_API_KEY", "XIAOMI_API_KEY", "XIAOMI_MIMO_API_KEY"),
         takes=compatible.XIAOMI,
-        models=("mimo-v2-flash",),
     ),
     Provider(
         name="digitalocean",
         base_url="https://inference.do-ai.run",
-        paths=_CHAT,
-        key_variable="DIGITALOCEAN_INFERENCE_KEY",
+        paths=_ALL,
+        speaks=("chat",),  # the others only for some of its models
+        auth="bearer",
+        key_variables=("DIGITALOCEAN_INFERENCE_KEY", "DIGITALOCEAN_ACCESS_TOKEN", "GRADIENT_AI_API_KEY"),
         takes=compatible.PLAIN,
     ),
     Provider(
         name="edenai",
         base_url="https://api.edenai.run",
         prefix="/v3",
-        paths=_CHAT,
-        key_variable="EDENAI_API_KEY",
+        paths=_ALL,
+        speaks=("chat",),
+        auth="bearer",
+        key_variables=("EDENAI_API_KEY",),
         takes=compatible.PLAIN,
     ),
     Provider(
-        name="github",
-        base_url="https://models.github.ai",
-        prefix="/inference",
-        paths=_CHAT,
-        operations=EMBEDDINGS,
-        key_variable="GITHUB_MODELS_TOKEN",
-    ),
-    Provider(
         name="meta",
-        base_url="https://api.llama.com",
-        prefix="/compat/v1",
-        paths=_CHAT,
-        key_variable="LLAMA_API_KEY",
+        base_url="https://api.meta.ai",
+        paths=_ALL,
+        key_variables=("META_API_KEY",),
         takes=compatible.PLAIN,
     ),
     Provider(
         name="minimax",
         base_url="https://api.minimax.io",
-        paths=_CHAT,
-        key_variable="MINIMAX_API_KEY",
+        prefixes={"messages": "/anthropic/v1"},
+        paths=_CHAT_MESSAGES,
+        speaks=("chat",),
+        key_variables=("MINIMAX_API_KEY",),
         takes=compatible.MINIMAX,
-        models=("MiniMax-M2.5", "MiniMax-M2.1", "MiniMax-M2"),
     ),
     Provider(
         name="perplexity",
         base_url="https://api.perplexity.ai",
-        prefix="",
-        paths=_CHAT,
-        key_variable="PERPLEXITY_API_KEY",
+        paths={"responses": "/responses"},
+        operations=EMBEDDINGS,
+        lists=None,
+        key_variables=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
         takes=compatible.EARLY,
-        models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
     ),
     Provider(
         name="fireworks",
         base_url="https://api.fireworks.ai",
         prefix="/inference/v1",
-        paths=_CHAT_RESPONSES,
-        speaks=("chat",),  # responses only for some of its models
+        paths=_ALL,
+        speaks=("chat",),  # the others only for some of its models
         operations=EMBEDDINGS,
-        key_variable="FIREWORKS_API_KEY",
+        key_variables=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
         takes=compatible.FIREWORKS,
     ),
     Provider(
         name="cerebras",
         base_url="https://api.cerebras.ai",
         paths=_CHAT,
-        key_variable="CEREBRAS_API_KEY",
+        key_variables=("CEREBRAS_API_KEY",),
         takes=compatible.CEREBRAS,
     ),
     Provider(
@@ -179,7 +173,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://integrate.api.nvidia.com",
         paths=_CHAT,
         operations=EMBEDDINGS,
-        key_variable="NVIDIA_API_KEY",
+        key_variables=("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
         takes=compatible.NVIDIA,
     ),
     # Servers that people run themselves. Their newest versions have all three dialects, older ones chat.
@@ -226,6 +220,6 @@ PLAIN: tuple[Provider, ...] = (
             **EMBEDDINGS,
         },
         auth="none",
-        models=("echo",),
+        lists=None,
     ),
 )

@@ -23,7 +23,7 @@ XAI = Provider(
     name="xai",
     base_url="https://api.x.ai",
     paths={"chat": "/chat/completions", "responses": "/responses"},
-    key_variable="XAI_API_KEY",
+    key_variables=("XAI_API_KEY",),
     takes={
         "": Takes(dialects=("chat",), refuses=(_SEARCH, _PENALTIES), thoughts=""),
         # "Reasoning", section "Effort levels": each of the older models either thinks or does not, as its name says.
@@ -37,13 +37,4 @@ XAI = Provider(
         "grok-4.[4-9]": _reasons("low", "medium", "high"),
         "grok-[5-9]": _reasons("low", "medium", "high"),
     },
-    models=(
-        "grok-4",
-        "grok-4-0709",
-        "grok-4-fast-reasoning",
-        "grok-4-fast-non-reasoning",
-        "grok-code-fast-1",
-        "grok-3",
-        "grok-3-mini",
-    ),
 )

@@ -328,7 +328,17 @@ def test_very_many_callers_are_described_in_bounded_lines(tmp_path: Path) -> Non
 def test_models_prints_one_name_a_line(tmp_path: Path) -> None:
     (tmp_path / "plano_config.yaml").write_text(DEMO + "model_aliases: {fast: {target: demo/echo}}\n")
     done = plano("models", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "demo/echo\tdemo/echo\nfast\tdemo/echo\n")
+    assert (done.returncode, done.stdout) == (0, "demo/echo\tdemo/echo\necho\tdemo/echo\nfast\tdemo/echo\n")
+
+
+def test_models_asks_for_what_wildcards_cover(tmp_path: Path) -> None:
+    with serve(FakeProvider(models=("llama-9",))) as url:
+        entry = f"{{model: acme/*, provider_interface: openai, base_url: '{url}'}}"
+        (tmp_path / "plano_config.yaml").write_text(f"model_providers: [{entry}]\n")
+        done = [plano("models", *options, cwd=tmp_path) for options in ((), ("--ask",))]
+    assert [each.returncode for each in done] == [0, 0], done[1].stderr
+    assert done[0].stdout == "acme/*\tacme/*\n"
+    assert done[1].stdout == "acme/llama-9\tacme/llama-9\nllama-9\tacme/llama-9\n"
 
 
 def test_a_filter_of_ones_own_is_found_where_the_command_is_given(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def test_models_keys_and_routes_are_those_of_the_next() -> None:
     replace_generation(app, config("new", auth={"keys": [{"name": "alice", "key": "sk-alice-0123456789"}]}))
     assert (await ask(app, "GET", "/v1/models")).status == 401
     listed = await ask(app, "GET", "/v1/models", headers={"x-api-key": "sk-alice-0123456789"})
-    assert [model["id"] for model in listed.json()["data"]] == ["openai/both", "openai/new"]
+    assert [model["id"] for model in listed.json()["data"]] == ["both", "new", "openai/both", "openai/new"]
     assert (await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/new"))).status == 401
 
 

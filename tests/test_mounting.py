@@ -128,7 +128,7 @@ async def test_the_hosts_own_authentication_says_who_is_asking() -> None:
     denied = await ask(gateway, "POST", "/v1/chat/completions", HELLO | {"model": "o3"}, {"x-user": "eve"})
     assert denied.status == 404
     listed = (await ask(gateway, "GET", "/v1/models", headers={"x-user": "eve"})).json()
-    assert [model["id"] for model in listed["data"]] == ["openai/gpt-4o"]
+    assert [model["id"] for model in listed["data"]] == ["gpt-4o", "openai/gpt-4o"]
 
 
 async def test_the_hosts_authentication_may_be_asynchronous() -> None:

@@ -690,12 +690,12 @@ async def test_models_are_listed_sorted_and_stable_in_both_shapes() -> None:
         FakeProvider(), entry("responses"), entry("chat"), model_aliases={"fast": {"target": "chat_server/m"}}
     )
     listed = (await ask(app, "GET", "/v1/models")).json()
-    assert [model["id"] for model in listed["data"]] == ["chat_server/m", "fast", "responses_server/m"]
+    assert [model["id"] for model in listed["data"]] == ["chat_server/m", "fast", "m", "responses_server/m"]
     assert listed == (await ask(app, "GET", "/v1/models/")).json()
     assert (await ask(app, "GET", "/v1/models/chat_server/m")).json()["owned_by"] == "chat_server"
     headers = {"anthropic-version": "2023-06-01"}
     page = (await ask(app, "GET", "/v1/models?limit=2", headers=headers)).json()
     assert ([model["id"] for model in page["data"]], page["has_more"]) == (["chat_server/m", "fast"], True)
     rest = (await ask(app, "GET", "/v1/models?limit=1000&after_id=fast", headers=headers)).json()
-    assert ([model["id"] for model in rest["data"]], rest["has_more"]) == (["responses_server/m"], False)
+    assert ([model["id"] for model in rest["data"]], rest["has_more"]) == (["m", "responses_server/m"], False)
     assert (await ask(app, "GET", "/v1/models/fast", headers=headers)).json()["type"] == "model"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from plano.capabilities import limits
 from plano.credentials.headers import credential
 from plano.operations import Endpoint, EndpointPath
-from plano.provider import Provider, endpoints, with_model
-from plano.types import Secret
+from plano.provider import ModelList, Provider, endpoints, list_url, with_model
+from plano.types import Secret, UpstreamDialect
 
 ROW = Provider(
     name="row",
@@ -49,6 +50,56 @@ def test_every_dialect_has_its_endpoints_at_the_same_base() -> None:
         ("responses", "create"): "http://vllm:8000/v1/responses",
         ("chat", "embeddings"): "http://vllm:8000/v1/embeddings",
     }
+
+
+@pytest.mark.parametrize(
+    ("base_url", "messages"),
+    [
+        ("https://api.deepseek.com/anthropic", "https://api.deepseek.com/anthropic/v1/messages"),
+        ("https://api.deepseek.com/anthropic/", "https://api.deepseek.com/anthropic/v1/messages"),
+        ("https://api.deepseek.com/anthropic/v1", "https://api.deepseek.com/anthropic/v1/messages"),
+        ("https://r.services.ai.azure.com/anthropic", "https://r.services.ai.azure.com/anthropic/v1/messages"),
+        ("https://llm.acme/api/v2beta?team=a", "https://llm.acme/api/v2beta/messages?team=a"),
+        ("https://llm.acme/v1beta1", "https://llm.acme/v1beta1/messages"),
+        ("https://llm.acme/dev", "https://llm.acme/dev/v1/messages"),
+        ("https://llm.acme/v1/team", "https://llm.acme/v1/team/v1/messages"),
+    ],
+)
+def test_messages_stand_under_a_version(base_url: str, messages: str) -> None:
+    found = endpoints(ROW, ["messages", "chat"], base_url)
+    assert found["messages", "create"].url == messages
+    assert found["messages", "count_tokens"].url == messages.replace("/messages", "/messages/count_tokens")
+    assert found["chat", "create"].url == endpoints(ROW, ["chat"], base_url)["chat", "create"].url
+
+
+@pytest.mark.parametrize(
+    ("base_url", "messages"),
+    [
+        (None, "https://row.test/anthropic/v1/messages"),
+        ("http://proxy:8000", "http://proxy:8000/anthropic/v1/messages"),
+        ("http://proxy:8000/v1", "http://proxy:8000/v1/messages"),
+        ("http://proxy:8000/anthropic", "http://proxy:8000/anthropic/v1/messages"),
+    ],
+)
+def test_a_dialect_may_stand_under_another_prefix(base_url: str | None, messages: str) -> None:
+    row = replace(ROW, prefixes={"messages": "/anthropic/v1"})
+    assert endpoints(row, ["messages"], base_url)["messages", "create"].url == messages
+    assert endpoints(row, ["chat"], None)["chat", "create"].url == "https://row.test/openai/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("lists", "dialect", "base_url", "url"),
+    [
+        (ModelList(), "chat", None, "https://row.test/openai/v1/models"),
+        (ModelList(), "chat", "http://vllm:8000/v1?a=b", "http://vllm:8000/v1/models?a=b"),
+        (ModelList(query="limit=1000"), "messages", "http://x.test/a", "http://x.test/a/v1/models?limit=1000"),
+        (None, "chat", None, None),
+    ],
+)
+def test_the_list_of_models_stands_beside_the_endpoints(
+    lists: ModelList | None, dialect: UpstreamDialect, base_url: str | None, url: str | None
+) -> None:
+    assert list_url(replace(ROW, lists=lists), dialect, base_url) == url
 
 
 @pytest.mark.parametrize(

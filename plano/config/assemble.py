@@ -17,7 +17,9 @@ from plano.errors import ConfigError
 from plano.pipeline import Filter, Link, objection
 from plano.provider import Provider
 from plano.providers import CATALOGUE
+from plano.providers.known import KNOWN
 from plano.routing.models import Entry, ModelIndex
+from plano.types import UpstreamDialect
 
 if TYPE_CHECKING:
     from plano.filters.tracing import Tracing
@@ -113,7 +115,19 @@ def entry_of(said: ProviderEntry) -> Entry:
         host_header=said.http_host,
         proxy=None if said.proxy is None else said.proxy.reveal(),
         http2=said.http2,
+        known=KNOWN.models.get(said.provider, ()) if said.interface in (None, said.provider) else (),
+        assumed=_assumed(said),
     )
+
+
+def _assumed(said: ProviderEntry) -> tuple[UpstreamDialect, ...]:
+    """The dialects that a server at the entry's own base URL may lack: all of the provider's but chat, if the server is
+    somebody else's."""
+    row = row_of(said.provider, said.interface)
+    if row is None or row.base_url is None or "chat" not in row.paths or said.apis or said.base_url is None:
+        return ()
+    own, host = urlsplit(row.base_url).hostname or "", urlsplit(said.base_url).hostname or ""
+    return () if f".{host}".endswith(f".{own}") else tuple(dialect for dialect in row.paths if dialect != "chat")
 
 
 def _row(said: ProviderEntry) -> Provider:
@@ -124,7 +138,7 @@ def _row(said: ProviderEntry) -> Provider:
     if row.name == said.provider:
         return row
     known = CATALOGUE.get(said.provider)
-    return replace(row, name=said.provider, base_url=None if known is None else known.base_url, models=())
+    return replace(row, name=said.provider, base_url=None if known is None else known.base_url)
 
 
 def _construct(entry: FilterEntry) -> Filter:

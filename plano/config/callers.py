@@ -65,6 +65,6 @@ def _check_keys(sections: Sequence[Section], problems: Problems) -> None:
 
 def _check_models(section: Section, names: Names, problems: Problems) -> None:
     for index, model in enumerate(section.get("models") or ()):
-        if not names.knows(model):
+        if not (names.knows(model) or names.covers(model)):
             path = f"{section.path_of('models')}[{index}]"
             problems.error(problems.line_of(path) or section.line_of("models"), path, names.unknown(model))

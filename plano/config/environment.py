@@ -17,9 +17,9 @@ DEFAULTS: Mapping[str, str] = {
     "anthropic": "claude-haiku-5-5",
     "gemini": "gemini-2.5-flash",
     "mistral": "mistral-small-latest",
-    "deepseek": "deepseek-chat",
-    "xai": "grok-4-fast-non-reasoning",
-    "groq": "llama-3.3-70b-versatile",
+    "deepseek": "deepseek-flash",
+    "xai": "grok-4.3",
+    "groq": "openai/gpt-oss-20b",
     "demo": "echo",
 }
 """The model that answers a request that names none, by provider; the first provider that is available counts."""
@@ -50,7 +50,7 @@ def _keys(environ: Mapping[str, str]) -> dict[str, str]:
     """The usual key variables that are set, with the blanks around the keys removed."""
     problems = Problems("environment")
     keys: dict[str, str] = {}
-    for variable in sorted({row.key_variable for row in CATALOGUE.values() if row.key_variable is not None}):
+    for variable in sorted({variable for row in CATALOGUE.values() for variable in row.key_variables}):
         key = without_outer_blanks(environ.get(variable, ""))
         wrong = wrong_key(key)
         if wrong is not None:
@@ -66,10 +66,10 @@ def _offered(row: Provider, keys: Mapping[str, str], ollama_answers: bool) -> bo
         return True
     if row.name == "ollama":
         return ollama_answers
-    return row.base_url is not None and row.key_variable in keys
+    return row.base_url is not None and any(variable in keys for variable in row.key_variables)
 
 
 def _entry(row: Provider, model: str, keys: Mapping[str, str], *, default: bool = False) -> ProviderEntry:
-    key = keys.get(row.key_variable) if row.key_variable is not None else None
+    key = next((keys[variable] for variable in row.key_variables if variable in keys), None)
     name = f"{row.name}/{model}"
     return ProviderEntry(provider=row.name, model=model, name=name, key=Secret(key) if key else None, default=default)

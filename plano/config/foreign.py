@@ -71,7 +71,7 @@ def _entry(provider: str, model: str, key: str, base_url: str, name: str) -> str
     pairs = {"model": f"{provider}/{model}"}
     if key:
         variable = _VARIABLE.fullmatch(key)
-        usual = (row.key_variable if row is not None else None) or "PROVIDER_API_KEY"
+        usual = next(iter(row.key_variables if row is not None else ()), "PROVIDER_API_KEY")
         pairs["access_key"] = f"${variable[1] if variable else usual}"
     if base_url:
         variable = _VARIABLE.fullmatch(base_url)

@@ -46,6 +46,19 @@ class Names:
         """Whether a name is a model's or an alias, or may be one."""
         return self.unsure or name in self._aliases or self.is_model(name)
 
+    def covers(self, pattern: str) -> bool:
+        """Whether `provider/*`, or an entry's name with `/*`, stands for models."""
+        prefix, slash, rest = pattern.rpartition("/")
+        if not slash or rest != WILDCARD or not prefix:
+            return False
+        known = any(info.target.startswith(f"{prefix}/") for info in self._index.listing())
+        return (
+            self.unsure
+            or known
+            or self.is_model(f"{prefix}/any")
+            or any(word.startswith(f"{prefix}/") for word in self._words)
+        )
+
     def is_model(self, name: str) -> bool:
         """Whether a name is that of a model, and not of an alias only."""
         if not name:
@@ -118,6 +131,5 @@ def _stand_in(section: Section) -> Entry | None:
     provider, _, model = (section.get("model") or "").partition("/")
     if not provider or not model:
         return None
-    known = CATALOGUE.get(provider)
-    row = replace(CATALOGUE["openai"], name=provider, models=() if known is None else known.models)
+    row = replace(CATALOGUE["openai"], name=provider)
     return Entry(provider=row, model=model, name=section.get("name") or section["model"])

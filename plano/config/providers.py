@@ -14,6 +14,7 @@ from plano.config.showing import shown
 from plano.dialects import CODECS
 from plano.provider import Provider
 from plano.providers import CATALOGUE
+from plano.providers.closed import closed_service
 from plano.routing.models import LONGEST_NAME, WILDCARD
 from plano.types import Secret
 
@@ -99,7 +100,7 @@ def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
     if names is None:
         return None
     provider, model = names
-    row = _row(section, provider, problems)
+    row = None if _is_closed(section, provider, problems) else _row(section, provider, problems)
     if row is not None:
         _check_place(section, provider, row, problems)
         _check_key(section, row, problems)
@@ -146,6 +147,18 @@ def _model(section: Section, problems: Problems) -> tuple[str, str] | None:
         )
         return None
     return provider, model
+
+
+def _is_closed(section: Section, provider: str, problems: Problems) -> bool:
+    """Reports an entry that would ask a service that has closed."""
+    base_url = section.get("base_url")
+    host = None if base_url is None else urlsplit(base_url).hostname
+    closed = closed_service(provider, host, tuple(section.get("apis") or ()))
+    if closed is None:
+        return False
+    key = "apis" if closed.dialect is not None else "model" if base_url is None else "base_url"
+    problems.error(section.line_of(key), section.path_of(key), f"{closed}")
+    return True
 
 
 def _row(section: Section, provider: str, problems: Problems) -> Provider | None:
@@ -213,11 +226,11 @@ def _check_key(section: Section, row: Provider, problems: Problems) -> None:
                 section.path_of("access_key"),
                 "is not sent, because `passthrough_auth` forwards the caller's own credential",
             )
-    elif "access_key" not in section.given and row.key_variable is not None and section.get("base_url") is None:
+    elif "access_key" not in section.given and row.key_variables and section.get("base_url") is None:
         problems.warn(
             section.line,
             section.path_of("access_key"),
-            f"is missing, so requests go to {row.name} without a key; usually it is `${row.key_variable}`",
+            f"is missing, so requests go to {row.name} without a key; usually it is `${row.key_variables[0]}`",
         )
 
 

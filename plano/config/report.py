@@ -10,7 +10,8 @@ from plano.config.settings import Config, ProviderEntry
 from plano.config.verdict import bounded
 from plano.operations import CREATE
 from plano.provider import Target
-from plano.routing.models import WILDCARD, ModelIndex
+from plano.providers.known import KNOWN
+from plano.routing.models import WILDCARD, Entry, ModelIndex
 from plano.types import Caller
 
 _MOST_MODELS = 10
@@ -91,10 +92,13 @@ def _caller(caller: Caller) -> str:
 
 
 def _provider(said: ProviderEntry) -> tuple[str, ...]:
-    entry = entry_of(said)
-    model = "any" if entry.model == WILDCARD else entry.model
-    target = ModelIndex([entry]).resolve(f"{entry.provider.name}/{model}")
+    target = _target(entry_of(said))
     return (said.name, ", ".join(target.dialects), _url(target), _credential(said), "default" if said.default else "")
+
+
+def _target(entry: Entry) -> Target:
+    model = "any" if entry.model == WILDCARD else entry.model
+    return ModelIndex([entry]).resolve(f"{entry.provider.name}/{model}")
 
 
 def _url(target: Target) -> str:
@@ -117,7 +121,7 @@ def _names(config: Config) -> list[str]:
     ]
     for said in config.providers:
         if said.model == WILDCARD:
-            known = ", ".join(entry_of(said).provider.models)
+            known = ", ".join(model for model in entry_of(said).known if "/" not in model)
             lines.append(f"{said.provider}/<any>" + (f", and by their bare names: {known}" if known else ""))
     return lines
 
@@ -129,13 +133,32 @@ def _has_own_name(entry: ProviderEntry) -> bool:
 def warnings_of(config: Config, models: ModelIndex) -> list[Problem]:
     """The configuration's warnings, and one for each name of a model that several entries have."""
     ambiguous = [
-        Problem(
-            file="",
-            line=None,
-            path="",
-            message=f"`{name}` is a name of {', '.join(claims)}; {claims[0]} answers to it",
-            severity="warning",
-        )
+        _warning(f"`{name}` is a name of {', '.join(claims)}; {claims[0]} answers to it")
         for name, claims in models.ambiguous().items()
     ]
-    return [*config.warnings, *ambiguous]
+    others = [said for entry in config.providers for said in (_assumed(entry), _retired(entry)) if said is not None]
+    return [*config.warnings, *ambiguous, *others]
+
+
+def _assumed(said: ProviderEntry) -> Problem | None:
+    """A warning about APIs that are assumed of somebody else's server; None if the entry says what it speaks."""
+    dialects = _target(entry_of(said)).assumed
+    if not dialects:
+        return None
+    return _warning(
+        f"{said.name}: its server is asked over {' and '.join(dialects)}, and over chat if it answers 404. "
+        f"If it has only chat, say so with `apis: [chat]`, else with `apis: [chat, {', '.join(dialects)}]`"
+    )
+
+
+def _retired(said: ProviderEntry) -> Problem | None:
+    """A warning about a model that its provider retires or has retired, or None."""
+    retired = KNOWN.retired.get(said.provider, {}).get(said.model) if said.base_url is None else None
+    if retired is None:
+        return None
+    return _warning(f"{said.name}: {said.provider} does not answer for `{said.model}` from {retired.isoformat()} on")
+
+
+def _warning(message: str) -> Problem:
+    """A warning that belongs to no line of the file."""
+    return Problem(file="", line=None, path="", message=message, severity="warning")

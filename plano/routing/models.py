@@ -32,6 +32,8 @@ class Entry(Struct, frozen=True, kw_only=True):
         host_header: the `Host` that is sent; None for the URL's.
         proxy: the URL of a proxy, or None.
         http2: HTTP/2 is spoken.
+        known: for a wildcard, the ids that it is known to cover.
+        assumed: the dialects that the server may lack; see `Target.assumed`.
     """
 
     provider: Provider
@@ -46,6 +48,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     host_header: str | None = None
     proxy: str | None = None
     http2: bool = False
+    known: tuple[str, ...] = ()
+    assumed: tuple[UpstreamDialect, ...] = ()
 
     def __repr__(self) -> str:
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
@@ -64,8 +68,9 @@ class ModelIndex:
     """The target of every name that a request may use.
 
     A name is looked up in this order: aliases; `provider/model` of the entries; the entries' own names; the prefixes of
-    `provider/*` entries, and those entries' names as prefixes; bare ids of the entries; bare ids that the catalogue
-    lists for providers with a wildcard. Within each of these, the entry that is configured first wins.
+    `provider/*` entries, and those entries' names as prefixes; bare ids of the entries; bare ids that wildcards are
+    known to cover, from the configuration or learnt since. Within each of these, the entry that is configured first
+    wins.
 
     Args:
         entries: the entries, in the order of the configuration.
@@ -84,6 +89,8 @@ class ModelIndex:
         self._cache = cache
         self._claims: dict[str, list[str]] = {}
         self._names: dict[str, Target] = {}
+        self._learnt: dict[str, tuple[str, ...]] = {}
+        self._bare: dict[str, Target] = {}
         self._add_entries()
         self._default = self._find_default()
         self._aliases = {alias: self._follow(alias, aliases) for alias in aliases}
@@ -100,19 +107,35 @@ class ModelIndex:
             if self._default is None:
                 raise InvalidRequest("You must provide a model parameter.", param="model")
             return self._default
-        target = self._names.get(name)
+        target = self._names.get(name) or self._bare.get(name)
         return target if target is not None else self._wild(name)
 
-    def listing(self) -> list[ModelInfo]:
-        """The lines of `/v1/models`, sorted by id: every configured `provider/model` and every alias. For a wildcard,
-        the catalogue's models are listed, or the wildcard itself if the catalogue has none."""
-        found: dict[str, ModelInfo] = {}
+    def wildcards(self) -> list[tuple[Entry, Target]]:
+        """The wildcard entries, each with the target of an unnamed model of its."""
+        return [(route.entry, route.target(WILDCARD)) for route in self._routes if route.wildcard]
+
+    def learn(self, entry: str, models: Sequence[str]) -> None:
+        """Takes in the ids that a wildcard entry covers, in place of those learnt before. Its known ids stay."""
+        self._learnt[entry] = tuple(model for model in models if model != WILDCARD and _is_name(model))
+        self._bare = {}
         for route in self._routes:
-            for model in route.known():
-                full = f"{route.entry.provider.name}/{model}"
-                found.setdefault(full, ModelInfo(full, route.entry.provider.name, full))
-        for alias, target in self._aliases.items():
-            found[alias] = ModelInfo(alias, target.provider.name, target.name)
+            if route.wildcard:
+                for model in self._covered(route):
+                    if is_bare(model):  # one with a slash would read as another provider's model
+                        self._bare.setdefault(model, route.target(model))
+
+    def listing(self) -> list[ModelInfo]:
+        """The lines of `/v1/models`, sorted by id: every name that a request may use. A wildcard is named by the models
+        that it is known to cover, or as itself if none is known."""
+        found = {name: _info(name, target) for name, target in [*self._bare.items(), *self._names.items()]}
+        for route in self._routes:
+            if route.wildcard:
+                owner, models = route.entry.provider.name, self._covered(route) or (WILDCARD,)
+                for prefix in route.prefixes():
+                    if self._wildcards.get(prefix) is route:
+                        for model in models:
+                            full = f"{prefix}/{model}"
+                            found.setdefault(full, ModelInfo(full, owner, f"{owner}/{model}"))
         return [found[name] for name in sorted(found)]
 
     def aliases(self) -> Mapping[str, Target]:
@@ -146,13 +169,17 @@ class ModelIndex:
             if not slash or prefix not in self._wildcards:
                 self._claim(target.model, target)
         for route in wild:
-            for model in route.entry.provider.models:
-                if f"{route.entry.provider.name}/{model}" not in self._names:
+            for model in route.entry.known:
+                if is_bare(model) and f"{route.entry.provider.name}/{model}" not in self._names:
                     self._claim(model, route.target(model))
 
     def _claim(self, name: str, target: Target) -> None:
         self._claims.setdefault(name, []).append(target.entry)
         self._names.setdefault(name, target)
+
+    def _covered(self, route: _Route) -> tuple[str, ...]:
+        """The ids that a wildcard is known to cover."""
+        return tuple(dict.fromkeys((*route.entry.known, *self._learnt.get(route.entry.name, ()))))
 
     def _find_default(self) -> Target | None:
         defaults = [route for route in self._routes if route.entry.default]
@@ -178,7 +205,7 @@ class ModelIndex:
             return target
         provider, _, model = name.partition("/")
         route = self._wildcards.get(provider)
-        if route is None or not model or model == WILDCARD or len(name) > LONGEST_NAME or not name.isprintable():
+        if route is None or not model or model == WILDCARD or not _is_name(name):
             raise ModelNotFound(name)
         if len(self._under_wildcards) >= self._cache:
             del self._under_wildcards[next(iter(self._under_wildcards))]
@@ -194,11 +221,10 @@ class _Route:
         self.wildcard = entry.model == WILDCARD
         self._endpoints: dict[tuple[UpstreamDialect, ...], Endpoints] = {}
 
-    def known(self) -> tuple[str, ...]:
-        """The models to list: the entry's own, those that the catalogue knows under a wildcard, or the wildcard."""
-        if not self.wildcard:
-            return (self.entry.model,)
-        return self.entry.provider.models or (WILDCARD,)
+    def prefixes(self) -> tuple[str, ...]:
+        """The prefixes of a wildcard's models: the provider's name, and the entry's own."""
+        provider, name = self.entry.provider.name, self.entry.name
+        return (provider,) if name == f"{provider}/{WILDCARD}" else (provider, name)
 
     def target(self, model: str) -> Target:
         """Makes the target of one of the entry's models. It is built each time, so the caller should keep it."""
@@ -218,15 +244,31 @@ class _Route:
             max_tokens=entry.provider.most_tokens(model),
             takes={
                 dialect: takes
-                for dialect in dialects
+                for dialect in (*dialects, *entry.provider.paths)
                 if (takes := entry.provider.takes_for(dialect, model)) is not None
             },
             proxy=entry.proxy,
             http2=entry.http2,
+            assumed=tuple(dialect for dialect in entry.assumed if dialect in dialects),
         )
 
     def _endpoints_for(self, dialects: tuple[UpstreamDialect, ...]) -> Endpoints:
         found = self._endpoints.get(dialects)
         if found is None:
-            found = self._endpoints[dialects] = endpoints(self.entry.provider, dialects, self.entry.base_url)
+            asked = dict.fromkeys((*dialects, "chat")) if self.entry.assumed else dialects
+            found = self._endpoints[dialects] = endpoints(self.entry.provider, asked, self.entry.base_url)
         return found
+
+
+def is_bare(name: str | None) -> bool:
+    """Whether a name could be the bare id of a model under a wildcard."""
+    return name is not None and "/" not in name and _is_name(name)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a name is one that requests may use. Without this, logs and the cache would hold what callers make up."""
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable()
+
+
+def _info(name: str, target: Target) -> ModelInfo:
+    return ModelInfo(name, target.provider.name, target.name)

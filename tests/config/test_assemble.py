@@ -129,7 +129,7 @@ def test_what_an_exception_quotes_of_the_options_is_hidden(module: str) -> None:
         ),
         (
             {"model": "acme/m", "base_url": "http://a/x", "provider_interface": "claude"},
-            "http://a/x/messages",
+            "http://a/x/v1/messages",
             "x-api-key",
         ),
         (
@@ -139,7 +139,7 @@ def test_what_an_exception_quotes_of_the_options_is_hidden(module: str) -> None:
         ),
         (
             {"model": "acme/m", "base_url": "http://a", "provider_interface": "perplexity"},
-            "http://a/chat/completions",
+            "http://a/v1/responses",
             "bearer",
         ),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from plano.config.environment import DEFAULTS
 from plano.config.report import describe
 from plano.errors import ConfigError
 from plano.providers import CATALOGUE
+from plano.providers.known import KNOWN
 from plano.types import Secret
 
 FOLDER = Path(__file__).parents[2] / "config"
@@ -90,7 +92,7 @@ def test_a_report_says_what_would_happen() -> None:
         "names:",
         "openai/gpt-4o, gpt-4o",
         "azure_openai/gpt-4o, gpt-4o, spare",
-        f"anthropic/<any>, and by their bare names: {', '.join(CATALOGUE['anthropic'].models)}",
+        f"anthropic/<any>, and by their bare names: {', '.join(KNOWN.models['anthropic'])}",
         "aliases:",
         "fast -> openai/gpt-4o",
         "pipeline:",
@@ -103,6 +105,42 @@ def test_a_report_says_what_would_happen() -> None:
         "give the entry an `access_key` instead",
         "  `gpt-4o` is a name of openai/gpt-4o, spare; openai/gpt-4o answers to it",
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (
+            {"model": "acme/m", "base_url": "http://a", "provider_interface": "openai"},
+            "acme/m: its server is asked over responses, and over chat if it answers 404. If it has only chat, say so "
+            "with `apis: [chat]`, else with `apis: [chat, responses]`",
+        ),
+        (
+            {"model": "vercel/*", "base_url": "http://a", "name": "mine"},
+            "mine: its server is asked over responses and messages, and over chat if it answers 404. If it has only "
+            "chat, say so with `apis: [chat]`, else with `apis: [chat, responses, messages]`",
+        ),
+        ({"model": "acme/m", "base_url": "http://a", "provider_interface": "openai", "apis": ["chat"]}, None),
+        ({"model": "openai/gpt-4o", "access_key": "k", "base_url": "https://api.openai.com/v1"}, None),
+        ({"model": "azure_openai/d", "access_key": "k", "base_url": "https://r.openai.azure.com"}, None),
+        ({"model": "vllm/m", "base_url": "http://a:8000"}, None),
+        (
+            {"model": "deepseek/deepseek-chat", "access_key": "k"},
+            "deepseek/deepseek-chat: deepseek does not answer for `deepseek-chat` from 2026-07-24 on",
+        ),
+        (
+            {"model": "openai/gpt-5", "access_key": "k"},
+            "openai/gpt-5: openai does not answer for `gpt-5` from 2026-12-11 on",
+        ),
+        ({"model": "deepseek/deepseek-chat", "base_url": "http://a"}, None),
+    ],
+)
+def test_a_report_warns_of_apis_that_are_assumed_and_of_models_that_are_gone(
+    entry: dict[str, Any], said: str | None
+) -> None:
+    report = describe(load({"model_providers": [entry]}, {}))
+    lines = [line.strip() for line in report.partition("warnings:")[2].splitlines() if line]
+    assert lines == ([] if said is None else [said])
 
 
 def test_the_environment_offers_every_provider_whose_key_is_set_and_the_demo() -> None:
@@ -151,11 +189,24 @@ def test_an_ollama_that_answers_is_offered() -> None:
 
 
 def test_a_variable_is_set_for_every_provider_that_could_be_offered() -> None:
-    environ = {row.key_variable: "k" for row in CATALOGUE.values() if row.key_variable}
+    environ = {variable: "k" for row in CATALOGUE.values() for variable in row.key_variables}
     offered = {entry.provider for entry in from_environment(environ).providers}
-    assert set(CATALOGUE) - offered == {"azure_openai", "ollama", "vllm", "lmstudio", "plano"}
+    assert set(CATALOGUE) - offered == {
+        *("azure_openai", "cloudflare", "databricks", "snowflake"),
+        *("ollama", "vllm", "lmstudio", "llamacpp", "sglang", "plano"),
+    }
+
+
+def test_the_first_of_a_providers_variables_that_is_set_holds_its_key() -> None:
+    def key(**environ: str) -> str | None:
+        (entry,) = [each for each in from_environment(environ).providers if each.name == "gemini/*"]
+        return entry.key and entry.key.reveal()
+
+    assert key(GEMINI_API_KEY="a", GOOGLE_API_KEY="b") == "a"
+    assert key(GEMINI_API_KEY="", GOOGLE_API_KEY="b") == "b"
 
 
 @pytest.mark.parametrize(("provider", "model"), DEFAULTS.items())
 def test_a_default_model_is_one_the_catalogue_knows(provider: str, model: str) -> None:
-    assert model in CATALOGUE[provider].models
+    assert model in KNOWN.models[provider]
+    assert model not in KNOWN.retired.get(provider, {})

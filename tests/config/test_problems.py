@@ -174,7 +174,7 @@ ONE_MISTAKE = [
             model_providers:
             - model: groq/*
               default: yes please  #! model_providers[0].default: must be true or false
-            model_aliases: {a: {target: groq/any}, b: {target: llama-3.1-8b-instant}}
+            model_aliases: {a: {target: groq/any}, b: {target: openai/gpt-oss-120b}}
             """,
         "an entry with a name": """\
             model_providers:

@@ -548,6 +548,7 @@ async def test_a_scan_of_ten_thousand_paths_and_names_adds_no_series() -> None:
                     await ask(app, "POST", PATHS[client], asked, headers)
 
     await scan(60)
+    await ask(app, "GET", "/v1/models/m")  # a name that chance may hit
     await scrape(app)  # which is counted as well
     before = (await scrape(app)).samples.keys()
     await scan(10_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from plano.credentials.headers import credential
 from plano.provider import Provider, Target
 from plano.providers import CATALOGUE
+from plano.providers.known import KNOWN
 from plano.routing.models import Entry, ModelIndex
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect, Secret
@@ -24,13 +26,16 @@ ENDPOINTS: list[tuple[str, Dialect, str, tuple[str, str] | None]] = [
     ("chatgpt", "responses", "https://chatgpt.com/backend-api/codex/responses", BEARER),
     ("mistral", "chat", "https://api.mistral.ai/v1/chat/completions", BEARER),
     ("moonshotai", "chat", "https://api.moonshot.ai/v1/chat/completions", BEARER),
+    ("moonshotai", "messages", "https://api.moonshot.ai/anthropic/v1/messages", X_API_KEY),
     ("xai", "chat", "https://api.x.ai/v1/chat/completions", BEARER),
     ("xai", "responses", "https://api.x.ai/v1/responses", BEARER),
     ("gemini", "chat", "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions", BEARER),
     ("groq", "chat", "https://api.groq.com/openai/v1/chat/completions", BEARER),
     ("groq", "responses", "https://api.groq.com/openai/v1/responses", BEARER),
     ("deepseek", "chat", "https://api.deepseek.com/v1/chat/completions", BEARER),
-    ("together_ai", "chat", "https://api.together.xyz/v1/chat/completions", BEARER),
+    ("deepseek", "messages", "https://api.deepseek.com/anthropic/v1/messages", X_API_KEY),
+    ("together_ai", "chat", "https://api.together.ai/v1/chat/completions", BEARER),
+    ("together_ai", "responses", "https://api.together.ai/v1/responses", BEARER),
     ("openrouter", "chat", "https://openrouter.ai/api/v1/chat/completions", BEARER),
     ("openrouter", "responses", "https://openrouter.ai/api/v1/responses", BEARER),
     ("openrouter", "messages", "https://openrouter.ai/api/v1/messages", BEARER),
@@ -38,16 +43,27 @@ ENDPOINTS: list[tuple[str, Dialect, str, tuple[str, str] | None]] = [
     ("vercel", "responses", "https://ai-gateway.vercel.sh/v1/responses", BEARER),
     ("vercel", "messages", "https://ai-gateway.vercel.sh/v1/messages", X_API_KEY),
     ("zhipu", "chat", "https://open.bigmodel.cn/api/paas/v4/chat/completions", BEARER),
+    ("zhipu", "messages", "https://open.bigmodel.cn/api/anthropic/v1/messages", X_API_KEY),
     ("qwen", "chat", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions", BEARER),
+    ("qwen", "responses", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/responses", BEARER),
+    ("qwen", "messages", "https://dashscope-intl.aliyuncs.com/apps/anthropic/v1/messages", X_API_KEY),
     ("xiaomi", "chat", "https://api.xiaomimimo.com/v1/chat/completions", BEARER),
+    ("xiaomi", "messages", "https://api.xiaomimimo.com/anthropic/v1/messages", X_API_KEY),
     ("digitalocean", "chat", "https://inference.do-ai.run/v1/chat/completions", BEARER),
+    ("digitalocean", "responses", "https://inference.do-ai.run/v1/responses", BEARER),
+    ("digitalocean", "messages", "https://inference.do-ai.run/v1/messages", BEARER),
     ("edenai", "chat", "https://api.edenai.run/v3/chat/completions", BEARER),
-    ("github", "chat", "https://models.github.ai/inference/chat/completions", BEARER),
-    ("meta", "chat", "https://api.llama.com/compat/v1/chat/completions", BEARER),
+    ("edenai", "responses", "https://api.edenai.run/v3/responses", BEARER),
+    ("edenai", "messages", "https://api.edenai.run/v3/messages", BEARER),
+    ("meta", "chat", "https://api.meta.ai/v1/chat/completions", BEARER),
+    ("meta", "responses", "https://api.meta.ai/v1/responses", BEARER),
+    ("meta", "messages", "https://api.meta.ai/v1/messages", X_API_KEY),
     ("minimax", "chat", "https://api.minimax.io/v1/chat/completions", BEARER),
-    ("perplexity", "chat", "https://api.perplexity.ai/chat/completions", BEARER),
+    ("minimax", "messages", "https://api.minimax.io/anthropic/v1/messages", X_API_KEY),
+    ("perplexity", "responses", "https://api.perplexity.ai/v1/responses", BEARER),
     ("fireworks", "chat", "https://api.fireworks.ai/inference/v1/chat/completions", BEARER),
     ("fireworks", "responses", "https://api.fireworks.ai/inference/v1/responses", BEARER),
+    ("fireworks", "messages", "https://api.fireworks.ai/inference/v1/messages", X_API_KEY),
     ("cerebras", "chat", "https://api.cerebras.ai/v1/chat/completions", BEARER),
     ("nvidia", "chat", "https://integrate.api.nvidia.com/v1/chat/completions", BEARER),
     ("ollama", "chat", "http://127.0.0.1:11434/v1/chat/completions", BEARER),
@@ -63,6 +79,47 @@ ENDPOINTS: list[tuple[str, Dialect, str, tuple[str, str] | None]] = [
     ("demo", "chat", "http://demo.invalid/v1/chat/completions", None),
     ("demo", "responses", "http://demo.invalid/v1/responses", None),
     ("demo", "messages", "http://demo.invalid/v1/messages", None),
+    ("baseten", "chat", "https://inference.baseten.co/v1/chat/completions", BEARER),
+    ("cloudflare", "chat", "https://base.test/v1/chat/completions", BEARER),
+    ("cloudflare", "responses", "https://base.test/v1/responses", BEARER),
+    ("cohere", "chat", "https://api.cohere.ai/compatibility/v1/chat/completions", BEARER),
+    ("databricks", "chat", "https://base.test/serving-endpoints/chat/completions", BEARER),
+    ("databricks", "responses", "https://base.test/serving-endpoints/responses", BEARER),
+    ("databricks", "messages", "https://base.test/serving-endpoints/anthropic/v1/messages", BEARER),
+    ("deepinfra", "chat", "https://api.deepinfra.com/v1/openai/chat/completions", BEARER),
+    ("deepinfra", "messages", "https://api.deepinfra.com/anthropic/v1/messages", X_API_KEY),
+    ("huggingface", "chat", "https://router.huggingface.co/v1/chat/completions", BEARER),
+    ("huggingface", "responses", "https://router.huggingface.co/v1/responses", BEARER),
+    ("nebius", "chat", "https://api.tokenfactory.nebius.com/v1/chat/completions", BEARER),
+    ("novita", "chat", "https://api.novita.ai/openai/v1/chat/completions", BEARER),
+    ("ovhcloud", "chat", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1/chat/completions", BEARER),
+    ("qwen_cn", "chat", "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions", BEARER),
+    ("qwen_cn", "responses", "https://dashscope.aliyuncs.com/compatible-mode/v1/responses", BEARER),
+    ("qwen_cn", "messages", "https://dashscope.aliyuncs.com/apps/anthropic/v1/messages", X_API_KEY),
+    ("requesty", "chat", "https://router.requesty.ai/v1/chat/completions", BEARER),
+    ("requesty", "messages", "https://router.requesty.ai/v1/messages", BEARER),
+    ("sambanova", "chat", "https://api.sambanova.ai/v1/chat/completions", BEARER),
+    ("scaleway", "chat", "https://api.scaleway.ai/v1/chat/completions", BEARER),
+    ("scaleway", "responses", "https://api.scaleway.ai/v1/responses", BEARER),
+    ("siliconflow", "chat", "https://api.siliconflow.com/v1/chat/completions", BEARER),
+    ("snowflake", "chat", "https://base.test/api/v2/cortex/v1/chat/completions", BEARER),
+    ("snowflake", "responses", "https://base.test/api/v2/cortex/v1/responses", BEARER),
+    ("snowflake", "messages", "https://base.test/api/v2/cortex/v1/messages", BEARER),
+    ("stepfun", "chat", "https://api.stepfun.com/v1/chat/completions", BEARER),
+    ("stepfun", "responses", "https://api.stepfun.com/v1/responses", BEARER),
+    ("stepfun", "messages", "https://api.stepfun.com/v1/messages", BEARER),
+    ("venice", "chat", "https://api.venice.ai/api/v1/chat/completions", BEARER),
+    ("venice", "responses", "https://api.venice.ai/api/v1/responses", BEARER),
+    ("volcengine", "chat", "https://ark.cn-beijing.volces.com/api/v3/chat/completions", BEARER),
+    ("volcengine", "responses", "https://ark.cn-beijing.volces.com/api/v3/responses", BEARER),
+    ("zai", "chat", "https://api.z.ai/api/paas/v4/chat/completions", BEARER),
+    ("zai", "messages", "https://api.z.ai/api/anthropic/v1/messages", X_API_KEY),
+    ("llamacpp", "chat", "http://127.0.0.1:8080/v1/chat/completions", BEARER),
+    ("llamacpp", "responses", "http://127.0.0.1:8080/v1/responses", BEARER),
+    ("llamacpp", "messages", "http://127.0.0.1:8080/v1/messages", BEARER),
+    ("sglang", "chat", "http://127.0.0.1:30000/v1/chat/completions", BEARER),
+    ("sglang", "responses", "http://127.0.0.1:30000/v1/responses", BEARER),
+    ("sglang", "messages", "http://127.0.0.1:30000/v1/messages", BEARER),
 ]
 
 
@@ -117,6 +174,11 @@ PREFERRED: list[tuple[str, str]] = [
     ("lmstudio", "CCC"),
     ("plano", "CCC"),
     ("demo", "CMR"),
+    ("meta", "CMR"),
+    ("perplexity", "RRR"),
+    ("minimax", "CCC"),
+    ("zai", "CCC"),
+    ("databricks", "CCC"),
 ]
 
 
@@ -224,8 +286,17 @@ def test_a_row_is_in_itself_right(row: Provider) -> None:
         base = urlsplit(row.base_url)
         assert base.path == "", "its path is its prefix"
         assert base.scheme == ("http" if base.hostname in ("127.0.0.1", "demo.invalid") else "https")
-    # A bare name with a slash in it would read as another provider's model.
-    assert all("/" not in model for model in row.models)
+    assert all(prefix.startswith("/") and prefix == prefix.rstrip("/") for prefix in row.prefixes.values())
+    assert set(row.prefixes) <= set(row.paths)
+    assert len(set(row.key_variables)) == len(row.key_variables)
+
+
+def test_the_file_of_models_knows_rows_alone_and_lists_nothing_that_was_retired_by_its_date() -> None:
+    assert {*KNOWN.models, *KNOWN.retired} <= set(CATALOGUE)
+    for provider, models in KNOWN.models.items():
+        assert len(set(models)) == len(models)
+        retired = KNOWN.retired.get(provider, {})
+        assert not {model for model in models if retired.get(model, date.max) <= KNOWN.dated}, provider
 
 
 @pytest.mark.parametrize(

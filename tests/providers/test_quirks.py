@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from plano.capabilities import Fields
-from plano.errors import UnsupportedConversion
 from plano.losses import Losses
 from plano.providers import CATALOGUE
+from plano.providers.known import KNOWN
 from plano.types import Dialect
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -227,8 +227,8 @@ CASES: list[tuple[str, Dialect, str, dict[str, Any], dict[str, Any], list[str]]]
         "chatgpt",
         "responses",
         "gpt-5",
-        {"stream": True, "max_output_tokens": 9},
-        {"stream": True, "store": False},
+        {"stream": True, "max_output_tokens": 9, "instructions": "Be brief."},
+        {"stream": True, "store": False, "instructions": "Be brief."},
         ["max_output_tokens"],
     ),
 ]
@@ -303,11 +303,19 @@ def test_cache_marks_for_claude_behind_a_chat_api_stay(provider: str) -> None:
     assert bytes(fields["messages"]) == before
 
 
-@pytest.mark.parametrize("stream", [False, None])
-def test_chatgpts_backend_is_not_asked_for_what_it_only_streams(stream: bool | None) -> None:
-    with pytest.raises(UnsupportedConversion) as caught:
-        prepared("chatgpt", "responses", "gpt-5", {} if stream is None else {"stream": stream})
-    assert caught.value.param == "stream"
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({"stream": True, "input": []}, {"input": []}),
+        ({"stream": False, "input": "Hi"}, {"input": [{"type": "message", "role": "user", "content": "Hi"}]}),
+        ({"store": True, "input": []}, {"input": []}),
+        ({"instructions": "Be brief.", "input": []}, {"input": [], "instructions": "Be brief."}),
+        ({"instructions": None}, {}),
+    ],
+)
+def test_chatgpts_backend_is_asked_for_what_it_takes(asked: dict[str, object], sent: dict[str, object]) -> None:
+    always = {"stream": True, "store": False, "instructions": "You are a helpful assistant."}
+    assert prepared("chatgpt", "responses", "gpt-5", asked)[0] == always | sent
 
 
 @pytest.mark.parametrize("provider", [name for name, row in CATALOGUE.items() if row.prepare is not None or row.takes])
@@ -350,7 +358,7 @@ MODELS = sorted({case[2] for case in CASES} | {"o1-mini", "deepseek-reasoner", "
 @pytest.mark.parametrize("provider", TRIGGERED)
 @pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
 def test_a_body_that_would_be_changed_has_a_trigger_in_it(provider: str, dialect: Dialect) -> None:
-    for model in {*MODELS, *CATALOGUE[provider].models}:
+    for model in {*MODELS, *KNOWN.models.get(provider, ())}:
         prepare, _ = CATALOGUE[provider].preparation(dialect, model)
         if prepare is None:
             continue
@@ -367,5 +375,5 @@ def test_a_body_without_a_trigger_is_left_alone() -> None:
     """A plain request names nothing that any provider looks for, so none of them decodes it."""
     plain = msgspec.json.decode(msgspec.json.encode({"model": "m", "messages": MESSAGES, "stream": True}), type=Fields)
     for provider in TRIGGERED:
-        for model in CATALOGUE[provider].models:
+        for model in KNOWN.models.get(provider, ()):
             assert not triggered(provider, "chat", model, plain)

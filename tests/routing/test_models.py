@@ -9,9 +9,7 @@ from plano.provider import Provider
 from plano.routing.models import LONGEST_NAME, Entry, ModelIndex, ModelInfo
 
 OPENAI = Provider(name="openai", base_url="https://api.openai.com", paths={"chat": "/chat/completions"})
-KNOWN = Provider(
-    name="openai", base_url="https://api.openai.com", paths={"chat": "/chat/completions"}, models=("gpt-4o", "o3")
-)
+KNOWN = ("gpt-4o", "o3")
 AZURE = Provider(name="azure", base_url="https://azure.test", paths={"chat": "/{model}/chat"})
 ROUTER = Provider(name="router", base_url="https://router.test", paths={"chat": "/chat", "messages": "/messages"})
 
@@ -108,21 +106,21 @@ def test_configured_names_resolve_to_the_same_object_each_time() -> None:
 
 
 def test_an_entry_wins_over_a_wildcard_that_covers_it() -> None:
-    index = ModelIndex([entry("openai/*", KNOWN), entry("openai/gpt-4o", KNOWN, named="mine")])
+    index = ModelIndex([entry("openai/*", known=KNOWN), entry("openai/gpt-4o", named="mine")])
     assert index.resolve("openai/gpt-4o").entry == "mine"
     assert index.resolve("gpt-4o").entry == "mine"
     assert index.resolve("openai/o3").entry == "openai/*"
 
 
 def test_a_bare_name_is_found_under_a_wildcard_where_the_catalogue_knows_it() -> None:
-    index = ModelIndex([entry("openai/*", KNOWN)])
+    index = ModelIndex([entry("openai/*", known=KNOWN)])
     assert index.resolve("o3").name == "openai/o3"
     with pytest.raises(ModelNotFound):
         index.resolve("gpt-7")
 
 
 def test_an_alias_may_point_at_a_bare_name_that_only_a_wildcard_covers() -> None:
-    assert ModelIndex([entry("openai/*", KNOWN)], {"smart-model": "o3"}).resolve("smart-model").model == "o3"
+    assert ModelIndex([entry("openai/*", known=KNOWN)], {"smart-model": "o3"}).resolve("smart-model").model == "o3"
 
 
 def test_an_alias_wins_over_a_model_of_the_same_name() -> None:
@@ -181,26 +179,68 @@ def test_names_that_callers_make_up_do_not_pile_up() -> None:
 
 def test_the_listing_is_sorted_and_has_entries_aliases_and_what_wildcards_are_known_to_cover() -> None:
     index = ModelIndex(
-        [entry("router/*", ROUTER), entry("openai/*", KNOWN), entry("azure/z", AZURE)], {"fast-model": "z"}
+        [entry("router/*", ROUTER), entry("openai/*", known=KNOWN), entry("azure/z", AZURE)], {"fast-model": "z"}
     )
     assert index.listing() == [
         ModelInfo("azure/z", "azure", "azure/z"),
         ModelInfo("fast-model", "azure", "azure/z"),
+        ModelInfo("gpt-4o", "openai", "openai/gpt-4o"),
+        ModelInfo("o3", "openai", "openai/o3"),
         ModelInfo("openai/gpt-4o", "openai", "openai/gpt-4o"),
         ModelInfo("openai/o3", "openai", "openai/o3"),
         ModelInfo("router/*", "router", "router/*"),
+        ModelInfo("z", "azure", "azure/z"),
     ]
     index.resolve("router/made-up")
-    assert len(index.listing()) == 5
+    assert len(index.listing()) == 8
+
+
+def test_the_listing_has_entries_own_names_also_as_prefixes_and_each_name_once() -> None:
+    index = ModelIndex(
+        [
+            entry("azure/z", AZURE, named="mine"),
+            entry("openai/*", known=("o3",)),
+            entry("openai/*", known=("o3",), base_url="http://127.0.0.1:8002", named="spare"),
+        ],
+        {"mine": "z"},
+    )
+    assert [info.id for info in index.listing()] == ["azure/z", "mine", "o3", "openai/o3", "spare/o3", "z"]
+    assert {index.resolve(info.id).name for info in index.listing()} == {"azure/z", "openai/o3"}
+
+
+def test_learnt_ids_are_found_by_their_bare_names_and_listed_until_others_replace_them() -> None:
+    index = ModelIndex([entry("openai/gpt-4o"), entry("azure/*", AZURE, known=("old",)), entry("router/*", ROUTER)])
+    index.learn("router/*", ["new", "gpt-4o", "meta/llama", "*", "", "a\nb", "x" * (LONGEST_NAME + 1)])
+    index.learn("azure/*", ["new", "own", "old"])
+    assert index.resolve("new").name == "azure/new", "the entry that is configured first wins"
+    assert index.resolve("gpt-4o").name == "openai/gpt-4o", "an entry's own model wins"
+    assert [info.id for info in index.listing()] == [
+        *("azure/new", "azure/old", "azure/own", "gpt-4o", "new", "old", "openai/gpt-4o", "own"),
+        *("router/gpt-4o", "router/meta/llama", "router/new"),
+    ]
+    with pytest.raises(ModelNotFound):  # it could be meant as another provider's model
+        index.resolve("meta/llama")
+    index.learn("azure/*", [])
+    assert index.resolve("new").name == "router/new"
+    assert index.resolve("old").name == "azure/old"
+    with pytest.raises(ModelNotFound):
+        index.resolve("own")
+
+
+def test_a_server_that_may_lack_an_api_has_an_endpoint_for_chat_too() -> None:
+    index = ModelIndex([entry("router/a", ROUTER, assumed=("responses", "messages"), apis=("messages",))])
+    target = index.resolve("a")
+    assert (target.dialects, target.assumed) == (("messages",), ("messages",))
+    assert target.endpoints["chat", "create"].url == "https://router.test/v1/chat"
 
 
 def test_every_listed_name_resolves() -> None:
-    index = ModelIndex([entry("openai/*", KNOWN), entry("azure/z", AZURE)], {"fast-model": "z"})
+    index = ModelIndex([entry("openai/*", known=KNOWN), entry("azure/z", AZURE)], {"fast-model": "z"})
     assert [index.resolve(info.id).name for info in index.listing()] == [info.target for info in index.listing()]
 
 
 def test_names_that_several_entries_answer_to_are_known() -> None:
-    index = ModelIndex([entry("openai/gpt-4o"), entry("azure/gpt-4o", AZURE), entry("openai/*", KNOWN)])
+    index = ModelIndex([entry("openai/gpt-4o"), entry("azure/gpt-4o", AZURE), entry("openai/*", known=KNOWN)])
     assert index.ambiguous() == {"gpt-4o": ["openai/gpt-4o", "azure/gpt-4o"]}
 
 

@@ -128,6 +128,7 @@ async def test_the_data_says_what_happened_and_then_only_what_is_new() -> None:
     assert (first["requests"], first["counts"]) == ([], [])
     assert [(model["name"], model["alias"], model["target"]) for model in first["models"]] == [
         ("fast", True, "openai/gpt-4o"),
+        ("gpt-4o", False, "openai/gpt-4o"),
         ("openai/gpt-4o", False, "openai/gpt-4o"),
     ]
     await ask(app, "POST", "/v1/chat/completions", HELLO)
