@@ -102,6 +102,7 @@ class SqliteBackend:
 
     name: ClassVar[str] = "sqlite"
     shared: ClassVar[bool] = True
+    prunes: ClassVar[bool] = True
     failures: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError)
 
     def __init__(self, path: str, *, patience: float) -> None:
@@ -245,6 +246,9 @@ class SqliteBackend:
             return len(trees) + len(conversations)
 
         return await self._write(work)
+
+    def renew(self) -> None:
+        return  # there are no connections
 
     async def ping(self) -> None:
         # Real trees are numbered from 1. Tree 0 has expired and is pruned like any other.
