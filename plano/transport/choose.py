@@ -15,6 +15,7 @@ import httpx
 
 from plano.errors import ConfigError
 from plano.transport.adapter import HTTPXSender
+from plano.transport.dial import KEEP_ALIVE
 from plano.transport.http1 import HTTP1Transport
 from plano.transport.pool import Limits
 from plano.transport.sender import Sender
@@ -85,6 +86,7 @@ class Transports:
                     http2=http2,
                     proxy=proxy,
                     trust_env=False,
+                    socket_options=KEEP_ALIVE,
                     limits=httpx.Limits(
                         max_connections=self._limits.max_open,
                         max_keepalive_connections=self._limits.max_idle,
