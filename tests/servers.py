@@ -104,7 +104,8 @@ class Postgres:
         if self.user:
             _give(self.folder, self.user)
         data = str(self.folder / "data")
-        self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", data).wait()
+        initdb = self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", data)
+        assert initdb.wait() == 0, "initdb failed"
         # No test pulls the plug, and on a slow disk every commit would wait for it.
         settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}"]
         self.process = self._run("postgres", "-D", data, *settings, "-k", str(self.folder))

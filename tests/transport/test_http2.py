@@ -223,6 +223,28 @@ async def test_a_connection_that_was_idle_too_long_is_not_used(authority: Author
     await transports.aclose()
 
 
+async def test_a_host_is_looked_up_again_in_constant_use(authority: Authority) -> None:
+    """A connection that has reached its age takes no new request, and the reply on it goes on."""
+    streams: list[tuple[H2Server, int]] = []
+
+    def begins(server: H2Server, stream: int, fields: dict[str, str], body: bytes) -> None:
+        server.head(stream)
+        streams.append((server, stream))
+
+    tls = tls_context(ca_path=authority.ca_path)
+    transports = Transports(tls=lambda: tls, limits=Limits(max_age=0.0), environ={})
+    sender = transports.sender("https://localhost", http2=True)
+    async with serving(authority, begins) as site:
+        exchange = await sender.send(post(site))
+        site.script = whole
+        assert await (await sender.send(post(site))).read(1000) == b"got {}"
+        assert len(site.connections) == 2
+        server, stream = streams[0]
+        server.data(stream, b"to the end", end=True)
+        assert await exchange.read(1000) == b"to the end"
+    await transports.aclose()
+
+
 async def test_a_silent_network_is_noticed_within_a_minute_or_two(sender: Sender, authority: Authority) -> None:
     async with serving(authority, whole) as site:
         await (await sender.send(post(site))).read(1000)
