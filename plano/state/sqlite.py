@@ -26,7 +26,7 @@ from plano.state.backend import (
     no_such_item,
     total,
 )
-from plano.state.threads import Threads, Work, read, write
+from plano.state.threads import FileConnection, Threads, Work, read, write
 
 T = TypeVar("T")
 
@@ -264,10 +264,11 @@ class SqliteBackend:
     async def _write(self, work: Work[T]) -> T:
         return await asyncio.wrap_future(self._writer.submit(work))
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> FileConnection:
         Path(self._path).touch(mode=0o600)  # SQLite gives its WAL the same permissions
-        db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None)
+        db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, factory=FileConnection)
         try:
+            db.note_file(self._path)
             self._switch_to_wal(db)
             # secure_delete: deleted rows are overwritten, not only unlinked.
             db.execute("PRAGMA synchronous = FULL")
