@@ -81,7 +81,10 @@ def up(config: Path | None, host: str | None, port: int | None, workers: int, lo
     set_up_logs(loaded, level)
     say("warning", loaded.warnings)
     warn_if_open(host, loaded)
-    serve(application, path, host, loaded.listener.port if port is None else port, workers, level)
+    try:
+        serve(application, path, host, loaded.listener.port if port is None else port, workers, level)
+    except ConfigError as error:
+        fail(error)
 
 
 @main.command()

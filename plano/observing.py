@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
@@ -19,7 +18,7 @@ from plano.connections import Connections
 from plano.credentials.loopback import is_loopback, objection
 from plano.edge.answers import send_json
 from plano.edge.ask import Ask
-from plano.edge.exposition import DIRECTORY, Admit, Exposition
+from plano.edge.exposition import Admit, Exposition, named_directory
 from plano.errors import UPSTREAM_FAILURES, ConfigError, PermissionDenied
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
@@ -59,7 +58,7 @@ class Observing:
         self._connections = connections
         self._stores = stores
         self._store_check = None if stores is None else StoreCheck(stores)
-        self._directory = os.environ.get(DIRECTORY)
+        self._directory = named_directory()
         self._origins = {_origin(url) for entry in entries for url in _urls(entry)}
         self.instruments = Instruments(
             map(_served, entries),

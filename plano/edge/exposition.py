@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.utils import floatToGoString
 
 from plano.edge.answers import send_error
-from plano.errors import MethodNotAllowed, NotFound, PlanoError
+from plano.errors import ConfigError, MethodNotAllowed, NotFound, PlanoError
 from plano.observability.instruments import Instruments
 from plano.types import Headers, Receive, Scope, Send
 
@@ -31,6 +31,18 @@ _SLICE = 200
 """Lines that are written in one go. Requests have their turn between two slices."""
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def named_directory() -> str | None:
+    """The directory that the environment names, or None.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    directory = os.environ.get(DIRECTORY) or None
+    if directory is not None and not os.access(directory, os.W_OK | os.X_OK):
+        raise ConfigError(f"{DIRECTORY}: the folder {directory} does not exist, or cannot be written")
+    return directory
 
 
 class Exposition:

@@ -6,16 +6,19 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
-from plano.edge.exposition import DIRECTORY, Exposition
+from plano.edge.exposition import DIRECTORY, Exposition, named_directory
 from plano.errors import ConfigError
 
 _BACKLOG = 64
 """The most connections that wait to be accepted; a scraper opens few."""
+
+IN_MEMORY = "/dev/shm"
+"""Linux's file system in memory, which containers can write even if their root file system is read-only."""
 
 
 class MetricsPort:
@@ -75,18 +78,34 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def shared_directory() -> Iterator[str]:
+def shared_directory(folders: Sequence[str | None] = (None, IN_MEMORY)) -> Iterator[str]:
     """A directory in which only this process's children count, removed at the end.
 
     If the environment names one already, that one is used and kept.
+
+    Args:
+        folders: where it may be made, best first. None is the system's folder for temporary files.
+
+    Raises:
+        ConfigError: nothing can be written there.
     """
-    given = os.environ.get(DIRECTORY)
-    if given:
+    given = named_directory()
+    if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="plano-metrics-", ignore_cleanup_errors=True) as directory:
+    with _temporary_directory(folders) as directory:
         os.environ[DIRECTORY] = directory
         try:
             yield directory
         finally:
             del os.environ[DIRECTORY]
+
+
+def _temporary_directory(folders: Sequence[str | None]) -> tempfile.TemporaryDirectory[str]:
+    for folder in folders:
+        with suppress(OSError):
+            return tempfile.TemporaryDirectory(prefix="plano-metrics-", dir=folder, ignore_cleanup_errors=True)
+    raise ConfigError(
+        "several workers count in files that they share, and no folder for temporary files can be written. Name one "
+        "with TMPDIR, or run one worker"
+    )

@@ -95,11 +95,13 @@ class Backend(Protocol):
     Attributes:
         name: the store's type in the configuration.
         shared: whether several processes see the same state through it.
+        prunes: whether expired rows have to be removed by `prune`.
         failures: the exceptions that mean "not reachable" or "not working", as opposed to a bug in plano.
     """
 
     name: ClassVar[str]
     shared: ClassVar[bool]
+    prunes: ClassVar[bool]
     failures: ClassVar[tuple[type[Exception], ...]]
 
     async def get_chain(self, tenant: str, id: str, *, now: float, limit: int) -> list[Turn]:
@@ -175,6 +177,10 @@ class Backend(Protocol):
         Returns:
             How many it removed; 0 when none is left.
         """
+
+    def renew(self) -> None:
+        """Stops using the connections that are open now, because one of them leads to a server that is frozen or is not
+        the primary. Those at work finish first."""
 
     async def ping(self) -> None:
         """Writes something small that no tenant finds and that does not accumulate.

@@ -33,6 +33,7 @@ class Guard:
         name: the store's type, for messages.
         failures: `Backend.failures`.
         deadline: seconds for one operation, or None where nothing can hang or fail.
+        renew: `Backend.renew`, called after a timeout.
         clock: monotonic seconds.
     """
 
@@ -41,18 +42,26 @@ class Guard:
         name: str,
         failures: tuple[type[Exception], ...],
         deadline: float | None,
+        *,
+        renew: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._clock = clock
         self._failures: tuple[type[Exception], ...] = (TimeoutError, *failures)
         self._deadline = deadline
+        self._renew = renew
         self._slow = 0
         self._shut_until = 0.0
         self._down = False
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run(self, work: Coroutine[Any, Any, T], *, proves: bool = True) -> T:
         """Awaits `work` and returns its result.
+
+        Args:
+            work: the operation.
+            proves: whether its success shows that the store is in order. A read does not, because a full or demoted
+                server answers reads.
 
         Raises:
             StoreUnavailable: it failed, took longer than the deadline, or was not tried.
@@ -69,7 +78,7 @@ class Guard:
         except self._failures as error:
             raise self._failed(error, started) from error
         self._slow = 0
-        if self._down:
+        if self._down and proves:
             self._down = False
             log.warning("state store %s: answers again", self._name)
         return result
@@ -88,6 +97,7 @@ class Guard:
         late = now - started >= 0.9 * (self._deadline or 0.0)
         timed_out = late or isinstance(error, TimeoutError)
         if timed_out:
+            self._renew()
             self._slow += 1
             self._shut_until = now + PAUSE
         if not self._down:

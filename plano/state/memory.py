@@ -180,6 +180,7 @@ class MemoryBackend:
 
     name: ClassVar[str] = "memory"
     shared: ClassVar[bool] = False
+    prunes: ClassVar[bool] = True
     failures: ClassVar[tuple[type[Exception], ...]] = ()
 
     def __init__(self, max_bytes: int) -> None:
@@ -322,6 +323,9 @@ class MemoryBackend:
                 self._forget(oldest)
                 removed += 1
         return removed
+
+    def renew(self) -> None:
+        return  # there are no connections
 
     async def ping(self) -> None:
         return

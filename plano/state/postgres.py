@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -17,6 +19,7 @@ from msgspec import structs
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -34,6 +37,7 @@ from plano.state.backend import (
     no_such_item,
     total,
 )
+from plano.state.renewal import Renewal
 
 T = TypeVar("T")
 
@@ -57,19 +61,25 @@ class _Connection(AsyncConnection[Any]):
     bounded = False
     """Whether the server too limits the time of this connection's statements."""
 
+    opened = 0.0
+    """Monotonic seconds before it was opened."""
+
     @classmethod
     async def connect(cls, *arguments: Any, **options: Any) -> Self:
         """Connects, and ends the pool's worker if that is cancelled meanwhile.
 
         A worker takes its cancellation for a failure of the server and goes on. An event loop that ends while the
         store is still open would wait for that worker forever."""
+        opened = time.monotonic()
         try:
-            return await super().connect(*arguments, **options)
+            connection = await super().connect(*arguments, **options)
         except asyncio.CancelledError:
             worker = asyncio.current_task()
             assert worker is not None, "only a task is cancelled"
             _end(worker)
             raise
+        connection.opened = opened
+        return connection
 
     async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}  # psycopg before 3.3 has none
@@ -94,6 +104,7 @@ class PostgresBackend:
 
     name: ClassVar[str] = "postgres"
     shared: ClassVar[bool] = True
+    prunes: ClassVar[bool] = True
     failures: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, PoolTimeout, PoolClosed, OSError)
 
     def __init__(self, conninfo: str, *, timeout: float, import_tenant: str) -> None:
@@ -106,6 +117,7 @@ class PostgresBackend:
         self._imports = False
         self._ready = False
         self._preparing = asyncio.Lock()
+        self.renew = Renewal()
         self._pool = AsyncConnectionPool(
             conninfo,
             connection_class=_Connection,
@@ -115,13 +127,12 @@ class PostgresBackend:
             timeout=timeout,
             # The pool's pauses between two tries grow. It gives up early so that the next request tries again.
             reconnect_timeout=timeout,
-            check=_check_open,
             open=False,
             name="plano-state",
         )
 
     async def get_chain(self, tenant: str, id: str, *, now: float, limit: int) -> list[Turn]:
-        rows = await self._run(sql.GET_CHAIN, tenant=tenant, id=id, now=now, limit=limit)
+        rows = await self._find(sql.GET_CHAIN, tenant=tenant, id=id, now=now, limit=limit)
         if rows and rows[-1][6] > limit:
             raise chain_too_large(rows[-1][6], limit)
         if rows:
@@ -132,7 +143,7 @@ class PostgresBackend:
         return [imported] if imported else []
 
     async def get(self, tenant: str, id: str, *, now: float) -> Turn | None:
-        rows = await self._run(sql.GET, tenant=tenant, id=id, now=now)
+        rows = await self._find(sql.GET, tenant=tenant, id=id, now=now)
         return _turn(rows[0]) if rows else await self._find_imported(tenant, id)
 
     async def put(self, tenant: str, turn: Turn, after: Turn | None, *, now: float, expires: float) -> Turn:
@@ -156,7 +167,7 @@ class PostgresBackend:
         return bool(rows)
 
     async def get_conversation(self, tenant: str, id: str, *, now: float) -> bytes | None:
-        rows = await self._run(sql.GET_CONVERSATION, tenant=tenant, id=id, now=now)
+        rows = await self._find(sql.GET_CONVERSATION, tenant=tenant, id=id, now=now)
         return rows[0][0] if rows else None
 
     async def update_conversation(self, tenant: str, id: str, head: bytes, *, now: float, expires: float) -> bool:
@@ -171,7 +182,7 @@ class PostgresBackend:
         columns = _columns(items)
         if await self._run(sql.APPEND_ITEMS, tenant=tenant, id=id, now=now, expires=expires, limit=limit, **columns):
             return True
-        found = await self._run(sql.GET_CONVERSATION, tenant=tenant, id=id, now=now)
+        found = await self._find(sql.GET_CONVERSATION, tenant=tenant, id=id, now=now)
         if found:
             raise conversation_too_large(found[0][1] + columns["size"], limit)
         return False
@@ -179,7 +190,7 @@ class PostgresBackend:
     async def list_items(
         self, tenant: str, id: str, *, limit: int, after: str | None, order: Order, now: float
     ) -> Page | None:
-        rows = await self._run(sql.LIST_ITEMS[order], tenant=tenant, id=id, now=now, limit=limit + 1, after=after)
+        rows = await self._find(sql.LIST_ITEMS[order], tenant=tenant, id=id, now=now, limit=limit + 1, after=after)
         if not rows:
             return None
         if after is not None and rows[0][0] is None:
@@ -188,7 +199,7 @@ class PostgresBackend:
         return Page(items[:limit], len(items) > limit)
 
     async def get_item(self, tenant: str, id: str, item: str, *, now: float) -> Item | None:
-        rows = await self._run(sql.GET_ITEM, tenant=tenant, id=id, item=item, now=now)
+        rows = await self._find(sql.GET_ITEM, tenant=tenant, id=id, item=item, now=now)
         return Item(*rows[0]) if rows else None
 
     async def delete_item(self, tenant: str, id: str, item: str, *, now: float) -> bool:
@@ -230,23 +241,64 @@ class PostgresBackend:
         id, items, created = rows[0]
         return Turn(id=id, kind=IMPORTED, created=float(created), payload=items.encode(), key=IMPORTED_KEY)
 
+    async def _find(self, statement: str, **values: Any) -> list[Any]:
+        """Reads rows. If there are none, the server has to be one that takes writes, because a replica may not have
+        them yet. That takes one more round trip."""
+        return await self._tried_again(statement, values, sql.CONFIRM)
+
     async def _run(self, statement: str, **values: Any) -> list[Any]:
+        return await self._tried_again(statement, values)
+
+    async def _tried_again(self, statement: str, values: dict[str, Any], confirm: str | None = None) -> list[Any]:
+        """Executes a statement, a second time on another connection if the server is read-only: it may have been
+        demoted while its connections stayed open. Such a server has done nothing."""
+        try:
+            return await self._execute(statement, values, confirm)
+        except ReadOnlySqlTransaction:
+            self.renew()
+        return await self._execute(statement, values, confirm)
+
+    async def _execute(self, statement: str, values: dict[str, Any], confirm: str | None) -> list[Any]:
         if not self._ready:
             await self._prepare()
-        async with self._pool.connection() as connection:
-            await self._bound(connection)
+        async with self._connection() as connection:
             cursor = await connection.execute(statement, values, binary=True)
-            return await cursor.fetchall()
+            rows = await cursor.fetchall()
+            if confirm and not rows:
+                await connection.execute(confirm)
+            return rows
 
     async def _prepare(self) -> None:
         async with self._preparing:
             if self._ready:
                 return
             await self._pool.open()
-            async with self._pool.connection() as connection:
-                await self._bound(connection)
+            async with self._connection() as connection:
                 self._imports = await _migrate(connection)
             self._ready = True
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[_Connection]:
+        connection = await self._usable()
+        try:
+            await self._bound(connection)
+            yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+    async def _usable(self) -> _Connection:
+        """Takes a connection that the server has not closed and that no renewal outdates.
+
+        The pool's own `check` would pause for a second or more after the second one that is not, and so would a server
+        that was restarted be a failure.
+        """
+        for _ in range(CONNECTIONS + 1):
+            connection = await self._pool.getconn()
+            if not self.renew.outdates(connection.opened) and _is_open(connection):
+                return connection
+            connection.pgconn.finish()
+            await self._pool.putconn(connection)
+        raise psycopg.OperationalError("the server closes its connections at once")
 
     async def _bound(self, connection: _Connection) -> None:
         # Without the limit, a statement that waits for a lock goes on in the server after its caller has given up.
@@ -262,18 +314,12 @@ def _end(worker: asyncio.Task[Any]) -> None:
         worker.get_loop().call_soon(_end, worker)
 
 
-async def _check_open(connection: _Connection) -> None:
-    """Finds out, without a round trip, whether the server has closed an idle connection: the server sends nothing on
-    one except its goodbye.
-
-    Raises:
-        psycopg.OperationalError: it has.
-    """
+def _is_open(connection: _Connection) -> bool:
+    """Finds out without a round trip whether the server has closed an idle connection: the server sends nothing on one
+    except its goodbye."""
     with DefaultSelector() as selector:
         selector.register(connection.pgconn.socket, EVENT_READ)
-        if selector.select(timeout=0):
-            connection.pgconn.finish()
-            raise psycopg.OperationalError("the connection was closed")
+        return not selector.select(timeout=0)
 
 
 async def _migrate(connection: _Connection) -> bool:

@@ -75,6 +75,9 @@ PING = """
 INSERT INTO plano_trees (tree, expires) VALUES (0, 0)
 ON CONFLICT (tree) DO UPDATE SET expires = excluded.expires RETURNING 1"""
 
+# A server that is read-only refuses this, and any other does nothing.
+CONFIRM = "DELETE FROM plano_turns WHERE false"
+
 DELETE = "DELETE FROM plano_turns WHERE tenant = %(tenant)s AND id = %(id)s AND expires > %(now)s RETURNING 1"
 
 # The table of katanemo's Plano: one row holds everything up to and including its response.

@@ -11,20 +11,31 @@ and the same with `rediss+sentinel` and `rediss+cluster`. Options of redis-py go
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, urlsplit
+from weakref import WeakKeyDictionary
 
 import msgspec
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from plano.errors import ConfigError
 from plano.state import redis_scripts as scripts
@@ -41,11 +52,52 @@ from plano.state.backend import (
     total,
 )
 from plano.state.redis_scripts import Script
+from plano.state.renewal import Renewal
 
 Client: TypeAlias = Redis | RedisCluster
 
+
+class _Renewable:
+    """Adds to one of redis-py's pools that connections opened before its last renewal are replaced before use.
+
+    Those in use at the renewal finish what they do.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.renew = Renewal()
+        self._opened: WeakKeyDictionary[AbstractConnection, float] = WeakKeyDictionary()
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        opened = self._opened.get(connection)
+        if opened is not None and self.renew.outdates(opened):
+            await connection.disconnect(nowait=True)
+        if not connection.is_connected:
+            self._opened[connection] = self.renew.now()
+        ensure: Any = super()
+        await ensure.ensure_connection(connection)
+
+
+class _Pool(_Renewable, ConnectionPool):
+    pass
+
+
+class _SentinelPool(_Renewable, SentinelConnectionPool):
+    pass
+
+
 CONNECTIONS = 64
 """The most operations that run at once; others wait, within their deadline."""
+
+WRONG_SERVER = (ReadOnlyError, BusyLoadingError, ClusterDownError, MasterDownError)
+"""The refusals of a server that is not the primary, or not yet. It has done nothing of what it was asked."""
+
+_REFUSED_IN_TEXT = re.compile(r"(^|-)(READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS)\b")
+"""The same where redis-py does not know the code, or where a script was refused: Redis 6 names the code in the text."""
+
+SHARE = 0.9
+"""The share of an operation's deadline after which redis-py gives a connection up. A cluster's client only looks for
+the nodes again if it does so itself, before the operation is cancelled."""
 
 NO_ROW = "0" * 16
 TREE = "plano:tree:"
@@ -66,8 +118,8 @@ def connect(url: str, *, timeout: float) -> Client:
     except KeyError:
         raise ConfigError(f"state_storage.url: it begins with none of {', '.join(_CLIENTS)} (and ://)") from None
     options = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
+        "socket_timeout": SHARE * timeout,
+        "socket_connect_timeout": SHARE * timeout,
         "max_connections": 2 * CONNECTIONS,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
@@ -81,7 +133,8 @@ def connect(url: str, *, timeout: float) -> Client:
 def _standalone(url: str, options: dict[str, Any]) -> Client:
     if not url.startswith("unix:"):
         _database(urlsplit(url).path)
-    return _tried(Redis.from_url(url, **options))
+    pool: Any = _Pool.from_url(url, **options)
+    return _tried(Redis.from_pool(pool))
 
 
 def _sentinel(url: str, options: dict[str, Any]) -> Client:
@@ -96,7 +149,7 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
     timeouts = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry", "protocol")}
     make: Callable[..., Any] = Sentinel  # untyped in redis-py
     sentinel = make(_hosts(parts), sentinel_kwargs=timeouts | for_sentinels, **options)
-    return _tried(sentinel.master_for(service))
+    return _tried(sentinel.master_for(service, connection_pool_class=_SentinelPool))
 
 
 def _cluster(url: str, options: dict[str, Any]) -> Client:
@@ -171,6 +224,7 @@ class RedisBackend:
 
     name: ClassVar[str] = "redis"
     shared: ClassVar[bool] = True
+    prunes: ClassVar[bool] = False
     failures: ClassVar[tuple[type[Exception], ...]] = (RedisError, RedisClusterException, OSError)
 
     def __init__(self, client: Client) -> None:
@@ -269,6 +323,12 @@ class RedisBackend:
     async def prune(self, *, now: float) -> int:
         return 0
 
+    def renew(self) -> None:
+        # A cluster's client does it by itself, after its own timeout.
+        pool = getattr(self._client, "connection_pool", None)
+        if isinstance(pool, _Renewable):
+            pool.renew()
+
     async def ping(self) -> None:
         # A key and not PING: in a cluster, only a key reaches a node that must know its slots.
         await self._do("SET", "plano:ping", "", "PX", 60_000)
@@ -318,10 +378,22 @@ class RedisBackend:
             if isinstance(self._client, RedisCluster):
                 # Without it, the client asks an arbitrary node while another task reads the slots.
                 await self._client.initialize()
+            try:
+                return await self._client.execute_command(*command)
+            except RedisError as error:
+                if not _wrong_server(error):
+                    raise
+            self.renew()
             return await self._client.execute_command(*command)
 
 
 _NO_LIMIT = 2**53
+
+
+def _wrong_server(error: RedisError) -> bool:
+    if isinstance(error, WRONG_SERVER):
+        return True
+    return isinstance(error, ResponseError) and _REFUSED_IN_TEXT.search(str(error)) is not None
 
 
 def _turns(pointer: _Pointer, values: list[bytes]) -> list[Turn]:

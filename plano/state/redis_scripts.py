@@ -46,15 +46,22 @@ local function walk(tree, row, depth)
 end
 """
 
+# This is called where a key is not there. A demoted primary may lack a key that the new one has, so it must not answer
+# "not found". It refuses every command that writes. On a primary, deleting an absent key changes nothing.
+_ABSENT = """
+local function absent() redis.call('DEL', KEYS[1]) end
+"""
+
 # KEYS: tree. ARGV: row, depth. Returns the values of the turns, newest first.
 WALK = _script(_WALK + "return walk(KEYS[1], ARGV[1], tonumber(ARGV[2]))")
 
 # KEYS: id. ARGV: start of the tree's key, now, limit, depth. Returns the pointer, then the values as WALK does.
 CHAIN = _script(
     _WALK
+    + _ABSENT
     + """
 local pointer = redis.call('GET', KEYS[1])
-if not pointer then return {} end
+if not pointer then absent() return {} end
 local tree, row, size, expires = string.match(pointer, '(%S+) (%S+) (%S+) (%S+)')
 if tonumber(expires) <= tonumber(ARGV[2]) then return {} end
 if tonumber(size) > tonumber(ARGV[3]) then return {pointer} end
@@ -76,9 +83,10 @@ return 1
 
 # KEYS: id. ARGV: start of the tree's key, now.
 DELETE = _script(
-    """
+    _ABSENT
+    + """
 local pointer = redis.call('GET', KEYS[1])
-if not pointer then return 0 end
+if not pointer then absent() return 0 end
 local tree, row, size, expires = string.match(pointer, '(%S+) (%S+) (%S+) (%S+)')
 redis.call('HDEL', ARGV[1] .. '{' .. tree .. '}', row)
 redis.call('DEL', KEYS[1])
@@ -88,12 +96,16 @@ return tonumber(expires) > tonumber(ARGV[2]) and 1 or 0
 
 # All scripts below: KEYS head, items, ids.
 
-_ALIVE = """
+_ALIVE = (
+    _ABSENT
+    + """
 local function alive(now)
   local expires = redis.call('HGET', KEYS[1], 'expires')
+  if not expires then absent() end
   return expires and tonumber(expires) > tonumber(now)
 end
 """
+)
 
 _WRITTEN = """
 local function written(mark)

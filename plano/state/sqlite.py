@@ -26,7 +26,7 @@ from plano.state.backend import (
     no_such_item,
     total,
 )
-from plano.state.threads import Threads, Work, read, write
+from plano.state.threads import FileConnection, Threads, Work, read, write
 
 T = TypeVar("T")
 
@@ -102,6 +102,7 @@ class SqliteBackend:
 
     name: ClassVar[str] = "sqlite"
     shared: ClassVar[bool] = True
+    prunes: ClassVar[bool] = True
     failures: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError)
 
     def __init__(self, path: str, *, patience: float) -> None:
@@ -246,6 +247,9 @@ class SqliteBackend:
 
         return await self._write(work)
 
+    def renew(self) -> None:
+        return  # there are no connections
+
     async def ping(self) -> None:
         # Real trees are numbered from 1. Tree 0 has expired and is pruned like any other.
         await self._write(lambda db: db.execute(PUT_TREE, {"tree": 0, "expires": 0.0}).rowcount)
@@ -260,10 +264,11 @@ class SqliteBackend:
     async def _write(self, work: Work[T]) -> T:
         return await asyncio.wrap_future(self._writer.submit(work))
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> FileConnection:
         Path(self._path).touch(mode=0o600)  # SQLite gives its WAL the same permissions
-        db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None)
+        db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, factory=FileConnection)
         try:
+            db.note_file(self._path)
             self._switch_to_wal(db)
             # secure_delete: deleted rows are overwritten, not only unlinked.
             db.execute("PRAGMA synchronous = FULL")

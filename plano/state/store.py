@@ -21,6 +21,9 @@ T = TypeVar("T")
 LONGEST_ID = 512
 """Characters. OpenAI's ids have about 60, and no provider is known to make longer ones than this."""
 
+WRITES = frozenset(("put", "create_conversation", "update_conversation", "append_items", "ping"))
+"""The operations whose success proves that the store keeps what it is given."""
+
 PRUNE_SECONDS = 60.0
 """Seconds between two runs of the pruning."""
 
@@ -64,7 +67,7 @@ class Store:
         self._ttl = ttl
         self._deadline = deadline
         self._clock = clock
-        self._guard = Guard(backend.name, backend.failures, deadline)
+        self._guard = Guard(backend.name, backend.failures, deadline, renew=backend.renew)
         self._pruner: asyncio.Task[None] | None = None
         self.operations: defaultdict[tuple[str, bool], int] = defaultdict(int)
 
@@ -249,7 +252,9 @@ class Store:
         It runs by itself every minute once the store is in use.
         """
         removed = 0
-        while step := await self._guard.run(self._backend.prune(now=self._clock())):
+        while self._backend.prunes and (
+            step := await self._guard.run(self._backend.prune(now=self._clock()), proves=False)
+        ):
             removed += step
             await asyncio.sleep(0)
         return removed
@@ -281,19 +286,20 @@ class Store:
         return work
 
     def _prune_later(self) -> None:
-        if self._pruner is None or self._pruner.done():
+        if self._backend.prunes and (self._pruner is None or self._pruner.done()):
             self._pruner = asyncio.create_task(self._prune_regularly(), name="plano-state-prune")
 
     async def _guarded(self, work: Coroutine[Any, Any, T]) -> T:
         answered = False
+        name = getattr(work, "__name__", "")
         try:
-            result = await self._guard.run(work)
+            result = await self._guard.run(work, proves=name in WRITES)
             answered = True
         except (TooLarge, InvalidRequest, StateUnreadable):
             answered = True
             raise
         finally:
-            self.operations[getattr(work, "__name__", ""), answered] += 1
+            self.operations[name, answered] += 1
         return result
 
     async def _prune_regularly(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,10 +11,36 @@ from threading import Lock, Thread
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
-Connect: TypeAlias = Callable[[], sqlite3.Connection]
+Connect: TypeAlias = Callable[[], "FileConnection"]
 Work: TypeAlias = Callable[[sqlite3.Connection], T]
 Job: TypeAlias = tuple[Future[Any], Work[Any]]
 Perform: TypeAlias = Callable[[sqlite3.Connection, list[Job]], None]
+
+
+class FileConnection(sqlite3.Connection):
+    """A connection that knows which file it opened."""
+
+    path = ""
+    file: tuple[int, int] | None = None
+
+    def note_file(self, path: str) -> None:
+        """Remembers the file that is at `path` now."""
+        self.path = path
+        self.file = _file_at(path)
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether that file is still there. In one that was deleted or replaced, SQLite goes on reading and writing as
+        if nothing had happened, and nobody would find it again."""
+        return _file_at(self.path) == self.file
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Threads:
@@ -60,13 +87,16 @@ class Threads:
                 thread.start()
 
     def _serve(self) -> None:
-        connection: sqlite3.Connection | None = None
+        connection: FileConnection | None = None
         open_for_jobs = True
         while open_for_jobs:
             jobs, open_for_jobs = self._take()
             if not jobs:
                 continue
             try:
+                if connection is not None and not connection.leads_on:
+                    connection.close()
+                    connection = None
                 connection = connection or self._connect()
                 self._perform(connection, jobs)
             except (sqlite3.Error, OSError) as error:

@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from math import inf
 
@@ -15,6 +16,8 @@ import httpx
 
 from plano.errors import ConfigError
 from plano.transport.adapter import HTTPXSender
+from plano.transport.aging import AgingTransport
+from plano.transport.dial import KEEP_ALIVE
 from plano.transport.http1 import HTTP1Transport
 from plano.transport.pool import Limits
 from plano.transport.sender import Sender
@@ -79,24 +82,29 @@ class Transports:
         if proxy is None and not http2:
             return HTTP1Transport(limits=self._limits, tls=tls)
         try:
-            return HTTPXSender(
-                httpx.AsyncHTTPTransport(
-                    verify=tls or tls_context(),
-                    http2=http2,
-                    proxy=proxy,
-                    trust_env=False,
-                    limits=httpx.Limits(
-                        max_connections=self._limits.max_open,
-                        max_keepalive_connections=self._limits.max_idle,
-                        keepalive_expiry=min(self._limits.idle_expiry, _HTTP2_IDLE if http2 else inf),
-                    ),
-                )
-            )
+            return HTTPXSender(AgingTransport(self._httpx(proxy, http2, tls), max_age=self._limits.max_age))
         except ImportError as error:
             raise ConfigError(f"A package that this upstream needs is not installed: {error}") from error
         except (ValueError, httpx.InvalidURL) as error:
             # The URL may hold the proxy's password, and so may the error's text.
             raise ConfigError("The proxy's URL cannot be used: http, https or socks5, a host and a port.") from error
+
+    def _httpx(
+        self, proxy: str | None, http2: bool, tls: ssl.SSLContext | None
+    ) -> Callable[[], httpx.AsyncBaseTransport]:
+        return partial(
+            httpx.AsyncHTTPTransport,
+            verify=tls or tls_context(),
+            http2=http2,
+            proxy=proxy,
+            trust_env=False,
+            socket_options=KEEP_ALIVE,
+            limits=httpx.Limits(
+                max_connections=self._limits.max_open,
+                max_keepalive_connections=self._limits.max_idle,
+                keepalive_expiry=min(self._limits.idle_expiry, _HTTP2_IDLE if http2 else inf),
+            ),
+        )
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:

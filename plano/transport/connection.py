@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
+from random import random
 from time import perf_counter
 from typing import Protocol, cast
 
@@ -93,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_served",
         "_transport",
         "_unread",
+        "_until",
         "_waiter",
         "_write_left",
         "_write_seconds",
@@ -100,10 +102,12 @@ class Connection(asyncio.Protocol):
         "write_paused",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Home, expiry: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Home, expiry: float, max_age: float = inf) -> None:
         self._loop = loop
         self._pool = pool
         self._expiry = expiry  # the most seconds of rest
+        # Connections that were opened together must not all be replaced together.
+        self._until = perf_counter() + max_age * (1.0 - random() / 4)
         self._transport: asyncio.Transport | None = None
         self._exchange: Incoming | None = None
         self._phase = _REST
@@ -280,12 +284,13 @@ class Connection(asyncio.Protocol):
         if self._read_paused:
             self.drained()
         assert self._transport is not None, "a reply came over a transport"
-        if exchange.keep_alive and self._reusable and not self._transport.get_write_buffer_size():
+        now = perf_counter()
+        if exchange.keep_alive and self._reusable and now < self._until and not self._transport.get_write_buffer_size():
             if not self._served:
                 self._served = True
                 self._expiry = min(self._expiry, exchange.may_rest)
             self._phase = _REST
-            self.due = perf_counter() + self._expiry
+            self.due = now + self._expiry
             self._pool.release(self)
         else:
             self.due = inf
@@ -297,8 +302,9 @@ class Connection(asyncio.Protocol):
     def fit(self) -> bool:
         """Whether a connection at rest may be used: it has not expired, and no bytes have come. They could only be its
         end or a reply to no request, and the event loop may not have noticed either yet."""
-        left = self.due - perf_counter()
-        return left > 0 and (left > self._expiry - UNCHECKED_REST or not self._arrivals(0))
+        now = perf_counter()
+        left = self.due - now
+        return left > 0 and now < self._until and (left > self._expiry - UNCHECKED_REST or not self._arrivals(0))
 
     def overdue(self) -> None:
         """See `plano.runtime.deadlines`."""

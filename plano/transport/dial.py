@@ -19,9 +19,16 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[list[Address]]]
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside one that has not answered (RFC 8305 section 5)."""
 
-REMEMBERED = 5.0
-"""Seconds for which looked-up addresses are used: enough for a burst of connections, too few to matter if a host
-moves."""
+_PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of silence before the first probe (Linux, then macOS), seconds between two, and how many may be lost. The
+systems' own default is to begin after two hours (RFC 9293 section 3.8.4)."""
+
+KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *((socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)),
+)
+"""Socket options. A model may think for minutes. Without probes, a NAT on the way would silently forget the connection,
+and nobody would notice a network that is gone."""
 
 
 async def resolve(host: str, port: int) -> list[Address]:
@@ -33,7 +40,8 @@ async def resolve(host: str, port: int) -> list[Address]:
 class Directory:
     """The addresses of one host. Connections that are made at the same time or shortly after share one look-up."""
 
-    def __init__(self, host: str, port: int, resolve: Resolve) -> None:
+    def __init__(self, host: str, port: int, resolve: Resolve, age: float) -> None:
+        self._age = age  # seconds for which addresses are used
         self._host = host
         self._port = port
         self._resolve = resolve
@@ -47,7 +55,7 @@ class Directory:
             now = asyncio.get_running_loop().time()
             if now >= self._until:
                 self._found = await self._resolve(self._host, self._port)
-                self._until = now + REMEMBERED
+                self._until = now + self._age
             return self._found
 
     def forget(self) -> None:
@@ -106,8 +114,8 @@ async def _connect(address: Address) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A model may think for minutes. Without probes, a NAT on the way would silently forget the connection.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in KEEP_ALIVE:
+            sock.setsockopt(*option)
         await asyncio.get_running_loop().sock_connect(sock, where)
     except BaseException:
         sock.close()

@@ -24,11 +24,17 @@ class Limits(Struct, frozen=True, kw_only=True):
         max_open: connections at work, at rest and being made. Beyond that, requests wait in line.
         max_idle: connections at rest. The one that rested longest makes room.
         idle_expiry: seconds that a connection rests, unless the server's `keep-alive` field says fewer.
+        max_age: seconds after which a connection takes no new request, so that the host's addresses are looked up again
+            in constant use too. A quarter less for some, so that they do not all end at once.
+        address_age: seconds for which looked-up addresses are used. It is enough for a burst of connections, and too
+            short to matter if a host moves.
     """
 
     max_open: int = 4096
     max_idle: int = 512
     idle_expiry: float = 60.0
+    max_age: float = 120.0
+    address_age: float = 5.0
 
 
 class Origin(Struct, frozen=True):
@@ -47,7 +53,7 @@ class Pool:
     ) -> None:
         self._origin = origin
         self._limits = limits
-        self._directory = Directory(origin.host, origin.port, resolve)
+        self._directory = Directory(origin.host, origin.port, resolve, limits.address_age)
         self._tls = tls
         self._idle: deque[Connection] = deque()
         self._connections: set[Connection] = set()
@@ -122,7 +128,7 @@ class Pool:
             self.release(connection)
 
     async def _connect(self, seconds: float) -> Connection:
-        connection = Connection(asyncio.get_running_loop(), self, self._limits.idle_expiry)
+        connection = Connection(asyncio.get_running_loop(), self, self._limits.idle_expiry, self._limits.max_age)
         try:
             async with asyncio.timeout(None if seconds == inf else seconds):
                 addresses = await self._directory.addresses()

@@ -20,7 +20,7 @@ from plano.testing import FakeProvider, serve
 from tests.asgi import Answer, ask
 from tests.filters.conftest import Storage
 from tests.filters.talk import complete, error, gateway, id_of, respond
-from tests.servers import Postgres, Redis, free_port
+from tests.servers import Postgres, Proxy, Redis, free_port
 from tests.test_cli import up
 
 
@@ -128,6 +128,30 @@ async def test_a_frozen_store_fails_what_needs_it_and_nothing_else(server: Redis
         two = await respond(app, "Anew")
         assert "x-plano-stored" not in two.headers
         assert (await continued(app, id_of(two))).status == 200
+
+
+async def test_after_a_failover_nothing_is_said_to_be_stored_that_is_not() -> None:
+    old, new = Redis(), Redis()
+    try:
+        async with Proxy(old.port) as proxy:
+            storage = {"type": "redis", "url": f"redis://127.0.0.1:{proxy.port}/0", "deadline_seconds": 2.0}
+            async with gateway(FakeProvider(), storage) as app:
+                assert "x-plano-stored" not in (await respond(app, "Hi")).headers
+                old.command("REPLICAOF", "127.0.0.1", 1)  # its connections stay open
+                answer = await respond(app, "Hi")
+                assert (answer.status, answer.headers["x-plano-stored"]) == (200, "false")
+                assert (await ask(app, "GET", "/readyz")).status == 503
+                proxy.target = new.port
+                for _ in range(200):
+                    answer = await respond(app, "Hi")
+                    if "x-plano-stored" not in answer.headers:
+                        break
+                    await asyncio.sleep(0.1)
+                assert new.command("DBSIZE") == 2
+                assert (await respond(app, "More", previous_response_id=id_of(answer))).status == 200
+    finally:
+        old.stop()
+        new.stop()
 
 
 async def test_a_store_that_is_not_there_leaves_the_gateway_at_work() -> None:

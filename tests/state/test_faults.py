@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +17,13 @@ import psycopg
 import pytest
 
 from plano.errors import StoreUnavailable
-from plano.state import Item, StateSettings, Store, Turn, open_store
+from plano.state import Item, StateSettings, Store, open_store
 from plano.types import Secret
-from tests.servers import Postgres, Proxy, Redis, wait_until
+from tests.servers import Postgres, Proxy, Redis
 from tests.state.conftest import OpenState
+from tests.state.failing import DEADLINE, demoted, read_only, recovered, through, turn, within
 
-DEADLINE = 2.0
 NETWORKED = ["redis", "postgres"]
-
-
-def turn(id: str, payload: bytes = b"payload") -> Turn:
-    return Turn(id=id, kind="response", created=0.0, payload=payload)
-
-
-@asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    async with asyncio.timeout(seconds):
-        yield
-
-
-async def recovered(store: Store) -> None:
-    """Returns when the store answers again, by itself."""
-    async with within(15):
-        while True:
-            try:
-                return await store.ping()
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -132,15 +112,6 @@ async def test_cancelled_operations_mix_up_no_answers(open_state: OpenState) -> 
         await asyncio.gather(*(leave_early(number) for number in range(60)))
         found = await asyncio.gather(*(store.get("acme", f"t{number}") for number in range(20)))
         assert [one.payload for one in found if one] == [b"%d" % number * 1000 for number in range(20)]
-
-
-def through(proxy: Proxy, where: dict[str, Any], **settings: Any) -> Store:
-    """A store that reaches its server by way of the proxy."""
-    settings = where | {"deadline_seconds": DEADLINE} | settings
-    for name in ("url", "connection_string"):
-        if name in settings:
-            settings[name] = Secret(settings[name].reveal().replace(f":{proxy.target}/", f":{proxy.port}/"))
-    return open_store(StateSettings(**settings))
 
 
 @pytest.mark.parametrize("kind", NETWORKED)
@@ -258,37 +229,6 @@ def locked_file(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(schema: str) -> Iterator[None]:
-    """As a hot standby is: sessions that are open already are told too."""
-    try:
-        switch_writes(schema, "on")
-        yield
-    finally:
-        switch_writes(schema, "off")
-
-
-def switch_writes(schema: str, read_only: str) -> None:
-    with psycopg.connect(schema, autocommit=True) as connection:
-        connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {read_only}")
-        connection.execute("SELECT pg_reload_conf()")
-
-    def done() -> bool:
-        with psycopg.connect(schema, autocommit=True) as connection:
-            return connection.execute("SHOW default_transaction_read_only").fetchone() == (read_only,)
-
-    wait_until(done)
-
-
-@contextmanager
-def demoted(server: Redis) -> Iterator[None]:
-    server.command("REPLICAOF", "127.0.0.1", 1)
-    try:
-        yield
-    finally:
-        server.command("REPLICAOF", "NO", "ONE")
-
-
-@contextmanager
 def out_of_memory(server: Redis) -> Iterator[None]:
     server.command("CONFIG", "SET", "maxmemory", 1)
     try:
@@ -298,17 +238,35 @@ def out_of_memory(server: Redis) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "redis-full", "postgres"])
-async def test_a_store_that_answers_and_takes_no_write_is_unavailable(
-    open_state: OpenState, only_read: AbstractContextManager[None]
+async def test_a_store_that_answers_and_takes_no_write_is_unavailable_and_the_log_says_so_once(
+    open_state: OpenState, only_read: AbstractContextManager[None], caplog: pytest.LogCaptureFixture
 ) -> None:
     store = open_state(deadline_seconds=DEADLINE)
     await store.put("acme", turn("one"))
     await store.ping()
     with only_read:
-        assert await store.get("acme", "one") is not None
-        with pytest.raises(StoreUnavailable):
-            await store.ping()
+        for _ in range(2):
+            assert await store.get("acme", "one") is not None
+            with pytest.raises(StoreUnavailable):
+                await store.ping()
     await recovered(store)
+    await store.put("acme", turn("two"))
+
+    said = [record.getMessage() for record in caplog.records if record.name == "plano.state"]
+    assert len(said) == 2
+    assert said[0].startswith(f"state store {store.name}: unavailable")
+    assert said[1] == f"state store {store.name}: answers again"
+
+
+async def test_pruning_where_there_is_nothing_to_prune_says_nothing_about_the_store(
+    opened: list[Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(StateSettings(type="redis", url=Secret("redis://127.0.0.1:1/0"), deadline_seconds=DEADLINE))
+    opened.append(store)
+    with pytest.raises(StoreUnavailable):
+        await store.ping()
+    assert await store.prune() == 0
+    assert "answers again" not in caplog.text
 
 
 async def test_nobody_listens(opened: list[Store]) -> None:

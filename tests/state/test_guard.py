@@ -27,7 +27,7 @@ async def fail(error: Exception) -> str:
 
 
 def guard(deadline: float = 0.01, clock: Clock | None = None) -> Guard:
-    return Guard("redis", (Broken,), deadline, clock or Clock())
+    return Guard("redis", (Broken,), deadline, renew=lambda: None, clock=clock or Clock())
 
 
 async def test_what_is_in_time_is_handed_on() -> None:
@@ -111,3 +111,29 @@ async def test_a_cancelled_caller_stays_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_timeout_renews_the_connections_and_a_failure_at_once_does_not() -> None:
+    renewed: list[None] = []
+    subject = Guard("redis", (Broken,), 0.05, renew=lambda: renewed.append(None), clock=Clock())
+    with pytest.raises(StoreUnavailable):
+        await subject.run(fail(Broken()))
+    assert not renewed
+    with pytest.raises(StoreUnavailable):
+        await subject.run(hang())
+    assert len(renewed) == 1
+
+
+async def test_only_what_proves_that_the_store_works_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
+    subject = guard(10.0)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await subject.run(fail(Broken()))
+        assert await subject.run(answer(), proves=False) == "answer"
+    assert "answers again" not in caplog.text
+    await subject.run(answer())
+    await subject.run(answer())
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        "unavailable (Broken)",
+        "answers again",
+    ]

@@ -8,9 +8,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from plano.state import Item, StateSettings, Turn, open_store
 from tests.state.conftest import Clock, OpenState
+from tests.state.failing import turn
 
 KINDS = ["sqlite"]
 
@@ -155,3 +159,28 @@ async def test_the_place_of_a_deleted_turn_is_never_taken_by_another(open_state:
     await store.put("acme", Turn(id="two", kind="chat", created=0.0, payload=b"x"), after=first)
 
     assert await store.get_chain("acme", "two") == []
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_deleted_or_replaced_takes_no_turn_with_it(
+    open_state: OpenState, where: dict[str, Any], replaced: bool
+) -> None:
+    store = open_state()
+    await store.put("acme", turn("one"))
+    if replaced:  # as by a restored backup, while the gateway runs
+        copy = Path(where["path"]).with_suffix(".copy")
+        with sqlite3.connect(where["path"]) as file:
+            file.execute("VACUUM INTO ?", [str(copy)])
+        file.close()
+        await store.put("acme", turn("since"))
+    for path in Path(where["path"]).parent.glob("*.sqlite3*"):
+        path.unlink()
+    if replaced:
+        copy.rename(where["path"])
+
+    await store.put("acme", turn("two"))
+    await store.ping()
+
+    for one in (store, open_state()):
+        found = [id for id in ("one", "since", "two") if await one.get("acme", id) is not None]
+        assert found == (["one", "two"] if replaced else ["two"])

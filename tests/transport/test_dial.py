@@ -13,7 +13,7 @@ import pytest
 from plano.errors import GatewayExhausted, UpstreamUnavailable
 from plano.transport import HTTP1Transport, Sender
 from plano.transport.dial import Address, call_off, interleaved, open_socket, resolve, telling
-from tests.transport.wire import Server, always, ask, no_descriptors, reply
+from tests.transport.wire import Server, always, ask, no_descriptors, probing, reply
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 
@@ -55,6 +55,12 @@ async def test_an_address_that_does_not_answer_delays_but_does_not_prevent(serve
         assert sock.getpeername()[1] == server.port
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         sock.close()
+
+
+async def test_a_silent_network_is_noticed_within_a_minute_or_two(server: Server) -> None:
+    sock = await open_socket([(V4, ("127.0.0.1", server.port))])
+    assert probing(sock) == (True, 30, 10, 3)
+    sock.close()
 
 
 async def test_an_address_that_refuses_does_not_even_delay(server: Server) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import httpx
+import psutil
 import pytest
 
 from plano import Plano
@@ -19,7 +23,7 @@ from plano.errors import UpstreamError, UpstreamUnavailable
 from plano.transport import Limits, Outgoing, Sender, Timeouts, Transports, tls_context
 from tests.asgi import ask
 from tests.transport.test_tls import Authority
-from tests.transport.wire import Server, always, reply
+from tests.transport.wire import Server, always, probing, reply
 from tests.transport.wire import ask as ask_upstream
 
 Script = Callable[["H2Server", int, dict[str, str], bytes], None]
@@ -217,6 +221,38 @@ async def test_a_connection_that_was_idle_too_long_is_not_used(authority: Author
         await asyncio.sleep(0.1)
         assert await (await sender.send(post(site))).read(1000) == b"got {}"
     await transports.aclose()
+
+
+async def test_a_host_is_looked_up_again_in_constant_use(authority: Authority) -> None:
+    """A connection that has reached its age takes no new request, and the reply on it goes on."""
+    streams: list[tuple[H2Server, int]] = []
+
+    def begins(server: H2Server, stream: int, fields: dict[str, str], body: bytes) -> None:
+        server.head(stream)
+        streams.append((server, stream))
+
+    tls = tls_context(ca_path=authority.ca_path)
+    transports = Transports(tls=lambda: tls, limits=Limits(max_age=0.0), environ={})
+    sender = transports.sender("https://localhost", http2=True)
+    async with serving(authority, begins) as site:
+        exchange = await sender.send(post(site))
+        site.script = whole
+        assert await (await sender.send(post(site))).read(1000) == b"got {}"
+        assert len(site.connections) == 2
+        server, stream = streams[0]
+        server.data(stream, b"to the end", end=True)
+        assert await exchange.read(1000) == b"to the end"
+    await transports.aclose()
+
+
+async def test_a_silent_network_is_noticed_within_a_minute_or_two(sender: Sender, authority: Authority) -> None:
+    async with serving(authority, whole) as site:
+        await (await sender.send(post(site))).read(1000)
+        port = httpx.URL(site.url).port
+        connections = psutil.Process().net_connections("tcp")
+        [descriptor] = [found.fd for found in connections if found.raddr and found.raddr.port == port]
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            assert probing(sock) == (True, 30, 10, 3)
 
 
 async def test_who_leaves_his_stream_ends_no_other(sender: Sender, authority: Authority) -> None:

@@ -248,6 +248,97 @@ async def test_a_connection_in_use_does_not_expire(server: Server) -> None:
     await transport.aclose()
 
 
+async def test_a_connection_that_has_reached_its_age_takes_no_new_request(server: Server) -> None:
+    server.plays(always(reply()))
+    transport = HTTP1Transport(limits=Limits(max_age=0.0))
+    for _ in range(3):
+        assert await ask(transport, server) == (200, b"hello")
+    assert server.opened == 3
+    await server.all_gone()
+    await transport.aclose()
+
+
+async def test_a_connection_that_reaches_its_age_at_rest_is_not_taken_again(server: Server) -> None:
+    server.plays(always(reply()))
+    transport = HTTP1Transport(limits=Limits(max_age=5.0))
+    await ask(transport, server)
+    [pool] = transport._pools.values()
+    [connection] = pool._idle
+    assert connection.fit
+    connection._until -= 5.0
+    assert not connection.fit
+    await ask(transport, server)
+    assert server.opened == 2
+    await transport.aclose()
+
+
+async def test_a_stream_goes_on_however_old_its_connection_is(server: Server) -> None:
+    gate = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst")
+        await gate.wait()
+        await peer.send(b"-last")
+
+    server.plays(script)
+    transport = HTTP1Transport(limits=Limits(max_age=0.0))
+    exchange = await start(transport, server)
+    assert await exchange.piece() == b"first"
+    gate.set()
+    assert await exchange.read(100) == b"-last"
+    await transport.aclose()
+
+
+@pytest.mark.parametrize("at_once", [1, 20])
+async def test_a_host_that_moved_is_followed_in_constant_use(server: Server, at_once: int) -> None:
+    async with Server() as other:
+        server.plays(always(reply(b"old")))
+        other.plays(always(reply(b"new")))
+        there = server
+
+        async def look_up(host: str, port: int) -> list[Address]:
+            return [(int(socket.AF_INET), ("127.0.0.1", there.port))]
+
+        transport = HTTP1Transport(resolve=look_up, limits=Limits(max_age=0.2, address_age=0.0))
+
+        async def use() -> set[bytes]:
+            return {body for _, body in await asyncio.gather(*(ask(transport, server) for _ in range(at_once)))}
+
+        assert await use() == {b"old"}
+        there = other
+        async with asyncio.timeout(15):
+            while await use() != {b"new"}:
+                pass
+        for _ in range(10):
+            assert await use() == {b"new"}
+        await server.all_gone()
+        await transport.aclose()
+
+
+async def test_connections_that_were_opened_together_do_not_end_together(server: Server) -> None:
+    gate = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await gate.wait()
+            await peer.send(reply())
+
+    server.plays(script)
+    transport = HTTP1Transport()
+    asked = [asyncio.ensure_future(ask(transport, server)) for _ in range(50)]
+    await server.until(lambda: server.opened == 50)
+    gate.set()
+    await asyncio.gather(*asked)
+    [pool] = transport._pools.values()
+    ends = [connection._until - time.perf_counter() for connection in pool._idle]
+    assert max(ends) - min(ends) > 10
+    assert max(ends) <= Limits().max_age == 120
+    del pool
+    await transport.aclose()
+
+
 async def test_the_servers_own_idea_of_how_long_to_rest_is_kept(transport: HTTP1Transport, server: Server) -> None:
     server.plays(always(reply(b"hello", b"Keep-Alive: timeout=0, max=100")))
     await ask(transport, server)

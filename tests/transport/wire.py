@@ -9,6 +9,7 @@ import resource
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -160,6 +161,13 @@ class Server:
             async with self._changed:
                 self.open -= 1
                 self._changed.notify_all()
+
+
+def probing(sock: socket.socket) -> tuple[bool, int, int, int]:
+    """Whether TCP probes a silent connection; after how many seconds, how many apart, and how many may be lost."""
+    idle = socket.TCP_KEEPALIVE if sys.platform == "darwin" else socket.TCP_KEEPIDLE
+    seconds = [sock.getsockopt(socket.IPPROTO_TCP, name) for name in (idle, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)]
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)), seconds[0], seconds[1], seconds[2]
 
 
 @contextmanager
