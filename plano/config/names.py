@@ -14,6 +14,7 @@ from plano.config.settings import ProviderEntry
 from plano.config.showing import shown, shown_key
 from plano.errors import ModelNotFound
 from plano.providers import CATALOGUE
+from plano.providers.known import KNOWN
 from plano.routing.models import WILDCARD, Entry, ModelIndex
 
 
@@ -132,4 +133,5 @@ def _stand_in(section: Section) -> Entry | None:
     if not provider or not model:
         return None
     row = replace(CATALOGUE["openai"], name=provider)
-    return Entry(provider=row, model=model, name=section.get("name") or section["model"])
+    known = KNOWN.models.get(provider, ()) if model == WILDCARD else ()
+    return Entry(provider=row, model=model, name=section.get("name") or section["model"], known=known)
