@@ -11,9 +11,9 @@ from msgspec import Raw, Struct
 from plano.conversation import Finish, Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.fields import ABSENT, present
-from plano.dialects.look import looking_for
-from plano.dialects.messages.finish import read_finish
+from plano.dialects.fields import ABSENT, NULL, STRING, says
+from plano.dialects.finish import fails, is_unknown, read_finish
+from plano.dialects.look import Look, looking_at
 from plano.dialects.messages.usage import Tally, read_usage
 from plano.frames.sse import frames
 
@@ -34,7 +34,17 @@ class _Event(Struct):
     error: Raw = ABSENT
 
 
-look = looking_for("content")
+class _Look(Look, rename={"found": "content"}, gc=False):
+    found: Raw = NULL
+    stop_reason: Raw = NULL
+
+    def failed(self, body: bytes) -> bool:
+        return self.stop_reason not in _USUAL and fails(reading.maybe(STRING, self.stop_reason))
+
+
+_USUAL = tuple(Raw(word) for word in (b'"end_turn"', b'"tool_use"', b'"max_tokens"', b"null"))
+
+look = looking_at(_Look)
 
 _REPLY = msgspec.json.Decoder(_Reply)
 _EVENT = msgspec.json.Decoder(_Event)
@@ -56,17 +66,17 @@ def usage_of(raw: Raw) -> Usage | None:
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
     tally, complete, failed, opening = Tally(), False, False, True
-    finish: Finish | None = None
+    reason: str | None = None
     for event in _events((first, *last)):
         if event.message is not None:
             _add(tally, event.message.usage)
         _add(tally, event.usage)
-        opening = opening and not present(event.usage)
-        if event.delta is not None and event.delta.stop_reason is not None:
-            finish = read_finish(event.delta.stop_reason, called=False)
-        failed = failed or event.type == "error" or present(event.error)
-        complete = complete or failed or finish is not None or event.type == "message_stop"
+        opening = opening and not says(event.usage)
+        reason = (event.delta and event.delta.stop_reason) or reason
+        failed = failed or event.type == "error" or says(event.error) or fails(reason)
+        complete = complete or failed or bool(reason) or event.type == "message_stop"
     usage = tally.usage()
+    finish: Finish | None = None if failed or not reason or is_unknown(reason) else read_finish(reason, called=False)
     return StreamEnd(complete, failed, usage, finish, opening=opening and usage is not None)
 
 

@@ -11,11 +11,22 @@ from msgspec import Raw
 from plano.conversation import Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.look import looking_for
+from plano.dialects.fields import NULL
+from plano.dialects.look import Look, looking_at
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
 from plano.frames import sse
 
-look = looking_for("output")
+class _Look(Look, rename={"found": "output"}, gc=False):
+    found: Raw = NULL
+    status: Raw = NULL
+
+    def failed(self, body: bytes) -> bool:
+        return self.status == _FAILED
+
+
+_FAILED = Raw(b'"failed"')
+
+look = looking_at(_Look)
 
 _CALLS = ("function_call", "custom_tool_call")
 
