@@ -105,7 +105,7 @@ def _error(message: str, status: int) -> UpstreamStatus:
 
 
 def _short(word: str | None) -> str:
-    return (word or "")[:40]
+    return (word or "")[:80]
 
 
 def read_finish(word: str | None, *, called: bool) -> Finish:

@@ -65,35 +65,39 @@ def usage_of(raw: Raw) -> Usage | None:
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
-    tally, complete, failed, opening = Tally(), False, False, True
+    tally, done, failed, opening, ended = Tally(), False, False, True, False
     reason: str | None = None
     for event in _events((first, *last)):
         if event.message is not None:
             _add(tally, event.message.usage)
         _add(tally, event.usage)
         opening = opening and not says(event.usage)
-        reason = (event.delta and event.delta.stop_reason) or reason
+        said = event.delta and event.delta.stop_reason
+        reason, ended = said or reason, bool(said) or (ended and event.type != "content_block_start")
         failed = failed or event.type == "error" or says(event.error) or fails(reason)
-        complete = complete or failed or bool(reason) or event.type == "message_stop"
+        done = done or failed or event.type == "message_stop"
     usage = tally.usage()
     finish: Finish | None = None if failed or not reason or is_unknown(reason) else read_finish(reason, called=False)
-    return StreamEnd(complete, failed, usage, finish, opening=opening and usage is not None)
+    return StreamEnd(done or ended, failed, usage, finish, opening=opening and usage is not None)
 
 
 def _events(pieces: Sequence[bytes]) -> list[_Event]:
-    """The events of the message itself, at both ends of a stream. An event may come twice and change nothing, because
-    usage numbers are totals."""
+    """The events of the message itself, at both ends of a stream, and the starts of blocks. An event may come twice
+    and change nothing, because usage numbers are totals."""
     found = []
     for piece in pieces:
-        if b'"message_' not in piece and b'"error"' not in piece:
+        if not any(map(piece.__contains__, _OF_MESSAGES)):
             continue
         for frame in frames(piece):
-            if frame.event in ("content_block_delta", "content_block_start", "content_block_stop"):
+            if frame.event in ("content_block_delta", "content_block_stop"):
                 continue
             event = reading.maybe(_EVENT, frame.data)
             if event is not None:  # an event of another form is forwarded all the same
                 found.append(event)
     return found
+
+
+_OF_MESSAGES = (b'"message_', b'"error"', b'"content_block_start"')
 
 
 def _add(tally: Tally, usage: Raw) -> None:

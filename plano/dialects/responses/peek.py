@@ -16,6 +16,7 @@ from plano.dialects.look import Look, looking_at
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
 from plano.frames import sse
 
+
 class _Look(Look, rename={"found": "output"}, gc=False):
     found: Raw = NULL
     status: Raw = NULL
