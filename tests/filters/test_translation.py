@@ -341,3 +341,43 @@ async def test_an_unknown_word_passes_in_its_own_dialect(dialect: ClientDialect,
     got, metrics, sent = await told(dialect, dialect, "brand_new", stream)
     assert got.body == sent
     assert metrics.of("plano_requests_total", outcome="completed") == 1
+
+
+# --- reasoning that must come back --------------------------------------------------------------------
+
+SEALS = "reasoning.encrypted_content"
+
+
+@pytest.mark.parametrize(
+    ("client", "fields", "store", "include"),
+    [
+        ("chat", {}, False, [SEALS]),
+        ("chat", {"reasoning_effort": "high"}, False, [SEALS]),
+        ("chat", {"store": False}, False, [SEALS]),
+        ("chat", {"store": True}, True, None),
+        ("messages", {}, False, [SEALS]),
+        ("messages", {"thinking": {"type": "adaptive"}}, False, [SEALS]),
+        ("messages", {"thinking": {"type": "disabled"}}, False, [SEALS]),
+        ("responses", {"store": False}, False, None),  # the client's own bytes
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_seals_are_asked_for_where_nothing_is_stored(
+    client: ClientDialect, fields: dict[str, Any], store: bool, include: list[str] | None, stream: bool
+) -> None:
+    provider = FakeProvider()
+    got = await ask(gateway(provider), client, "hi", model="fake_responses/m-1", stream=stream, **fields)
+    assert got.status == 200
+    assert (provider.last.json["store"], provider.last.json.get("include")) == (store, include)
+
+
+@pytest.mark.parametrize(("model", "include"), [("gpt-4o", None), ("gpt-5", [SEALS])])
+@pytest.mark.parametrize("client", ["chat", "messages"])
+async def test_a_model_that_does_not_reason_is_asked_for_no_seals(
+    client: ClientDialect, model: str, include: list[str] | None
+) -> None:
+    provider = FakeProvider()
+    entry = {"model": f"openai/{model}", "access_key": "sk-upstream", "apis": ["responses"]}
+    app = Plano({"model_providers": [entry]}, transport=provider)
+    assert (await ask(app, client, "hi", model=f"openai/{model}")).status == 200
+    assert (provider.last.json.get("include") or None) == include
