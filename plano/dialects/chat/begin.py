@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from plano.dialects import reading
 from plano.dialects.chat.errors import error_of
 from plano.dialects.fields import ABSENT, NULL, STRING, empty, present, says
-from plano.dialects.finish import failure, fails
+from plano.dialects.finish import fails, failure
 from plano.errors import PlanoError
 from plano.frames.sse import Frame
 

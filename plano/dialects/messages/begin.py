@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from plano.dialects import reading
 from plano.dialects.fields import ABSENT, STRING, empty, says
-from plano.dialects.finish import failure, fails
+from plano.dialects.finish import fails, failure
 from plano.dialects.messages.errors import misplaced_error
 from plano.errors import PlanoError
 from plano.frames.sse import Frame

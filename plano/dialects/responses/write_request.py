@@ -134,10 +134,10 @@ def _reasoning(conversation: Conversation, losses: Losses) -> dict[str, Any] | N
 
 
 def _include(conversation: Conversation) -> list[str]:
-    """`include`. Seals are asked for if the client did, if it speaks the messages API and asked for thinking, which
-    comes with a signature there, and wherever nothing is stored: then only its seal carries the reasoning of one turn
-    to the next ("Reasoning models", section "Encrypted reasoning items"). Providers take it out again for models that
-    do not reason."""
+    """`include`. Seals are requested if the client asked for them or for thinking, whose blocks have a signature in the
+    messages API; and also if nothing is stored, because then only its seal carries the reasoning of one turn to the
+    next ("Reasoning models", section "Encrypted reasoning items"). Providers take it out again for models that do not
+    reason."""
     own = conversation.extras.get("responses", {}).get("include")
     include = [] if own is None else STRINGS.decode(own)
     reasoning = conversation.reasoning
