@@ -7,10 +7,11 @@ reports it as a loss, and a reply that says nothing beside it is a failure.
 
 from __future__ import annotations
 
-from plano.conversation import NO_EXTRAS, Extras, Finish
+from msgspec import Raw
+
+from plano.conversation import Finish
 from plano.dialects.fields import raw_of
 from plano.errors import UpstreamStatus
-from plano.types import UpstreamDialect
 
 _READ: dict[str, Finish] = {
     # The words of the APIs themselves; servers were seen to pass on those of another API behind them.
@@ -124,6 +125,6 @@ def is_unknown(word: str | None) -> bool:
     return bool(plain(word)) and plain(word) not in _READ and plain(word) not in FAILURES
 
 
-def kept(word: str | None, dialect: UpstreamDialect, field: str) -> Extras:
-    """An unknown word as extras: the `field` of `dialect` that it came in. No extras for any other word."""
-    return {dialect: {field: raw_of(word)}} if is_unknown(word) else NO_EXTRAS
+def kept(word: str | None, field: str) -> dict[str, Raw]:
+    """An unknown word under the name of the `field` that it came in, for a reply's extras. Nothing for other words."""
+    return {field: raw_of(word)} if is_unknown(word) else {}

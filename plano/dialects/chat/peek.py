@@ -52,7 +52,7 @@ class _Look(Look, rename={"found": "choices"}, gc=False):
         if b'"finish_reason":"stop"' in body or b'"finish_reason":"tool_calls"' in body:  # nearly always
             return False
         choices = reading.maybe(_CHOICES, self.found)
-        return bool(choices) and fails(choices[0].finish_reason)
+        return any(fails(choice.finish_reason) for choice in (choices or ())[:1])
 
 
 _CHOICES = msgspec.json.Decoder(list[_Choice])

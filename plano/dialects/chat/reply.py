@@ -165,8 +165,8 @@ def _read_reply(body: bytes) -> Reply:
 
 def _extras(body: bytes, reason: str | None) -> Extras:
     """The fields that only this dialect has, and a finish reason that nobody knows."""
-    extras, unknown = read_extras(body), kept(reason, "chat", "finish_reason")
-    return {"chat": {**extras.get("chat", {}), **unknown["chat"]}} if unknown else extras
+    extras, unknown = read_extras(body), kept(reason, "finish_reason")
+    return {"chat": {**extras.get("chat", {}), **unknown}} if unknown else extras
 
 
 def seconds(created: float | None) -> int | None:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import (
+    NO_EXTRAS,
     Audio,
     AudioDelta,
     CitationDelta,
@@ -200,7 +201,8 @@ class ChatStreamReader:
         events: list[Event] = []
         self._close_all(events)
         finish = read_finish(self._finish, called=len(self._calls) > 0)
-        extras = kept(self._finish, "chat", "finish_reason")
+        unknown = kept(self._finish, "finish_reason")
+        extras: Extras = {"chat": unknown} if unknown else NO_EXTRAS
         events.append(Finished(finish=finish, usage=read_usage(self._usage), extras=extras))
         return events
 

@@ -75,7 +75,7 @@ def _read_reply(fields: Fields, body: bytes) -> Reply:
         finish=read_finish(reason, called=called),
         stop_sequence=stop_sequence or None,
         usage=usage,
-        extras=reply_extras(fields.found | kept(reason, "messages", "stop_reason").get("messages", {})),
+        extras=reply_extras(fields.found | kept(reason, "stop_reason")),
     )
 
 

@@ -193,7 +193,7 @@ class MessagesReader:
         if error is not None:
             return self._fail(error)
         self._over = True
-        extras = {**self._extras, **kept(self._stop_reason, "messages", "stop_reason").get("messages", {})}
+        extras = self._extras | kept(self._stop_reason, "stop_reason")
         events: list[Event] = [] if self._started else [Start()]
         for index in list(self._blocks):
             events += self._block_stop(index)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Extras, Finish, Usage
+from plano.dialects.finish import read_finish
 from plano.dialects.responses.settings import write_reasoning, write_text
 from plano.dialects.responses.tools import write_choice, write_tools
 from plano.errors import UnsupportedConversion
@@ -208,8 +209,13 @@ class IncompleteDetails(msgspec.Struct):
 
 
 def finish_of(status: str | None, details: IncompleteDetails | None, called: bool) -> Finish:
-    """The finish reason of a reply. `called`: it holds a call of a function or a custom tool."""
-    if status == "incomplete":
-        reason = None if details is None else details.reason
-        return "content_filter" if reason == "content_filter" else "length"
+    """The finish reason of a reply. If it has no status, a reason to be incomplete shows that it is.
+
+    Args:
+        called: whether it holds a call of a function or a custom tool.
+    """
+    reason = None if details is None else details.reason
+    if status == "incomplete" or (reason and not status):
+        found = read_finish(reason, called=False)
+        return "length" if found == "stop" else found
     return "tool_calls" if called else "stop"

@@ -95,10 +95,10 @@ def _end(frame: sse.Frame) -> StreamEnd | None:
         return None
     reply = event.response or _Reply()
     usage = read_usage(reply.usage)
-    if type_ in ("response.failed", "error"):
+    if type_ in ("response.failed", "error") or reply.status == "failed":
         return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
     called = any(item.type in _CALLS for item in reply.output or ())
-    status = type_.removeprefix("response.")
+    status = "incomplete" if type_ == "response.incomplete" else reply.status
     finish = finish_of(status, reply.incomplete_details, called)
     return StreamEnd(complete=True, failed=False, usage=usage, finish=finish)
 
