@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.attempt import Attempt
-from plano.dialects import CLIENT_CODECS, CODECS
+from plano.dialects import CLIENT_CODECS, CODECS, COMMON
 from plano.dialects.counts import count_reply
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.journal import Journal
@@ -62,12 +62,12 @@ class Translation:
     ) -> Response:
         """Asks over a dialect that the target may lack, and if it does, over chat."""
         if (target.entry, dialect) in self._lacking:
-            return await _translated(request, target, "chat", call_next)
+            return await _translated(request, target, COMMON, call_next)
         response = await call_next(_outgoing(request, target, dialect) if anew else request)
         if not lacks_path(response.status, response.body):
             return _incoming(request, response) if anew else response
         await response.aclose()
-        again = await _translated(request, target, "chat", call_next)
+        again = await _translated(request, target, COMMON, call_next)
         # With a 404 here too, its URL is wrong, and nothing is known of its APIs.
         if again.status not in (404, 405) and (target.entry, dialect) not in self._lacking:
             self._lacking.add((target.entry, dialect))  # as many as there are entries

@@ -33,8 +33,9 @@ INNER_FIELDS = _words("""
     output_config.effort
     reasoning.context reasoning.display reasoning.effort reasoning.generate_summary reasoning.summary
     reply.annotations reply.audio reply.citations reply.container reply.content reply.context_management reply.document
-    reply.image reply.logprobs reply.reasoning reply.redacted_thinking reply.refusal reply.service_tier reply.status
-    reply.stop_sequence reply.system_fingerprint reply.thinking reply.tool_calls reply.tool_calls.arguments
+    reply.finish_reason reply.image reply.logprobs reply.reasoning reply.redacted_thinking reply.refusal
+    reply.service_tier reply.status reply.stop_reason reply.stop_sequence reply.system_fingerprint reply.thinking
+    reply.tool_calls reply.tool_calls.arguments
     system.cache_control system.citations system.content system.name system.x-anthropic-billing-header
     tool_result.cache_control tool_result.is_error
     tools.allowed_callers tools.cache_control tools.defer_loading tools.format tools.input_examples tools.name

@@ -169,7 +169,7 @@ def _site(provider: Provider, dialect: UpstreamDialect, base_url: str | None) ->
     assert base is not None, f"an entry for {provider.name} needs a base_url; the configuration checks for it"
     split = urlsplit(base)
     path = split.path.rstrip("/") or provider.prefixes.get(dialect, provider.prefix)
-    if dialect == "messages" and not _VERSION.search(path):
+    if CODECS[dialect].conventions.versioned and not _VERSION.search(path):
         path += "/v1"
     return split._replace(path=path, fragment="")
 

@@ -14,9 +14,14 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from anthropic.types import Message, RawMessageStreamEvent
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from plano import Plano
-from plano.testing import FakeProvider, Usage, redacted_thinking, serve, thinking, tool_call
+from plano.frames import sse
+from plano.testing import FakeProvider, Usage, ask, redacted_thinking, serve, thinking, tool_call
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
 from tests.clients import CLIENTS
@@ -217,3 +222,46 @@ async def test_plano_up_serves_every_pair(provider: FakeProvider, tmp_path: Path
                     assert provider.last.path == PATHS[target]
                     assert bool(provider.last.json.get("stream")) is stream
                 await client.aclose()
+
+
+STRICT: dict[Dialect, tuple[TypeAdapter[Any], TypeAdapter[Any]]] = {
+    "chat": (TypeAdapter(ChatCompletion), TypeAdapter(ChatCompletionChunk)),
+    "messages": (TypeAdapter(Message), TypeAdapter(RawMessageStreamEvent)),
+    "responses": (TypeAdapter(Response), TypeAdapter(ResponseStreamEvent)),
+}
+"""The SDKs' types of a reply and of an event."""
+
+PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "text": (("Hello.",), {}),
+    "thinking": ((thinking("Let me see.", seal="c2VhbA=="), "42"), {}),
+    "calls": (("Two.", tool_call("get_weather", {"city": "Paris"}), tool_call("get_weather", {"city": "Rome"})), {}),
+    "cut": (("cut",), {"finish": "length"}),
+    "full window": (("cut",), {"finish": "context_window"}),
+    "no usage": (("Hello.",), {"usage": None}),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_sdks_strict_types_take_every_reply(
+    dialect: Dialect, upstream: Dialect, stream: bool, case: str
+) -> None:
+    provider = FakeProvider()
+    parts, options = PARTS[case]
+    provider.reply(*parts, **options)
+    got = await ask(
+        Plano(config("http://upstream.test"), transport=provider),
+        dialect,
+        "hi",
+        model=f"fake_{upstream}/m-1",
+        stream=stream,
+    )
+    assert provider.last.dialect == upstream
+    whole, event = STRICT[dialect]
+    if not stream:
+        whole.validate_json(got.body, strict=True)
+        return
+    data = [frame.data for frame in sse.frames(got.body) if frame.data not in (b"[DONE]", b'{"type":"ping"}')]
+    assert len(data) > 2
+    for each in data:
+        event.validate_json(each, strict=True)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from plano.config.problems import Problem
 from plano.config.providers import row_of
 from plano.config.settings import Config, FilterEntry, ProviderEntry
+from plano.dialects import COMMON
 from plano.errors import ConfigError
 from plano.pipeline import Filter, Link, objection
 from plano.provider import Provider
@@ -124,10 +125,10 @@ def _assumed(said: ProviderEntry) -> tuple[UpstreamDialect, ...]:
     """The dialects that a server at the entry's own base URL may lack: all of the provider's but chat, if the server is
     somebody else's."""
     row = row_of(said.provider, said.interface)
-    if row is None or row.base_url is None or "chat" not in row.paths or said.apis or said.base_url is None:
+    if row is None or row.base_url is None or COMMON not in row.paths or said.apis or said.base_url is None:
         return ()
     own, host = urlsplit(row.base_url).hostname or "", urlsplit(said.base_url).hostname or ""
-    return () if f".{host}".endswith(f".{own}") else tuple(dialect for dialect in row.paths if dialect != "chat")
+    return () if f".{host}".endswith(f".{own}") else tuple(dialect for dialect in row.paths if dialect != COMMON)
 
 
 def _row(said: ProviderEntry) -> Provider:

@@ -14,6 +14,9 @@ CLIENT_CODECS: Mapping[ClientDialect, Codec] = {"chat": chat, "messages": messag
 CODECS: Mapping[UpstreamDialect, UpstreamCodec] = {"chat": chat, "messages": messages, "responses": responses}
 """The dialects that upstreams speak."""
 
+COMMON: UpstreamDialect = "chat"
+"""The dialect that every server with a compatible API has, also one that lacks the newer ones."""
+
 
 def client_codec(dialect: Dialect) -> Codec:
     """The codec of a client dialect; every request above the translation is in one."""
@@ -21,4 +24,4 @@ def client_codec(dialect: Dialect) -> Codec:
     return CLIENT_CODECS[dialect]
 
 
-__all__ = ["CLIENT_CODECS", "CODECS", "ClientCodec", "Codec", "UpstreamCodec", "client_codec"]
+__all__ = ["CLIENT_CODECS", "CODECS", "COMMON", "ClientCodec", "Codec", "UpstreamCodec", "client_codec"]

@@ -92,6 +92,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
         headers: further headers of each request, unless the client sends them; names in lower case.
         longest_id: the most characters in a call's id, None for any number.
         longest_name: the most characters in a tool's name, None for any number.
+        versioned: whether the last part of a base URL's path is a version, and `/v1` is added where it is none.
         needs_limit: whether every request must have a `max_tokens`.
         request_id: the header with the server's own id for a request.
         call_prefix: the beginning of the ids that servers give to calls.
@@ -102,6 +103,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     longest_id: int | None = None
     longest_name: int | None = None
+    versioned: bool = False
     needs_limit: bool = False
     request_id: str = "x-request-id"
     call_prefix: str = "call_"

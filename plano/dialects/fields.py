@@ -52,6 +52,11 @@ def empty(raw: Raw) -> bool:
     return written in (b"", b"null", b'""')
 
 
+def says(raw: Raw) -> bool:
+    """Whether a struct's unread field says something; the opposite of `empty`, and quick for an absent field."""
+    return raw is not ABSENT and not empty(raw)
+
+
 def raw_of(value: object) -> Raw:
     """Encode a value as unread JSON."""
     return Raw(msgspec.json.encode(value))

@@ -31,6 +31,10 @@ class Look(Struct, gc=False):
         """Whether an error may stand beside or inside the reply; `body` is the whole reply."""
         return self.error != NULL
 
+    def failed(self, body: bytes) -> bool:
+        """Whether the reply says that it ended in a failure; `body` is the whole reply."""
+        return False
+
 
 def looking_at(kind: type[Look]) -> Callable[[bytes], Look]:
     """A function that looks at a body with `kind`, a `Look` that renames `found` to the field that every reply has.

@@ -62,7 +62,7 @@ def sent_at_once(response: Response, body: bytes, journal: Journal, server: Fast
 def _conclude(journal: Journal, response: Response) -> None:
     attempt = response.attempt
     if journal.outcome is None:
-        broken = response.body is None and attempt is not None and attempt.failure == "broken_stream"
+        broken = attempt is not None and attempt.failure == "broken_stream"
         failed = (broken or journal.error is not None) and journal.status < 400
         journal.outcome = "failed" if failed else "completed"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from plano.dialects import COMMON
 from plano.errors import ConfigError, InvalidRequest, ModelNotFound
 from plano.provider import Endpoints, Provider, Target, endpoints, with_model
 from plano.types import Secret, UpstreamDialect
@@ -255,7 +256,7 @@ class _Route:
     def _endpoints_for(self, dialects: tuple[UpstreamDialect, ...]) -> Endpoints:
         found = self._endpoints.get(dialects)
         if found is None:
-            asked = dict.fromkeys((*dialects, "chat")) if self.entry.assumed else dialects
+            asked = dict.fromkeys((*dialects, COMMON)) if self.entry.assumed else dialects
             found = self._endpoints[dialects] = endpoints(self.entry.provider, asked, self.entry.base_url)
         return found
 

@@ -181,13 +181,25 @@ class StreamTranslator:
         forget_frames(error)
         return b"".join(self._writer.feed(Failed(error)))
 
+    def _end(self, finished: Finished) -> None:
+        """Note the end of the reply, and report what the client's dialect cannot say of it."""
+        self._exchange.usage, self._exchange.finish_reason = finished.usage, finished.finish
+        if finished.extras:
+            extras = {
+                dialect: {
+                    name: raw for name, raw in fields.items() if name != "service_tier"
+                }  # both of OpenAI's have it
+                for dialect, fields in finished.extras.items()
+            }
+            self._exchange.losses.drop_extras(extras, self._exchange._client.name, "reply.")
+
     def _write(self, event: Event) -> list[bytes]:
         """Note an event's finish and usage, fill in its missing fields, and write it."""
         kind = type(event)
         if kind is Start:
             event = self._exchange._filled_start(event)  # type: ignore[arg-type]
         elif kind is Finished:
-            self._exchange.usage, self._exchange.finish_reason = event.usage, event.finish  # type: ignore[union-attr]
+            self._end(event)  # type: ignore[arg-type]
         elif kind is Failed:
             self.error = event.error  # type: ignore[union-attr]
         elif kind is PartStart or kind is PartStop:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plano.dialects.reading import UNREADABLE
 from plano.errors import PlanoError, UpstreamProtocolError
 from plano.provider import Target, list_url
 from plano.routing.models import Entry, ModelIndex
@@ -137,7 +138,7 @@ class ModelLists:
             raise UpstreamProtocolError(f"The upstream answered with status {exchange.status}.")
         try:
             return _page.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise UpstreamProtocolError("The upstream's answer is not a list of models.") from error
 
 

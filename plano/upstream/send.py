@@ -301,6 +301,8 @@ def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> by
         if b'"error"' in body:
             raise codec.read_error(502, body)
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
+    if look.failed(body):
+        attempt.fail("broken_stream")
     return mask.out_of(body) if look.may_say_error(body) else body
 
 

@@ -172,9 +172,9 @@ ONE_MISTAKE = [
             """,
         "a wildcard with a wrong key": """\
             model_providers:
-            - model: groq/*
+            - model: mistral/*
               default: yes please  #! model_providers[0].default: must be true or false
-            model_aliases: {a: {target: groq/any}, b: {target: openai/gpt-oss-120b}}
+            model_aliases: {a: {target: mistral/any}, b: {target: mistral-large-latest}}
             """,
         "an entry with a name": """\
             model_providers:

@@ -245,12 +245,12 @@ def test_what_came_with_a_call_before_its_name_is_kept() -> None:
     )
 
 
-def test_all_parts_stop_with_the_finish_reason() -> None:
+def test_all_parts_stop_with_the_stream() -> None:
     frames = sse.frames(chunk({"content": "a"}) + chunk(calls(call(0, "a", "f"))) + chunk({}, reason="stop"))
     reader = chat.stream_reader()
     events = [event for frame in frames for event in reader.feed(frame)]
-    assert [event.index for event in events if isinstance(event, PartStop)] == [0, 1]
-    assert [type(event) for event in reader.finish()] == [Finished]
+    assert [event.index for event in events if isinstance(event, PartStop)] == [0]
+    assert [type(event) for event in reader.finish()] == [PartStop, Finished]
 
 
 def test_text_between_calls_is_a_part_of_its_own() -> None:

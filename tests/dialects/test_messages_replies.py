@@ -150,7 +150,7 @@ def test_finish_reasons_both_ways(finish: Any, stop_reason: str) -> None:
 
 def test_finish_reasons_of_one_way() -> None:
     assert write(Reply(finish="content_filter"))[0]["stop_reason"] == "refusal"
-    assert read(stop_reason="brand_new").finish == "stop"
+    assert read(stop_reason="", content=[{"type": "text", "text": "a"}]).finish == "stop"
     assert read(stop_reason=None).finish == "stop"
     call = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
     assert read(stop_reason="end_turn", content=[call]).finish == "tool_calls"

@@ -575,7 +575,9 @@ def test_pings_are_comments_and_foreign_parts_are_silent() -> None:
 def test_json_with_line_breaks_stays_on_one_line() -> None:
     asked = responses.read_request(b'{"tools": [{"type": "function",\r\n "name": "f",\n "parameters": {\n}}]}')
     events = write(events_of(Reply(id="resp_1", parts=(Text(text="a"),))), asked)
-    assert events[-1]["response"]["tools"] == [{"type": "function", "name": "f", "parameters": {}}]
+    assert events[-1]["response"]["tools"] == [
+        {"type": "function", "name": "f", "description": None, "parameters": {}, "strict": None}
+    ]
 
 
 def test_a_rich_stream_is_written_as_it_was_read() -> None:

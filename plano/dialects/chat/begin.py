@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from plano.dialects import reading
-from plano.dialects.chat.errors import ended_in_error, error_of
-from plano.dialects.chat.finish import BROKEN
-from plano.dialects.fields import ABSENT, NULL, STRING, empty, present
+from plano.dialects.chat.errors import error_of
+from plano.dialects.fields import ABSENT, NULL, STRING, empty, present, says
+from plano.dialects.finish import fails, failure
 from plano.errors import PlanoError
 from plano.frames.sse import Frame
 
@@ -43,6 +43,8 @@ _LABELS = frozenset({"type", "index", "format", "id"})
 _FIRST = (Raw(), NULL, Raw(b"0"))
 """The index of the choice that is read, as it may be written."""
 
+_ENDS = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
+
 _SPEAKS = re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]')
 
 
@@ -55,7 +57,7 @@ def begins(frame: Frame) -> bool:
     chunk = reading.maybe(_CHUNK, frame.data)
     if chunk is None:
         return frame.event != "error"
-    if present(chunk.error) or chunk.object == "error" or frame.event == "error":
+    if says(chunk.error) or chunk.object == "error" or frame.event == "error":
         return False
     if chunk.choices:
         return any(map(_choice_says, chunk.choices))
@@ -64,17 +66,18 @@ def begins(frame: Frame) -> bool:
 
 def _choice_says(choice: dict[str, Raw]) -> bool:
     for name, value in choice.items():
-        if name == "delta":
-            if _delta_says(value):
+        if name in ("delta", "message"):
+            if delta_says(value):
                 return True
-        elif name == "finish_reason" and reading.maybe(STRING, value) == BROKEN:
+        elif name == "finish_reason" and fails(reading.maybe(STRING, value)):
             continue
         elif name not in _BESIDE_THE_DELTA and not empty(value):
             return True
     return False
 
 
-def _delta_says(delta: Raw) -> bool:
+def delta_says(delta: Raw) -> bool:
+    """Whether a delta, or a message in its place, has content."""
     fields = reading.maybe(_DELTA, delta)
     if fields is None:
         return not empty(delta)
@@ -99,10 +102,10 @@ def _part_says(part: dict[str, Raw]) -> bool:
 
 def error_in(frame: Frame) -> PlanoError | None:
     data, named = frame.data, frame.event == "error"
-    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # nearly always, without an error
+    if not (named or data.find(b"error") >= 0 or data.find(b"\\u") >= 0 or _ENDS.search(data)):  # nearly always
         return None
     chunk = reading.maybe(_CHUNK, data)
-    if chunk is not None and present(chunk.error):
+    if chunk is not None and says(chunk.error):
         return error_of(reading.maybe(_ANY, chunk.error))
     if named or (chunk is not None and chunk.object == "error"):
         return error_of(reading.maybe(_ANY, data))
@@ -113,6 +116,6 @@ def error_in(frame: Frame) -> PlanoError | None:
 def _error_of(choice: dict[str, Raw]) -> PlanoError | None:
     if choice.get("index", ABSENT) not in _FIRST:
         return None
-    if present(error := choice.get("error", ABSENT)):
+    if says(error := choice.get("error", ABSENT)):
         return error_of(reading.maybe(_ANY, error))
-    return ended_in_error(reading.maybe(STRING, choice.get("finish_reason", NULL)))
+    return failure(reading.maybe(STRING, choice.get("finish_reason", NULL)))

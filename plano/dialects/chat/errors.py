@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Raw
 
 from plano.dialects import openai, reading
-from plano.dialects.chat.finish import BROKEN
 from plano.errors import PlanoError, UpstreamStatus
 from plano.frames import sse
 
@@ -43,13 +42,6 @@ def in_band_error(found: Raw) -> UpstreamStatus:
 def error_of(found: Any) -> UpstreamStatus:
     """The error in a parsed `error` value."""
     return openai.error_from(_status_of(found), found)
-
-
-def ended_in_error(reason: str | None) -> UpstreamStatus | None:
-    """The error of a choice that ends in an error without details."""
-    if reason != BROKEN:
-        return None
-    return UpstreamStatus("The upstream ended the reply with an error.", status=502, kind="upstream")
 
 
 def _status_of(error: Any) -> int:

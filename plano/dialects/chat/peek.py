@@ -10,10 +10,11 @@ from msgspec import Raw, Struct
 
 from plano.conversation import Finish, Usage
 from plano.dialects import reading
-from plano.dialects.chat.finish import BROKEN, read_finish
+from plano.dialects.chat.begin import delta_says
 from plano.dialects.chat.usage import read_usage
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.fields import ABSENT, NULL, present
+from plano.dialects.fields import ABSENT, NULL, empty, says
+from plano.dialects.finish import fails, is_unknown, read_finish
 from plano.dialects.look import Look, looking_at
 from plano.frames import sse
 
@@ -29,7 +30,8 @@ class _Delta(Struct):
 class _Choice(Struct):
     index: int | None = None
     finish_reason: str | None = None
-    delta: _Delta | None = None
+    delta: Raw = ABSENT
+    message: Raw = ABSENT
 
 
 class _Chunk(Struct):
@@ -46,11 +48,20 @@ class _Look(Look, rename={"found": "choices"}, gc=False):
     def may_say_error(self, body: bytes) -> bool:
         return self.error != NULL or body.find(b'"error"') >= 0
 
+    def failed(self, body: bytes) -> bool:
+        if b'"finish_reason":"stop"' in body or b'"finish_reason":"tool_calls"' in body:  # nearly always
+            return False
+        choices = reading.maybe(_CHOICES, self.found)
+        return any(fails(choice.finish_reason) for choice in (choices or ())[:1])
+
+
+_CHOICES = msgspec.json.Decoder(list[_Choice])
 
 look = looking_at(_Look)
 
 _BODY = msgspec.json.Decoder(_Body)
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_DELTA = msgspec.json.Decoder(_Delta)
 
 
 def peek_usage(body: bytes) -> Usage | None:
@@ -64,29 +75,64 @@ usage_of = read_usage
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
     """The end of a stream, which its last pieces show: the finish chunk, the usage chunk, `[DONE]`."""
-    pieces = list(last) if first in last else [first, *last]
-    complete = called = False
-    usage: Usage | None = None
-    reason: str | None = None
-    for frame in (frame for piece in pieces if not _says_no_more(piece) for frame in sse.frames(piece)):
+    end = _End()
+    for piece in last if first in last else (first, *last):
+        if end.reason or not _says_no_more(piece):
+            for frame in sse.frames(piece):
+                end.add(frame)
+    return end.found()
+
+
+class _End:
+    """The end of a stream as far as its frames have shown it.
+
+    Attributes:
+        reason: the last finish reason of the first choice.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._done = self._failed = self._called = False
+        self._ended: set[int] = set()  # the choices that said why they ended, and nothing after it
+        self._usage: Usage | None = None
+
+    def add(self, frame: sse.Frame) -> None:
+        """Take in the next frame; after an error there is none."""
+        if self._failed:
+            return
         if frame.data == b"[DONE]":
-            complete = True
-            continue
+            self._done = True
+            return
         chunk = reading.maybe(_CHUNK, frame.data)
         if chunk is None:
-            continue
-        if present(chunk.error) or frame.event == "error":
-            return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
-        usage = read_usage(chunk.usage) or usage
+            return
+        self._failed = says(chunk.error) or frame.event == "error"
+        self._usage = read_usage(chunk.usage) or self._usage
         for choice in chunk.choices or ():
-            if not choice.index:
-                called = called or (choice.delta is not None and present(choice.delta.tool_calls))
-                reason = choice.finish_reason or reason
-            complete = complete or choice.finish_reason is not None
-    if reason == BROKEN:
-        return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
-    finish: Finish | None = read_finish(reason, called=called) if reason is not None else None
-    return StreamEnd(complete=complete, failed=False, usage=usage, finish=finish)
+            self._choice(choice)
+
+    def _choice(self, choice: _Choice) -> None:
+        index, delta = choice.index or 0, choice.message if empty(choice.delta) else choice.delta
+        if not index:
+            self._called = self._called or _calls(delta)
+            self.reason = choice.finish_reason or self.reason
+        if choice.finish_reason:
+            self._ended.add(index)
+        elif index in self._ended and delta_says(delta):
+            self._ended.discard(index)
+
+    def found(self) -> StreamEnd:
+        if self._failed or fails(self.reason):
+            return StreamEnd(complete=True, failed=True, usage=self._usage, finish=None)
+        known = self.reason and not is_unknown(self.reason)
+        finish: Finish | None = read_finish(self.reason, called=self._called) if known else None
+        complete = self._done or bool(self._ended)
+        return StreamEnd(complete=complete, failed=False, usage=self._usage, finish=finish)
+
+
+def _calls(delta: Raw) -> bool:
+    fields = reading.maybe(_DELTA, delta)
+    return fields is not None and says(fields.tool_calls)
 
 
 def _says_no_more(piece: bytes) -> bool:
@@ -136,7 +182,7 @@ def event_texts(event: dict[str, Any]) -> list[Slot]:
     """The texts in a parsed chunk, and the ends of texts."""
     slots = []
     for n, choice in enumerate(_choices(event)):
-        key, delta = _key(choice, n), choice.get("delta")
+        key, delta = _key(choice, n), choice.get("delta") or choice.get("message")
         if isinstance(delta, dict):
             content = delta.get("content")
             if isinstance(content, str) and content:
@@ -149,7 +195,7 @@ def event_texts(event: dict[str, Any]) -> list[Slot]:
                 ]
             if delta.get("tool_calls"):  # the calls must not wait for a text that is most likely over
                 slots.append(Slot(key, delta, "tool_calls", "end"))
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):
             slots.append(Slot(key, choice, "finish_reason", "end"))
     return slots
 

@@ -24,8 +24,8 @@ from plano.conversation import (
     ToolCall,
 )
 from plano.dialects import reading
-from plano.dialects.chat.errors import NOT_A_REPLY, ended_in_error, in_band_error
-from plano.dialects.chat.finish import read_finish, write_finish
+from plano.dialects.chat.errors import NOT_A_REPLY, in_band_error
+from plano.dialects.chat.finish import write_finish
 from plano.dialects.chat.ids import REPLY, call_id
 from plano.dialects.chat.read_content import read_annotation
 from plano.dialects.chat.thinking import read_own, write_details
@@ -33,10 +33,12 @@ from plano.dialects.chat.tools import asks_for_functions
 from plano.dialects.chat.usage import read_usage, write_usage
 from plano.dialects.chat.write_content import call_object
 from plano.dialects.custom_tools import unwrap
-from plano.dialects.fields import ABSENT, OBJECT, present
+from plano.dialects.fields import ABSENT, OBJECT, present, says
+from plano.dialects.finish import failure, is_unknown, kept, read_finish, silent
 from plano.dialects.reply_ids import reply_id
 from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.losses import Losses
+from plano.types import Dialect
 
 # --- reading ---
 
@@ -133,7 +135,7 @@ def read_reply(body: bytes) -> Reply:
 
 def _read_reply(body: bytes) -> Reply:
     wrong = reading.upstream(_WRONG, body)
-    if present(wrong.error):
+    if says(wrong.error):
         raise in_band_error(wrong.error)
     if wrong.object == "error":
         raise in_band_error(Raw(body))
@@ -146,6 +148,8 @@ def _read_reply(body: bytes) -> Reply:
     if choice.message is None:
         raise UpstreamProtocolError(NOT_A_REPLY)
     parts = tuple(_parts(choice.message, reply.id or ""))
+    if not parts and is_unknown(choice.finish_reason):
+        raise silent(choice.finish_reason)
     called = any(isinstance(part, ToolCall) for part in parts)
     return Reply(
         id=reply.id or "",
@@ -155,8 +159,14 @@ def _read_reply(body: bytes) -> Reply:
         finish=read_finish(choice.finish_reason, called=called),
         usage=read_usage(reply.usage),
         logprobs=choice.logprobs if present(choice.logprobs) else None,
-        extras=read_extras(body),
+        extras=_extras(body, choice.finish_reason),
     )
+
+
+def _extras(body: bytes, reason: str | None) -> Extras:
+    """The fields that only this dialect has, and a finish reason that nobody knows."""
+    extras, unknown = read_extras(body), kept(reason, "finish_reason")
+    return {"chat": {**extras.get("chat", {}), **unknown}} if unknown else extras
 
 
 def seconds(created: float | None) -> int | None:
@@ -166,9 +176,9 @@ def seconds(created: float | None) -> int | None:
 
 def broken(reason: str | None, error: Raw) -> UpstreamError | None:
     """The error in which a choice ended, or None."""
-    if present(error):
+    if says(error):
         return in_band_error(error)
-    return ended_in_error(reason)
+    return failure(reason)
 
 
 def read_extras(body: bytes) -> Extras:
@@ -189,15 +199,16 @@ def _parts(message: _Message, reply: str) -> list[Part]:
         parts.append(part)
     if message.refusal:
         parts.append(Refusal(text=message.refusal))
-    if (audio := message.audio) is not None:
+    audio = message.audio
+    if audio is not None and (audio.id or audio.data or audio.transcript):
         parts.append(
             Audio(id=audio.id, data=audio.data, transcript=audio.transcript, extras=audio_extras(audio.expires_at))
         )
-    if present(message.images):
+    if says(message.images):
         parts.append(Opaque(dialect="chat", type="images", raw=message.images))
     parts += (_read_call(raw, reply, n) for n, raw in enumerate(message.tool_calls or ()))
-    if message.function_call is not None:
-        function = message.function_call
+    function = message.function_call
+    if function is not None and (function.name or function.arguments):
         parts.append(ToolCall(id=call_id(reply, 0), name=function.name or "", arguments=function.written()))
     return parts
 
@@ -253,6 +264,7 @@ def _read_call(raw: Raw, reply: str, n: int) -> ToolCall:
 def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
     """Write a complete reply; see `plano.dialects.codec.Codec`."""
     legacy = asks_for_functions(asked)
+    others = {dialect: dict(extras) for dialect, extras in reply.extras.items()}
     message = _WrittenMessage(asked, losses)
     for part in reply.parts:
         message.add(part)
@@ -260,7 +272,7 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         "index": 0,
         "message": message.fields(legacy=legacy),
         "logprobs": reply.logprobs,
-        "finish_reason": write_finish(reply.finish, legacy=legacy),
+        "finish_reason": own_finish(others) or write_finish(reply.finish, legacy=legacy),
     }
     fields: dict[str, Any] = {
         "id": reply_id(reply.id, REPLY),
@@ -273,12 +285,16 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         fields["usage"] = write_usage(reply.usage)
     if reply.stop_sequence is not None:
         losses.drop("reply.stop_sequence", "the chat API does not say which stop sequence was met")
-    others = {dialect: dict(extras) for dialect, extras in reply.extras.items()}
     tier = others.get("responses", {}).pop("service_tier", None)
     if tier is not None:
         fields["service_tier"] = tier
     losses.drop_extras(others, "chat", "reply.")
     return msgspec.json.encode(fields | others.get("chat", {}))
+
+
+def own_finish(extras: dict[Dialect, dict[str, Raw]]) -> Raw | None:
+    """Take the finish reason that only the upstream's vendor knows out of a reply's extras."""
+    return extras.get("chat", {}).pop("finish_reason", None)
 
 
 class _WrittenMessage:

@@ -2,6 +2,9 @@
 
 A chunk does not say where a part begins or ends. A part ends when a part of another kind begins. Tool calls may grow in
 turns, so a call ends when its arguments are whole and another part begins, or with the reply.
+
+A finish reason does not end the reply: some servers write one in chunks before the last, and what comes after it still
+belongs to the reply. The last one counts, and only if nothing is said after it. Empty values say nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from plano.conversation import (
+    NO_EXTRAS,
     Audio,
     AudioDelta,
     CitationDelta,
@@ -33,12 +37,12 @@ from plano.conversation import (
 from plano.dialects import reading
 from plano.dialects.chat.calls import CallDelta, Calls
 from plano.dialects.chat.errors import in_band_error
-from plano.dialects.chat.finish import read_finish
 from plano.dialects.chat.read_content import read_annotation
 from plano.dialects.chat.reply import ContentPart, Function, audio_extras, broken, read_extras, seconds
 from plano.dialects.chat.thinking import Entries, read_detail
 from plano.dialects.chat.usage import read_usage
-from plano.dialects.fields import ABSENT, NULL, present
+from plano.dialects.fields import ABSENT, NULL, present, says
+from plano.dialects.finish import is_unknown, kept, read_finish, silent
 from plano.errors import PlanoError, UpstreamProtocolError
 from plano.frames.sse import Frame
 
@@ -66,6 +70,7 @@ class _Delta(Struct, gc=False):
 class _Choice(Struct, gc=False):
     index: int | None = None
     delta: _Delta | None = None
+    message: _Delta | None = None
     finish_reason: str | None = None
     logprobs: Raw = ABSENT
     error: Raw = ABSENT
@@ -88,6 +93,7 @@ class _RawDelta(Struct):
 class _RawChoice(Struct):
     index: int | None = None
     delta: _RawDelta | None = None
+    message: _RawDelta | None = None
 
 
 class _RawChunk(Struct):
@@ -116,7 +122,8 @@ class ChatStreamReader:
         self._spoken = False  # whether a plain field has the reasoning, so that the details only repeat it
         self._calls = Calls()
         self._finish: str | None = None
-        self._ended = False  # a finish reason came
+        self._ended = False  # a finish reason came, and nothing was said after it
+        self._whole_messages = False  # `message` stands in place of `delta`
         self._usage = ABSENT
 
     def feed(self, frame: Frame) -> list[Event]:
@@ -126,9 +133,9 @@ class ChatStreamReader:
         if data == b"[DONE]":
             return reading.upstreams(self._done)
         chunk = reading.upstream(_CHUNK, data)
-        if chunk.usage is not ABSENT and chunk.usage != NULL:
+        if chunk.usage is not ABSENT and chunk.usage != NULL and says(chunk.usage):
             self._usage = chunk.usage
-        if present(chunk.error):
+        if says(chunk.error):
             return self._fail(in_band_error(chunk.error))
         if chunk.object == "error" or frame.event == "error":
             return self._fail(in_band_error(Raw(data)))
@@ -136,9 +143,12 @@ class ChatStreamReader:
         try:
             for choice in chunk.choices or ():
                 if not choice.index:
-                    if choice.delta is not None:
-                        self._read(choice.delta, choice.logprobs, data, events)
-                    if choice.finish_reason is not None or present(choice.error):
+                    delta = choice.delta if choice.message is None else self._either(choice)
+                    if delta is not None:
+                        before = len(events)
+                        self._read(delta, choice.logprobs, data, events)
+                        self._ended = self._ended and len(events) == before
+                    if choice.finish_reason or says(choice.error):
                         self._finished(choice, events)
         except reading.UNFIT as error:
             raise reading.misread(error) from None
@@ -148,6 +158,17 @@ class ChatStreamReader:
         if self._over:
             return []
         return reading.upstreams(self._done) if self._ended else self._fail(UpstreamProtocolError(reading.CUT_OFF))
+
+    def _either(self, choice: _Choice) -> _Delta | None:
+        """The delta of a choice with a `message`, which some servers write in place of `delta`, for a part of the reply
+        or for all of it. A message beside a delta, or after one, only repeats what was said."""
+        if choice.delta is not None or (not self._whole_messages and self._said_something()):
+            return choice.delta
+        self._whole_messages = True
+        return choice.message
+
+    def _said_something(self) -> bool:
+        return self._next > 0 or len(self._calls) > 0
 
     # --- the ends ---
 
@@ -163,23 +184,26 @@ class ChatStreamReader:
         return [Start(id=self._id, model=chunk.model or "", created=seconds(chunk.created), extras=self._early)]
 
     def _finished(self, choice: _Choice, events: list[Event]) -> None:
-        """Add the events of a choice's end: an error, or the stops of all parts."""
+        """Note the end of a choice, or add the error in which it ended."""
         error = broken(choice.finish_reason, choice.error)
         if error is not None:
             events += self._fail(error)
-        elif choice.finish_reason is not None:
+        elif choice.finish_reason:
             self._finish, self._ended = choice.finish_reason, True
-            self._close_all(events)
 
     def _done(self) -> list[Event]:
         """The last events. Usage may come in a chunk after the finish reason, so `Finished` waits until here."""
         if not self._started:
             return self._fail(UpstreamProtocolError(reading.CUT_OFF))
+        if is_unknown(self._finish) and not self._said_something():
+            return self._fail(silent(self._finish))
         self._over = True
         events: list[Event] = []
         self._close_all(events)
         finish = read_finish(self._finish, called=len(self._calls) > 0)
-        events.append(Finished(finish=finish, usage=read_usage(self._usage)))
+        unknown = kept(self._finish, "finish_reason")
+        extras: Extras = {"chat": unknown} if unknown else NO_EXTRAS
+        events.append(Finished(finish=finish, usage=read_usage(self._usage), extras=extras))
         return events
 
     def _fail(self, error: PlanoError) -> list[Event]:
@@ -204,10 +228,10 @@ class ChatStreamReader:
         if delta.annotations:
             at = self._enter("text", Text(text=""), events)
             events += (CitationDelta(at, read_annotation(raw)) for raw in delta.annotations)
-        if delta.function_call is not None:
+        if delta.function_call is not None and (delta.function_call.name or delta.function_call.arguments):
             self._close(events)
             self._next_call(CallDelta(index=0, function=delta.function_call), None, events)
-        if present(delta.images):
+        if says(delta.images):
             self._whole(Opaque(dialect="chat", type="images", raw=delta.images), events)
 
     def _say(self, content: str | list[ContentPart], logprobs: Raw, events: list[Event]) -> None:
@@ -290,7 +314,7 @@ class ChatStreamReader:
     # --- audio and calls ---
 
     def _sound(self, audio: _AudioDelta, events: list[Event]) -> None:
-        if audio.id is None and audio.data is None and audio.transcript is None:
+        if not (audio.id or audio.data or audio.transcript):
             return  # the last delta of an audio only says when it expires
         at = self._enter("audio", Audio(id=audio.id, extras=audio_extras(audio.expires_at)), events)
         if audio.transcript:
@@ -318,6 +342,7 @@ class ChatStreamReader:
 def _raw_calls(data: bytes) -> list[Raw]:
     """The deltas of calls in a chunk, unread, for their unknown fields."""
     for choice in reading.upstream(_RAW_CHUNK, data).choices or ():
-        if not choice.index and choice.delta is not None:
-            return choice.delta.tool_calls or []
+        found = choice.delta or choice.message
+        if not choice.index and found is not None:
+            return found.tool_calls or []
     return []

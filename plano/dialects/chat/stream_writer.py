@@ -124,12 +124,13 @@ class ChatStreamWriter:
     # --- the ends ---
 
     def _start(self, start: Start) -> bytes:
+        own = {name: raw for name, raw in start.extras.get("chat", {}).items() if name != "finish_reason"}
         fields = {
             "id": reply_id(start.id, REPLY),
             "object": "chat.completion.chunk",
             "created": start.created or 0,
             "model": start.model,
-            **start.extras.get("chat", {}),
+            **own,
         }
         self._top = b"data: " + _encode(fields)[:-1] + b',"choices":['
         self._head = self._top + b'{"index":0,"delta":{'
@@ -144,7 +145,8 @@ class ChatStreamWriter:
     def _finished(self, finished: Finished) -> list[bytes]:
         """The chunk with the finish reason, and the usage if the client asked for it."""
         self._ended = True
-        reason = _encode(write_finish(finished.finish, legacy=self._legacy))
+        own = finished.extras.get("chat", {}).get("finish_reason")
+        reason = _encode(own or write_finish(finished.finish, legacy=self._legacy))
         chunks = [self._head + b'},"finish_reason":' + reason + b"}]" + self._tail]
         if self._include_usage and finished.usage is not None:
             chunks.append(self._top + b'],"usage":' + _encode(write_usage(finished.usage)) + b"}\n\n")

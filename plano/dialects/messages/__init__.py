@@ -22,6 +22,7 @@ conventions = Conventions(
     endpoint=EndpointPath(path="/messages"),
     auth="x-api-key",
     headers=(("anthropic-version", "2023-06-01"),),
+    versioned=True,
     needs_limit=True,
     request_id="request-id",
     call_prefix="toolu_",

@@ -6,11 +6,14 @@ empty; every other block counts as output from its start on.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from msgspec import Raw, Struct
 
 from plano.dialects import reading
-from plano.dialects.fields import ABSENT, STRING, empty, present
+from plano.dialects.fields import ABSENT, STRING, empty, says
+from plano.dialects.finish import fails, failure
 from plano.dialects.messages.errors import misplaced_error
 from plano.errors import PlanoError
 from plano.frames.sse import Frame
@@ -43,8 +46,8 @@ def begins(frame: Frame) -> bool:
     event = reading.maybe(_EVENT, frame.data)
     if event is None:
         return frame.event != "error"
-    type_ = event.type if event.type is not None else frame.event
-    if type_ in _SILENT:
+    type_ = event.type or frame.event
+    if type_ in _SILENT or fails(_stop_reason(event)):
         return False
     if type_ == "message_start":
         return event.message is not None and not empty(event.message.content)
@@ -52,7 +55,7 @@ def begins(frame: Frame) -> bool:
         return _block_says(event.content_block)
     if type_ == "content_block_delta" and event.delta is not None:
         return _says(event.delta)
-    return type_ is not None or not present(event.error)
+    return bool(type_) or not says(event.error)
 
 
 def _block_says(block: dict[str, Raw]) -> bool:
@@ -63,12 +66,20 @@ def _says(fields: dict[str, Raw]) -> bool:
     return any(name != "type" and not empty(value) for name, value in fields.items())
 
 
+def _stop_reason(event: _Event) -> str | None:
+    """The reason in a `message_delta`; the deltas of blocks have none."""
+    return None if event.delta is None else reading.maybe(STRING, event.delta.get("stop_reason", ABSENT))
+
+
+_ENDS = re.compile(rb'"stop_reason"\s*:\s*"[^"]')
+
+
 def error_in(frame: Frame) -> PlanoError | None:
     data, named = frame.data, frame.event == "error"
-    if not named and data.find(b"error") < 0 and data.find(b"\\u") < 0:  # nearly always, without an error
+    if not (named or data.find(b"error") >= 0 or data.find(b"\\u") >= 0 or _ENDS.search(data)):  # nearly always
         return None
     event = reading.maybe(_EVENT, data)
-    type_ = frame.event if event is None or event.type is None else event.type
-    if type_ == "error" or (event is not None and event.type is None and present(event.error)):
+    type_ = frame.event if event is None else event.type or frame.event
+    if type_ == "error" or (event is not None and not event.type and says(event.error)):
         return misplaced_error(data)
-    return None
+    return None if event is None else failure(_stop_reason(event))

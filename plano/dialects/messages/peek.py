@@ -11,9 +11,9 @@ from msgspec import Raw, Struct
 from plano.conversation import Finish, Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.fields import ABSENT, present
-from plano.dialects.look import looking_for
-from plano.dialects.messages.finish import read_finish
+from plano.dialects.fields import ABSENT, NULL, STRING, says
+from plano.dialects.finish import fails, is_unknown, read_finish
+from plano.dialects.look import Look, looking_at
 from plano.dialects.messages.usage import Tally, read_usage
 from plano.frames.sse import frames
 
@@ -34,7 +34,17 @@ class _Event(Struct):
     error: Raw = ABSENT
 
 
-look = looking_for("content")
+class _Look(Look, rename={"found": "content"}, gc=False):
+    found: Raw = NULL
+    stop_reason: Raw = NULL
+
+    def failed(self, body: bytes) -> bool:
+        return self.stop_reason not in _USUAL and fails(reading.maybe(STRING, self.stop_reason))
+
+
+_USUAL = tuple(Raw(word) for word in (b'"end_turn"', b'"tool_use"', b'"max_tokens"', b"null"))
+
+look = looking_at(_Look)
 
 _REPLY = msgspec.json.Decoder(_Reply)
 _EVENT = msgspec.json.Decoder(_Event)
@@ -55,35 +65,39 @@ def usage_of(raw: Raw) -> Usage | None:
 
 
 def peek_stream(first: bytes, last: Sequence[bytes]) -> StreamEnd:
-    tally, complete, failed, opening = Tally(), False, False, True
-    finish: Finish | None = None
+    tally, done, failed, opening, ended = Tally(), False, False, True, False
+    reason: str | None = None
     for event in _events((first, *last)):
         if event.message is not None:
             _add(tally, event.message.usage)
         _add(tally, event.usage)
-        opening = opening and not present(event.usage)
-        if event.delta is not None and event.delta.stop_reason is not None:
-            finish = read_finish(event.delta.stop_reason, called=False)
-        failed = failed or event.type == "error" or present(event.error)
-        complete = complete or failed or finish is not None or event.type == "message_stop"
+        opening = opening and not says(event.usage)
+        said = event.delta and event.delta.stop_reason
+        reason, ended = said or reason, bool(said) or (ended and event.type != "content_block_start")
+        failed = failed or event.type == "error" or says(event.error) or fails(reason)
+        done = done or failed or event.type == "message_stop"
     usage = tally.usage()
-    return StreamEnd(complete, failed, usage, finish, opening=opening and usage is not None)
+    finish: Finish | None = None if failed or not reason or is_unknown(reason) else read_finish(reason, called=False)
+    return StreamEnd(done or ended, failed, usage, finish, opening=opening and usage is not None)
 
 
 def _events(pieces: Sequence[bytes]) -> list[_Event]:
-    """The events of the message itself, at both ends of a stream. An event may come twice and change nothing, because
-    usage numbers are totals."""
+    """The events of the message itself, at both ends of a stream, and the starts of blocks. An event may come twice
+    and change nothing, because usage numbers are totals."""
     found = []
     for piece in pieces:
-        if b'"message_' not in piece and b'"error"' not in piece:
+        if not any(map(piece.__contains__, _OF_MESSAGES)):
             continue
         for frame in frames(piece):
-            if frame.event in ("content_block_delta", "content_block_start", "content_block_stop"):
+            if frame.event in ("content_block_delta", "content_block_stop"):
                 continue
             event = reading.maybe(_EVENT, frame.data)
             if event is not None:  # an event of another form is forwarded all the same
                 found.append(event)
     return found
+
+
+_OF_MESSAGES = (b'"message_', b'"error"', b'"content_block_start"')
 
 
 def _add(tally: Tally, usage: Raw) -> None:

@@ -30,9 +30,10 @@ from plano.conversation import (
 from plano.dialects import reading
 from plano.dialects import signatures as seals
 from plano.dialects.custom_tools import wrap
-from plano.dialects.fields import NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object, own, raw_of
+from plano.dialects.fields import ABSENT, NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object, empty, own, raw_of
+from plano.dialects.finish import failure, is_unknown, kept, read_finish, silent
 from plano.dialects.messages.errors import misplaced_error
-from plano.dialects.messages.finish import read_finish, refuses, write_finish
+from plano.dialects.messages.finish import refuses, write_finish
 from plano.dialects.messages.read_content import call_extras, read_citations, read_thinking
 from plano.dialects.messages.usage import read_usage, usage_object
 from plano.dialects.messages.write_content import input_of, tool_id
@@ -54,7 +55,7 @@ def read_reply(body: bytes) -> Reply:
 
 
 def _read_reply(fields: Fields, body: bytes) -> Reply:
-    if fields.take("type", STRING) == "error" or fields.raw("error") is not None:
+    if fields.take("type", STRING) == "error" or not empty(fields.found.pop("error", ABSENT)):
         raise misplaced_error(body)
     blocks = fields.take("content", OBJECTS)
     if blocks is None:
@@ -62,16 +63,19 @@ def _read_reply(fields: Fields, body: bytes) -> Reply:
     parts = tuple(read_block(Fields(block, f"content[{n}]")) for n, block in enumerate(blocks))
     called = any(isinstance(part, ToolCall) for part in parts)
     id_, model = fields.take("id", STRING), fields.take("model", STRING)
-    finish = read_finish(fields.take("stop_reason", STRING), called=called)
+    reason = fields.take("stop_reason", STRING)
+    error = silent(reason) if not parts and is_unknown(reason) else failure(reason)
+    if error is not None:
+        raise error
     stop_sequence, usage = fields.take("stop_sequence", STRING), read_usage(fields.raw("usage"))
     return Reply(
         id=id_ or "",
         model=model or "",
         parts=parts,
-        finish=finish,
-        stop_sequence=stop_sequence,
+        finish=read_finish(reason, called=called),
+        stop_sequence=stop_sequence or None,
         usage=usage,
-        extras=reply_extras(fields.found),
+        extras=reply_extras(fields.found | kept(reason, "stop_reason")),
     )
 
 
@@ -125,7 +129,8 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         "role": "assistant",
         "model": reply.model,
         "content": _write_blocks(reply.parts, losses),
-        "stop_reason": write_finish(reply.finish, refused=refuses(reply.parts)),
+        "stop_reason": own(reply.extras, "messages").get("stop_reason")
+        or write_finish(reply.finish, refused=refuses(reply.parts)),
         "stop_sequence": reply.stop_sequence,
         "usage": usage_object(reply.usage),
     }

@@ -29,13 +29,13 @@ from plano.conversation import (
     Unknown,
 )
 from plano.dialects import reading
-from plano.dialects.fields import ABSENT, NULL, STRING, Fields, Object, present, raw_of
+from plano.dialects.fields import ABSENT, NULL, STRING, Fields, Object, raw_of, says
+from plano.dialects.finish import failure, is_unknown, kept, read_finish, silent
 from plano.dialects.messages.errors import misplaced_error
-from plano.dialects.messages.finish import read_finish
 from plano.dialects.messages.read_content import read_citation
 from plano.dialects.messages.reply import read_block, reply_extras
 from plano.dialects.messages.usage import Tally
-from plano.errors import UpstreamProtocolError
+from plano.errors import PlanoError, UpstreamProtocolError
 from plano.frames.sse import Frame
 
 
@@ -108,6 +108,7 @@ class MessagesReader:
         self._called = False
         self._tally = Tally()
         self._stop_reason: str | None = None
+        self._ended = False  # a stop reason came, and no block began after it
         self._stop_sequence: str | None = None
         self._extras: Object = {}
 
@@ -125,9 +126,8 @@ class MessagesReader:
     def finish(self) -> list[Event]:
         if self._over:
             return []
-        if self._stop_reason is None:
-            self._over = True
-            return [Failed(UpstreamProtocolError(reading.CUT_OFF))]
+        if not self._ended:
+            return self._fail(UpstreamProtocolError(reading.CUT_OFF))
         return reading.upstreams(self._end)
 
     def _odd(self, frame: Frame) -> list[Event]:
@@ -139,12 +139,12 @@ class MessagesReader:
 
     def _other(self, event: _Event, frame: Frame) -> list[Event]:
         """Read any event but a delta of a block."""
-        type_ = event.type if event.type is not None else frame.event
+        type_ = event.type or frame.event
         if type_ == "ping":
             return [Ping()]
         whole = reading.upstream(_WHOLE, frame.data)
-        if type_ == "error" or (event.type is None and present(whole.error)):
-            return self._fail(frame.data)
+        if type_ == "error" or (not event.type and says(whole.error)):
+            return self._fail(misplaced_error(frame.data))
         if type_ == "content_block_start":
             return self._block_start(event.index, whole)
         if type_ == "content_block_stop":
@@ -155,13 +155,13 @@ class MessagesReader:
             return self._message_delta(whole)
         if type_ == "message_stop":
             return self._end()
-        if type_ is None:
+        if not type_:
             raise UpstreamProtocolError("The upstream sent an event that is not of the messages API.")
         return [Unknown("messages", frame.event or type_, frame.data)]
 
-    def _fail(self, data: bytes) -> list[Event]:
+    def _fail(self, error: PlanoError) -> list[Event]:
         self._over = True
-        return [Failed(misplaced_error(data))]
+        return [Failed(error)]
 
     # --- the message ---
 
@@ -179,14 +179,21 @@ class MessagesReader:
     def _message_delta(self, whole: _Whole) -> list[Event]:
         delta = Fields(whole.delta or {}, "delta")
         self._tally.add(whole.usage)
-        self._stop_reason = delta.take("stop_reason", STRING) or self._stop_reason
+        reason = delta.take("stop_reason", STRING)
+        self._stop_reason, self._ended = reason or self._stop_reason, self._ended or bool(reason)
         self._stop_sequence = delta.take("stop_sequence", STRING) or self._stop_sequence
         self._extras.update({name: raw for name, raw in delta.found.items() if raw != NULL})
         return []
 
     def _end(self) -> list[Event]:
         """The stops of all open blocks, and the end of the message."""
+        error = failure(self._stop_reason)
+        if error is None and is_unknown(self._stop_reason) and not self._next:
+            error = silent(self._stop_reason)
+        if error is not None:
+            return self._fail(error)
         self._over = True
+        extras = self._extras | kept(self._stop_reason, "stop_reason")
         events: list[Event] = [] if self._started else [Start()]
         for index in list(self._blocks):
             events += self._block_stop(index)
@@ -194,7 +201,7 @@ class MessagesReader:
             finish=read_finish(self._stop_reason, called=self._called),
             stop_sequence=self._stop_sequence,
             usage=self._tally.usage(),
-            extras={"messages": self._extras} if self._extras else {},
+            extras={"messages": extras} if extras else {},
         )
         return [*events, finished]
 
@@ -206,7 +213,7 @@ class MessagesReader:
         if found is None:
             raise UpstreamProtocolError("The upstream started a block without saying which.")
         events: list[Event] = [] if self._started else [Start()]
-        self._started = True
+        self._started, self._ended = True, False
         if index in self._blocks:
             events += self._block_stop(index)
         kept = dict(found)
@@ -261,7 +268,7 @@ class MessagesReader:
             return [TextDelta(block.index, delta.thinking)]
         if delta.signature is not None:
             return [SealDelta(block.index, delta.signature)] if delta.signature else []
-        if present(delta.citation):
+        if says(delta.citation):
             return [CitationDelta(block.index, read_citation(delta.citation))]
         reading.upstream(_TYPED, frame.data)  # the whole frame is passed on, so all of it must be UTF-8
         return [Unknown("messages", frame.event or "content_block_delta", frame.data)]

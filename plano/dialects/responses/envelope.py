@@ -1,7 +1,8 @@
 """Reads and writes the Response object around a reply's output: status, usage, and echoes of the request.
 
-Source: API reference, "The response object". Only in echoes are the API's defaults written, because the types of
-clients require them; here a default tells the client what was done, and asks for nothing.
+Source: API reference, "The response object", and the schema of Open Responses, which requires more of its fields. Only
+in echoes are the API's defaults written, because the types of clients require them; here a default tells the client
+what was done, and asks for nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Extras, Finish, Usage
+from plano.dialects.finish import read_finish
 from plano.dialects.responses.settings import write_reasoning, write_text
 from plano.dialects.responses.tools import write_choice, write_tools
 from plano.errors import UnsupportedConversion
@@ -57,10 +59,12 @@ def echoes(asked: Conversation) -> dict[str, Any]:
     return {
         "background": False,
         "instructions": "\n\n".join(instructions) if instructions else None,
+        "frequency_penalty": _or(asked.frequency_penalty, 0.0),
         "max_output_tokens": asked.max_tokens,
         "max_tool_calls": None,
         "metadata": asked.metadata if asked.metadata is not None else {},
         "parallel_tool_calls": asked.parallel_tool_calls is not False,
+        "presence_penalty": _or(asked.presence_penalty, 0.0),
         "previous_response_id": None,
         "prompt_cache_key": asked.prompt_cache_key,
         "reasoning": {"effort": None, "summary": None, **reasoning},
@@ -70,13 +74,20 @@ def echoes(asked: Conversation) -> dict[str, Any]:
         "temperature": _or(asked.temperature, 1.0),
         "text": {"format": {"type": "text"}, "verbosity": "medium", **text},
         "tool_choice": _choice(asked),
-        "tools": write_tools(asked, silent),
+        "tools": [_whole(tool) for tool in write_tools(asked, silent)],
         "top_logprobs": asked.top_logprobs or 0,
         "top_p": _or(asked.top_p, 1.0),
         "truncation": "disabled",
         "user": asked.user,
         **_others(asked),
     }
+
+
+def _whole(tool: Any) -> Any:
+    """The echo of a tool. That of a function has all fields (Open Responses, `FunctionTool`)."""
+    if isinstance(tool, dict) and tool["type"] == "function":
+        return {"description": None, "parameters": None, "strict": None, **tool}
+    return tool
 
 
 def _or(value: float | None, default: float) -> float:
@@ -117,12 +128,17 @@ def response(
     error: dict[str, Any] | None = None,
     extras: Extras | None = None,
 ) -> dict[str, Any]:
-    """The whole object, ready to encode. A field of the upstream's own (`service_tier`) replaces its echo."""
+    """The whole object, ready to encode. A field of the upstream's own (`service_tier`) replaces its echo.
+
+    `completed_at` is required (Open Responses, `ResponseResource`). No upstream of another dialect says it, and no
+    codec reads a clock, so it is `created` again.
+    """
     reason = None if finish is None else incomplete_reason(finish)
     return {
         "id": id_,
         "object": "response",
         "created_at": created,
+        "completed_at": created if status == "completed" else None,
         "status": status,
         "error": error,
         "incomplete_details": None if reason is None else {"reason": reason},
@@ -193,8 +209,13 @@ class IncompleteDetails(msgspec.Struct):
 
 
 def finish_of(status: str | None, details: IncompleteDetails | None, called: bool) -> Finish:
-    """The finish reason of a reply. `called`: it holds a call of a function or a custom tool."""
-    if status == "incomplete":
-        reason = None if details is None else details.reason
-        return "content_filter" if reason == "content_filter" else "length"
+    """The finish reason of a reply. If it has no status, a reason to be incomplete shows that it is.
+
+    Args:
+        called: whether it holds a call of a function or a custom tool.
+    """
+    reason = None if details is None else details.reason
+    if status == "incomplete" or (reason and not status):
+        found = read_finish(reason, called=False)
+        return "length" if found == "stop" else found
     return "tool_calls" if called else "stop"

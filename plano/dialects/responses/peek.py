@@ -11,11 +11,23 @@ from msgspec import Raw
 from plano.conversation import Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.look import looking_for
+from plano.dialects.fields import NULL
+from plano.dialects.look import Look, looking_at
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
 from plano.frames import sse
 
-look = looking_for("output")
+
+class _Look(Look, rename={"found": "output"}, gc=False):
+    found: Raw = NULL
+    status: Raw = NULL
+
+    def failed(self, body: bytes) -> bool:
+        return self.status == _FAILED
+
+
+_FAILED = Raw(b'"failed"')
+
+look = looking_at(_Look)
 
 _CALLS = ("function_call", "custom_tool_call")
 
@@ -83,10 +95,10 @@ def _end(frame: sse.Frame) -> StreamEnd | None:
         return None
     reply = event.response or _Reply()
     usage = read_usage(reply.usage)
-    if type_ in ("response.failed", "error"):
+    if type_ in ("response.failed", "error") or reply.status == "failed":
         return StreamEnd(complete=True, failed=True, usage=usage, finish=None)
     called = any(item.type in _CALLS for item in reply.output or ())
-    status = type_.removeprefix("response.")
+    status = "incomplete" if type_ == "response.incomplete" else reply.status
     finish = finish_of(status, reply.incomplete_details, called)
     return StreamEnd(complete=True, failed=False, usage=usage, finish=finish)
 

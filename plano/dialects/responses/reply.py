@@ -121,6 +121,11 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
     reason = incomplete_reason(reply.finish)
     if reply.stop_sequence is not None:
         losses.drop("reply.stop_sequence", "the responses API does not say which stop sequence was met")
+    others = {
+        dialect: {name: raw for name, raw in fields.items() if name != "service_tier"}
+        for dialect, fields in reply.extras.items()
+    }
+    losses.drop_extras(others, "responses", "reply.")
     return msgspec.json.encode(
         response(
             id_=id_,

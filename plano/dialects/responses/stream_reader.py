@@ -124,15 +124,18 @@ class StreamReader:
         ]
 
     def _end(self, wire: Wire) -> list[Event]:
-        """Read `completed` or `incomplete`, which repeat the whole reply."""
+        """Read `completed` or `incomplete`, which repeat the whole reply. Some servers end every reply as `completed`,
+        and say only in its `status` that it is not."""
         reply = reading.upstream(_REPLY, bytes(wire.response))
+        if reply.status == "failed":
+            return self._fail(wire)
         events: list[Event] = []
         for index, raw in enumerate(reply.output or ()):
             if not self._item(index).done:
                 events += self._finish_item(index, raw)
         events += self._stop_all()
         self._over = True
-        status = (wire.type or "").removeprefix("response.")
+        status = "incomplete" if wire.type == "response.incomplete" else reply.status
         finish = finish_of(status, reply.incomplete_details, self._called)
         extras = own_extras(wire.response)
         events.append(Finished(finish=finish, usage=read_usage(reply.usage), extras=extras))
@@ -384,6 +387,8 @@ _HANDLERS: dict[str, _Handler] = {
     "response.reasoning_summary_text.done": StreamReader._summary_done,
     "response.reasoning_text.delta": StreamReader._content_delta,
     "response.reasoning_text.done": StreamReader._content_done,
+    "response.reasoning.delta": StreamReader._content_delta,  # Open Responses calls them so
+    "response.reasoning.done": StreamReader._content_done,
 }
 
 

@@ -138,13 +138,15 @@ def _reasoning(conversation: Conversation, losses: Losses, takes: Takes | None) 
 
 
 def _include(conversation: Conversation) -> list[str]:
-    """`include`. Seals are asked for if the client did, or if it speaks the messages API and asked for thinking, which
-    comes with a signature there."""
+    """`include`. Seals are requested if the client asked for them or for thinking, whose blocks have a signature in the
+    messages API; and also if nothing is stored, because then only its seal carries the reasoning of one turn to the
+    next ("Reasoning models", section "Encrypted reasoning items"). Providers take it out again for models that do not
+    reason."""
     own = conversation.extras.get("responses", {}).get("include")
     include = [] if own is None else STRINGS.decode(own)
     reasoning = conversation.reasoning
     thinking = reasoning is not None and reasoning.mode in ("enabled", "adaptive")
-    if conversation.include_seals or thinking:
+    if conversation.include_seals or thinking or _store(conversation) is False:
         include.append(SEALS)
     if conversation.logprobs:
         include.append(LOGPROBS)
