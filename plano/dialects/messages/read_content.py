@@ -21,7 +21,7 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import reading
+from plano.dialects import call_seals, reading
 from plano.dialects import signatures as seals
 from plano.dialects.content import Readers
 from plano.dialects.content import read_parts as content_parts
@@ -147,7 +147,7 @@ def text_of(content: Raw | None) -> str | None:
 
 
 def _tool_use(block: Fields) -> Part:
-    id_, name = block.need("id", STRING), block.need("name", STRING)
+    (id_, sealed), name = call_seals.opened(block.need("id", STRING)), block.need("name", STRING)
     given = block.raw("input")
     cache = block.raw("cache_control")
     return ToolCall(
@@ -155,23 +155,23 @@ def _tool_use(block: Fields) -> Part:
         name=name,
         arguments=bytes(given).decode() if given is not None else "{}",
         cache=cache,
-        extras=call_extras(block),
+        extras={**sealed, **call_extras(block)},
     )
 
 
 def call_extras(block: Fields) -> Extras:
     """A call's unknown fields.
 
-    `extra_content` becomes the chat dialect's: a chat upstream wants it back with the call (Gemini's thought
-    signature), and clients of this dialect carry it.
+    `extra_content` becomes the chat dialect's: a chat upstream wants it back with the call, and some clients of this
+    dialect got it so from other gateways.
     """
-    carried = block.raw("extra_content")
+    carried = block.raw(call_seals.FIELD)
     rest = block.extras("messages")
-    return rest if carried is None else {**rest, "chat": {"extra_content": carried}}
+    return rest if carried is None else {**rest, "chat": {call_seals.FIELD: carried}}
 
 
 def _tool_result(block: Fields) -> Part:
-    call_id = block.need("tool_use_id", STRING)
+    call_id = call_seals.own_id(block.need("tool_use_id", STRING))
     content = block.take("content", CONTENT)
     return ToolResult(
         call_id=call_id,

@@ -29,6 +29,7 @@ from plano.conversation import (
 )
 from plano.dialects import reading
 from plano.dialects import signatures as seals
+from plano.dialects.call_seals import sealed_id
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object, own, raw_of
 from plano.dialects.messages.errors import misplaced_error
@@ -198,10 +199,8 @@ def citation_object(citation: Citation) -> Any:
 
 def call_block(part: ToolCall) -> dict[str, Any]:
     """A `tool_use` block whose input is still empty."""
-    block: dict[str, Any] = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": {}}
-    carried = part.extras.get("chat", {}).get("extra_content")
-    if carried is not None:
-        block["extra_content"] = carried
+    id_ = sealed_id(tool_id(part.id), part.extras)
+    block: dict[str, Any] = {"type": "tool_use", "id": id_, "name": part.name, "input": {}}
     for name, value in own(part.extras, "messages").items():
         block.setdefault(name, value)
     return block

@@ -1,14 +1,12 @@
-"""Converts calls for the client: a custom tool's call becomes one again, and a chat upstream's field goes with it."""
+"""Converts calls for the client: a custom tool's call becomes one again, and its id carries a chat upstream's seal."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from plano.conversation import Conversation, Extras, ToolCall
+from plano.conversation import Conversation, ToolCall
+from plano.dialects.call_seals import sealed_id
 from plano.dialects.custom_tools import unwrap
-
-_REPLAYED = "extra_content"
-"""A field of calls that a chat upstream wants back (Gemini's thought signature); the client carries it."""
 
 
 class Calls:
@@ -33,11 +31,10 @@ class Calls:
             part = replace(part, kind="custom", arguments=unwrap(part.arguments))
         elif part.kind == "function" and not part.arguments:
             part = replace(part, arguments="{}")
-        extras = with_replayed(part.extras)
-        return part if extras is part.extras else replace(part, extras=extras)
+        return with_seal(part)
 
 
-def with_replayed(extras: Extras) -> Extras:
-    """The extras with the chat upstream's field, if it is there, among this dialect's."""
-    found = extras.get("chat", {}).get(_REPLAYED)
-    return extras if found is None else {"responses": {**extras.get("responses", {}), _REPLAYED: found}}
+def with_seal(part: ToolCall) -> ToolCall:
+    """The call with the id that its client gets."""
+    id_ = sealed_id(part.id, part.extras)
+    return part if id_ == part.id else replace(part, id=id_)

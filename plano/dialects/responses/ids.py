@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from plano.dialects.call_seals import holds_field
 from plano.dialects.signatures import holds_seal
 
 REPLY = "resp_"
@@ -23,8 +24,9 @@ _MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|item)_plano_')
 
 
 def hands_back(body: bytes) -> bool:
-    """Whether a request's body holds an item id of ours, or another vendor's seal."""
-    return holds_seal(body) or any_minted(body)
+    """Whether a request's body holds an item id of ours, another vendor's seal, or a field that only chat upstreams
+    know."""
+    return holds_seal(body) or any_minted(body) or holds_field(body)
 
 
 def any_minted(body: bytes) -> bool:

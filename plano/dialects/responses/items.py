@@ -30,7 +30,7 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import data_uris, reading
+from plano.dialects import call_seals, data_uris, reading
 from plano.dialects import signatures as seals
 from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
 from plano.dialects.responses import ids
@@ -276,10 +276,11 @@ def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item
     name = item.need("name", STRING)
     arguments = item.need(field, STRING)
     item.take("status", STRING)
-    extra_content = item.raw("extra_content")  # a chat upstream wants it back (Gemini's thought signature)
-    extras = dict(item.extras("responses"))
-    if extra_content is not None:
-        extras["chat"] = {"extra_content": extra_content}
+    call_id, sealed = call_seals.opened(call_id)
+    handed_back = item.raw(call_seals.FIELD)
+    extras = {**sealed, **item.extras("responses")}
+    if handed_back is not None:
+        extras["chat"] = {call_seals.FIELD: handed_back}
     part = ToolCall(id=call_id, name=name, arguments=arguments, kind=kind, item_id=item_id, extras=extras)
     return Item("call", "assistant", (part,))
 
@@ -294,7 +295,9 @@ def _result(item: Fields, kind: Literal["function", "custom"]) -> Item | None:
     item.take("status", STRING)
     parts = read_content(output, item.at("output"))
     return Item(
-        "result", "user", (ToolResult(call_id=call_id, parts=parts, kind=kind, extras=item.extras("responses")),)
+        "result",
+        "user",
+        (ToolResult(call_id=call_seals.own_id(call_id), parts=parts, kind=kind, extras=item.extras("responses")),),
     )
 
 
