@@ -1,4 +1,4 @@
-"""The ids of this dialect: the reply's `resp_…`, its items' `msg_…`, `rs_…`, `fc_…` and `ctc_…`.
+"""The ids of this dialect: the reply's `resp_…`, its items' `msg_…`, `rs_…`, `fc_…`, `ctc_…` and `tsc_…`.
 
 Items that came from another dialect have no id. The writers give them a marked one, made of the reply's id
 and the item's place. When such an id comes back in a request, the reader leaves it out, because no upstream knows it.
@@ -16,11 +16,15 @@ MESSAGE = "msg_"
 REASONING = "rs_"
 FUNCTION = "fc_"
 CUSTOM = "ctc_"
+SEARCH = "tsc_"
+
+OF_CALLS = {"function": FUNCTION, "custom": CUSTOM, "search": SEARCH}
+"""The prefixes of items that are calls, by the kind of the call."""
 
 MINTED = "_plano_"
 """The mark in an item id that plano made up."""
 
-_MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|item)_plano_')
+_MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|tsc|item)_plano_')
 
 
 def hands_back(body: bytes) -> bool:

@@ -33,7 +33,7 @@ from plano.conversation import (
 from plano.dialects import call_seals, data_uris, reading
 from plano.dialects import signatures as seals
 from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
-from plano.dialects.responses import ids
+from plano.dialects.responses import ids, tool_search
 
 CONTENT = "content."
 """The prefix of an Opaque's type if it is a part of a message, and not an item of its own."""
@@ -301,6 +301,38 @@ def _result(item: Fields, kind: Literal["function", "custom"]) -> Item | None:
     )
 
 
+def _search(item: Fields) -> Item | None:
+    """Read a call of the client's search for tools; None if OpenAI did the search."""
+    item_id, call_id = item.take("id", STRING), item.take("call_id", STRING)
+    if not tool_search.by_client(item) or call_id is None:
+        return None
+    item.take("status", STRING)
+    arguments = tool_search.read_arguments(item)
+    call_id, sealed = call_seals.opened(call_id)
+    part = ToolCall(
+        id=call_id,
+        name=tool_search.NAME,
+        arguments=arguments,
+        kind="search",
+        item_id=item_id,
+        extras={**sealed, **item.extras("responses")},
+    )
+    return Item("call", "assistant", (part,))
+
+
+def _found(item: Fields) -> Item | None:
+    """Read what a search of the client's found; None if OpenAI did the search."""
+    call_id = item.take("call_id", STRING)
+    if not tool_search.by_client(item) or call_id is None:
+        return None
+    item.take("id", STRING)
+    item.take("status", STRING)
+    found = tool_search.found_in(item)
+    call_id, said = call_seals.own_id(call_id), (Text(text=tool_search.summary(found)),)
+    result = ToolResult(call_id=call_id, parts=said, kind="search", extras=item.extras("responses"))
+    return Item("result", "user", (result,))
+
+
 _READERS: dict[str, Callable[[Fields], Item | None]] = {
     "message": _message,
     "reasoning": _reasoning,
@@ -308,6 +340,8 @@ _READERS: dict[str, Callable[[Fields], Item | None]] = {
     "custom_tool_call": lambda item: _call(item, "custom", "input"),
     "function_call_output": lambda item: _result(item, "function"),
     "custom_tool_call_output": lambda item: _result(item, "custom"),
+    tool_search.CALL: _search,
+    tool_search.OUTPUT: _found,
     "additional_tools": lambda item: Item("tools", "developer", ()),
 }
 

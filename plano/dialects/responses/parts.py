@@ -300,3 +300,16 @@ class CallPart:
     def _item(self, status: Status) -> dict[str, Any]:
         part = replace(self._part, arguments="".join(self._pieces))
         return write_items.call(part, id_=self._id, status=status)
+
+
+class SearchPart(CallPart):
+    """A call of the client's search for tools. Its arguments are an object, so that they come whole, with its end."""
+
+    def delta(self, text: str, logprobs: Raw | None) -> list[bytes]:
+        self._pieces.append(text)
+        return []
+
+    def stop(self, whole: Part | None) -> list[bytes]:
+        self._fill("completed", whole)
+        item = self._output[self._index]
+        return [self._frames.frame("response.output_item.done", output_index=self._index, item=item)]

@@ -12,12 +12,13 @@ from plano.conversation import Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.look import looking_for
+from plano.dialects.responses import tool_search
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
 from plano.frames import sse
 
 look = looking_for("output")
 
-_CALLS = ("function_call", "custom_tool_call")
+_CALLS = ("function_call", "custom_tool_call", tool_search.CALL)
 
 
 class _Item(msgspec.Struct):

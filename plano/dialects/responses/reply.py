@@ -167,8 +167,8 @@ class _Output:
         """The item for a part that is one by itself; None for a part that cannot be said."""
         if isinstance(part, ToolCall):
             called = self._calls.restored(part)
-            prefix = ids.CUSTOM if called.kind == "custom" else ids.FUNCTION
-            return write_items.call(called, id_=called.item_id or self._id(prefix), status="completed")
+            id_ = called.item_id or self._id(ids.OF_CALLS[called.kind])
+            return write_items.call(called, id_=id_, status="completed")
         if isinstance(part, Thinking | RedactedThinking):
             return self._reasoning(part)
         return part.raw if isinstance(part, Opaque) and part.dialect == "responses" else None

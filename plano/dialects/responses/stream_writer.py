@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Raw
-from msgspec.structs import replace
 
 from plano.conversation import (
     CitationDelta,
@@ -40,7 +39,7 @@ from plano.dialects.responses.calls import Calls
 from plano.dialects.responses.envelope import ResponseStatus, echoes, incomplete_reason, response
 from plano.dialects.responses.errors import error_of_reply, stream_error
 from plano.dialects.responses.frames import Frames
-from plano.dialects.responses.parts import CallPart, MessageItem, OpenPart, ReasoningPart, SaidPart
+from plano.dialects.responses.parts import CallPart, MessageItem, OpenPart, ReasoningPart, SaidPart, SearchPart
 from plano.dialects.responses.write_items import content_type
 from plano.dialects.signatures import pack
 
@@ -179,10 +178,10 @@ class StreamWriter:
     def _call(self, index: int, part: ToolCall) -> list[bytes]:
         frames = self._leave_message()
         unwrapper = Unwrapper() if self._calls.is_wrapped(part) else None
-        called = replace(part, kind="custom") if self._calls.is_custom(part) else part
-        prefix = ids.CUSTOM if called.kind == "custom" else ids.FUNCTION
-        id_ = called.item_id or self._item_id(prefix)
-        found = CallPart(self._frames, self._output, id_, called, unwrapper)
+        called = self._calls.named(part)
+        id_ = called.item_id or self._item_id(ids.OF_CALLS[called.kind])
+        kind = SearchPart if called.kind == "search" else CallPart
+        found = kind(self._frames, self._output, id_, called, unwrapper)
         self._open[index] = found
         return [*frames, found.start()]
 

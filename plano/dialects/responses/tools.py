@@ -11,6 +11,7 @@ from msgspec import Raw
 from plano.conversation import Conversation, Tool, ToolChoice
 from plano.dialects import reading
 from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, decode, object_at
+from plano.dialects.responses import tool_search
 from plano.errors import InvalidRequest
 from plano.losses import Losses, refuse
 
@@ -36,6 +37,8 @@ def _read_tool(raw: Raw, path: str) -> Tool:
             format=tool.raw("format"),
             extras=tool.extras("responses"),
         )
+    if type_ == tool_search.NAME and tool_search.by_client(tool):
+        return tool_search.read_tool(tool)
     label = tool.take("name", STRING) or tool.take("server_label", STRING)
     return Tool(name=label or type_, kind="native", dialect="responses", raw=raw)
 
@@ -99,11 +102,13 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
     """
     written: list[Any] = []
     for tool in conversation.tools:
+        if tool.found_by is not None:
+            continue  # it stands in the output of its search
         if tool.cache is not None:
             losses.drop("tools.cache_control", "the responses API caches without marks on tools")
         losses.drop_extras(tool.extras, "responses", "tools.")
         if tool.kind != "native":
-            written.append(_write_tool(tool, foreign=conversation.is_foreign_to("responses")))
+            written.append(write_tool(tool, foreign=conversation.is_foreign_to("responses")))
         elif tool.dialect == "responses":
             written.append(tool.raw)
         else:
@@ -112,9 +117,11 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
     return written
 
 
-def _write_tool(tool: Tool, *, foreign: bool) -> dict[str, Any]:
-    """Write one tool. A function of a `foreign` request without `strict` gets `strict: false`, because here the default
-    is true ("Function calling", section "Strict mode")."""
+def write_tool(tool: Tool, *, foreign: bool) -> dict[str, Any]:
+    """Write one tool that is not native. A function of a `foreign` request without `strict` gets `strict: false`,
+    because here the default is true ("Function calling", section "Strict mode")."""
+    if tool.kind == "search":
+        return tool_search.written_tool(tool) | dict(tool.extras.get("responses", {}))
     fields: dict[str, Any] = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         fields["description"] = tool.description
