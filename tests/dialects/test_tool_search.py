@@ -177,8 +177,18 @@ async def test_a_search_goes_on_from_a_stored_reply(upstream: Dialect) -> None:
         assert len(body["messages"]) == 3
 
 
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+async def test_that_a_found_tool_was_deferred_is_no_loss(upstream: Dialect) -> None:
+    deferred = {**PLAIN, "defer_loading": True}
+    body, answer = await sent(upstream, [HELLO, CALL, output(deferred)])
+    assert offered(body) == ["tool_search", "f"]
+    assert "x-plano-dropped" not in answer.headers
+    _, answer = await sent(upstream, [HELLO], tools=[deferred])
+    assert answer.headers["x-plano-dropped"] == "tools.defer_loading"
+
+
 def test_the_items_are_written_as_they_were_read() -> None:
-    items = [HELLO, CALL, output(PLAIN, namespace("now"))]
+    items = [HELLO, CALL, output({**PLAIN, "defer_loading": True}, namespace("now"))]
     conversation = support.read_request(responses, {"input": items, "tools": [SEARCH]})
     body, losses = support.write_request(responses, conversation)
     assert body["input"][1:] == items[1:]

@@ -41,7 +41,7 @@ from plano.dialects.fields import (
 )
 from plano.dialects.responses.items import Item, read_item
 from plano.dialects.responses.settings import read_reasoning, read_text
-from plano.dialects.responses.tool_search import Known
+from plano.dialects.responses.tool_search import Known, loaded
 from plano.dialects.responses.tools import read_choice, read_tools
 from plano.errors import InvalidRequest
 
@@ -131,8 +131,8 @@ def _read_input(
         items.append(item)
         if item.kind == "result" and isinstance(found := item.parts[0], ToolResult) and found.kind == "search":
             known = Known(tools)
-            added = (known.new(tool) for tool in _tools_in(raw, path))
-            tools += tuple(replace(tool, found_by=found.call_id) for tool in added if tool is not None)
+            added = (known.new(tool) for tool in _tools_in(raw, path, whole=True))
+            tools += tuple(loaded(tool, found.call_id) for tool in added if tool is not None)
     leading = 0
     while leading < len(items) and _is_instruction(items[leading]):
         system += _systems(items[leading])
@@ -140,9 +140,11 @@ def _read_input(
     return tuple(system), _messages(items[leading:]), tools
 
 
-def _tools_in(raw: Raw, path: str) -> tuple[Tool, ...]:
-    """The tools in an item of the input."""
-    return read_tools(object_at(raw, path).take("tools", RAWS) or [], f"{path}.tools")
+def _tools_in(raw: Raw, path: str, *, whole: bool = False) -> tuple[Tool, ...]:
+    """The tools in an item of the input; `whole`: with the JSON of each, as which it is written into such an item."""
+    raws = object_at(raw, path).take("tools", RAWS) or []
+    tools = read_tools(raws, f"{path}.tools")
+    return tuple(replace(tool, raw=each) for tool, each in zip(tools, raws, strict=True)) if whole else tools
 
 
 def _is_instruction(item: Item) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from plano.conversation import Tool
+from plano.conversation import NO_EXTRAS, Tool
 from plano.dialects import reading
 from plano.dialects.fields import OBJECT, RAWS, STRING, Fields, raw_of
 
@@ -25,6 +25,7 @@ CALL = "tool_search_call"
 OUTPUT = "tool_search_output"
 
 _CLIENT = "client"
+_DEFERRED = "defer_loading"
 _ANY = msgspec.json.Decoder(Any)
 
 
@@ -78,6 +79,12 @@ def _names(raw: Raw) -> list[str]:
     if tool.type != "namespace":
         return [tool.name]
     return [f"{tool.name}__{inner.name}" for each in tool.tools if (inner := reading.maybe(_NAMED, each)) is not None]
+
+
+def loaded(tool: Tool, call_id: str) -> Tool:
+    """A tool as the search with this id found it. That its loading was deferred asks for nothing any more."""
+    own = {name: raw for name, raw in tool.extras.get("responses", {}).items() if name != _DEFERRED}
+    return replace(tool, found_by=call_id, extras={"responses": own} if own else NO_EXTRAS)
 
 
 class Known:
