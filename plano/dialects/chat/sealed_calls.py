@@ -31,10 +31,10 @@ def unseal(fields: dict[str, Raw], losses: Losses) -> None:
         calls = _calls(message)
         if sum(call.pop(FIELD, None) is not None for call in calls):
             message["tool_calls"] = raw_of(calls)
-            losses.drop(f"messages.tool_calls.{FIELD}", "only the vendor that it came from knows it")
+            losses.drop("messages.tool_calls.extra_content", "only the vendor that it came from knows it")
             changed = True
         if message.pop(FIELD, None) is not None:
-            losses.drop(f"messages.{FIELD}", "only the vendor that it came from knows it")
+            losses.drop("messages.extra_content", "only the vendor that it came from knows it")
             changed = True
     if changed:
         fields["messages"] = raw_of(messages)

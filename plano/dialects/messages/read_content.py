@@ -124,6 +124,23 @@ def _search_result(block: Fields) -> Part | None:
     return Document(text=text, name=name, cache=cache, extras=block.extras("messages"))
 
 
+REFERENCE = "tool_reference"
+"""The type of a block that names a tool, and the field of the extras that keeps the whole block."""
+
+
+def _tool_reference(block: Fields) -> Part:
+    """Read a reference to a tool, which is the result of a client's own search for tools ("Tool search tool"), as a
+    text that names the tool. Without it the result would be empty in other dialects."""
+    whole = {"type": raw_of(REFERENCE), **block.found}
+    name, cache = block.need("tool_name", STRING), block.raw("cache_control")
+    return Text(text=reference_text(name), cache=cache, extras={"messages": {REFERENCE: raw_of(whole)}})
+
+
+def reference_text(name: str) -> str:
+    """The text for a reference to the tool `name`."""
+    return f"Tool: {name}"
+
+
 class _TextBlock(msgspec.Struct):
     type: str
     text: str | None = None
@@ -208,6 +225,7 @@ _READERS: Readers = {
     "search_result": _search_result,
     "tool_use": _tool_use,
     "tool_result": _tool_result,
+    REFERENCE: _tool_reference,
     "thinking": _thinking,
     "redacted_thinking": _redacted_thinking,
 }

@@ -8,16 +8,17 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Message, System, Text, Tool, ToolChoice
+from plano.dialects import tool_schema
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import OBJECT, own
 from plano.dialects.messages.schema import enforceable
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
 from plano.dialects.openai import refuse_stored
+from plano.dialects.tool_schema import ANY_OBJECT
 from plano.losses import Losses, refuse
 
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
-_ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')
 _NO_SUCH_FIELD = "the messages API has no such field"
 _LEAST_TOP_P = 0.95
 """The least `top_p` that the API takes while thinking is on ("Extended thinking", section "Feature compatibility")."""
@@ -172,7 +173,7 @@ def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
     written: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
-    schema = _schema(tool, losses)
+    schema = _schema(tool, losses, foreign)
     written["input_schema"] = _enforceable(schema, "tools.strict", losses) if foreign and tool.strict else schema
     if tool.strict is not None:
         written["strict"] = tool.strict
@@ -183,15 +184,16 @@ def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
     return written
 
 
-def _schema(tool: Tool, losses: Losses) -> Raw:
-    """The schema of a tool's input; any object for a tool without parameters."""
+def _schema(tool: Tool, losses: Losses, foreign: bool) -> Raw:
+    """The schema of a tool's input; any object for a tool without parameters. Clients of this API write schemas that it
+    takes, and those of others need not."""
     if tool.kind == "custom":
         if tool.format is not None and bytes(tool.format).replace(b" ", b"") != b'{"type":"text"}':
             losses.drop("tools.format", "the messages API has no grammars")
         return SCHEMA
     if tool.parameters is None or bytes(tool.parameters).strip() in (b"{}", b"null"):
-        return _ANY_OBJECT
-    return tool.parameters
+        return ANY_OBJECT
+    return tool_schema.reported(tool.parameters, losses) if foreign else tool.parameters
 
 
 def _enforceable(schema: Raw, field: str, losses: Losses) -> Raw:

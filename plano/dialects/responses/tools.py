@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Tool, ToolChoice
-from plano.dialects import reading
+from plano.dialects import reading, tool_schema
 from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, decode, object_at
 from plano.dialects.responses import tool_search
 from plano.errors import InvalidRequest
@@ -108,7 +108,7 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
             losses.drop("tools.cache_control", "the responses API caches without marks on tools")
         losses.drop_extras(tool.extras, "responses", "tools.")
         if tool.kind != "native":
-            written.append(write_tool(tool, foreign=conversation.is_foreign_to("responses")))
+            written.append(write_tool(tool, losses, foreign=conversation.is_foreign_to("responses")))
         elif tool.dialect == "responses":
             written.append(tool.raw)
         else:
@@ -117,16 +117,19 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
     return written
 
 
-def write_tool(tool: Tool, *, foreign: bool) -> dict[str, Any]:
-    """Write one tool that is not native. A function of a `foreign` request without `strict` gets `strict: false`,
-    because here the default is true ("Function calling", section "Strict mode")."""
+def write_tool(tool: Tool, losses: Losses, *, foreign: bool) -> dict[str, Any]:
+    """Write one tool that is not native.
+
+    A function of a `foreign` request without `strict` gets `strict: false`, because here the default is true ("Function
+    calling", section "Strict mode"). Its schema becomes one object.
+    """
     if tool.kind == "search":
         return tool_search.written_tool(tool) | dict(tool.extras.get("responses", {}))
     fields: dict[str, Any] = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         fields["description"] = tool.description
     if tool.parameters is not None:
-        fields["parameters"] = tool.parameters
+        fields["parameters"] = tool_schema.reported(tool.parameters, losses) if foreign else tool.parameters
     if tool.strict is not None:
         fields["strict"] = tool.strict
     elif foreign and tool.kind == "function":

@@ -169,7 +169,7 @@ class History:
     def _tools(self, part: ToolResult) -> list[Any]:
         """The tools that a search found."""
         found = (tool for tool in self._found if tool.found_by == part.call_id)
-        return [write_tool(tool, foreign=False) if tool.raw is None else tool.raw for tool in found]
+        return [write_tool(tool, self._losses, foreign=False) if tool.raw is None else tool.raw for tool in found]
 
     def _tool_output(self, parts: Sequence[Part]) -> Any:
         """A tool's output: a string for a plain text, else a list of parts."""
