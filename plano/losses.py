@@ -28,9 +28,9 @@ REQUEST_FIELDS = _words("""
 
 INNER_FIELDS = _words("""
     messages.annotations messages.audio messages.cache_control messages.citations messages.content messages.detail
-    messages.document messages.extra_content messages.image messages.name messages.redacted_thinking messages.refusal messages.role
-    messages.status messages.thinking messages.tool_calls messages.tool_calls.arguments
-    messages.tool_calls.extra_content messages.tool_reference
+    messages.document messages.extra_content messages.image messages.name messages.redacted_thinking
+    messages.refusal messages.role messages.status messages.thinking messages.tool_calls
+    messages.tool_calls.arguments messages.tool_calls.extra_content messages.tool_reference
     output_config.effort
     reasoning.context reasoning.display reasoning.effort reasoning.generate_summary reasoning.summary
     reply.annotations reply.audio reply.citations reply.container reply.content reply.context_management reply.document
