@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from copy import copy
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from plano.attempt import Attempt
 from plano.dialects import CLIENT_CODECS, CODECS
 from plano.dialects.counts import count_reply
 from plano.errors import UnsupportedConversion, UpstreamError
+from plano.filters.compaction import COMPACT, passed_on, summarized
 from plano.journal import Journal
 from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
@@ -54,7 +56,8 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
     """Forwards a request for another operation than a reply, if the target has that."""
     operation, client = OPERATIONS[request.operation], request.journal.dialect
     if (request.dialect, request.operation) in target.endpoints:
-        response = await call_next(request)
+        onward = passed_on(request) if request.operation == COMPACT else request
+        response = await call_next(onward)
         if not (client in operation.often_missing and response.status in (404, 405)):
             return response
         await response.aclose()
@@ -62,6 +65,8 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
         count = msgspec.json.encode(count_reply(estimate_tokens(request.conversation), client))
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
+    if request.operation == COMPACT:
+        return await summarized(request, partial(_translated, target=target, call_next=call_next))
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
 
 

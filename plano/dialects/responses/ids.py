@@ -17,6 +17,7 @@ REASONING = "rs_"
 FUNCTION = "fc_"
 CUSTOM = "ctc_"
 SEARCH = "tsc_"
+COMPACTION = "cmp_"
 
 OF_CALLS = {"function": FUNCTION, "custom": CUSTOM, "search": SEARCH}
 """The prefixes of items that are calls, by the kind of the call."""
@@ -24,7 +25,7 @@ OF_CALLS = {"function": FUNCTION, "custom": CUSTOM, "search": SEARCH}
 MINTED = "_plano_"
 """The mark in an item id that plano made up."""
 
-_MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|tsc|item)_plano_')
+_MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|tsc|cmp|item)_plano_')
 
 
 def hands_back(body: bytes) -> bool:

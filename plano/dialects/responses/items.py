@@ -33,7 +33,7 @@ from plano.conversation import (
 from plano.dialects import call_seals, data_uris, reading
 from plano.dialects import signatures as seals
 from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
-from plano.dialects.responses import ids, tool_search
+from plano.dialects.responses import ids, summaries, tool_search
 
 CONTENT = "content."
 """The prefix of an Opaque's type if it is a part of a message, and not an item of its own."""
@@ -333,6 +333,17 @@ def _found(item: Fields) -> Item | None:
     return Item("result", "user", (result,))
 
 
+def _compaction(item: Fields) -> Item | None:
+    """Read a compaction as a message of the user with the summary in it; None for one that another vendor made."""
+    content = item.take("encrypted_content", STRING)
+    if content is None or not content.startswith(summaries.SEALED):
+        return None
+    summary = summaries.opened(content)
+    if summary is None:
+        raise item.wrong("encrypted_content", "it is not as it was given out")
+    return Item("message", "user", (Text(text=summaries.NOTE + summary),))
+
+
 _READERS: dict[str, Callable[[Fields], Item | None]] = {
     "message": _message,
     "reasoning": _reasoning,
@@ -342,6 +353,7 @@ _READERS: dict[str, Callable[[Fields], Item | None]] = {
     "custom_tool_call_output": lambda item: _result(item, "custom"),
     tool_search.CALL: _search,
     tool_search.OUTPUT: _found,
+    summaries.TYPE: _compaction,
     "additional_tools": lambda item: Item("tools", "developer", ()),
 }
 
