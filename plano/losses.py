@@ -39,7 +39,7 @@ INNER_FIELDS = _words("""
     system.cache_control system.citations system.content system.name system.x-anthropic-billing-header
     tool_result.cache_control tool_result.is_error
     tools.allowed_callers tools.cache_control tools.defer_loading tools.format tools.input_examples tools.name
-    tools.parameters tools.strict tools.type
+    tools.blocked_domains tools.max_uses tools.parameters tools.search_context_size tools.strict tools.type
 """)
 """The fields inside messages, tools and replies."""
 

@@ -46,7 +46,7 @@ def holds_field(body: bytes) -> bool:
 
 def sealed_id(id_: str, extras: Extras) -> str:
     """The id that a client gets for a call with these `extras`."""
-    found = extras.get("chat", NO_EXTRAS).get(FIELD)
+    found = extras.get("chat", {}).get(FIELD)
     if found is None or len(found) > LONGEST:
         return id_
     payload = str(base64.urlsafe_b64encode(bytes(found)), "ascii").rstrip("=")

@@ -14,6 +14,7 @@ from plano.conversation import (
     Document,
     Extras,
     Image,
+    Opaque,
     Part,
     RedactedThinking,
     Text,
@@ -21,7 +22,7 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import call_seals, reading
+from plano.dialects import call_seals, reading, web_search
 from plano.dialects import signatures as seals
 from plano.dialects.content import Readers
 from plano.dialects.content import read_parts as content_parts
@@ -34,7 +35,13 @@ vendor's, a system message stood among the others. It holds no field."""
 
 def read_parts(content: str | list[Object], path: str) -> tuple[Part, ...]:
     """The parts of a message's or a tool result's `content`; a string is short for one text block."""
-    return content_parts(content, path, _READERS, "messages")
+    return tuple(part for whole in content_parts(content, path, _READERS, "messages") for part in _as_given(whole))
+
+
+def _as_given(part: Part) -> tuple[Part, ...]:
+    """The part, or the part of another API from which it was written for this client."""
+    given = web_search.handed_back(part) if isinstance(part, Opaque) else None
+    return (part,) if given is None else given
 
 
 def _text(block: Fields) -> Part:

@@ -27,7 +27,7 @@ from plano.conversation import (
     Thinking,
     ToolCall,
 )
-from plano.dialects import reading
+from plano.dialects import reading, web_search
 from plano.dialects import signatures as seals
 from plano.dialects.call_seals import sealed_id
 from plano.dialects.custom_tools import wrap
@@ -136,8 +136,13 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
 
 
 def _write_blocks(parts: Iterable[Part], losses: Losses) -> list[Any]:
-    blocks = (_write_block(part, losses) for part in parts)
+    blocks = (_write_block(part, losses) for whole in parts for part in _in_blocks(whole))
     return [block for block in blocks if block is not None]
+
+
+def _in_blocks(part: Part) -> tuple[Part, ...]:
+    """The part, or the parts that stand for it here."""
+    return (web_search.as_blocks(part) if isinstance(part, Opaque) else ()) or (part,)
 
 
 def _write_block(part: Part, losses: Losses) -> Any:

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Message, System, Text, Tool, ToolChoice
-from plano.dialects import tool_schema
+from plano.dialects import reading, tool_schema, web_search
 from plano.dialects.custom_tools import SCHEMA
-from plano.dialects.fields import OBJECT, own
+from plano.dialects.fields import NULL, OBJECT, STRING, own
 from plano.dialects.messages.schema import enforceable
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
@@ -167,6 +167,8 @@ def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
     if tool.kind == "native":
         if tool.dialect == "messages":
             return tool.raw
+        if (searching := web_search.for_messages(tool, losses)) is not None:
+            return searching
         losses.drop("tools.type", f"only the {tool.dialect} API has `{tool.name}`")
         return None
     losses.drop_extras(tool.extras, "messages", "tools.")
@@ -224,6 +226,10 @@ def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict
             if not any(_may_be(tool, choice.name) for tool in conversation.tools):
                 raise refuse("tool_choice", f"`{choice.name}` is not a tool that the messages API can be given")
             return {"type": "tool", "name": choice.name}
+    if choice.dialect == "responses" and choice.raw is not None and any(map(_searches, conversation.tools)):
+        chosen = OBJECT.decode(choice.raw).get("type", NULL)
+        if web_search.is_openais(reading.maybe(STRING, chosen) or ""):
+            return {"type": "tool", "name": web_search.NAME}
     if choice.dialect != "messages" or choice.raw is None:
         raise refuse("tool_choice", f"only the {choice.dialect} API has it")
     return dict(OBJECT.decode(choice.raw))
@@ -237,7 +243,12 @@ def _may_be(tool: Tool, name: str | None) -> bool:
 
 def _carried(tool: Tool) -> bool:
     """Whether this API can be given the tool."""
-    return tool.kind != "native" or tool.dialect == "messages"
+    return tool.kind != "native" or tool.dialect == "messages" or _searches(tool)
+
+
+def _searches(tool: Tool) -> bool:
+    """Whether the tool is another API's web search, which this API has too."""
+    return web_search.for_messages(tool, Losses()) is not None
 
 
 def _need_tools(conversation: Conversation) -> None:

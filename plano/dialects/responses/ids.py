@@ -18,6 +18,7 @@ FUNCTION = "fc_"
 CUSTOM = "ctc_"
 SEARCH = "tsc_"
 COMPACTION = "cmp_"
+WEB_SEARCH = "ws_"
 
 OF_CALLS = {"function": FUNCTION, "custom": CUSTOM, "search": SEARCH}
 """The prefixes of items that are calls, by the kind of the call."""
@@ -25,7 +26,7 @@ OF_CALLS = {"function": FUNCTION, "custom": CUSTOM, "search": SEARCH}
 MINTED = "_plano_"
 """The mark in an item id that plano made up."""
 
-_MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|tsc|cmp|item)_plano_')
+_MINTED = re.compile(rb'"(?:msg|rs|fco?|ctco?|tsc|cmp|ws|item)_plano_')
 
 
 def hands_back(body: bytes) -> bool:

@@ -30,9 +30,9 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import call_seals, data_uris, reading
+from plano.dialects import call_seals, data_uris, reading, web_search
 from plano.dialects import signatures as seals
-from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
+from plano.dialects.fields import NULL, OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
 from plano.dialects.responses import ids, summaries, tool_search
 
 CONTENT = "content."
@@ -64,6 +64,8 @@ def read_item(raw: Raw, path: str) -> Item:
     """
     fields = decode(OBJECT, raw, path)
     if "id" in fields and ids.is_minted(bytes(fields["id"])):
+        if reading.maybe(STRING, fields.get("type", NULL)) == web_search.CALL:
+            return Item("other", "assistant", ())  # another vendor's search, which no upstream takes back
         del fields["id"]
     return _read(raw, Fields(fields, path), _READERS)
 

@@ -32,6 +32,7 @@ from plano.conversation import (
     Thinking,
     ToolCall,
 )
+from plano.dialects import web_search
 from plano.dialects.custom_tools import Unwrapper
 from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
@@ -166,6 +167,9 @@ class StreamWriter:
             return frames + self._whole(write_items.reasoning(Thinking(text=""), id_=id_, seal=pack(part, "responses")))
         if isinstance(part, Opaque) and part.dialect == "responses":
             return self._opaque(part)
+        searched = web_search.as_call(part) if isinstance(part, Opaque) else None
+        if searched is not None:
+            return self._leave_message() + self._whole({"id": self._item_id(ids.WEB_SEARCH), **searched})
         return []
 
     def _reasoning(self, index: int, part: Thinking) -> list[bytes]:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Tool, ToolChoice
-from plano.dialects import reading, tool_schema
+from plano.dialects import reading, tool_schema, web_search
 from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, decode, object_at
 from plano.dialects.responses import tool_search
 from plano.errors import InvalidRequest
@@ -111,6 +111,8 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
             written.append(write_tool(tool, losses, foreign=conversation.is_foreign_to("responses")))
         elif tool.dialect == "responses":
             written.append(tool.raw)
+        elif (searching := web_search.for_responses(tool, losses)) is not None:
+            written.append(searching)
         else:
             _refuse_if_forced(tool, conversation.tool_choice)
             losses.drop("tools.type", f"only the {tool.dialect} API has `{tool.name}`")
@@ -170,6 +172,9 @@ def write_choice(conversation: Conversation) -> Any:
     assert choice is not None, "the caller asks only for a choice that was made"
     kinds = {tool.name: tool.kind for tool in conversation.tools}
     if choice.mode == "named":
+        named = (tool for tool in conversation.tools if tool.name == choice.name)
+        if any(web_search.for_responses(tool, Losses()) is not None for tool in named):
+            return {"type": web_search.NAME}
         return {"type": _kind(kinds, choice.name or "", choice.kind), "name": choice.name}
     if choice.mode == "allowed":
         return {
