@@ -504,7 +504,7 @@ def test_a_function_without_parameters_takes_an_empty_object() -> None:
 
 
 def test_another_dialect_s_own_tools_are_reported() -> None:
-    native = Tool(name="web_search", kind="native", dialect="responses", raw=Raw(b'{"type":"web_search"}'))
+    native = Tool(name="file_search", kind="native", dialect="responses", raw=Raw(b'{"type":"file_search"}'))
     body, losses = write(said(tools=(native, F)))
     assert [tool["name"] for tool in body["tools"]] == ["f"]
     assert set(losses) == {"tools.type"}
