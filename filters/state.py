@@ -15,6 +15,7 @@ from plano.dialects import client_codec, reading
 from plano.errors import InvalidRequest, NotFound, StateUnreadable, StoreUnavailable, TooLarge
 from plano.journal import Journal
 from plano.losses import Losses
+from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -174,7 +175,7 @@ class State:
             _refuse_damaged(past.records, error)
             raise
         response = await call_next(onward)
-        if not response.ok:
+        if not (response.ok and OPERATIONS[request.operation].replies):
             return response
         echo = self._echo(said)
         store = said.store is not False

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from copy import copy
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
 from plano.attempt import Attempt
-from plano.dialects import CLIENT_CODECS, CODECS, COMMON
+from plano.capabilities import Fields
+from plano.dialects import CLIENT_CODECS, CODECS, COMMON, responses
 from plano.dialects.counts import count_reply
+from plano.dialects.responses import compaction
 from plano.errors import UnsupportedConversion, UpstreamError
 from plano.journal import Journal
-from plano.operations import OPERATIONS
+from plano.operations import CREATE, OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
@@ -29,6 +32,10 @@ from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
 logger = logging.getLogger("plano")
 
 _ABOUT_CONTENT = re.compile(rb"(?i)model|deployment|previous_?response|response with id|item with id")
+
+COMPACT = "compact"
+
+_fields = msgspec.json.Decoder(Fields)
 
 
 class Translation:
@@ -111,10 +118,12 @@ async def _translated(request: Request, target: Target, dialect: UpstreamDialect
 
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
-    """Forwards a request for another operation than a reply, if the target has that."""
+    """Forwards a request for another operation than a reply, if the target has that. Else the target's model compacts a
+    conversation, and tokens are estimated."""
     operation, client = OPERATIONS[request.operation], request.journal.dialect
     if (request.dialect, request.operation) in target.endpoints:
-        response = await call_next(request)
+        onward = _passed_on(request) if request.operation == COMPACT else request
+        response = await call_next(onward)
         if not (client in operation.often_missing and response.status in (404, 405)):
             return response
         await response.aclose()
@@ -122,7 +131,38 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
         count = msgspec.json.encode(count_reply(estimate_tokens(request.conversation), client))
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
+    if request.operation == COMPACT:
+        return await _summarized(request, partial(_translated, target=target, call_next=call_next))
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
+
+
+def _passed_on(request: Request) -> Request:
+    """The request for a target that compacts by itself. Values that plano made for its client are taken out of it."""
+    if responses.hands_back(request.body):
+        body, losses = translate_request(request.conversation, "responses", strict=request.strict)
+        request = request.replace(raw=body, raw_model=request.model, lost=(*request.lost, *losses))
+    fields = _fields.decode(request.body)
+    known = compaction.without_unknown(fields)
+    if len(known) == len(fields):
+        return request
+    return request.replace(raw=msgspec.json.encode(known), raw_model=request.raw_model)
+
+
+async def _summarized(request: Request, ask: Callable[[Request], Awaitable[Response]]) -> Response:
+    """The compaction that the target's model writes.
+
+    Args:
+        ask: asks the target for a reply, and gives it in the responses dialect.
+
+    Raises:
+        UpstreamError: there is no reply, or no text in it.
+    """
+    asked = request.conversation
+    response = await ask(request.replace(conversation=compaction.asking(asked), operation=CREATE))
+    if not response.ok or response.body is None:
+        return response.translated(request, body=response.body)
+    body = compaction.write_compaction(responses.read_reply(response.body), asked)
+    return response.translated(request, body=body)
 
 
 def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:

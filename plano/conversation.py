@@ -100,19 +100,23 @@ class Audio(_Part, frozen=True, kw_only=True, tag="audio"):
     id: str | None = None
 
 
+CallKind: TypeAlias = Literal["function", "custom", "search"]
+
+
 class ToolCall(_Part, frozen=True, kw_only=True, tag="tool_call"):
     """A tool call that the model made.
 
     Attributes:
         id: the id that the call's result refers to (`call_…`, `toolu_…`).
         arguments: JSON text as the model wrote it (`kind="function"`), or free text (`kind="custom"`).
+        kind: `search` is a client's own search for tools (responses `tool_search_call`); its arguments are JSON too.
         item_id: the id of the item (responses dialect, `fc_…`), which is not the call's id.
     """
 
     id: str
     name: str
     arguments: str
-    kind: Literal["function", "custom"] = "function"
+    kind: CallKind = "function"
     item_id: str | None = None
 
 
@@ -122,7 +126,7 @@ class ToolResult(_Part, frozen=True, kw_only=True, tag="tool_result"):
     call_id: str
     parts: tuple[Part, ...]
     is_error: bool | None = None
-    kind: Literal["function", "custom"] = "function"
+    kind: CallKind = "function"
 
 
 class Thinking(_Part, frozen=True, kw_only=True, tag="thinking"):
@@ -203,11 +207,13 @@ class Tool(Model, frozen=True, kw_only=True):
 
     Attributes:
         kind: `function` (JSON arguments; `parameters` is their JSON schema, untouched), `custom` (free text;
-            `format` is its grammar), or `native` (only `dialect` has it; `raw` is the whole tool).
+            `format` is its grammar), `search` (a function by which the client finds further tools), or `native` (only
+            `dialect` has it; `raw` is the whole tool).
+        found_by: the id of the call of a search whose result added the tool; None for one that the request offers.
     """
 
     name: str
-    kind: Literal["function", "custom", "native"] = "function"
+    kind: Literal["function", "custom", "search", "native"] = "function"
     description: str | None = None
     parameters: Raw | None = None
     strict: bool | None = None
@@ -215,6 +221,7 @@ class Tool(Model, frozen=True, kw_only=True):
     cache: Raw | None = None
     dialect: Dialect | None = None
     raw: Raw | None = None
+    found_by: str | None = None
     extras: Extras = NO_EXTRAS
 
 

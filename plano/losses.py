@@ -28,8 +28,9 @@ REQUEST_FIELDS = _words("""
 
 INNER_FIELDS = _words("""
     messages.annotations messages.audio messages.cache_control messages.citations messages.content messages.detail
-    messages.document messages.image messages.name messages.redacted_thinking messages.refusal messages.role
-    messages.status messages.thinking messages.tool_calls messages.tool_calls.arguments
+    messages.document messages.extra_content messages.image messages.name messages.redacted_thinking
+    messages.refusal messages.role messages.status messages.thinking messages.tool_calls
+    messages.tool_calls.arguments messages.tool_calls.extra_content messages.tool_reference
     output_config.effort
     reasoning.context reasoning.display reasoning.effort reasoning.generate_summary reasoning.summary
     reply.annotations reply.audio reply.citations reply.container reply.content reply.context_management reply.document
@@ -39,7 +40,7 @@ INNER_FIELDS = _words("""
     system.cache_control system.citations system.content system.name system.x-anthropic-billing-header
     tool_result.cache_control tool_result.is_error
     tools.allowed_callers tools.cache_control tools.defer_loading tools.format tools.input_examples tools.name
-    tools.strict tools.type
+    tools.blocked_domains tools.max_uses tools.parameters tools.search_context_size tools.strict tools.type
 """)
 """The fields inside messages, tools and replies."""
 

@@ -26,6 +26,7 @@ class Operation(Struct, frozen=True, kw_only=True):
         embeds: whether the request holds texts, in `input`.
         uses_tokens: whether it is paid for by the token.
         estimated: whether the gateway answers with an estimate if an upstream does not have it.
+        among_ids: whether its path could be that of a stored object, which is what all methods but POST mean there.
         often_missing: the dialects whose compatible servers mostly lack it, so that a 404 or 405 means just that.
     """
 
@@ -38,6 +39,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     embeds: bool = False
     uses_tokens: bool = True
     estimated: bool = False
+    among_ids: bool = False
     often_missing: frozenset[ClientDialect] = frozenset()
 
 
@@ -61,6 +63,15 @@ OPERATIONS: Mapping[str, Operation] = {
             converses=True,
             uses_tokens=False,
             estimated=True,
+            often_missing=frozenset({"responses"}),
+        ),
+        Operation(
+            name="compact",
+            paths={"responses": "/v1/responses/compact"},
+            gen_ai="compact",
+            reply_has="output",
+            converses=True,
+            among_ids=True,
             often_missing=frozenset({"responses"}),
         ),
         Operation(

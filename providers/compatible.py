@@ -19,7 +19,7 @@ LOW_TO_HIGH = ("low", "medium", "high")
 OLD_LIMIT = {"max_completion_tokens": "max_tokens"}
 """The limit of a reply has only its old name on some servers."""
 
-BASE = Takes(dialects=("chat",), developer=False, systems="one", knows=("user",), thoughts="")
+BASE = Takes(dialects=("chat",), developer=False, systems="one", knows=("user",), thoughts="", call_seals="refused")
 
 
 def compatible(models: Mapping[str, Takes] | None = None, **said: Any) -> Rows:
@@ -35,12 +35,13 @@ GEMINI = compatible(
         "gemini-2.0": Takes(thinking=Thinking("never")),
         "gemini-2.5": Takes(thinking=Thinking("default", ("none", "minimal", *LOW_TO_HIGH))),
         "gemini-2.5-pro": Takes(thinking=Thinking("always", ("minimal", *LOW_TO_HIGH))),
-        "gemini-3": Takes(thinking=Thinking("always", ("minimal", *LOW_TO_HIGH)), signs_calls=True),
-        "gemini-3-pro": Takes(thinking=Thinking("always", ("low", "high")), signs_calls=True),
-        "gemini-4": Takes(thinking=Thinking("always", ("minimal", *LOW_TO_HIGH)), signs_calls=True),
+        "gemini-3": Takes(thinking=Thinking("always", ("minimal", *LOW_TO_HIGH)), call_seals="needed"),
+        "gemini-3-pro": Takes(thinking=Thinking("always", ("low", "high")), call_seals="needed"),
+        "gemini-4": Takes(thinking=Thinking("always", ("minimal", *LOW_TO_HIGH)), call_seals="needed"),
     },
     knows=(),
     thinking=Thinking("default", ("none", "minimal", *LOW_TO_HIGH)),
+    call_seals="kept",
 )
 
 # "Reasoning": gpt-oss has three efforts, Qwen can be switched off with `none`, Llama does not think. API reference:

@@ -27,12 +27,18 @@ _SAMPLING = Refused(
 
 _EFFORTS = ("low", "medium", "high")
 
-_NOT_REASONING = Takes(thinking=Thinking("never"), renames={}, refuses=(), apis=("chat", "responses"), thoughts="")
+_NOT_REASONING = Takes(
+    thinking=Thinking("never"), renames={}, refuses=(), apis=("chat", "responses"), thoughts="", call_seals="refused"
+)
 """The models that refuse `reasoning_effort` (chat: an unrecognized argument) and `reasoning` (responses: an unsupported
 parameter), with any value."""
 
 _REASONING = Takes(
-    renames={"max_tokens": "max_completion_tokens"}, refuses=(_SAMPLING,), apis=("chat", "responses"), thoughts=""
+    renames={"max_tokens": "max_completion_tokens"},
+    refuses=(_SAMPLING,),
+    apis=("chat", "responses"),
+    thoughts="",
+    call_seals="refused",
 )
 
 
@@ -93,7 +99,11 @@ OPENAI = Provider(
     name="openai",
     base_url="https://api.openai.com",
     paths={"chat": "/chat/completions", "responses": "/responses"},
-    operations={("responses", "count_tokens"): "/responses/input_tokens", **EMBEDDINGS},
+    operations={
+        ("responses", "count_tokens"): "/responses/input_tokens",
+        ("responses", "compact"): "/responses/compact",
+        **EMBEDDINGS,
+    },
     key_variables=("OPENAI_API_KEY",),
     takes=limits(
         {

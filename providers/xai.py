@@ -25,7 +25,7 @@ XAI = Provider(
     paths={"chat": "/chat/completions", "responses": "/responses"},
     key_variables=("XAI_API_KEY",),
     takes={
-        "": Takes(dialects=("chat",), refuses=(_SEARCH, _PENALTIES), thoughts=""),
+        "": Takes(dialects=("chat",), refuses=(_SEARCH, _PENALTIES), thoughts="", call_seals="refused"),
         # "Reasoning", section "Effort levels": each of the older models either thinks or does not, as its name says.
         "grok-[23]": _NOT_REASONING,
         "grok-3-mini": _reasons("low", "high"),

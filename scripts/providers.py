@@ -107,6 +107,8 @@ def _changed(takes: Takes) -> Iterator[str]:
         yield f"`{old}` is `{new}`"
     if takes.needs_thoughts:
         yield "with tools, missing reasoning gets a placeholder"
+    if takes.call_seals == "needed":
+        yield "a call without Google's signature gets its placeholder"
     if takes.forces == "unthinking":
         yield "a forced tool turns thinking off"
     elif takes.forces == "never":
@@ -121,6 +123,8 @@ def _left_out(takes: Takes) -> Iterator[str]:
         yield ", ".join(names) + (" while it thinks" if refused.thinking else "")
     for kept, excluded in (takes.excludes or {}).items():
         yield f"`{excluded}` beside `{kept}`"
+    if takes.call_seals == "refused":
+        yield "Google's signatures of calls"
     if takes.knows is not None:
         yield ", ".join(f"`{name}`" for name in OWN_FIELDS if name not in takes.knows)
 

@@ -319,10 +319,10 @@ HOSTED = {
     "messages": Opaque(
         dialect="messages",
         type="server_tool_use",
-        raw=Raw(b'{"type":"server_tool_use","id":"s","name":"web_search","input":{}}'),
+        raw=Raw(b'{"type":"server_tool_use","id":"s","name":"code_execution","input":{}}'),
     ),
     "responses": Opaque(
-        dialect="responses", type="web_search_call", raw=Raw(b'{"type":"web_search_call","id":"ws_1"}')
+        dialect="responses", type="file_search_call", raw=Raw(b'{"type":"file_search_call","id":"fs_1"}')
     ),
 }
 URL = "https://i.test/a"

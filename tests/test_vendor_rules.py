@@ -131,7 +131,7 @@ async def test_a_result_that_cannot_be_said_makes_no_turn(upstream: Dialect) -> 
                 {
                     "type": "tool_result",
                     "tool_use_id": "t",
-                    "content": [{"type": "tool_reference", "tool_name": "g"}],
+                    "content": [{"type": "made_up", "name": "g"}],
                 }
             ],
         },

@@ -98,7 +98,8 @@ class Takes(Struct, frozen=True, kw_only=True):
         apis: the dialects that the model is served over, the preferred one first.
         tools_over: the dialect for requests in which tools and reasoning meet, because another dialect refuses them.
         tools_refused: when it does: for `tools` at all (the model thinks by default), or for tools with an `effort`.
-        signs_calls: whether each call has a signature that has to come back with it.
+        call_seals: what becomes of a call's `extra_content`, Google's signature of it: `refused` if it is left out,
+            `kept`, or `needed` if the first call of each message must have one.
         dialects: the dialects that the row is about; empty means all of them.
     """
 
@@ -117,7 +118,7 @@ class Takes(Struct, frozen=True, kw_only=True):
     apis: tuple[UpstreamDialect, ...] | None = None
     tools_over: UpstreamDialect | None = None
     tools_refused: Literal["tools", "effort"] | None = None
-    signs_calls: bool | None = None
+    call_seals: Literal["refused", "kept", "needed"] | None = None
     dialects: tuple[UpstreamDialect, ...] = ()
 
     def words(self) -> tuple[str, ...]:
@@ -161,6 +162,10 @@ class Takes(Struct, frozen=True, kw_only=True):
             and b'"tools"' in body
             and body.count(b'"assistant"') > body.count(b'"reasoning_content"')
         ):
+            return True
+        if self.call_seals == "refused" and b'"extra_content"' in body:
+            return True
+        if self.call_seals == "needed" and body.count(b'"tool_calls"') > body.count(b'"extra_content"'):
             return True
         return any(word in body for word in _FOREIGN_THOUGHTS.get(self.thoughts, ()))
 

@@ -15,12 +15,12 @@ MARK = "plano-seal."
 """The beginning of a marked seal. A body that holds it cannot be forwarded as it is: its vendor would refuse the
 seal."""
 
-_MARK = MARK.encode()
+_MARK = MARK[:-1].encode()
 _NO_ID = "-"
 
 
 def holds_seal(body: bytes) -> bool:
-    """Whether a marked seal stands anywhere in a request's body."""
+    """Whether a marked seal stands anywhere in a request's body, also in a call's id (`plano.dialects.call_seals`)."""
     # `find`, because `in` first tries whether its operand is a number, which takes ten times as long.
     return body.find(_MARK) >= 0
 

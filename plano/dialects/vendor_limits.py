@@ -22,6 +22,7 @@ from plano.conversation import Conversation, Part, System, Tool, ToolCall, ToolC
 from plano.dialects import CODECS
 from plano.dialects.fields import STRING, raw_of
 from plano.dialects.reading import maybe
+from plano.dialects.responses import tool_search
 from plano.dialects.responses.tools import read_tools
 from plano.losses import Losses
 from plano.types import UpstreamDialect
@@ -106,7 +107,8 @@ def _tools(conversation: Conversation) -> Iterator[tuple[Tool, Name]]:
             yield tool, Name(tool.name, None)
         else:
             for inner in read_tools(found.tools, "tools"):
-                yield inner, Name(inner.name, found.name)
+                offered = tool_search.loaded(inner, tool.found_by) if tool.found_by else inner
+                yield offered, Name(inner.name, found.name)
 
 
 class _Namespace(msgspec.Struct, tag_field="type", tag="namespace"):

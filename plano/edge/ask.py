@@ -16,7 +16,15 @@ from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body,
 from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
 from plano.error_response import error_response, failed_response
-from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, UpstreamError, forget_frames
+from plano.errors import (
+    GatewayFailed,
+    MethodNotAllowed,
+    NotFound,
+    PlanoError,
+    Unauthenticated,
+    UpstreamError,
+    forget_frames,
+)
 from plano.journal import Journal
 from plano.losses import Loss
 from plano.observability.finished_requests import FinishedRequests
@@ -132,6 +140,8 @@ class Ask:
         refusal: PlanoError | None = None
         try:
             if scope["method"] != "POST":
+                if OPERATIONS[self._operation].among_ids:
+                    raise NotFound(f"There is nothing at {scope['path'][:200]}.")
                 raise MethodNotAllowed("Use POST here.", allow="POST", status=_status_of_a_wrong_method(headers))
             if whole is None:
                 if self._admit is not None:

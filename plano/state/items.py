@@ -21,6 +21,7 @@ _PREFIXES = {
     "custom_tool_call": "ctc",
     "function_call_output": "fco",
     "custom_tool_call_output": "ctco",
+    "tool_search_call": "tsc",
 }
 
 _STATUS = frozenset({"message", "function_call", "function_call_output"})

@@ -222,10 +222,9 @@ def test_the_id_has_this_dialect_s_prefix(id_: str, written: str) -> None:
             ),
             {
                 "type": "tool_use",
-                "id": "call_1",
+                "id": "call_1_plano-seal_705e06afeyJnb29nbGUiOnsidGhvdWdodF9zaWduYXR1cmUiOiJzIn19",
                 "name": "f",
                 "input": {},
-                "extra_content": {"google": {"thought_signature": "s"}},
             },
             set(),
         ),

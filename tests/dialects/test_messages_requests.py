@@ -11,6 +11,7 @@ import pydantic
 import pytest
 from anthropic.types import MessageCreateParams
 from msgspec import Raw
+from msgspec.structs import replace
 
 from plano.conversation import (
     Audio,
@@ -33,7 +34,7 @@ from plano.conversation import (
     ToolChoice,
     ToolResult,
 )
-from plano.dialects import messages
+from plano.dialects import chat, messages, responses
 from plano.errors import InvalidRequest, UnsupportedConversion
 from plano.losses import Losses
 from tests.dialects import support
@@ -503,7 +504,7 @@ def test_a_function_without_parameters_takes_an_empty_object() -> None:
 
 
 def test_another_dialect_s_own_tools_are_reported() -> None:
-    native = Tool(name="web_search", kind="native", dialect="responses", raw=Raw(b'{"type":"web_search"}'))
+    native = Tool(name="file_search", kind="native", dialect="responses", raw=Raw(b'{"type":"file_search"}'))
     body, losses = write(said(tools=(native, F)))
     assert [tool["name"] for tool in body["tools"]] == ["f"]
     assert set(losses) == {"tools.type"}
@@ -633,3 +634,46 @@ def test_a_call_s_extra_content_is_kept_for_the_chat_upstream_that_gave_it() -> 
     conversation = read({"messages": [{"role": "assistant", "content": [block]}]})
     (call,) = conversation.messages[0].parts
     assert call.extras == {"chat": {"extra_content": Raw(b'{"google":{"s":1}}')}}
+
+
+# --- references to tools ---------------------------------------------------------------------------
+
+
+def referring(*names: str, **more: Any) -> dict[str, Any]:
+    """A conversation in which a client's own search for tools found these."""
+    found = [{"type": "tool_reference", "tool_name": name, **more} for name in names]
+    return {
+        "max_tokens": 10,
+        "messages": [
+            {"role": "user", "content": "Weather?"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "ToolSearch", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": found}]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("upstream", [chat, responses])
+def test_references_to_tools_reach_other_models_as_texts(upstream: Any) -> None:
+    body, losses = support.write_request(upstream, read(referring("mcp__weather__now", "f")))
+    result = body["messages"][-1]["content"] if upstream is chat else body["input"][-1]["output"]
+    assert [part["text"] for part in result] == ["Tool: mcp__weather__now", "Tool: f"]
+    assert set(losses) == {"messages.tool_reference"}
+
+
+@pytest.mark.parametrize("more", [{}, {"cache_control": {"type": "ephemeral"}}])
+def test_references_to_tools_are_written_as_they_were_read(more: dict[str, Any]) -> None:
+    asked = referring("f", **more)
+    body, losses = support.write_request(messages, read(asked))
+    assert (body["messages"], losses) == (asked["messages"], {})
+
+
+def test_a_reference_whose_text_was_changed_is_a_text() -> None:
+    conversation = read(referring("f"))
+    *before, last = conversation.messages
+    (result,) = last.parts
+    assert isinstance(result, ToolResult)
+    (said,) = result.parts
+    assert isinstance(said, Text)
+    changed = replace(last, parts=(replace(result, parts=(replace(said, text="Tool: g"),)),))
+    body, _ = support.write_request(messages, replace(conversation, messages=(*before, changed)))
+    assert body["messages"][-1]["content"][0]["content"] == "Tool: g"

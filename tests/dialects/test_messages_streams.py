@@ -546,7 +546,7 @@ def test_a_second_call_that_follows_a_complete_one_does_not_wait() -> None:
                 ),
                 PartStop(0),
             ],
-            use(0, {}) | {"extra_content": {"s": 1}},
+            use(0, {}) | {"id": "call_0_plano-seal_64339b1deyJzIjoxfQ"},
         ),
     ],
 )

@@ -21,7 +21,7 @@ from plano.conversation import (
     Text,
     ToolCall,
 )
-from plano.dialects import data_uris, reading
+from plano.dialects import call_seals, data_uris, reading
 from plano.dialects.chat.thinking import FROM_CHAT
 from plano.dialects.content import Readers, read_parts
 from plano.dialects.fields import STRING, Fields, Object, raw_of
@@ -110,16 +110,22 @@ _READERS: Readers = {
 
 def read_call(call: Fields) -> ToolCall:
     """Read a tool call of an assistant message in a request."""
-    id_, type_ = call.need("id", STRING), call.take("type", STRING)
+    (id_, sealed), type_ = call_seals.opened(call.need("id", STRING)), call.take("type", STRING)
     call.raw("index")  # calls that a client put together from a stream may still have it
     if type_ == "custom" or (type_ is None and "custom" in call.found):
         custom = call.need_nested("custom")
         name, text = custom.need("name", STRING), custom.take("input", STRING) or ""
         extras = extras_within(call, "custom", custom)
-        return ToolCall(id=id_, name=name, arguments=text, kind="custom", extras=extras or FROM_CHAT)
+        return ToolCall(id=id_, name=name, arguments=text, kind="custom", extras=_joined(sealed, extras) or FROM_CHAT)
     function = call.need_nested("function")
     name, arguments = function.need("name", STRING), function.take("arguments", STRING) or ""
-    return ToolCall(id=id_, name=name, arguments=arguments, extras=extras_within(call, "function", function))
+    extras = extras_within(call, "function", function)
+    return ToolCall(id=id_, name=name, arguments=arguments, extras=_joined(sealed, extras))
+
+
+def _joined(sealed: Extras, given: Extras) -> Extras:
+    """A call's unknown fields, with the one that its id carried."""
+    return {"chat": {**sealed["chat"], **given.get("chat", {})}} if sealed else given
 
 
 class _UrlCitation(msgspec.Struct):

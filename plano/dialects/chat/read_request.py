@@ -28,6 +28,7 @@ from plano.conversation import (
     ToolResult,
 )
 from plano.dialects import reading
+from plano.dialects.call_seals import own_id
 from plano.dialects.chat.names import OF_MESSAGE
 from plano.dialects.chat.read_content import read_call, read_content
 from plano.dialects.chat.thinking import FROM_CHAT, read_thinking
@@ -206,7 +207,7 @@ class _Messages:
             self._results = []
 
     def _result(self, message: Fields) -> ToolResult:
-        call_id = message.need("tool_call_id", STRING)
+        call_id = own_id(message.need("tool_call_id", STRING))
         parts, cache = _content(message), message.raw("cache_control")
         extras = message.extras("chat")
         return ToolResult(

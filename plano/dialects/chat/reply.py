@@ -383,7 +383,7 @@ def write_reply_call(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
     if call.kind == "function" and call.name in customs:
         restored = msgspec.structs.replace(call, kind="custom", arguments=unwrap(call.arguments))
         return call_object(restored, kind="custom")
-    return call_object(call, kind=call.kind)
+    return call_object(call, kind="custom" if call.kind == "custom" else "function")
 
 
 def write_annotation(citation: Citation, at: int, length: int, losses: Losses | None = None) -> Any:

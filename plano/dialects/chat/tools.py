@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import NO_EXTRAS, Conversation, Extras, Tool, ToolChoice
-from plano.dialects import reading
+from plano.dialects import reading, tool_schema
 from plano.dialects.chat.write_content import add_extras
 from plano.dialects.custom_tools import SCHEMA
 from plano.dialects.fields import BOOLEAN, STRING, Fields, Object, raw_of
@@ -137,7 +137,8 @@ def write_tools(conversation: Conversation, fields: dict[str, Any], losses: Loss
     Raises:
         UnsupportedConversion: a tool is forced that this API cannot be given.
     """
-    written = [tool for tool in (_write_tool(tool, losses) for tool in conversation.tools) if tool is not None]
+    foreign = conversation.is_foreign_to("chat")
+    written = [tool for tool in (_write_tool(tool, losses, foreign) for tool in conversation.tools) if tool is not None]
     if written:
         fields["tools"] = written
     choice = conversation.tool_choice
@@ -149,7 +150,7 @@ def write_tools(conversation: Conversation, fields: dict[str, Any], losses: Loss
         fields["parallel_tool_calls"] = conversation.parallel_tool_calls
 
 
-def _write_tool(tool: Tool, losses: Losses) -> Any:
+def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
     if tool.kind == "native":
         if tool.dialect == "chat":
             return tool.raw
@@ -158,7 +159,7 @@ def _write_tool(tool: Tool, losses: Losses) -> Any:
     losses.drop_extras(tool.extras, "chat", "tools.")
     custom = tool.kind == "custom" and tool.dialect == "chat"
     kind = "custom" if custom else "function"
-    inner = _write_custom(tool) if custom else _write_function(tool, losses)
+    inner = _write_custom(tool) if custom else _write_function(tool, losses, foreign)
     written: dict[str, Any] = {"type": kind, kind: inner}
     add_extras(written, tool.extras.get("chat", {}))
     if tool.cache is not None:
@@ -169,8 +170,11 @@ def _write_tool(tool: Tool, losses: Losses) -> Any:
     return written
 
 
-def _write_function(tool: Tool, losses: Losses) -> dict[str, Any]:
+def _write_function(tool: Tool, losses: Losses, foreign: bool) -> dict[str, Any]:
+    """Write a function. The schema of a `foreign` request becomes one object: OpenAI refuses others, and so do many."""
     parameters = tool.parameters
+    if parameters is not None and foreign:
+        parameters = tool_schema.reported(parameters, losses)
     if tool.kind == "custom":
         parameters = SCHEMA
         if tool.format is not None and _type_of(tool.format) != "text":

@@ -29,7 +29,9 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
+from plano.dialects.call_seals import FIELD
 from plano.dialects.chat.names import OF_MESSAGE
+from plano.dialects.chat.sealed_calls import ONE_VENDOR, fit_seals
 from plano.dialects.chat.tools import native_customs, write_tools
 from plano.dialects.chat.write_content import (
     NO_CACHE,
@@ -171,6 +173,7 @@ class _Messages:
         self._losses = losses
         self._one_system = takes.systems == "one"
         self._thoughts = takes.thoughts
+        self._call_seals = takes.call_seals
         self._needs_thoughts = bool(takes.needs_thoughts)
         self._written: list[dict[str, Any]] = []
         self._shown: list[Part] = []
@@ -289,8 +292,12 @@ class _Messages:
             written["content"] = [*parts, *content]
         fields.update(reasoning)
         if calls:
+            fit_seals(calls, self._call_seals, self._losses)
             fields["tool_calls"] = calls
-        self._written.append(_named(written | fields, message))
+        written = _named(written | fields, message)
+        if self._call_seals == "refused" and written.pop(FIELD, None) is not None:
+            self._losses.drop("messages.extra_content", ONE_VENDOR)
+        self._written.append(written)
 
 
 def _joined(conversation: Conversation, *, always: bool) -> Sequence[System]:

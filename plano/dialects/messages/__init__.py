@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plano.conversation import Conversation
+from plano.dialects.call_seals import holds_field
 from plano.dialects.codec import Conventions
 from plano.dialects.messages.begin import begins, error_in, speaks
 from plano.dialects.messages.errors import read_error, write_error, write_stream_error
@@ -33,7 +34,8 @@ conventions = Conventions(
 spoken_fields = frozenset({"content", "input", "partial_json", "system", "text", "thinking"})
 
 
-hands_back = holds_seal
+def hands_back(body: bytes) -> bool:
+    return holds_seal(body) or holds_field(body)
 
 
 def stream_reader() -> MessagesReader:

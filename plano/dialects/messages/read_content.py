@@ -14,6 +14,7 @@ from plano.conversation import (
     Document,
     Extras,
     Image,
+    Opaque,
     Part,
     RedactedThinking,
     Text,
@@ -21,7 +22,7 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import reading
+from plano.dialects import call_seals, reading, web_search
 from plano.dialects import signatures as seals
 from plano.dialects.content import Readers
 from plano.dialects.content import read_parts as content_parts
@@ -34,7 +35,13 @@ vendor's, a system message stood among the others. It holds no field."""
 
 def read_parts(content: str | list[Object], path: str) -> tuple[Part, ...]:
     """The parts of a message's or a tool result's `content`; a string is short for one text block."""
-    return content_parts(content, path, _READERS, "messages")
+    return tuple(part for whole in content_parts(content, path, _READERS, "messages") for part in _as_given(whole))
+
+
+def _as_given(part: Part) -> tuple[Part, ...]:
+    """The part, or the part of another API from which it was written for this client."""
+    given = web_search.handed_back(part) if isinstance(part, Opaque) else None
+    return (part,) if given is None else given
 
 
 def _text(block: Fields) -> Part:
@@ -124,6 +131,23 @@ def _search_result(block: Fields) -> Part | None:
     return Document(text=text, name=name, cache=cache, extras=block.extras("messages"))
 
 
+REFERENCE = "tool_reference"
+"""The type of a block that names a tool, and the field of the extras that keeps the whole block."""
+
+
+def _tool_reference(block: Fields) -> Part:
+    """Read a reference to a tool, which is the result of a client's own search for tools ("Tool search tool"), as a
+    text that names the tool. Without it the result would be empty in other dialects."""
+    whole = {"type": raw_of(REFERENCE), **block.found}
+    name, cache = block.need("tool_name", STRING), block.raw("cache_control")
+    return Text(text=reference_text(name), cache=cache, extras={"messages": {REFERENCE: raw_of(whole)}})
+
+
+def reference_text(name: str) -> str:
+    """The text for a reference to the tool `name`."""
+    return f"Tool: {name}"
+
+
 class _TextBlock(msgspec.Struct):
     type: str
     text: str | None = None
@@ -147,7 +171,7 @@ def text_of(content: Raw | None) -> str | None:
 
 
 def _tool_use(block: Fields) -> Part:
-    id_, name = block.need("id", STRING), block.need("name", STRING)
+    (id_, sealed), name = call_seals.opened(block.need("id", STRING)), block.need("name", STRING)
     given = block.raw("input")
     cache = block.raw("cache_control")
     return ToolCall(
@@ -155,23 +179,23 @@ def _tool_use(block: Fields) -> Part:
         name=name,
         arguments=bytes(given).decode() if given is not None else "{}",
         cache=cache,
-        extras=call_extras(block),
+        extras={**sealed, **call_extras(block)},
     )
 
 
 def call_extras(block: Fields) -> Extras:
     """A call's unknown fields.
 
-    `extra_content` becomes the chat dialect's: a chat upstream wants it back with the call (Gemini's thought
-    signature), and clients of this dialect carry it.
+    `extra_content` becomes the chat dialect's: a chat upstream wants it back with the call, and some clients of this
+    dialect got it so from other gateways.
     """
-    carried = block.raw("extra_content")
+    carried = block.raw(call_seals.FIELD)
     rest = block.extras("messages")
-    return rest if carried is None else {**rest, "chat": {"extra_content": carried}}
+    return rest if carried is None else {**rest, "chat": {call_seals.FIELD: carried}}
 
 
 def _tool_result(block: Fields) -> Part:
-    call_id = block.need("tool_use_id", STRING)
+    call_id = call_seals.own_id(block.need("tool_use_id", STRING))
     content = block.take("content", CONTENT)
     return ToolResult(
         call_id=call_id,
@@ -208,6 +232,7 @@ _READERS: Readers = {
     "search_result": _search_result,
     "tool_use": _tool_use,
     "tool_result": _tool_result,
+    REFERENCE: _tool_reference,
     "thinking": _thinking,
     "redacted_thinking": _redacted_thinking,
 }

@@ -27,8 +27,9 @@ from plano.conversation import (
     Thinking,
     ToolCall,
 )
-from plano.dialects import reading
+from plano.dialects import reading, web_search
 from plano.dialects import signatures as seals
+from plano.dialects.call_seals import sealed_id
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import ABSENT, NULL, OBJECT, OBJECTS, RAWS, STRING, Fields, Object, empty, own, raw_of
 from plano.dialects.finish import failure, is_unknown, kept, read_finish, silent
@@ -140,8 +141,13 @@ def write_reply(reply: Reply, asked: Conversation, losses: Losses) -> bytes:
 
 
 def _write_blocks(parts: Iterable[Part], losses: Losses) -> list[Any]:
-    blocks = (_write_block(part, losses) for part in parts)
+    blocks = (_write_block(part, losses) for whole in parts for part in _in_blocks(whole))
     return [block for block in blocks if block is not None]
+
+
+def _in_blocks(part: Part) -> tuple[Part, ...]:
+    """The part, or the parts that stand for it here."""
+    return (web_search.as_blocks(part) if isinstance(part, Opaque) else ()) or (part,)
 
 
 def _write_block(part: Part, losses: Losses) -> Any:
@@ -203,10 +209,8 @@ def citation_object(citation: Citation) -> Any:
 
 def call_block(part: ToolCall) -> dict[str, Any]:
     """A `tool_use` block whose input is still empty."""
-    block: dict[str, Any] = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": {}}
-    carried = part.extras.get("chat", {}).get("extra_content")
-    if carried is not None:
-        block["extra_content"] = carried
+    id_ = sealed_id(tool_id(part.id), part.extras)
+    block: dict[str, Any] = {"type": "tool_use", "id": id_, "name": part.name, "input": {}}
     for name, value in own(part.extras, "messages").items():
         block.setdefault(name, value)
     return block

@@ -7,6 +7,7 @@ call whose arguments are a whole JSON object already.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ from plano.conversation import (
     ToolCall,
     Unknown,
 )
-from plano.dialects import reading
+from plano.dialects import reading, web_search
 from plano.dialects.fields import OBJECT, own
 from plano.dialects.messages.errors import write_stream_error
 from plano.dialects.messages.finish import write_finish
@@ -133,6 +134,8 @@ class MessagesWriter:
 
     def _part_start(self, event: PartStart) -> list[bytes]:
         """Start the block of a part, or let the part wait while another block is open."""
+        if isinstance(event.part, Opaque) and (searched := web_search.as_blocks(event.part)):
+            return self._whole(event.index, searched)
         block = _block_of(event.part, self._blocks)
         if block is None:
             return []
@@ -148,6 +151,16 @@ class MessagesWriter:
         self._blocks += 1
         self._block, self._open = block, event.index
         return closed + block.start()
+
+    def _whole(self, index: int, parts: Sequence[Opaque]) -> list[bytes]:
+        """Write whole parts that stand for one part of another dialect. They get indexes that no part has."""
+        first = -2 - 2 * index
+        events = [event for n, part in enumerate(parts) for event in (PartStart(first - n, part), PartStop(first - n))]
+        return [
+            frame
+            for event in events
+            for frame in (self._part_start(event) if isinstance(event, PartStart) else self._part_stop(event))
+        ]
 
     def _part_stop(self, event: PartStop) -> list[bytes]:
         """Stop the part's block, and go on with parts that wait."""

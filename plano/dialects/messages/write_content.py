@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from mimetypes import guess_type
 from typing import Any
 
-from msgspec import Raw
+import msgspec
+from msgspec import Raw, Struct
 
 from plano.conversation import (
     Audio,
@@ -27,7 +28,7 @@ from plano.conversation import (
 from plano.dialects import reading
 from plano.dialects.custom_tools import wrap
 from plano.dialects.fields import OBJECT, Object, own, raw_of
-from plano.dialects.messages.read_content import text_of
+from plano.dialects.messages.read_content import REFERENCE, reference_text, text_of
 from plano.losses import Losses, refuse
 
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -79,11 +80,28 @@ def _finished(block: dict[str, Any], part: Part) -> dict[str, Any]:
     if part.cache is not None:
         block["cache_control"] = part.cache
     for name, value in own(part.extras, "messages").items():
-        block.setdefault(name, value)
+        if name != REFERENCE:
+            block.setdefault(name, value)
     return block
 
 
-def _text(part: Text, losses: Losses) -> dict[str, Any] | None:
+class _Reference(Struct):
+    tool_name: str
+
+
+_REFERENCE = msgspec.json.Decoder(_Reference)
+
+
+def _reference(part: Text) -> Raw | None:
+    """The reference to a tool that the text was read from; None if there is none, or the text was changed since."""
+    kept = part.extras.get("messages", {}).get(REFERENCE)
+    found = None if kept is None else reading.maybe(_REFERENCE, kept)
+    return kept if found is not None and reference_text(found.tool_name) == part.text else None
+
+
+def _text(part: Text, losses: Losses) -> Any:
+    if (reference := _reference(part)) is not None:
+        return reference
     if not part.text.strip():
         return None  # the API refuses empty and blank text blocks
     block: dict[str, Any] = {"type": "text", "text": part.text}

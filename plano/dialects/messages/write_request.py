@@ -9,16 +9,17 @@ from msgspec import Raw
 
 from plano.capabilities import Takes
 from plano.conversation import Conversation, Message, System, Text, Tool, ToolChoice
+from plano.dialects import reading, tool_schema, web_search
 from plano.dialects.custom_tools import SCHEMA
-from plano.dialects.fields import OBJECT, own
+from plano.dialects.fields import NULL, OBJECT, STRING, own
 from plano.dialects.messages.schema import enforceable
 from plano.dialects.messages.thinking import Plan, plan
 from plano.dialects.messages.write_content import plain, write_parts
 from plano.dialects.openai import refuse_stored
+from plano.dialects.tool_schema import ANY_OBJECT
 from plano.losses import Losses, refuse
 
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
-_ANY_OBJECT = Raw(b'{"type":"object","properties":{}}')
 _NO_SUCH_FIELD = "the messages API has no such field"
 _LEAST_TOP_P = 0.95
 """The least `top_p` that the API takes while thinking is on ("Extended thinking", section "Feature compatibility")."""
@@ -167,13 +168,15 @@ def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
     if tool.kind == "native":
         if tool.dialect == "messages":
             return tool.raw
+        if (searching := web_search.for_messages(tool, losses)) is not None:
+            return searching
         losses.drop("tools.type", f"only the {tool.dialect} API has `{tool.name}`")
         return None
     losses.drop_extras(tool.extras, "messages", "tools.")
     written: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
-    schema = _schema(tool, losses)
+    schema = _schema(tool, losses, foreign)
     written["input_schema"] = _enforceable(schema, "tools.strict", losses) if foreign and tool.strict else schema
     if tool.strict is not None:
         written["strict"] = tool.strict
@@ -184,15 +187,16 @@ def _write_tool(tool: Tool, losses: Losses, foreign: bool) -> Any:
     return written
 
 
-def _schema(tool: Tool, losses: Losses) -> Raw:
-    """The schema of a tool's input; any object for a tool without parameters."""
+def _schema(tool: Tool, losses: Losses, foreign: bool) -> Raw:
+    """The schema of a tool's input; any object for a tool without parameters. Clients of this API write schemas that it
+    takes, and those of others need not."""
     if tool.kind == "custom":
         if tool.format is not None and bytes(tool.format).replace(b" ", b"") != b'{"type":"text"}':
             losses.drop("tools.format", "the messages API has no grammars")
         return SCHEMA
     if tool.parameters is None or bytes(tool.parameters).strip() in (b"{}", b"null"):
-        return _ANY_OBJECT
-    return tool.parameters
+        return ANY_OBJECT
+    return tool_schema.reported(tool.parameters, losses) if foreign else tool.parameters
 
 
 def _enforceable(schema: Raw, field: str, losses: Losses) -> Raw:
@@ -223,6 +227,10 @@ def _write_choice(choice: ToolChoice | None, conversation: Conversation) -> dict
             if not any(_may_be(tool, choice.name) for tool in conversation.tools):
                 raise refuse("tool_choice", f"`{choice.name}` is not a tool that the messages API can be given")
             return {"type": "tool", "name": choice.name}
+    if choice.dialect == "responses" and choice.raw is not None and any(map(_searches, conversation.tools)):
+        chosen = OBJECT.decode(choice.raw).get("type", NULL)
+        if web_search.is_openais(reading.maybe(STRING, chosen) or ""):
+            return {"type": "tool", "name": web_search.NAME}
     if choice.dialect != "messages" or choice.raw is None:
         raise refuse("tool_choice", f"only the {choice.dialect} API has it")
     return dict(OBJECT.decode(choice.raw))
@@ -236,7 +244,12 @@ def _may_be(tool: Tool, name: str | None) -> bool:
 
 def _carried(tool: Tool) -> bool:
     """Whether this API can be given the tool."""
-    return tool.kind != "native" or tool.dialect == "messages"
+    return tool.kind != "native" or tool.dialect == "messages" or _searches(tool)
+
+
+def _searches(tool: Tool) -> bool:
+    """Whether the tool is another API's web search, which this API has too."""
+    return web_search.for_messages(tool, Losses()) is not None
 
 
 def _need_tools(conversation: Conversation) -> None:

@@ -30,10 +30,10 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects import data_uris, reading
+from plano.dialects import call_seals, data_uris, reading, web_search
 from plano.dialects import signatures as seals
-from plano.dialects.fields import OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
-from plano.dialects.responses import ids
+from plano.dialects.fields import NULL, OBJECT, RAW_CONTENT, RAWS, STRING, Fields, decode, object_at, raw_of
+from plano.dialects.responses import ids, summaries, tool_search
 
 CONTENT = "content."
 """The prefix of an Opaque's type if it is a part of a message, and not an item of its own."""
@@ -64,6 +64,8 @@ def read_item(raw: Raw, path: str) -> Item:
     """
     fields = decode(OBJECT, raw, path)
     if "id" in fields and ids.is_minted(bytes(fields["id"])):
+        if reading.maybe(STRING, fields.get("type", NULL)) == web_search.CALL:
+            return Item("other", "assistant", ())  # another vendor's search, which no upstream takes back
         del fields["id"]
     return _read(raw, Fields(fields, path), _READERS)
 
@@ -276,10 +278,11 @@ def _call(item: Fields, kind: Literal["function", "custom"], field: str) -> Item
     name = item.need("name", STRING)
     arguments = item.need(field, STRING)
     item.take("status", STRING)
-    extra_content = item.raw("extra_content")  # a chat upstream wants it back (Gemini's thought signature)
-    extras = dict(item.extras("responses"))
-    if extra_content is not None:
-        extras["chat"] = {"extra_content": extra_content}
+    call_id, sealed = call_seals.opened(call_id)
+    handed_back = item.raw(call_seals.FIELD)
+    extras = {**sealed, **item.extras("responses")}
+    if handed_back is not None:
+        extras["chat"] = {call_seals.FIELD: handed_back}
     part = ToolCall(id=call_id, name=name, arguments=arguments, kind=kind, item_id=item_id, extras=extras)
     return Item("call", "assistant", (part,))
 
@@ -294,8 +297,53 @@ def _result(item: Fields, kind: Literal["function", "custom"]) -> Item | None:
     item.take("status", STRING)
     parts = read_content(output, item.at("output"))
     return Item(
-        "result", "user", (ToolResult(call_id=call_id, parts=parts, kind=kind, extras=item.extras("responses")),)
+        "result",
+        "user",
+        (ToolResult(call_id=call_seals.own_id(call_id), parts=parts, kind=kind, extras=item.extras("responses")),),
     )
+
+
+def _search(item: Fields) -> Item | None:
+    """Read a call of the client's search for tools; None if OpenAI did the search."""
+    item_id, call_id = item.take("id", STRING), item.take("call_id", STRING)
+    if not tool_search.by_client(item) or call_id is None:
+        return None
+    item.take("status", STRING)
+    arguments = tool_search.read_arguments(item)
+    call_id, sealed = call_seals.opened(call_id)
+    part = ToolCall(
+        id=call_id,
+        name=tool_search.NAME,
+        arguments=arguments,
+        kind="search",
+        item_id=item_id,
+        extras={**sealed, **item.extras("responses")},
+    )
+    return Item("call", "assistant", (part,))
+
+
+def _found(item: Fields) -> Item | None:
+    """Read what a search of the client's found; None if OpenAI did the search."""
+    call_id = item.take("call_id", STRING)
+    if not tool_search.by_client(item) or call_id is None:
+        return None
+    item.take("id", STRING)
+    item.take("status", STRING)
+    found = tool_search.found_in(item)
+    call_id, said = call_seals.own_id(call_id), (Text(text=tool_search.summary(found)),)
+    result = ToolResult(call_id=call_id, parts=said, kind="search", extras=item.extras("responses"))
+    return Item("result", "user", (result,))
+
+
+def _compaction(item: Fields) -> Item | None:
+    """Read a compaction as a message of the user with the summary in it; None for one that another vendor made."""
+    content = item.take("encrypted_content", STRING)
+    if content is None or not content.startswith(summaries.SEALED):
+        return None
+    summary = summaries.opened(content)
+    if summary is None:
+        raise item.wrong("encrypted_content", "it is not as it was given out")
+    return Item("message", "user", (Text(text=summaries.NOTE + summary),))
 
 
 _READERS: dict[str, Callable[[Fields], Item | None]] = {
@@ -305,6 +353,9 @@ _READERS: dict[str, Callable[[Fields], Item | None]] = {
     "custom_tool_call": lambda item: _call(item, "custom", "input"),
     "function_call_output": lambda item: _result(item, "function"),
     "custom_tool_call_output": lambda item: _result(item, "custom"),
+    tool_search.CALL: _search,
+    tool_search.OUTPUT: _found,
+    summaries.TYPE: _compaction,
     "additional_tools": lambda item: Item("tools", "developer", ()),
 }
 

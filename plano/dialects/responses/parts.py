@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from plano.conversation import NO_EXTRAS, Citation, Part, Refusal, Text, Thinking, ToolCall
 from plano.dialects.custom_tools import Unwrapper
 from plano.dialects.responses import write_items
-from plano.dialects.responses.calls import with_replayed
+from plano.dialects.responses.calls import with_seal
 from plano.dialects.responses.frames import Frames, Template
 from plano.dialects.responses.logprobs import from_chat
 from plano.dialects.responses.write_items import Status
@@ -241,7 +241,7 @@ class CallPart:
         self._output = output
         self._index = len(output)
         self._id = id_
-        self._part = replace(part, extras=with_replayed(part.extras))
+        self._part = with_seal(part)
         self._unwrapper = unwrapper
         self._pieces: list[str] = []
         self._place: dict[str, Any] = {"item_id": id_, "output_index": self._index}
@@ -294,9 +294,22 @@ class CallPart:
 
     def _fill(self, status: Status, whole: Part | None) -> None:
         if isinstance(whole, ToolCall) and whole.extras != NO_EXTRAS:
-            self._part = replace(self._part, extras=with_replayed(whole.extras))
+            self._part = replace(self._part, extras=whole.extras)
         self._output[self._index] = self._item(status)
 
     def _item(self, status: Status) -> dict[str, Any]:
         part = replace(self._part, arguments="".join(self._pieces))
         return write_items.call(part, id_=self._id, status=status)
+
+
+class SearchPart(CallPart):
+    """A call of the client's search for tools. Its arguments are an object, so that they come whole, with its end."""
+
+    def delta(self, text: str, logprobs: Raw | None) -> list[bytes]:
+        self._pieces.append(text)
+        return []
+
+    def stop(self, whole: Part | None) -> list[bytes]:
+        self._fill("completed", whole)
+        item = self._output[self._index]
+        return [self._frames.frame("response.output_item.done", output_index=self._index, item=item)]

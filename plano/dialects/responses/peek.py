@@ -13,6 +13,7 @@ from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.fields import NULL
 from plano.dialects.look import Look, looking_at
+from plano.dialects.responses import tool_search
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
 from plano.frames import sse
 
@@ -29,7 +30,7 @@ _FAILED = Raw(b'"failed"')
 
 look = looking_at(_Look)
 
-_CALLS = ("function_call", "custom_tool_call")
+_CALLS = ("function_call", "custom_tool_call", tool_search.CALL)
 
 
 class _Item(msgspec.Struct):

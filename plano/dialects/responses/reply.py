@@ -20,7 +20,7 @@ from plano.conversation import (
     Thinking,
     ToolCall,
 )
-from plano.dialects import reading
+from plano.dialects import reading, web_search
 from plano.dialects.fields import OBJECT
 from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
@@ -172,11 +172,16 @@ class _Output:
         """The item for a part that is one by itself; None for a part that cannot be said."""
         if isinstance(part, ToolCall):
             called = self._calls.restored(part)
-            prefix = ids.CUSTOM if called.kind == "custom" else ids.FUNCTION
-            return write_items.call(called, id_=called.item_id or self._id(prefix), status="completed")
+            id_ = called.item_id or self._id(ids.OF_CALLS[called.kind])
+            return write_items.call(called, id_=id_, status="completed")
         if isinstance(part, Thinking | RedactedThinking):
             return self._reasoning(part)
-        return part.raw if isinstance(part, Opaque) and part.dialect == "responses" else None
+        if not isinstance(part, Opaque):
+            return None
+        if part.dialect == "responses":
+            return part.raw
+        searched = web_search.as_call(part)
+        return None if searched is None else {"id": self._id(ids.WEB_SEARCH), **searched}
 
     def finish(self, reply: Reply) -> list[Any]:
         """All items. If the reply was cut short and ends in a message, that message is marked as incomplete."""

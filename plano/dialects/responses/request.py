@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import Raw
+from msgspec.structs import replace
+
 from plano.conversation import (
     NO_EXTRAS,
     Conversation,
@@ -19,6 +22,7 @@ from plano.conversation import (
     Text,
     Tool,
     ToolCall,
+    ToolResult,
 )
 from plano.dialects import reading
 from plano.dialects.fields import (
@@ -37,6 +41,7 @@ from plano.dialects.fields import (
 )
 from plano.dialects.responses.items import Item, read_item
 from plano.dialects.responses.settings import read_reasoning, read_text
+from plano.dialects.responses.tool_search import Known, loaded
 from plano.dialects.responses.tools import read_choice, read_tools
 from plano.errors import InvalidRequest
 
@@ -51,7 +56,8 @@ def read_request(body: bytes) -> Conversation:
     """Read a request's body; see `plano.dialects.codec.Codec`."""
     fields = Fields(_object(body), "")
     include = fields.take("include", STRINGS) or []
-    system, messages, tools = _read_input(fields)
+    offered = read_tools(fields.take("tools", RAWS) or [], "tools")
+    system, messages, tools = _read_input(fields, offered)
     response_format, verbosity, text_left = read_text(fields.nested("text"))
     choice = fields.raw("tool_choice")
     return Conversation(
@@ -59,7 +65,7 @@ def read_request(body: bytes) -> Conversation:
         model=fields.take("model", STRING),
         system=system,
         messages=messages,
-        tools=read_tools(fields.take("tools", RAWS) or [], "tools") + tools,
+        tools=tools,
         tool_choice=None if choice is None else read_choice(choice, "tool_choice"),
         parallel_tool_calls=fields.take("parallel_tool_calls", BOOLEAN),
         max_tokens=fields.take("max_output_tokens", INTEGER),
@@ -102,30 +108,43 @@ def _extras(fields: Fields, include: list[str], text_left: Object) -> Extras:
     return {"responses": left} if left else NO_EXTRAS
 
 
-def _read_input(fields: Fields) -> tuple[tuple[System, ...], tuple[Message, ...], tuple[Tool, ...]]:
-    """The instructions, the messages, and the tools that items of the input add (`additional_tools`)."""
+def _read_input(
+    fields: Fields, tools: tuple[Tool, ...]
+) -> tuple[tuple[System, ...], tuple[Message, ...], tuple[Tool, ...]]:
+    """The instructions, the messages, and the tools. Items of the input add to these: `additional_tools`, and what a
+    search found."""
     system = []
     instructions = fields.take("instructions", STRING)
     if instructions is not None:
         system.append(System(text=instructions))
     given = fields.take("input", RAW_CONTENT)
     if given is None:
-        return tuple(system), (), ()
+        return tuple(system), (), tools
     if isinstance(given, str):
-        return tuple(system), (Message(role="user", parts=(Text(text=given),)),), ()
+        return tuple(system), (Message(role="user", parts=(Text(text=given),)),), tools
     items: list[Item] = []
-    tools: tuple[Tool, ...] = ()
     for index, raw in enumerate(given):
         item = read_item(raw, path := f"input[{index}]")
         if item.kind == "tools":
-            tools += read_tools(object_at(raw, path).take("tools", RAWS) or [], f"{path}.tools")
-        else:
-            items.append(item)
+            tools += _tools_in(raw, path)
+            continue
+        items.append(item)
+        if item.kind == "result" and isinstance(found := item.parts[0], ToolResult) and found.kind == "search":
+            known = Known(tools)
+            added = (known.new(tool) for tool in _tools_in(raw, path, whole=True))
+            tools += tuple(loaded(tool, found.call_id) for tool in added if tool is not None)
     leading = 0
     while leading < len(items) and _is_instruction(items[leading]):
         system += _systems(items[leading])
         leading += 1
     return tuple(system), _messages(items[leading:]), tools
+
+
+def _tools_in(raw: Raw, path: str, *, whole: bool = False) -> tuple[Tool, ...]:
+    """The tools in an item of the input; `whole`: with the JSON of each, as which it is written into such an item."""
+    raws = object_at(raw, path).take("tools", RAWS) or []
+    tools = read_tools(raws, f"{path}.tools")
+    return tuple(replace(tool, raw=each) for tool, each in zip(tools, raws, strict=True)) if whole else tools
 
 
 def _is_instruction(item: Item) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Raw
-from msgspec.structs import replace
 
 from plano.conversation import (
     CitationDelta,
@@ -33,6 +32,7 @@ from plano.conversation import (
     Thinking,
     ToolCall,
 )
+from plano.dialects import web_search
 from plano.dialects.custom_tools import Unwrapper
 from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
@@ -40,7 +40,7 @@ from plano.dialects.responses.calls import Calls
 from plano.dialects.responses.envelope import ResponseStatus, echoes, incomplete_reason, response
 from plano.dialects.responses.errors import error_of_reply, stream_error
 from plano.dialects.responses.frames import Frames
-from plano.dialects.responses.parts import CallPart, MessageItem, OpenPart, ReasoningPart, SaidPart
+from plano.dialects.responses.parts import CallPart, MessageItem, OpenPart, ReasoningPart, SaidPart, SearchPart
 from plano.dialects.responses.write_items import content_type
 from plano.dialects.signatures import pack
 
@@ -167,6 +167,9 @@ class StreamWriter:
             return frames + self._whole(write_items.reasoning(Thinking(text=""), id_=id_, seal=pack(part, "responses")))
         if isinstance(part, Opaque) and part.dialect == "responses":
             return self._opaque(part)
+        searched = web_search.as_call(part) if isinstance(part, Opaque) else None
+        if searched is not None:
+            return self._leave_message() + self._whole({"id": self._item_id(ids.WEB_SEARCH), **searched})
         return []
 
     def _reasoning(self, index: int, part: Thinking) -> list[bytes]:
@@ -179,10 +182,10 @@ class StreamWriter:
     def _call(self, index: int, part: ToolCall) -> list[bytes]:
         frames = self._leave_message()
         unwrapper = Unwrapper() if self._calls.is_wrapped(part) else None
-        called = replace(part, kind="custom") if self._calls.is_custom(part) else part
-        prefix = ids.CUSTOM if called.kind == "custom" else ids.FUNCTION
-        id_ = called.item_id or self._item_id(prefix)
-        found = CallPart(self._frames, self._output, id_, called, unwrapper)
+        called = self._calls.named(part)
+        id_ = called.item_id or self._item_id(ids.OF_CALLS[called.kind])
+        kind = SearchPart if called.kind == "search" else CallPart
+        found = kind(self._frames, self._output, id_, called, unwrapper)
         self._open[index] = found
         return [*frames, found.start()]
 

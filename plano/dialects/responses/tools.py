@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Raw
 
 from plano.conversation import Conversation, Tool, ToolChoice
-from plano.dialects import reading
+from plano.dialects import reading, tool_schema, web_search
 from plano.dialects.fields import BOOLEAN, NULL, RAWS, STRING, Fields, decode, object_at
+from plano.dialects.responses import tool_search
 from plano.errors import InvalidRequest
 from plano.losses import Losses, refuse
 
@@ -36,6 +37,8 @@ def _read_tool(raw: Raw, path: str) -> Tool:
             format=tool.raw("format"),
             extras=tool.extras("responses"),
         )
+    if type_ == tool_search.NAME and tool_search.by_client(tool):
+        return tool_search.read_tool(tool)
     label = tool.take("name", STRING) or tool.take("server_label", STRING)
     return Tool(name=label or type_, kind="native", dialect="responses", raw=raw)
 
@@ -99,27 +102,36 @@ def write_tools(conversation: Conversation, losses: Losses) -> list[Any]:
     """
     written: list[Any] = []
     for tool in conversation.tools:
+        if tool.found_by is not None:
+            continue  # it stands in the output of its search
         if tool.cache is not None:
             losses.drop("tools.cache_control", "the responses API caches without marks on tools")
         losses.drop_extras(tool.extras, "responses", "tools.")
         if tool.kind != "native":
-            written.append(_write_tool(tool, foreign=conversation.is_foreign_to("responses")))
+            written.append(write_tool(tool, losses, foreign=conversation.is_foreign_to("responses")))
         elif tool.dialect == "responses":
             written.append(tool.raw)
+        elif (searching := web_search.for_responses(tool, losses)) is not None:
+            written.append(searching)
         else:
             _refuse_if_forced(tool, conversation.tool_choice)
             losses.drop("tools.type", f"only the {tool.dialect} API has `{tool.name}`")
     return written
 
 
-def _write_tool(tool: Tool, *, foreign: bool) -> dict[str, Any]:
-    """Write one tool. A function of a `foreign` request without `strict` gets `strict: false`, because here the default
-    is true ("Function calling", section "Strict mode")."""
+def write_tool(tool: Tool, losses: Losses, *, foreign: bool) -> dict[str, Any]:
+    """Write one tool that is not native.
+
+    A function of a `foreign` request without `strict` gets `strict: false`, because here the default is true ("Function
+    calling", section "Strict mode"). Its schema becomes one object.
+    """
+    if tool.kind == "search":
+        return tool_search.written_tool(tool) | dict(tool.extras.get("responses", {}))
     fields: dict[str, Any] = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         fields["description"] = tool.description
     if tool.parameters is not None:
-        fields["parameters"] = tool.parameters
+        fields["parameters"] = tool_schema.reported(tool.parameters, losses) if foreign else tool.parameters
     if tool.strict is not None:
         fields["strict"] = tool.strict
     elif foreign and tool.kind == "function":
@@ -160,6 +172,9 @@ def write_choice(conversation: Conversation) -> Any:
     assert choice is not None, "the caller asks only for a choice that was made"
     kinds = {tool.name: tool.kind for tool in conversation.tools}
     if choice.mode == "named":
+        named = (tool for tool in conversation.tools if tool.name == choice.name)
+        if any(web_search.for_responses(tool, Losses()) is not None for tool in named):
+            return {"type": web_search.NAME}
         return {"type": _kind(kinds, choice.name or "", choice.kind), "name": choice.name}
     if choice.mode == "allowed":
         return {

@@ -20,11 +20,13 @@ from plano.conversation import (
     System,
     Text,
     Thinking,
+    Tool,
     ToolCall,
     ToolResult,
 )
 from plano.dialects import data_uris
-from plano.dialects.responses import write_items
+from plano.dialects.responses import tool_search, write_items
+from plano.dialects.responses.tools import write_tool
 from plano.dialects.responses.write_items import content_type, own_fields
 from plano.losses import Losses, refuse
 
@@ -37,9 +39,10 @@ _UNSEALED = "reasoning is only taken back with the seal of this upstream's own A
 class History:
     """Collects the `input` items, turn by turn."""
 
-    def __init__(self, losses: Losses) -> None:
+    def __init__(self, losses: Losses, tools: Sequence[Tool] = ()) -> None:
         self.items: list[Any] = []
         self._losses = losses
+        self._found = [tool for tool in tools if tool.found_by is not None]
         self._custom_calls: set[str] = set()
 
     def instruction(self, system: System) -> None:
@@ -154,10 +157,19 @@ class History:
         self._note_losses(part, "tool_result.")
         if part.is_error:
             self._losses.drop("tool_result.is_error", "the responses API has no error flag on a tool's output")
+        if part.kind == "search":
+            found = tool_search.written_output(part.call_id, self._tools(part))
+            self.items.append(found | own_fields(part.extras))
+            return
         custom = part.kind == "custom" or part.call_id in self._custom_calls
         type_ = "custom_tool_call_output" if custom else "function_call_output"
         output = self._tool_output(part.parts)
         self.items.append({"type": type_, "call_id": part.call_id, "output": output, **own_fields(part.extras)})
+
+    def _tools(self, part: ToolResult) -> list[Any]:
+        """The tools that a search found."""
+        found = (tool for tool in self._found if tool.found_by == part.call_id)
+        return [write_tool(tool, self._losses, foreign=False) if tool.raw is None else tool.raw for tool in found]
 
     def _tool_output(self, parts: Sequence[Part]) -> Any:
         """A tool's output: a string for a plain text, else a list of parts."""

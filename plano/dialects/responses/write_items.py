@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Raw
 
 from plano.conversation import Citation, Extras, Refusal, Text, Thinking, ToolCall
+from plano.dialects.responses import tool_search
 from plano.dialects.responses.items import CONTENT, OF_MESSAGE
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -90,8 +91,10 @@ def reasoning(part: Thinking, *, id_: str | None, seal: str | None) -> dict[str,
 
 
 def call(part: ToolCall, *, id_: str | None, status: Status) -> dict[str, Any]:
-    """A call of a function or a custom tool."""
+    """A call of a function, of a custom tool, or of a search for tools."""
     fields: dict[str, Any] = {} if id_ is None else {"id": id_}
+    if part.kind == "search":
+        return fields | tool_search.written_call(part.id, part.arguments, status) | own_fields(part.extras)
     if part.kind == "custom":
         fields |= {"type": "custom_tool_call", "call_id": part.id, "name": part.name, "input": part.arguments}
     else:

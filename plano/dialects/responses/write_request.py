@@ -112,7 +112,7 @@ def _check(conversation: Conversation, losses: Losses) -> None:
 
 def _input(conversation: Conversation, losses: Losses) -> list[Any]:
     """The `input` items of the instructions and messages."""
-    history = History(losses)
+    history = History(losses, conversation.tools)
     for system in conversation.system:
         if system.cache is not None:
             losses.drop("system.cache_control", "the responses API has other cache marks")
