@@ -64,7 +64,7 @@ class StreamWriter:
         self._over = False
 
     def feed(self, event: Event) -> list[bytes]:
-        """Whole frames. `Failed` ends the stream with `response.failed`."""
+        """Whole frames. `Failed` ends the stream with `response.failed` and `error`."""
         if type(event) is TextDelta:
             part = self._open.get(event.index)
             return [] if part is None else part.delta(event.text, event.logprobs)
@@ -116,10 +116,11 @@ class StreamWriter:
         return [*frames, self._frames.frame(f"response.{status}", response=found)]
 
     def _failed(self, event: Failed) -> list[bytes]:
-        """`response.failed` with the output so far; or an `error` event, if the response had not begun."""
+        """`response.failed` with the output so far, if the response had begun, and an `error` event, because OpenAI's
+        SDKs raise only for that."""
         self._over = True
         if self._start is None:
-            return [b"event: error\ndata: " + stream_error(event.error, self._frames.number) + b"\n\n"]
+            return [stream_error(event.error, self._frames.number)]
         for part in self._open.values():
             part.snapshot()
             if isinstance(part, SaidPart):
@@ -128,7 +129,8 @@ class StreamWriter:
         if self._message is not None:
             self._message.fill("incomplete")
         failed = self._response("failed") | {"error": error_of_reply(event.error)}
-        return [self._frames.frame("response.failed", response=failed)]
+        frame = self._frames.frame("response.failed", response=failed)
+        return [frame, stream_error(event.error, self._frames.number)]
 
     def _response(self, status: ResponseStatus, end: Finished | None = None) -> dict[str, Any]:
         """The Response object as it is now; `end` is the end of the reply, or None."""
