@@ -37,6 +37,7 @@ _TEXTS = ("errors", "message", "Message", "detail", "msg", "error_description", 
 _CODES = ("code", "error_code", "__type")
 
 _TITLE = re.compile(r"<(?:title|h1)\b[^<>]*>([^<]+)", re.IGNORECASE)
+_MARKUP = re.compile(r"<(?:script|style)\b[^<>]*>[^<]*|<[^<>]*>", re.IGNORECASE)
 
 
 def message_in(found: Any, depth: int = _DEEPEST) -> str | None:
@@ -87,9 +88,9 @@ def _layers(found: Any) -> list[dict[str, Any]]:
 
 
 def text_of(body: bytes) -> str:
-    """The text of a body that is not JSON, on one line and shortened: all of it, or the title of a web page."""
+    """The text of a body that is not JSON, on one line and shortened; of a web page its title, if it has one."""
     text = body[:_LONGEST_READ].decode("utf-8", "replace").strip()
     if text.startswith("<"):
         title = _TITLE.search(text)
-        text = "" if title is None else unescape(title[1])
+        text = unescape(_MARKUP.sub(" ", text) if title is None else title[1])
     return " ".join(text.split())[:LONGEST_TEXT]

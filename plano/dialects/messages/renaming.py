@@ -21,7 +21,7 @@ from plano.dialects.codec import Renaming
 from plano.dialects.fields import OBJECT, STRING, Object, raw_of
 from plano.frames import sse
 
-_FLAT = rb"[^{}\[\]]*?"
+_FLAT = rb"(?:[^{}\[\]]|\[\s*\])*?"
 _NAME = rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")'
 _IN_REPLY = re.compile(rb"\s*\{" + _FLAT + _NAME)
 _IN_OPENING = re.compile(rb"data: ?\{" + _FLAT + rb'(?<!\\)"message"\s*:\s*\{' + _FLAT + _NAME)

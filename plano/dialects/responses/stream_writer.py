@@ -38,6 +38,7 @@ from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
 from plano.dialects.responses.calls import Calls
 from plano.dialects.responses.envelope import ResponseStatus, echoes, incomplete_reason, response
+from plano.dialects.openai import error_object
 from plano.dialects.responses.errors import error_of_reply, stream_error
 from plano.dialects.responses.frames import Frames
 from plano.dialects.responses.parts import CallPart, MessageItem, OpenPart, ReasoningPart, SaidPart
@@ -64,7 +65,7 @@ class StreamWriter:
         self._over = False
 
     def feed(self, event: Event) -> list[bytes]:
-        """Whole frames. `Failed` ends the stream with `response.failed` and `error`."""
+        """Whole frames. `Failed` ends the stream with `response.failed`."""
         if type(event) is TextDelta:
             part = self._open.get(event.index)
             return [] if part is None else part.delta(event.text, event.logprobs)
@@ -116,8 +117,8 @@ class StreamWriter:
         return [*frames, self._frames.frame(f"response.{status}", response=found)]
 
     def _failed(self, event: Failed) -> list[bytes]:
-        """`response.failed` with the output so far, if the response had begun, and an `error` event, because OpenAI's
-        SDKs raise only for that."""
+        """`response.failed` with the output so far; or an `error` event, if the response had not begun. Both have an
+        `error` object on top, because OpenAI's SDKs raise only for that."""
         self._over = True
         if self._start is None:
             return [stream_error(event.error, self._frames.number)]
@@ -129,8 +130,7 @@ class StreamWriter:
         if self._message is not None:
             self._message.fill("incomplete")
         failed = self._response("failed") | {"error": error_of_reply(event.error)}
-        frame = self._frames.frame("response.failed", response=failed)
-        return [frame, stream_error(event.error, self._frames.number)]
+        return [self._frames.frame("response.failed", response=failed, error=error_object(event.error))]
 
     def _response(self, status: ResponseStatus, end: Finished | None = None) -> dict[str, Any]:
         """The Response object as it is now; `end` is the end of the reply, or None."""
