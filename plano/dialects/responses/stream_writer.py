@@ -34,11 +34,11 @@ from plano.conversation import (
     ToolCall,
 )
 from plano.dialects.custom_tools import Unwrapper
+from plano.dialects.openai import error_object
 from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
 from plano.dialects.responses.calls import Calls
 from plano.dialects.responses.envelope import ResponseStatus, echoes, incomplete_reason, response
-from plano.dialects.openai import error_object
 from plano.dialects.responses.errors import error_of_reply, stream_error
 from plano.dialects.responses.frames import Frames
 from plano.dialects.responses.parts import CallPart, MessageItem, OpenPart, ReasoningPart, SaidPart
