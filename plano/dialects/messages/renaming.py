@@ -4,8 +4,9 @@ Claude Code compares the two names, and leaves the thinking of other models out 
 middle of a tool loop. Some vendors refuse these requests then (public issues musistudio/claude-code-router#1629 and
 farion1231/cc-switch#5578).
 
-Strategy: `model` stands before the first list or object of a message, so one regular expression finds it at the reply's
-beginning. Only the bytes of the name are replaced. A reply in another order is taken apart into its fields.
+Strategy: `model` stands before the first object of a message and before every list that is not empty, so one regular
+expression finds it at the reply's beginning. Only the bytes of the name are replaced. A reply in another order is taken
+apart into its fields.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from plano.dialects.codec import Renaming
 from plano.dialects.fields import OBJECT, STRING, Object, raw_of
 from plano.frames import sse
 
-_FLAT = rb"(?:[^{}\[\]]|\[\s*\])*?"
+_FLAT = rb"[^{}\[\]]*?(?:\[\s*\][^{}\[\]]*?)?"
 _NAME = rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")'
 _IN_REPLY = re.compile(rb"\s*\{" + _FLAT + _NAME)
-_IN_OPENING = re.compile(rb"data: ?\{" + _FLAT + rb'(?<!\\)"message"\s*:\s*\{' + _FLAT + _NAME)
+_IN_OPENING = re.compile(rb'data: ?\{"type": ?"message_start", ?"message": ?\{' + _FLAT + _NAME)
 
 
 def _reply(name: str, body: bytes) -> bytes:
