@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from plano.attempt import Attempt
 from plano.capabilities import Fields
 from plano.dialects import CLIENT_CODECS, CODECS, COMMON, responses
+from plano.dialects.codec import Renaming
 from plano.dialects.counts import count_reply
 from plano.dialects.responses import compaction
 from plano.errors import UnsupportedConversion, UpstreamError
@@ -23,7 +24,9 @@ from plano.operations import CREATE, OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
-from plano.response import Response
+from plano.request_ids import told_id
+from plano.response import Pieces, Response
+from plano.streams.relay import Relay
 from plano.streams.stages import Ended
 from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
@@ -62,7 +65,7 @@ class Translation:
         dialect, anew = _way(request, target)
         if dialect in target.assumed:
             return self._perhaps(request, target, dialect, anew, call_next)
-        return _translated(request, target, dialect, call_next) if anew else call_next(request)
+        return _translated(request, target, dialect, call_next) if anew else _native(request, target, call_next)
 
     async def _perhaps(
         self, request: Request, target: Target, dialect: UpstreamDialect, anew: bool, call_next: CallNext
@@ -70,9 +73,10 @@ class Translation:
         """Asks over a dialect that the target may lack, and if it does, over chat."""
         if (target.entry, dialect) in self._lacking:
             return await _translated(request, target, COMMON, call_next)
-        response = await call_next(_outgoing(request, target, dialect) if anew else request)
+        outgoing = _outgoing(request, target, dialect) if anew else None
+        response = await (_native(request, target, call_next) if outgoing is None else call_next(outgoing))
         if not lacks_path(response.status, response.body):
-            return _incoming(request, response) if anew else response
+            return response if outgoing is None else _incoming(request, target, response)
         await response.aclose()
         again = await _translated(request, target, COMMON, call_next)
         # With a 404 here too, its URL is wrong, and nothing is known of its APIs.
@@ -112,9 +116,45 @@ def _way(request: Request, target: Target) -> tuple[UpstreamDialect, bool]:
     return dialect, takes.rewrites(request.raw)
 
 
+def _native(request: Request, target: Target, call_next: CallNext) -> Awaitable[Response]:
+    """Asks an upstream of the client's own dialect."""
+    renaming = CLIENT_CODECS[request.journal.dialect].renaming
+    return call_next(request) if renaming is None else _forwarded(request, target, renaming, call_next)
+
+
+async def _forwarded(request: Request, target: Target, renaming: Renaming, call_next: CallNext) -> Response:
+    """The reply of an upstream of the client's own dialect, with the model's name that the client asked for."""
+    response = await call_next(request)
+    if not response.ok:
+        return response
+    name, pieces = _asked_name(request, target), response.pieces
+    if pieces is None:
+        assert response.body is not None, "a response has either a body or pieces"
+        response.body = renaming.reply(name, response.body)
+    elif isinstance(pieces, Relay):
+        pieces.opening = partial(renaming.opening, name)
+    else:
+        response.pieces = _opened(pieces, partial(renaming.opening, name))
+    return response
+
+
+async def _opened(pieces: Pieces, opening: Callable[[bytes], bytes | None]) -> Pieces:
+    opened: bytes | None = None
+    async for piece in pieces:
+        if opened is None:
+            opened = opening(piece)
+            yield opened or piece
+        else:
+            yield piece
+
+
+def _asked_name(request: Request, target: Target) -> str:
+    return request.journal.asked or target.name
+
+
 async def _translated(request: Request, target: Target, dialect: UpstreamDialect, call_next: CallNext) -> Response:
     outgoing = _outgoing(request, target, dialect)
-    return _incoming(request, await call_next(outgoing))
+    return _incoming(request, target, await call_next(outgoing))
 
 
 async def _beside(request: Request, target: Target, call_next: CallNext) -> Response:
@@ -179,21 +219,26 @@ def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Req
     return request.replace(dialect=dialect, raw=body, raw_model=target.model, lost=(*request.lost, *losses))
 
 
-def _incoming(request: Request, response: Response) -> Response:
+def _incoming(request: Request, target: Target, response: Response) -> Response:
     """The reply in the client's dialect."""
     client = request.dialect
     assert client in CLIENT_DIALECTS, "a request is a client's until it is translated"
+    codec, name = CLIENT_CODECS[client], _asked_name(request, target)
     translator = Translator(response.dialect, client, request.conversation, fallback_id=new_id(), now=int(time.time()))
     if response.pieces is not None:
-        return response.translated(request).through(_Stage(translator, request.journal, response.attempt))
+        opening = None if codec.renaming is None else partial(codec.renaming.opening, name)
+        return response.translated(request).through(_Stage(translator, request.journal, response.attempt, opening))
     body = response.body or b""
     if not response.ok:
-        error = response.error  # plano's own is written anew, because not every dialect can say all of it
-        said = translator.error(response.status, body) if error is None else CLIENT_CODECS[client].write_error(error)
+        # An error of plano's own is written anew, because not every dialect can say all of it.
+        error = response.error or CODECS[response.dialect].read_error(response.status, body)
+        said = codec.write_error(error, request_id=told_id(request, response.headers))
         failed = response.translated(request, body=said)
         failed.set_header(b"content-type", b"application/json")
         return failed
     body = translator.reply(body)
+    if codec.renaming is not None:
+        body = codec.renaming.reply(name, body)
     if response.attempt is not None:
         response.attempt.lose(tuple(translator.losses))
     translated = response.translated(request, body=body)
@@ -205,13 +250,23 @@ class _Stage:
     """A stream in the client's dialect; one that breaks ends in that dialect's error event.
 
     If no output came before, the error is raised instead, so that the client gets it with a status.
+
+    Args:
+        opening: changes the first output; None if that is to stay as it is.
     """
 
-    def __init__(self, translator: Translator, journal: Journal, attempt: Attempt | None) -> None:
+    def __init__(
+        self,
+        translator: Translator,
+        journal: Journal,
+        attempt: Attempt | None,
+        opening: Callable[[bytes], bytes | None] | None,
+    ) -> None:
         self._stream = translator.stream()
         self._losses = translator.losses
         self._journal = journal
         self._attempt = attempt
+        self._opening = opening
         self._silent = True
 
     def feed(self, piece: bytes) -> bytes:
@@ -221,8 +276,10 @@ class _Stage:
             if self._attempt is not None:
                 self._attempt.fail("broken_stream")
             raise Ended(self._over(translated))
-        if translated:
+        if translated and self._silent:
             self._silent = False
+            if self._opening is not None:
+                return self._opening(translated) or translated
         return translated
 
     async def finish(self) -> AsyncGenerator[bytes, None]:

@@ -8,6 +8,7 @@ from plano.dialects import client_codec
 from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, forget_frames
 from plano.faults import log_fault
 from plano.request import Request
+from plano.request_ids import told_id
 from plano.response import Response
 from plano.types import CLIENT_DIALECTS, RawHeaders
 
@@ -24,7 +25,7 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
     dialect = request.dialect if request.dialect in CLIENT_DIALECTS else request.journal.dialect
-    body = client_codec(dialect).write_error(error)
+    body = client_codec(dialect).write_error(error, request_id=told_id(request, headers))
     response = Response(request, status=error.status, headers=headers, body=body)
     response.error = error
     return response

@@ -25,6 +25,7 @@ class Journal:
 
     Attributes:
         dialect: the client's dialect.
+        asked: the model's name in the client's body; None if it has none.
         caller: the caller, once the auth filter has run.
         resolved: the target that the model's name resolved to, once the alias filter has run.
         attempts: the tries at upstreams, in order.
@@ -47,6 +48,7 @@ class Journal:
     """
 
     # Few requests touch these, so their defaults stay on the class: to make a journal sets two attributes, not twenty.
+    asked: str | None = None
     caller: Caller = ANONYMOUS
     resolved: Target | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -202,7 +202,7 @@ class _Ready:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ready, said = await self._observing.readiness()
-        await send_json(send, 200 if ready else 503, msgspec.json.encode(said), head=scope["method"] == "HEAD")
+        await send_json(scope, send, 200 if ready else 503, msgspec.json.encode(said))
 
 
 class _Counted:

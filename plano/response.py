@@ -124,8 +124,9 @@ class Response:
         """A filter's own answer to a request, in the request's dialect, streamed if the request asks for that.
 
         Args:
-            reply: the reply to send as the model's; a string becomes its text. An id, the time, the model's name, ids
-                of tool calls, the finish reason `tool_calls` and a usage of zero are filled in if they are missing.
+            reply: the reply to send as the model's; a string becomes its text. An id, the time, the model's name (the
+                one asked for), ids of tool calls, the finish reason `tool_calls` and a usage of zero are filled in if
+                they are missing.
 
         Raises:
             TypeError: the request asks for something other than a reply (`count_tokens`, `embeddings`).
@@ -135,6 +136,8 @@ class Response:
             raise TypeError(f"`Response.of` answers requests for a reply; this is one for `{request.operation}`")
         asked, codec = request.conversation, client_codec(request.dialect)
         name = request.model or ("plano" if request.target is None else request.target.name)
+        if codec.renaming is not None:
+            name = request.journal.asked or name
         said = completed(reply, id=new_id(), model=name, now=int(time.time()))
         if request.stream:
             writer = codec.stream_writer(asked)

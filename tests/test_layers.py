@@ -21,7 +21,7 @@ ROOMS = [
         "attempt",
         "journal",
         "request streams translation",
-        "faults response error_response",
+        "faults response request_ids error_response",
         "pipeline",
         "runtime routing state observability",
         "edge transport",

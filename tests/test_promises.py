@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -274,12 +275,17 @@ REPLIES = [
 ]
 
 
+def told(dialect: Dialect, said: bytes) -> bytes:
+    """What the upstream said, with the one value that messages clients are told by another name."""
+    return re.sub(rb'("model": ?)"m"', rb'\1"messages_server/m"', said) if dialect == "messages" else said
+
+
 @pytest.mark.parametrize(("dialect", "body"), REPLIES)
 async def test_same_dialect_replies_come_back_byte_for_byte(dialect: Dialect, body: bytes) -> None:
     provider = FakeProvider()
     provider.raw(200, JSON, body)
     answer = await create(gateway(provider), dialect, f"{dialect}_server/m")
-    assert (answer.status, answer.body) == (200, body)
+    assert (answer.status, answer.body) == (200, told(dialect, body))
 
 
 STREAMS: list[tuple[Dialect, bytes]] = [
@@ -292,7 +298,6 @@ STREAMS: list[tuple[Dialect, bytes]] = [
     ),
     ("chat", sse(chunk({"content": "a"}), chunk({}, "eos"), b"[DONE]").replace(b"data: ", b"data:")),
     ("chat", sse(chunk({"content": "a"}), chunk({}, "stop"), b"[DONE]").replace(b"\n", b"\r\n")),
-    ("chat", sse(chunk({"content": "no DONE"}), chunk({}, "stop"))),
     ("chat", sse(chunk({"content": "a"}), {"error": {"message": "overloaded", "type": "server_error"}})),
     (
         "messages",
@@ -311,7 +316,7 @@ async def test_same_dialect_streams_come_back_byte_for_byte(dialect: Dialect, st
     provider = FakeProvider()
     provider.raw(200, SSE, [stream[at : at + cut] for at in range(0, len(stream), cut)])
     answer = await create(gateway(provider), dialect, f"{dialect}_server/m", stream=True)
-    assert (answer.status, answer.body) == (200, stream)
+    assert (answer.status, answer.body) == (200, told(dialect, stream))
 
 
 # --- translation ----------------------------------------------------------------------------------

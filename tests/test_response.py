@@ -617,7 +617,8 @@ async def test_an_error_is_told_the_same_wherever_the_filters_stand(upstream: Di
     async def told(**options: Any) -> tuple[int, bytes]:
         provider = FakeProvider()
         provider.breaks_after(0)
-        answer = await ask(gateway(passes, provider=provider, upstream=upstream, **options), client, "Hi")
+        app = gateway(passes, provider=provider, upstream=upstream, **options)
+        answer = await ask(app, client, "Hi", headers={"x-request-id": "r-1"})
         return answer.status, answer.body
 
     assert await told(order=ORDER_LOWEST) == await told()

@@ -7,7 +7,7 @@ fills in a reply's id or time, if the upstream left it out, between reading and 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Raw, Struct
@@ -83,6 +83,19 @@ class Slot(NamedTuple):
     kind: Literal["delta", "whole", "end"]
 
 
+class Renaming(NamedTuple):
+    """Replaces the model's name in a reply, and leaves all other bytes of its fields as they are.
+
+    Attributes:
+        reply: takes the name and a whole reply, and gives the reply with that name.
+        opening: takes the name and one of a stream's first pieces, and gives the piece with that name; None if the
+            name does not stand in this piece.
+    """
+
+    reply: Callable[[str, bytes], bytes]
+    opening: Callable[[str, bytes], bytes | None]
+
+
 class Conventions(Struct, frozen=True, kw_only=True):
     """The conventions of servers that speak a dialect; their provider's row may differ.
 
@@ -96,6 +109,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
         needs_limit: whether every request must have a `max_tokens`.
         request_id: the header with the server's own id for a request.
         call_prefix: the beginning of the ids that servers give to calls.
+        closing: the data of the frame that ends a stream after the model's finish; b"" if there is none.
     """
 
     endpoint: EndpointPath
@@ -107,6 +121,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
     needs_limit: bool = False
     request_id: str = "x-request-id"
     call_prefix: str = "call_"
+    closing: bytes = b""
 
 
 class ClientCodec(Protocol):
@@ -131,11 +146,16 @@ class ClientCodec(Protocol):
 
     def stream_writer(self, asked: Conversation) -> StreamWriter: ...
 
-    def write_error(self, error: PlanoError) -> bytes:
-        """The JSON body of an error response."""
+    @property
+    def renaming(self) -> Renaming | None:
+        """Puts the name that a client asked for into a forwarded reply; None if clients are told the upstream's own."""
 
-    def write_stream_error(self, error: PlanoError) -> bytes:
-        """The SSE frame that ends a forwarded stream after it broke."""
+    def write_error(self, error: PlanoError, *, request_id: str | None = None) -> bytes:
+        """The JSON body of an error response, with the request's id where the dialect has a place for it."""
+
+    def write_stream_error(self, error: PlanoError, last: Sequence[bytes] = ()) -> bytes:
+        """The SSE frame that ends a forwarded stream after it broke. Where events are numbered, its number follows on
+        those in `last`, the stream's last pieces."""
 
     def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
         """The texts in a parsed reply body; all `whole`."""

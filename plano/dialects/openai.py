@@ -10,6 +10,7 @@ import msgspec
 
 from plano.conversation import Conversation
 from plano.dialects import reading
+from plano.dialects.error_bodies import code_in, message_in, param_in, text_of
 from plano.errors import Kind, PlanoError, UpstreamStatus
 from plano.losses import refuse
 
@@ -85,35 +86,29 @@ def error_object(error: PlanoError) -> dict[str, Any]:
     return {"message": error.message, "type": _TYPES[error.kind], "param": error.param, "code": error.code}
 
 
-def write_error(error: PlanoError) -> bytes:
-    """Write the JSON body of an error response."""
+def write_error(error: PlanoError, *, request_id: str | None = None) -> bytes:
+    """Write the JSON body of an error response. It has no place for the request's id."""
     return msgspec.json.encode({"error": error_object(error)})
 
 
 def error_from(status: int, found: Any) -> UpstreamStatus:
-    """Read the value of an `error` key as an error. It is an object; some servers send a string."""
-    if not isinstance(found, dict):
-        found = {"message": found if isinstance(found, str) else None}
-    message, code, param = found.get("message"), found.get("code"), found.get("param")
-    if code is None and isinstance(message, str) and _TOO_LONG.search(message):
+    """Read a parsed error: a body, or the value of its `error` field; see `plano.dialects.error_bodies`."""
+    message, code = message_in(found), code_in(found)
+    if code is None and message is not None and _TOO_LONG.search(message):
         code = CONTEXT_LENGTH
     return UpstreamStatus(
-        message if isinstance(message, str) and message else f"The upstream answered with status {status}.",
+        message or f"The upstream answered with status {status}.",
         status=status,
         kind=kind_of_status(status),
-        code=str(code) if isinstance(code, str | int | float) else None,
-        param=param if isinstance(param, str) else None,
+        code=code,
+        param=param_in(found),
     )
 
 
 def read_error(status: int, body: bytes) -> UpstreamStatus:
-    """Read an upstream's error body. One in no known form becomes the message, shortened."""
+    """Read an upstream's error body. One that is not JSON becomes the message, shortened; of a web page its title."""
     try:
         parsed = msgspec.json.decode(body)
     except reading.UNREADABLE:
-        return error_from(status, body.decode("utf-8", "replace").strip()[:500])
-    if isinstance(parsed, list) and parsed:  # Gemini's compatible side wraps its error in a list
-        parsed = parsed[0]
-    if isinstance(parsed, dict):
-        return error_from(status, parsed.get("error") or parsed.get("message") or parsed.get("detail"))
-    return error_from(status, None)
+        parsed = text_of(body)
+    return error_from(status, parsed)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable
-from random import randbytes
 from typing import Any, TypeAlias
 
 import msgspec
@@ -13,11 +11,13 @@ import msgspec
 from plano.dialects import CLIENT_CODECS
 from plano.errors import MethodNotAllowed, PlanoError
 from plano.faults import log_fault
+from plano.request_ids import id_headers, request_id
 from plano.types import ClientDialect, Headers, RawHeaders, Receive, Scope, Send
 
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+ID = "plano.request_id"
+"""The key of a scope under which its request's id stands, once it has one."""
 
 
 class Answer:
@@ -41,18 +41,27 @@ class Answer:
             found = self._answer(scope, headers)
             if inspect.isawaitable(found):
                 found = await found
-            await send_json(send, 200, msgspec.json.encode(found), head=scope["method"] == "HEAD")
+            await send_json(scope, send, 200, msgspec.json.encode(found))
         except PlanoError as error:
             await send_error(scope, headers, error, send)
 
 
 async def send_json(
-    send: Send, status: int, body: bytes, *, headers: RawHeaders | None = None, head: bool = False
+    scope: Scope, send: Send, status: int, body: bytes, *, headers: RawHeaders | None = None, id: str | None = None
 ) -> None:
-    """Send a JSON body, or, with `head`, only its headers."""
-    raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(headers or [])]
+    """Send a JSON body, or, for HEAD, only its headers. `id` is the request's, if that is known already."""
+    asked = Headers(scope["headers"])
+    ids = id_headers(dialect_of(scope, asked), _id_of(scope, asked) if id is None else id)
+    length = (b"content-length", b"%d" % len(body))
+    raw = [(b"content-type", b"application/json"), length, *ids, *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": b"" if head else body})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _id_of(scope: Scope, headers: Headers) -> str:
+    """The request's id; a new one where neither the client nor the links around this endpoint gave it one."""
+    given: str | None = scope.get(ID)
+    return request_id(headers) if given is None else given
 
 
 def dialect_of(scope: Scope, headers: Headers) -> ClientDialect:
@@ -60,21 +69,12 @@ def dialect_of(scope: Scope, headers: Headers) -> ClientDialect:
     return "messages" if "/v1/messages" in scope["path"] or "anthropic-version" in headers else "chat"
 
 
-def request_id(headers: Headers) -> str:
-    """The id that a client gave its request, or a new one if it gave none, or one that must not be logged."""
-    given = headers.find(b"x-request-id")
-    if given is not None:
-        said = given.decode("latin-1")
-        if _REQUEST_ID.fullmatch(said):
-            return said
-    return randbytes(16).hex()  # it only tells requests apart, so it may be guessable
-
-
 async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Send) -> None:
     """Send an error for a call to no model: in Anthropic's form for its paths and headers, else in OpenAI's."""
     log_fault(error)
-    body = CLIENT_CODECS[dialect_of(scope, headers)].write_error(error)
+    id = _id_of(scope, headers)
+    body = CLIENT_CODECS[dialect_of(scope, headers)].write_error(error, request_id=id)
     extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []
     if error.retry_after is not None:
         extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    await send_json(send, error.status, body, headers=extra, head=scope["method"] == "HEAD")
+    await send_json(scope, send, error.status, body, headers=extra, id=id)

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import TypeAlias
 
+from plano import request_ids
 from plano.attempt import NOT_ASKED
-from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
@@ -39,6 +39,7 @@ CallerOf: TypeAlias = Callable[[Scope], Caller | Awaitable[Caller | None] | None
 """A host's own authentication: the caller of an ASGI scope, or None to turn the request away with a 401."""
 
 _DROPPED = b"x-plano-dropped"
+_MODEL = b"x-plano-model"
 logger = logging.getLogger("plano")
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -185,6 +186,7 @@ class Ask:
                 if journal.received is None:
                     self._note_body(journal, body)
                 asked, body = peek(body)
+                journal.asked = asked.model
             except PlanoError as error:
                 refusal = error
         if refusal is not None:
@@ -199,7 +201,7 @@ class Ask:
             stream=bool(asked.stream) and self._streams,
             headers=headers,
             caller=caller,
-            id=request_id(headers),
+            id=request_ids.request_id(headers),
             strict=self._strict if strict is None else strict.lower() == b"true",
             refusal=refusal,
             journal=journal,
@@ -207,16 +209,20 @@ class Ask:
 
 
 def _note(request: Request, response: Response) -> None:
-    """Note which attempt answered, or what the client is told instead, and name the request and its losses."""
+    """Note which attempt answered, or what the client is told instead, and set the headers that name the model, the
+    request and its losses."""
     journal = request.journal
-    if response.attempt is not None:
-        journal.answer = response.attempt
+    attempt = response.attempt
+    if attempt is not None:
+        journal.answer = attempt
+        if attempt.target is not None:
+            response.headers.append((_MODEL, attempt.target.name.encode("ascii", "replace")))
     elif journal.answer.failure is not None and not isinstance(response.error, UpstreamError):
         # The last attempt failed, and a filter answers in its place, or another was refused before it was sent.
         journal.answer = NOT_ASKED
     if response.error is not None or journal.error is not None:
         journal.note_error(response.error)
-    _name(request, response)
+    request_ids.name(request, response)
     losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
     if losses:
         _report(response, losses)
@@ -292,20 +298,6 @@ def _report(response: Response, losses: Sequence[Loss]) -> None:
     fields = ", ".join(loss.field for loss in losses)
     fields = _UNPRINTABLE.sub("?", fields)  # some hold names that a client chose
     response.headers.append((_DROPPED, fields[:_LONGEST_HEADER].encode()))
-
-
-def _name(request: Request, response: Response) -> None:
-    """Set the request's id for the client: its own if it sent one, else the upstream's, else the one made here."""
-    headers = response.headers
-    for name, upstreams in headers:
-        if name == b"x-request-id":
-            if response.attempt is not None:
-                response.attempt.note_id(upstreams)
-            if request.headers.find(b"x-request-id") is not None:
-                response.set_header(b"x-request-id", request.id.encode())
-                response.set_header(b"x-plano-upstream-request-id", upstreams)
-            return
-    headers.append((b"x-request-id", request.id.encode()))
 
 
 def _status_of_a_wrong_method(headers: Headers) -> int:

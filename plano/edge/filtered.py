@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
-from plano.edge.answers import Application, dialect_of, request_id
+from plano import request_ids
+from plano.edge.answers import ID, Application, dialect_of
 from plano.error_response import error_response, failed_response
 from plano.errors import PlanoError
 from plano.pipeline import Link, fold
@@ -56,7 +57,7 @@ class Filtered:
             operation="other",
             headers=headers,
             caller=caller,
-            id=request_id(headers),
+            id=request_ids.request_id(headers),
             state={_CALL: (scope, _Replayed(receive))},
         )
         await self._exchange(request, scope, send)
@@ -66,6 +67,8 @@ class Filtered:
             response = await _whole(request, await self._run(request))
         except Exception as error:
             response = failed_response(request, error)
+        if not any(name == b"x-request-id" for name, _ in response.headers):  # no endpoint wrote this one
+            request_ids.name(request, response)
         journal = request.journal
         try:
             if journal.outcome is None:
@@ -91,7 +94,7 @@ class Filtered:
                 parts.append(message.get("body", b""))
 
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        await self._endpoint({**scope, "method": method}, body.receiver(), note)
+        await self._endpoint({**scope, "method": method, ID: request.id}, body.receiver(), note)
         if not status:  # it saw the client leave
             request.journal.outcome = "aborted"
         headers: RawHeaders = [header for header in raw if header[0] != b"content-length"]

@@ -74,9 +74,10 @@ async def _send_pieces(response: Response, send: Send) -> None:
     server = fast_path(send)
     flow = pieces.run(None if server is None else server.push) if isinstance(pieces, Flow) else None
     started = closed = False
+    latest = b""
     try:
         async for piece in flow or pieces:
-            before = perf_counter()
+            before, latest = perf_counter(), piece
             try:
                 if not started:
                     started = True
@@ -90,7 +91,7 @@ async def _send_pieces(response: Response, send: Send) -> None:
     except Exception as error:
         if not started or closed:
             raise
-        last = _last_words(response, error)
+        last = _last_words(response, error, latest)
         journal.bytes_out += len(last)
         await send({"type": "http.response.body", "body": last, "more_body": True})
     finally:
@@ -106,9 +107,11 @@ def _head_of(response: Response) -> Message:
     return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
-def _last_words(response: Response, error: Exception) -> bytes:
-    """The error event that ends a broken stream."""
+def _last_words(response: Response, error: Exception, latest: bytes) -> bytes:
+    """The error event that ends a broken stream. `latest` is the last piece that went out here; later ones, which the
+    upstream's connection pushed past this loop, are known to the attempt."""
     error = response.blame(error)
     response.journal.note_error(error)
     response.journal.outcome = "failed"
-    return client_codec(response.dialect).write_stream_error(error)
+    pushed = () if response.attempt is None else response.attempt.last
+    return client_codec(response.dialect).write_stream_error(error, (latest, *pushed))

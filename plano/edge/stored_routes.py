@@ -82,7 +82,7 @@ class Stored:
             logger.exception("a request failed inside plano")
             await send_error(scope, headers, PlanoError("The gateway failed on this request."), send)
         else:
-            await send_json(send, 200, msgspec.json.encode(found), head=scope["method"] == "HEAD")
+            await send_json(scope, send, 200, msgspec.json.encode(found))
 
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Any:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]

@@ -135,7 +135,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 LINE_STARTS = {
     name: name + b": "
     for name in b"cache-control connection content-encoding content-length content-type date retry-after server "
-    b"transfer-encoding vary x-accel-buffering x-request-id".split()
+    b"transfer-encoding request-id vary x-accel-buffering x-content-type-options x-plano-model x-request-id".split()
 }
 """The usual header lines of responses, up to their values."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from time import perf_counter
 
 from plano.attempt import Attempt
@@ -11,7 +11,7 @@ from plano.credentials.masking import NOTHING, Mask
 from plano.dialects import CODECS
 from plano.dialects.reading import CUT_OFF
 from plano.errors import UpstreamError, UpstreamProtocolError
-from plano.frames import FRAMES, Aligner
+from plano.frames import FRAMES, Aligner, sse
 from plano.request import Request
 from plano.streams.stages import Flow, Passed, one, through
 
@@ -25,7 +25,13 @@ class Relay(Flow):
         attempt: the attempt in whose record times, usage and failure are noted.
         mask: keeps the gateway's credentials out of errors in the stream.
         aligner: cuts the stream into frames; by default one for server-sent events.
+
+    Attributes:
+        opening: changes the stream's opening: it is given the pieces up to the first token, until it returns one. None
+            changes nothing.
     """
+
+    opening: Callable[[bytes], bytes | None] | None = None
 
     def __init__(
         self,
@@ -68,11 +74,20 @@ class Relay(Flow):
         attempt = self._attempt
         if attempt.first_token is None:
             self._before_first_token(piece)
+            if self.opening is not None:
+                piece = self._opened(self.opening, piece)
         else:
             attempt.events += piece.count(b"\n\n") or 1
             attempt.bytes_streamed += len(piece)
         self._keep(piece)
         return piece
+
+    def _opened(self, opening: Callable[[bytes], bytes | None], piece: bytes) -> bytes:
+        opened = opening(piece)
+        if opened is None:
+            return piece
+        self.opening = None
+        return opened
 
     def rest(self) -> bytes:
         rest = self._mask.out_of(self._aligner.finish())
@@ -99,8 +114,19 @@ class Relay(Flow):
         if end.failed:
             attempt.fail("broken_stream")
         attempt.usage, attempt.finish = end.usage, end.finish
+        if end.finish is not None and (closing := self._missing()):
+            async for piece in through(one(closing), self._stages):
+                yield piece
         async for piece in super().finish():
             yield piece
+
+    def _missing(self) -> bytes:
+        """The frame that ends a complete stream of this dialect, if the upstream left it out; many clients wait for
+        it."""
+        closing = self._codec.conventions.closing
+        if not closing or any(frame.data == closing for piece in self._last for frame in sse.frames(piece)):
+            return b""
+        return sse.frame(closing)
 
     def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
         """The pieces that end a broken stream for the client; None if the error is to be raised."""

@@ -84,10 +84,6 @@ class Translator:
         """
         return self._write(self._upstream.read_reply(body))
 
-    def error(self, status: int, body: bytes) -> bytes:
-        """Translate the body of an error response."""
-        return self._client.write_error(self._upstream.read_error(status, body))
-
     def stream(self) -> StreamTranslator:
         """A translator for the upstream's stream, which takes it piece by piece."""
         return StreamTranslator(self)

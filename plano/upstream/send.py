@@ -14,8 +14,8 @@ from plano.attempt import Attempt
 from plano.capabilities import Fields
 from plano.credentials.masking import Mask
 from plano.credentials.signer import Signer
-from plano.dialects import CODECS
-from plano.dialects.fields import NULL
+from plano.dialects import CODECS, client_codec, reading
+from plano.dialects.fields import NULL, OBJECT
 from plano.dialects.look import looking_for
 from plano.errors import (
     GatewayExhausted,
@@ -29,6 +29,7 @@ from plano.losses import Losses
 from plano.operations import OPERATIONS, Endpoint
 from plano.provider import Prepare, Target
 from plano.request import Request
+from plano.request_ids import told_id
 from plano.response import Response
 from plano.streams.relay import Relay
 from plano.streams.stages import one
@@ -284,6 +285,10 @@ class Upstream:
         attempt.fail(failure_of_status(exchange.status))
         headers = [*returned(exchange.headers, mask), *INERT]
         body = mask.out_of(body)
+        if request.dialect in CLIENT_DIALECTS and reading.maybe(OBJECT, body) is None:
+            error = CODECS[request.dialect].read_error(exchange.status, body)
+            body = client_codec(request.dialect).write_error(error, request_id=told_id(request, headers))
+            headers = as_type(headers, b"application/json")
         return Response(request, status=exchange.status, headers=headers, body=body, attempt=attempt)
 
 

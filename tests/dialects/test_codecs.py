@@ -74,8 +74,9 @@ def test_every_client_verb_works(dialect: ClientDialect) -> None:
         "hands_back": codec.hands_back(b'{"signature":"plano-seal.chat.-.x"}'),
         "write_reply": codec.write_reply(reply, ASKED, Losses()),
         "stream_writer": codec.stream_writer(ASKED).feed(Failed(ERROR)),
-        "write_error": b"It broke." in codec.write_error(ERROR),
-        "write_stream_error": codec.write_stream_error(ERROR).endswith(b"\n\n"),
+        "renaming": codec.renaming is None or b"other" in codec.renaming.reply("other", dumps(WHOLE[dialect])),
+        "write_error": b"It broke." in codec.write_error(ERROR, request_id="1"),
+        "write_stream_error": codec.write_stream_error(ERROR, (STREAMED[dialect],)).endswith(b"\n\n"),
         "reply_texts": codec.reply_texts(WHOLE[dialect]),
         "event_texts": any(codec.event_texts(event) for event in parsed(STREAMED[dialect])),
     }

@@ -356,7 +356,7 @@ def test_every_kind_of_error_has_its_type(error: PlanoError, type_: str) -> None
         (429, b'{"type":"error","error":{"type":"brand_new","message":"m"}}', "rate_limit", "m"),
         (400, b'{"error":{"message":"m","code":"c"}}', "invalid_request", "m"),
         (404, b'{"message":"nope"}', "not_found", "nope"),
-        (502, b"<html>Bad gateway</html>", "upstream", "<html>Bad gateway</html>"),
+        (502, b"<html>Bad gateway</html>", "upstream", "Bad gateway"),
         (503, b"", "overloaded", "The upstream answered with status 503."),
         (500, b'{"type":"error","error":null}', "upstream", "The upstream answered with status 500."),
         (500, b"\xff\xfe", "upstream", "��"),

@@ -526,6 +526,7 @@ def test_a_failure_says_what_there_was_and_what_went_wrong(error: PlanoError, co
         ]
     )
     assert types(events)[-1] == "failed"
+    assert events[-1]["error"]["message"] == error.message  # OpenAI's SDKs raise for this object alone
     response = events[-1]["response"]
     assert response["error"] == {"code": code, "message": error.message}
     assert code in CODES
@@ -543,13 +544,27 @@ def test_a_failure_before_there_is_a_response_is_an_error_event() -> None:
         "message": "gone",
         "param": None,
         "sequence_number": 0,
+        "error": {"type": "upstream_error", "code": "upstream_unavailable", "message": "gone", "param": None},
     }
 
 
-def test_a_forwarded_stream_that_breaks_ends_in_an_error_event() -> None:
-    (frame,) = sse.frames(responses.write_stream_error(UpstreamUnavailable("gone")))
+@pytest.mark.parametrize(
+    ("last", "number"),
+    [
+        ((), 0),
+        ((b'event: response.created\ndata: {"type":"response.created","sequence_number":0}\n\n',), 1),
+        ((b'data: {"sequence_number":7}\n\ndata: {"sequence_number":8}\n\n', b": ping\n\n"), 9),
+        ((b'data: {"sequence_number":8}\n\n', b'data: {"sequence_number":7}\n\n'), 9),
+        ((b'data: {"delta":"\\"sequence_number\\":99","sequence_number":4}\n\n',), 5),
+        ((b'data: {"sequence_number":"x"}\n\n', b"data: [DONE]\n\n", b"data: {\n\n", b"data: [1]\n\n"), 0),
+        ((b'data: {"choices":[]}\n\n',), 0),
+    ],
+)
+def test_a_forwarded_stream_that_breaks_ends_in_an_error_event(last: tuple[bytes, ...], number: int) -> None:
+    (frame,) = sse.frames(responses.write_stream_error(UpstreamUnavailable("gone"), last))
     assert frame.event == "error"
     event = json.loads(frame.data)
+    assert event["sequence_number"] == number
     SDK_EVENT.validate_python(event)
     (last,) = read([sse.frame(frame.data, frame.event)])
     assert isinstance(last, Failed)

@@ -146,9 +146,9 @@ async def test_an_error_that_meets_a_filter_below_the_translation_is_the_clients
 
     target = ModelIndex([Entry(provider=ROW, model="big/1", name="extra/big")]).resolve("extra/big")
     body = msgspec.json.encode(PORTABLE[client] | {"model": "m"})
-    request = Request(dialect=client, raw=body, model="m", target=target, journal=Journal(client))
+    request = Request(dialect=client, raw=body, model="m", target=target, journal=Journal(client), id="r-1")
     links = [Link("translation", Translation(), trusted=True), Link("looks", looks)]
     response = await fold(links, no_answer)(request)
     assert [type(error) for error in seen] == [UpstreamTimeout]
     assert (response.status, response.dialect) == (504, client)
-    assert response.body == CLIENT_CODECS[client].write_error(UpstreamTimeout("Too slow."))
+    assert response.body == CLIENT_CODECS[client].write_error(UpstreamTimeout("Too slow."), request_id=request.id)

@@ -74,7 +74,9 @@ class Audits:
 
 
 async def answered(app: Any, method: str, path: str, body: bytes) -> Answer:
-    return await ask(app, method, path, body)
+    answer = await ask(app, method, path, body, {"x-request-id": "r-1"})
+    assert answer.headers["x-request-id"] == "r-1"
+    return answer
 
 
 @EVERY_CALL

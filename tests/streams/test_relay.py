@@ -10,6 +10,7 @@ from typing import TypeAlias
 import msgspec
 import pytest
 
+from plano import Plano
 from plano.attempt import Attempt
 from plano.dialects import CODECS
 from plano.edge.sender import send_response
@@ -23,6 +24,7 @@ from plano.request import Request
 from plano.response import Response
 from plano.streams.relay import Relay
 from plano.streams.stages import Ended, Flow, Stage
+from plano.testing import FakeProvider, ask
 from plano.types import Dialect, Message
 
 HERE = Path(__file__).parents[1] / "dialects"
@@ -520,3 +522,80 @@ async def test_pieces_that_are_no_relay_go_through_a_stage_as_well(stages: str) 
     for stage in make():
         flow.add(stage)
     assert b"".join([piece async for piece in flow]) == said(STREAMS["chat"])
+
+
+# --- the frame that a stream ends with ----------------------------------------------------------------
+
+SAID = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'
+STOPS = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+USED = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}\n\n'
+ENDED = {
+    "a finish reason": SAID + STOPS,
+    "a finish reason and usage": SAID + STOPS + USED,
+    "comments after it": SAID + STOPS + b": still here\n\n",
+    "a call": SAID + STOPS.replace(b'"stop"', b'"tool_calls"'),
+    "an unclosed last frame": SAID + STOPS[:-2],
+    "text that says [DONE]": SAID.replace(b"Hi", b"data: [DONE]") + STOPS,
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", ENDED)
+async def test_a_stream_that_ends_without_done_gets_it(case: str, way: str, size: int) -> None:
+    stream, request = ENDED[case], asked()
+    source = Source([stream[at : at + size] for at in range(0, len(stream), size)])
+    closed = stream if stream.endswith(b"\n\n") else stream + b"\n\n"
+    assert await WAYS[way](request, source, []) == closed + b"data: [DONE]\n\n"
+
+
+WITHOUT = {
+    "it has one": SAID + STOPS + b"data: [DONE]\n\n",
+    "it has one, and comments": SAID + STOPS + b"data:[DONE]\n\n: bye\n\n",
+    "it has one, and usage": SAID + STOPS + b"data: [DONE]\n\n" + USED,
+    "an error": SAID + b'data: {"error":{"message":"Overloaded"}}\n\n',
+    "an error after the finish": SAID + STOPS + b'data: {"error":{"message":"Overloaded"}}\n\n',
+    "a finish that is an error": SAID + STOPS.replace(b'"stop"', b'"error"'),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", WITHOUT)
+async def test_no_done_is_added_where(case: str, way: str) -> None:
+    assert await WAYS[way](asked(), Source(cut(WITHOUT[case])), []) == WITHOUT[case]
+
+
+@pytest.mark.parametrize("dialect", ["messages", "responses"])
+async def test_other_dialects_have_no_such_frame(dialect: Dialect) -> None:
+    assert await iterated(asked(dialect), Source(cut(STREAMS[dialect])), []) == STREAMS[dialect]
+
+
+UNFINISHED = {"no reason": b"", "null": SAID, "an empty reason": STOPS.replace(b'"stop"', b'""')}
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+@pytest.mark.parametrize("store", [False, True])
+async def test_a_stream_that_is_cut_gets_no_done(case: str, store: bool) -> None:
+    provider = FakeProvider()
+    provider.raw(200, {"content-type": "text/event-stream"}, cut(SAID + UNFINISHED[case]))
+    entry = {"model": "openai/m", "access_key": "k", "default": True}
+    app = Plano({"model_providers": [entry]}, transport=provider)
+    received = await ask(app, "chat", "Hi", stream=True, store=store)
+    assert b"[DONE]" not in received.body
+    assert received.body.startswith(SAID)
+    if case != "an empty reason":
+        assert b'"error"' in received.body
+
+
+async def test_a_stream_without_done_is_stored_once_and_whole() -> None:
+    """The frame that is added goes through the stages, as one of the upstream's would."""
+    provider = FakeProvider()
+    stream = SAID.replace(b'{"choices"', b'{"id":"chatcmpl-1","choices"') + STOPS
+    provider.raw(200, {"content-type": "text/event-stream"}, cut(stream))
+    entry = {"model": "openai/m", "access_key": "k", "default": True}
+    app = Plano({"model_providers": [entry], "state_storage": {"type": "memory"}}, transport=provider)
+    received = await ask(app, "chat", "Hi", stream=True, store=True)
+    assert received.body == stream + b"data: [DONE]\n\n"
+    again = await ask(app, "chat", "And?", metadata={"response_id": "chatcmpl-1"})
+    assert again.status == 200
+    assert [message["content"] for message in provider.last.json["messages"]] == ["Hi", "Hi", "And?"]

@@ -484,8 +484,10 @@ async def test_no_browser_runs_what_an_upstream_sends(
     answer = await ask(app, "POST", PATHS[client], asked_in(client, model=f"fake_{upstream}/m-1", stream=stream))
     passed_on = answer.headers.get("content-type") not in ("application/json", "text/event-stream")
     assert answer.headers.get("x-content-type-options") == "nosniff" or not passed_on
+    if status != 200:
+        oracles.error(client, answer.body)
+        assert not passed_on
     if status != 200 and client == upstream:
-        assert answer.body == PAGE
         assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
 
 
@@ -499,3 +501,70 @@ async def test_a_stream_that_is_read_as_a_reply_is_let_go_of_when_nobody_waits_f
     answering.cancel()
     await asyncio.wait([answering])
     assert provider.last.outcome == "left"
+
+
+FORMS = {
+    "a web page": (b"<html><head><title>502 Bad Gateway</title></head></html>", "502 Bad Gateway"),
+    "a text": (b"upstream connect error\r\n", "upstream connect error"),
+    "nothing": (b"", "The upstream answered with status 503."),
+    "JSON that was cut": (b'{"error":{"message":"It', '{"error":{"message":"It'),
+    "a list": (b'[{"error":{"code":503,"message":"Try later"}}]', "Try later"),
+    "a string": (b'"Try later"', "Try later"),
+    "null": (b"null", "The upstream answered with status 503."),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_error_body_that_is_no_object_becomes_the_clients_error(
+    form: str, client: Dialect, upstream: Dialect, stream: bool
+) -> None:
+    body, message = FORMS[form]
+    provider = FakeProvider()
+    provider.raw(503, {"content-type": "text/html", "retry-after": "7"}, body)
+    app = Plano(config("http://upstream.test"), transport=provider)
+    answer = await ask(app, "POST", PATHS[client], asked_in(client, model=f"fake_{upstream}/m-1", stream=stream))
+    assert (answer.status, answer.headers["retry-after"]) == (503, "7")
+    assert answer.headers["content-type"] == "application/json"
+    said = oracles.error(client, answer.body)
+    assert (said["message"], said["type"]) == (message, "overloaded_error")
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/messages/count_tokens"])
+async def test_so_does_one_of_another_operation(path: str) -> None:
+    provider = FakeProvider()
+    provider.raw(502, {"content-type": "text/html"}, b"<title>Bad Gateway</title>", on=path.removeprefix("/v1"))
+    entries = [{"model": "openai/m", "access_key": KEY}, {"model": "anthropic/c", "access_key": KEY}]
+    app = Plano({"model_providers": entries}, transport=provider)
+    body = {"model": "openai/m", "input": "Hi"} if "embed" in path else asked_in("messages", model="anthropic/c")
+    answer = await ask(app, "POST", path, body)
+    assert answer.status == 502
+    assert oracles.error("chat" if "embed" in path else "messages", answer.body)["message"] == "Bad Gateway"
+
+
+OBJECTS = [
+    b'{"detail":[{"type":"extra_forbidden","loc":["body","store"],"msg":"Extra inputs are not permitted"}]}',
+    b' {"error" : "text", "n" : 1.50 }\n',
+    b"{}",
+]
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("body", OBJECTS)
+async def test_an_error_body_that_is_an_object_is_forwarded_byte_for_byte(body: bytes, client: Dialect) -> None:
+    provider = FakeProvider()
+    provider.raw(422, {"content-type": "application/problem+json"}, body)
+    app = Plano(config("http://upstream.test"), transport=provider)
+    answer = await ask(app, "POST", PATHS[client], asked_in(client, model=f"fake_{client}/m-1"))
+    assert (answer.status, answer.body) == (422, body)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_key_in_a_web_page_goes_no_further() -> None:
+    provider = FakeProvider()
+    provider.raw(400, {"content-type": "text/html"}, f"<title>The key {KEY} is wrong</title>".encode())
+    app = Plano(config("http://upstream.test"), transport=provider)
+    answer = await ask(app, "POST", PATHS["chat"], asked_in("chat", model="fake_chat/m-1"))
+    assert oracles.error("chat", answer.body)["message"] == "The key *** is wrong"

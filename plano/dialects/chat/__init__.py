@@ -22,7 +22,9 @@ from plano.types import ClientDialect
 
 name: ClientDialect = "chat"
 
-conventions = Conventions(endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64)
+conventions = Conventions(
+    endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64, closing=b"[DONE]"
+)
 """Names: API reference, Chat, `tools.function.name`. Ids: OpenAI's errors say so, its reference does not."""
 
 spoken_fields = frozenset(
@@ -31,6 +33,9 @@ spoken_fields = frozenset(
 
 
 hands_back = holds_seal
+
+
+renaming = None
 
 
 def stream_reader() -> StreamReader:
@@ -54,6 +59,7 @@ __all__ = [
     "read_error",
     "read_reply",
     "read_request",
+    "renaming",
     "reply_texts",
     "speaks",
     "spoken_fields",

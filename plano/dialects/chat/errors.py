@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -57,6 +58,6 @@ def _status_of(error: Any) -> int:
     return 502
 
 
-def write_stream_error(error: PlanoError) -> bytes:
+def write_stream_error(error: PlanoError, last: Sequence[bytes] = ()) -> bytes:
     """Write the frame that ends a stream with an error. OpenAI's SDKs raise on it, and no `[DONE]` follows it."""
     return sse.frame(openai.write_error(error))

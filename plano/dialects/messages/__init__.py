@@ -9,6 +9,7 @@ from plano.dialects.messages.begin import begins, error_in, speaks
 from plano.dialects.messages.errors import read_error, write_error, write_stream_error
 from plano.dialects.messages.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.messages.read_request import read_request
+from plano.dialects.messages.renaming import renaming
 from plano.dialects.messages.reply import read_reply, write_reply
 from plano.dialects.messages.stream_reader import MessagesReader
 from plano.dialects.messages.stream_writer import MessagesWriter
@@ -59,6 +60,7 @@ __all__ = [
     "read_error",
     "read_reply",
     "read_request",
+    "renaming",
     "reply_texts",
     "speaks",
     "spoken_fields",

@@ -1,10 +1,12 @@
-"""Reads and writes errors: `{"type":"error","error":{"type":…,"message":…}}`.
+"""Reads and writes errors: `{"type":"error","error":{"type":…,"message":…},"request_id":…}`.
 
-Source: API reference, "Errors". An error inside a stream is an event named `error` with the same body.
+Source: API reference, "Errors", and there "Request id". An error inside a stream is an event named `error` with the
+same body.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -41,19 +43,22 @@ _KIND_AND_STATUS: dict[str, tuple[Kind, int]] = {
 """The kind of each type of error, and the status that an error of this type has if it came without one."""
 
 
-def write_error(error: PlanoError) -> bytes:
-    """Write the JSON body of an error response."""
+def write_error(error: PlanoError, *, request_id: str | None = None) -> bytes:
+    """Write the JSON body of an error response, with the request's id if that is given."""
     message = error.message
     if error.code == openai.CONTEXT_LENGTH and not message.startswith(_TOO_LONG):
         message = f"{_TOO_LONG}: {message}"
-    return msgspec.json.encode({"type": "error", "error": {"type": _TYPES[error.kind], "message": message}})
+    body: dict[str, Any] = {"type": "error", "error": {"type": _TYPES[error.kind], "message": message}}
+    if request_id is not None:
+        body["request_id"] = request_id
+    return msgspec.json.encode(body)
 
 
 _TOO_LONG = "prompt is too long"
 """The words by which clients recognize that a conversation is too long, because there is no code for it."""
 
 
-def write_stream_error(error: PlanoError) -> bytes:
+def write_stream_error(error: PlanoError, last: Sequence[bytes] = ()) -> bytes:
     """Write the event that ends a stream with an error."""
     return sse.frame(write_error(error), "error")
 

@@ -28,6 +28,9 @@ conventions = Conventions(endpoint=EndpointPath(path="/responses"), longest_id=6
 spoken_fields = frozenset({"arguments", "content", "delta", "input", "instructions", "refusal", "text"})
 
 
+renaming = None
+
+
 def stream_reader() -> StreamReader:
     return StreamReader()
 
@@ -49,6 +52,7 @@ __all__ = [
     "read_error",
     "read_reply",
     "read_request",
+    "renaming",
     "reply_texts",
     "speaks",
     "spoken_fields",

@@ -5,11 +5,13 @@ Source: API reference, "The response object" (`error.code`), and the streaming e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
-from plano.dialects import openai
+from plano.dialects import openai, reading
 from plano.errors import Kind, PlanoError, UpstreamStatus
 from plano.frames import sse
 
@@ -85,20 +87,30 @@ def _status(found: dict[str, Any]) -> int:
     return 502
 
 
-def write_stream_error(error: PlanoError) -> bytes:
-    """Write the event that ends a forwarded stream after it broke. Its sequence number is 0, because forwarded events
-    are not counted."""
-    return sse.frame(stream_error(error, 0), "error")
+class _Numbered(Struct):
+    sequence_number: int | None = None
+
+
+_NUMBERED = msgspec.json.Decoder(_Numbered)
+
+
+def write_stream_error(error: PlanoError, last: Sequence[bytes] = ()) -> bytes:
+    """Write the event that ends a stream after it broke, with the number that follows on those of the `last` pieces."""
+    found = [reading.maybe(_NUMBERED, frame.data) for piece in last for frame in sse.frames(piece)]
+    numbers = [each.sequence_number for each in found if each is not None and each.sequence_number is not None]
+    return stream_error(error, max(numbers, default=-1) + 1)
 
 
 def stream_error(error: PlanoError, sequence_number: int) -> bytes:
-    """The data of an `error` event."""
-    return msgspec.json.encode(
-        {
-            "type": "error",
-            "code": error.code or openai.error_object(error)["type"],
-            "message": error.message,
-            "param": error.param,
-            "sequence_number": sequence_number,
-        }
-    )
+    """The `error` event. The reference has its fields on top; OpenAI's SDKs raise only for an `error` object, which
+    OpenAI's own server sends (openai/openai-python, `_streaming.py`), so that both forms are there."""
+    said = openai.error_object(error)
+    event = {
+        "type": "error",
+        "code": error.code or said["type"],
+        "message": error.message,
+        "param": error.param,
+        "sequence_number": sequence_number,
+        "error": said,
+    }
+    return sse.frame(msgspec.json.encode(event), "error")

@@ -34,6 +34,7 @@ from plano.conversation import (
 )
 from plano.dialects import web_search
 from plano.dialects.custom_tools import Unwrapper
+from plano.dialects.openai import error_object
 from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids, write_items
 from plano.dialects.responses.calls import Calls
@@ -116,10 +117,11 @@ class StreamWriter:
         return [*frames, self._frames.frame(f"response.{status}", response=found)]
 
     def _failed(self, event: Failed) -> list[bytes]:
-        """`response.failed` with the output so far; or an `error` event, if the response had not begun."""
+        """`response.failed` with the output so far; or an `error` event, if the response had not begun. Both have an
+        `error` object on top, because OpenAI's SDKs raise only for that."""
         self._over = True
         if self._start is None:
-            return [b"event: error\ndata: " + stream_error(event.error, self._frames.number) + b"\n\n"]
+            return [stream_error(event.error, self._frames.number)]
         for part in self._open.values():
             part.snapshot()
             if isinstance(part, SaidPart):
@@ -128,7 +130,7 @@ class StreamWriter:
         if self._message is not None:
             self._message.fill("incomplete")
         failed = self._response("failed") | {"error": error_of_reply(event.error)}
-        return [self._frames.frame("response.failed", response=failed)]
+        return [self._frames.frame("response.failed", response=failed, error=error_object(event.error))]
 
     def _response(self, status: ResponseStatus, end: Finished | None = None) -> dict[str, Any]:
         """The Response object as it is now; `end` is the end of the reply, or None."""
