@@ -14,7 +14,7 @@ ROOMS = [
     room
     for floor in (
         "version errors types",
-        "operations credentials conversation conversation_json frames losses",
+        "operations credentials conversation conversation_json frames losses codings",
         "dialects",
         "capabilities provider",
         "attempt",
@@ -41,6 +41,7 @@ PURE = (
     "plano.dialects",
     "plano.conversation",
     "plano.losses",
+    "plano.codings",
     "plano.frames",
     "plano.translation",
     "plano.streams.rewrite",

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from plano.dialects import CLIENT_CODECS
+from plano.error_response import headers_of
 from plano.errors import MethodNotAllowed, PlanoError
 from plano.faults import log_fault
 from plano.types import ClientDialect, Headers, RawHeaders, Receive, Scope, Send
@@ -74,7 +75,4 @@ async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Se
     """Send an error for a call to no model: in Anthropic's form for its paths and headers, else in OpenAI's."""
     log_fault(error)
     body = CLIENT_CODECS[dialect_of(scope, headers)].write_error(error)
-    extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []
-    if error.retry_after is not None:
-        extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    await send_json(send, error.status, body, headers=extra, head=scope["method"] == "HEAD")
+    await send_json(send, error.status, body, headers=headers_of(error), head=scope["method"] == "HEAD")
