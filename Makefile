@@ -12,7 +12,7 @@ CHECK := import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "$
 # Real coding agents, for the tests that run them; AGENTS="@openai/codex@latest" tries others.
 AGENTS := @anthropic-ai/claude-code@2.1.332 @openai/codex@0.171.0
 
-.PHONY: run test test-lowest test-agents lint docs format bench bench-peers bench-instructions bench-leftovers clean
+.PHONY: run test test-lowest test-agents lint docs format bench bench-peers bench-instructions bench-growth bench-leftovers clean
 
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
@@ -47,6 +47,9 @@ bench-peers: $(VENV)/.dev-ready    ## what it is measured beside: nginx, Portkey
 
 bench-instructions: $(VENV)/.dev-ready    ## instructions of a fixed workload, by perf or valgrind
 	$(BIN)/python -m benchmarks.instructions
+
+bench-growth: $(VENV)/.dev-ready    ## instructions of inputs that grow, by perf or valgrind; BENCH="logprob" for some
+	$(BIN)/python -m benchmarks.growth $(BENCH)
 
 bench-leftovers: $(VENV)/.dev-ready    ## memory over thousands of large requests that end in every way
 	$(BIN)/python -m benchmarks.leftovers $(BENCH)
