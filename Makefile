@@ -9,7 +9,10 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 OLD := plano needs Python 3.11 or later; $(PYTHON) is %d.%d. Name another: make run PYTHON=python3.11
 CHECK := import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "$(OLD)" % v[:2])
 
-.PHONY: run test test-lowest lint docs format bench bench-peers bench-instructions bench-leftovers clean
+# Real coding agents, for the tests that run them; AGENTS="@openai/codex@latest" tries others.
+AGENTS := @anthropic-ai/claude-code@2.1.332 @openai/codex@0.171.0
+
+.PHONY: run test test-lowest test-agents lint docs format bench bench-peers bench-instructions bench-growth bench-leftovers clean
 
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
@@ -20,6 +23,9 @@ test: $(VENV)/.dev-ready   ## the whole suite; it starts its own Redis, PostgreS
 
 test-lowest:               ## the same, with the lowest versions of its dependencies that pyproject.toml admits
 	@$(MAKE) test VENV=.venv-lowest LOWEST=.venv-lowest/lowest.txt
+
+test-agents: $(VENV)/.dev-ready .agents/.ready    ## Claude Code and Codex against every kind of upstream; needs npm
+	$(BIN)/python -m pytest -m agents tests/agents
 
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
@@ -43,11 +49,18 @@ bench-peers: $(VENV)/.dev-ready    ## what it is measured beside: nginx, Portkey
 bench-instructions: $(VENV)/.dev-ready    ## instructions of a fixed workload, by perf or valgrind
 	$(BIN)/python -m benchmarks.instructions
 
+bench-growth: $(VENV)/.dev-ready    ## instructions of inputs that grow, by perf or valgrind; BENCH="logprob" for some
+	$(BIN)/python -m benchmarks.growth $(BENCH)
+
 bench-leftovers: $(VENV)/.dev-ready    ## memory over thousands of large requests that end in every way
 	$(BIN)/python -m benchmarks.leftovers $(BENCH)
 
 clean:
-	rm -rf $(VENV) .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest .agents build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.agents/.ready: Makefile
+	npm install --prefix .agents --no-fund --no-audit $(AGENTS)
+	@touch $@
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c '$(CHECK)'
@@ -60,5 +73,5 @@ $(VENV)/.run-ready: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/.dev-ready: pyproject.toml | $(VENV)/bin/pip
 	$(if $(LOWEST),$(BIN)/python scripts/lowest.py > $(LOWEST))
-	$(PIP) install --group dev --editable '.[postgres,otel]' $(if $(LOWEST),--constraint $(LOWEST))
+	$(PIP) install --group dev --editable '.[postgres,otel,zstd]' $(if $(LOWEST),--constraint $(LOWEST))
 	@touch $@ $(VENV)/.run-ready

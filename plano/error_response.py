@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from plano.dialects import client_codec
-from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, forget_frames
+from plano.errors import GatewayFailed, PlanoError, forget_frames
 from plano.faults import log_fault
 from plano.request import Request
 from plano.request_ids import told_id
@@ -20,15 +20,19 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
     request's own client. `headers` are added to."""
     headers = [] if headers is None else headers
     headers.append((b"content-type", b"application/json"))
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", error.allow.encode()))
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+    headers += headers_of(error)
     dialect = request.dialect if request.dialect in CLIENT_DIALECTS else request.journal.dialect
     body = client_codec(dialect).write_error(error, request_id=told_id(request, headers))
     response = Response(request, status=error.status, headers=headers, body=body)
     response.error = error
     return response
+
+
+def headers_of(error: PlanoError) -> RawHeaders:
+    """The headers that belong to an error: its own, and `retry-after` in whole seconds, at least one."""
+    if error.retry_after is None:
+        return list(error.headers)
+    return [*error.headers, (b"retry-after", str(max(1, round(error.retry_after))).encode())]
 
 
 def failed_response(request: Request, error: Exception) -> Response:

@@ -71,6 +71,7 @@ class PlanoError(Exception):
         code: the machine-readable reason, as OpenAI's `error.code`, or None.
         param: path of the offending field, as OpenAI's `error.param`, or None.
         retry_after: seconds until the client may try again, or None.
+        headers: the response's headers that belong to the error.
     """
 
     default_status: ClassVar[int] = 500
@@ -86,6 +87,7 @@ class PlanoError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -94,6 +96,7 @@ class PlanoError(Exception):
         self.code = code if code is not None else self.default_code
         self.param = param
         self.retry_after = retry_after
+        self.headers = headers
 
 
 def forget_frames(error: BaseException) -> None:
@@ -187,8 +190,7 @@ class MethodNotAllowed(CallerError):
     default_status = 405
 
     def __init__(self, message: str, *, allow: str, status: int | None = None) -> None:
-        super().__init__(message, status=status)
-        self.allow = allow
+        super().__init__(message, status=status, headers=[(b"allow", allow.encode())])
 
 
 class BodyTimeout(CallerError):

@@ -41,7 +41,7 @@ class Journal:
         status: the HTTP status that was sent to the client.
         outcome: the way in which it ended; None while it goes on.
         error: the error that the client was told instead of a reply, or at the end of a broken one.
-        bytes_in, bytes_out: sizes of the client's request body and of the body sent to it.
+        bytes_in, bytes_out: sizes of the client's request body, without content codings, and of the body sent to it.
         releases: functions that release the upstream connections which the request had.
         weight: the number of requests that this sample of the filters' times represents.
         store_failed: whether the reply should have been stored and could not be.

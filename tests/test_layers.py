@@ -14,7 +14,7 @@ ROOMS = [
     room
     for floor in (
         "version errors types",
-        "operations credentials conversation conversation_json frames losses",
+        "operations credentials conversation conversation_json frames losses codings",
         "capabilities",
         "dialects",
         "provider",
@@ -43,6 +43,7 @@ PURE = (
     "plano.dialects",
     "plano.conversation",
     "plano.losses",
+    "plano.codings",
     "plano.frames",
     "plano.translation",
     "plano.streams.rewrite",

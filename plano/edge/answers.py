@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from plano.dialects import CLIENT_CODECS
+from plano.error_response import headers_of
 from plano.errors import MethodNotAllowed, PlanoError
 from plano.faults import log_fault
 from plano.request_ids import id_headers, request_id
@@ -74,7 +75,4 @@ async def send_error(scope: Scope, headers: Headers, error: PlanoError, send: Se
     log_fault(error)
     id = _id_of(scope, headers)
     body = CLIENT_CODECS[dialect_of(scope, headers)].write_error(error, request_id=id)
-    extra = [(b"allow", error.allow.encode())] if isinstance(error, MethodNotAllowed) else []
-    if error.retry_after is not None:
-        extra.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-    await send_json(scope, send, error.status, body, headers=extra, id=id)
+    await send_json(scope, send, error.status, body, headers=headers_of(error), id=id)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from plano import request_ids
 from plano.attempt import NOT_ASKED
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
+from plano.edge.coded_body import decoded
 from plano.edge.own_server import FastPath, fast_path
 from plano.edge.sender import send_response, sent_at_once
 from plano.error_response import error_response, failed_response
@@ -171,6 +172,14 @@ class Ask:
         journal.received = perf_counter()
         journal.bytes_in = len(body)
 
+    def _decoded(self, headers: Headers, journal: Journal, body: bytes) -> tuple[Headers, bytes]:
+        """See `plano.edge.coded_body`. Nothing is inflated for a stranger, because that costs more than to send it."""
+        if self._admit is not None:
+            self._admit(headers)
+        headers, body = decoded(headers, body, limit=self._body_limit)
+        journal.bytes_in = len(body)
+        return headers, body
+
     def _request(
         self,
         headers: Headers,
@@ -185,6 +194,8 @@ class Ask:
             try:
                 if journal.received is None:
                     self._note_body(journal, body)
+                if headers.find(b"content-encoding") is not None:
+                    headers, body = self._decoded(headers, journal, body)
                 asked, body = peek(body)
                 journal.asked = asked.model
             except PlanoError as error:

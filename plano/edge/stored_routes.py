@@ -17,6 +17,7 @@ from plano.dialects import CLIENT_CODECS, reading
 from plano.dialects.responses.items import read_item
 from plano.edge.answers import send_error, send_json
 from plano.edge.body import ClientLeft, late_body, read_body
+from plano.edge.coded_body import decoded
 from plano.errors import InvalidRequest, MethodNotAllowed, NotFound, PlanoError, StateUnreadable
 from plano.losses import Losses
 from plano.state import Item, Order, Store, Turn, history, items, record
@@ -106,9 +107,10 @@ class Stored:
     async def _read(self, receive: Receive, headers: Headers) -> bytes:
         try:
             async with asyncio.timeout(self._body_deadline):
-                return await read_body(receive, headers, limit=self._body_limit)
+                body = await read_body(receive, headers, limit=self._body_limit)
         except TimeoutError:
             raise late_body(self._body_deadline) from None
+        return decoded(headers, body, limit=self._body_limit)[1]
 
 
 # --- responses -------------------------------------------------------------------------------------

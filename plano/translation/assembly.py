@@ -165,7 +165,11 @@ def _joined(logprobs: list[Raw]) -> Raw | None:
     joined: dict[str, list[Raw] | None] = {}
     for raw in logprobs:
         for kind, entries in (reading.maybe(_LOGPROBS, raw) or {}).items():
-            joined[kind] = [*(joined.get(kind) or ()), *entries] if entries is not None else joined.get(kind)
+            so_far = joined.setdefault(kind, entries)
+            if so_far is None:
+                joined[kind] = entries
+            elif entries is not None and so_far is not entries:
+                so_far += entries
     return Raw(msgspec.json.encode(joined))
 
 

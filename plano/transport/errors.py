@@ -10,6 +10,7 @@ from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 import httpx
 
+from plano.codings import CodingError
 from plano.errors import (
     GatewayExhausted,
     PlanoError,
@@ -36,11 +37,11 @@ class Stale(Disconnected):
         self.untouched = untouched
 
 
-class Unreadable(httpx.DecodingError):
+class Unreadable(CodingError):
     """A body in a coding that was not asked for and is not undone here."""
 
 
-FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, CodingError, OSError)
 """The errors that `to_plano` takes."""
 
 # The first row that fits decides, so subclasses come before their base.
@@ -54,6 +55,7 @@ _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
     (httpx.NetworkError, UpstreamUnavailable, "The connection to the upstream broke."),
     (Disconnected, UpstreamUnavailable, "The upstream closed the connection before its reply was complete."),
     (Unreadable, UpstreamProtocolError, "The upstream's reply is compressed in a way that was not asked for."),
+    (CodingError, UpstreamProtocolError, "The upstream's reply is not coded as it says."),
     (httpx.DecodingError, UpstreamProtocolError, "The upstream's reply is not coded as it says."),
     (httpx.RemoteProtocolError, UpstreamProtocolError, "The upstream's reply is not valid HTTP."),
     (httpx.LocalProtocolError, UpstreamProtocolError, "The request cannot be sent as HTTP."),

@@ -15,8 +15,9 @@ from typing import Protocol
 import httpx
 from httptools import HttpResponseParser
 
+from plano.codings import Decoder
 from plano.errors import UpstreamProtocolError
-from plano.transport.decoding import Decoder, plain
+from plano.transport.decoding import plain
 from plano.transport.errors import FOREIGN, to_plano
 from plano.transport.states import Phase
 from plano.types import RawHeaders

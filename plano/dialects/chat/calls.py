@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 from plano.conversation import Event, Extras, PartStart, PartStop, TextDelta, ToolCall
-from plano.dialects import reading
+from plano.dialects.chat.arguments import Arguments
 from plano.dialects.chat.ids import call_id
 from plano.dialects.chat.reply import Custom, Function, read_call_extras
 
@@ -34,20 +34,17 @@ class CallDelta(Struct, gc=False):
 class _Call:
     """A call that is still growing. Its part starts when its name is known."""
 
-    __slots__ = ("extras", "id", "index", "name", "part", "pieces", "stopped")
+    __slots__ = ("arguments", "extras", "id", "index", "name", "number", "part", "stopped")
 
-    def __init__(self, index: int | None, id_: str) -> None:
+    def __init__(self, number: int, index: int | None, id_: str) -> None:
+        self.number = number
         self.index = index
         self.id = id_
         self.name = ""
-        self.pieces: list[str] = []
+        self.arguments = Arguments()
         self.part: int | None = None
         self.stopped = False
         self.extras: Extras = {}
-
-    def complete(self) -> bool:
-        """Whether the arguments are a whole JSON object, so that no more of them can come."""
-        return reading.is_object("".join(self.pieces))
 
 
 class Calls:
@@ -56,6 +53,8 @@ class Calls:
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+        self._grown: dict[_Call, None] = {}  # since the calls that cannot grow any more were last looked for
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -84,6 +83,7 @@ class Calls:
             call = self._begin(delta, reply)
         if call.part is None and raw is not None:
             call.extras = call.extras or read_call_extras(raw)
+        self._grown[call] = None
         return events + _grow(call, name, piece, kind, next_part)
 
     def _find(self, delta: CallDelta, name: str | None, piece: str | None) -> _Call | None:
@@ -91,7 +91,7 @@ class Calls:
         if delta.index is not None:
             call = self._by_index.get(delta.index)
         elif delta.id:
-            call = next((call for call in self._calls if call.id == delta.id), None)
+            call = self._by_id.get(delta.id)
             if call is None and not name:
                 call = self._last()
         else:
@@ -103,14 +103,16 @@ class Calls:
         if delta.id:
             return call if delta.id == call.id else None
         # A name that is repeated begins another call only if the last one is whole and arguments come with it.
-        return None if piece and call.complete() else call
+        return None if piece and call.arguments.whole() else call
 
     def _last(self) -> _Call | None:
         return self._calls[-1] if self._calls else None
 
     def _begin(self, delta: CallDelta, reply: str) -> _Call:
-        call = _Call(delta.index, delta.id or call_id(reply, len(self._calls)))
+        number = len(self._calls)
+        call = _Call(number, delta.index, delta.id or call_id(reply, number))
         self._calls.append(call)
+        self._by_id.setdefault(call.id, call)
         if delta.index is not None:
             self._by_index[delta.index] = call
         return call
@@ -119,11 +121,13 @@ class Calls:
         """Stop the open calls.
 
         With `complete_only`, stop only those that cannot grow any more, so that a writer that needs one call after the
-        other does not have to wait for the reply's end. A call that never had a name starts here, without one.
+        other does not have to wait for the reply's end. Else a call that never had a name starts here, without one.
         """
         events: list[Event] = []
-        for call in self._calls:
-            if call.stopped or (complete_only and not call.complete()):
+        calls = sorted(self._grown, key=_number) if complete_only else self._calls
+        self._grown.clear()
+        for call in calls:
+            if call.stopped or (complete_only and (call.part is None or not call.arguments.whole())):
                 continue
             if call.part is None:
                 events += _start(call, "function", next_part)
@@ -134,10 +138,14 @@ class Calls:
         return events
 
 
+def _number(call: _Call) -> int:
+    return call.number
+
+
 def _grow(call: _Call, name: str | None, piece: str | None, kind: str, next_part: int) -> list[Event]:
     """Add a piece of arguments to a call, and start its part if its name is known now."""
     if piece:
-        call.pieces.append(piece)
+        call.arguments.pieces.append(piece)
     if call.part is None:
         call.name = name or ""
         return _start(call, kind, next_part) if name else []
@@ -157,4 +165,4 @@ def _start(call: _Call, kind: str, part: int) -> list[Event]:
             extras=call.extras,
         ),
     )
-    return [start, *(TextDelta(part, piece) for piece in call.pieces)]
+    return [start, *(TextDelta(part, piece) for piece in call.arguments.pieces)]

@@ -112,7 +112,7 @@ class ChatStreamReader:
 
     def __init__(self) -> None:
         self._id = ""
-        self._early: Extras = {}  # the extras of chunks before the first one with a choice
+        self._early: dict[str, Raw] = {}  # the extras of chunks before the first one with a choice
         self._started = False
         self._over = False
         self._next = 0  # the next part's index
@@ -175,13 +175,13 @@ class ChatStreamReader:
     def _start(self, chunk: _Chunk, data: bytes) -> list[Event]:
         """The Start, once a chunk has choices. Azure's first chunk has neither choices nor an id, but the filter
         results of the prompt."""
-        extras = read_extras(data)
-        self._early = {"chat": {**self._early.get("chat", {}), **extras["chat"]}} if extras else self._early
+        self._early.update(read_extras(data).get("chat", {}))
         if not chunk.choices:
             return []
         self._started = True
         self._id = chunk.id or ""
-        return [Start(id=self._id, model=chunk.model or "", created=seconds(chunk.created), extras=self._early)]
+        extras: Extras = {"chat": self._early} if self._early else {}
+        return [Start(id=self._id, model=chunk.model or "", created=seconds(chunk.created), extras=extras)]
 
     def _finished(self, choice: _Choice, events: list[Event]) -> None:
         """Note the end of a choice, or add the error in which it ended."""
