@@ -172,7 +172,8 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
     if request.operation == COMPACT:
-        return await _summarized(request, partial(_translated, target=target, call_next=call_next))
+        dialect = target.dialect_for(request.dialect)
+        return await _summarized(request, partial(_translated, target=target, dialect=dialect, call_next=call_next))
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
 
 
