@@ -103,7 +103,9 @@ class Generation:
         self.guarded = config.loopback and not config.callers
         self.pipeline = self._links()
         observing = survivors.observing
-        upstream = Upstream(survivors.connections.sender_for, config.timeouts, one_tenant=self._one_tenant)
+        senders = survivors.connections.senders(config)
+        upstream = Upstream(senders.sender_for, config.timeouts, one_tenant=self._one_tenant)
+        observing.serve(config)
         self._run = fold(self.pipeline, upstream, observing.time_links(self.pipeline))
         endpoints = self._endpoints()
         self.asks = {path: each for path, each in endpoints.items() if isinstance(each, Ask)}
@@ -128,7 +130,7 @@ class Generation:
         built = {
             "ui": _own("ui", record),
             "tracing": _own("tracing", tracing),
-            "metrics": survivors.observing.links(),
+            "metrics": survivors.observing.links(self.config),
             "intake": _own("intake", intake),
             "auth": _own("auth", self._auth),
             "filters": self._own,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from plano.config.addresses import bare_address, wrong_address
 from plano.config.problems import Problems, did_you_mean, shown
 from plano.config.reading import Section
 from plano.config.settings import FilterEntry, Listener
@@ -50,12 +51,24 @@ def _of_legacy(value: Section, problems: Problems) -> Section | None:
     return egress
 
 
-def listener_of(section: Section | None) -> Listener:
+def listener_of(section: Section | None, problems: Problems) -> Listener:
     """The listener; without a section, the default one."""
     if section is None:
         return Listener()
+    check_address(section, problems)
     known = {"name", "address", "port", "timeout", "max_retries"}
     return Listener(**{key: value for key, value in section.items() if key in known and value is not None})
+
+
+def check_address(section: Section, problems: Problems) -> None:
+    """Reports an `address` that nothing can listen on. IPv6 loses the brackets that it has in URLs."""
+    address = section.get("address")
+    if address is None:
+        return
+    why = wrong_address(address)
+    if why is not None:
+        problems.error(section.line_of("address"), section.path_of("address"), why)
+    section["address"] = bare_address(address)
 
 
 def filters_in_order(sections: Sequence[Section], listener: Section | None, problems: Problems) -> list[FilterEntry]:

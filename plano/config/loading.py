@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from plano.config.assemble import can_trace, entry_of
-from plano.config.document import Node, from_python, join, read_file
-from plano.config.listeners import filters_in_order, listener_of, model_listener
+from plano.config.document import Node, from_python, join, parse, read_text
+from plano.config.listeners import check_address, filters_in_order, listener_of, model_listener
 from plano.config.problems import Problems, did_you_mean, shown
 from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
 from plano.config.schema import ROOT
-from plano.config.settings import Config, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
+from plano.config.settings import Config, Drain, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
 from plano.errors import ConfigError, ModelNotFound
 from plano.observability.prices import Price, read_prices
 from plano.routing.models import ModelIndex
@@ -38,14 +38,32 @@ def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | No
         ConfigError: the configuration has errors. Its `problems` has a line for each, such as
             `plano_config.yaml:12: model_providers[0].access_key: ...`.
     """
+    if not isinstance(source, Mapping):
+        return load_text(read(source), source, environ)
+    problems = Problems("config")
+    return _checked(from_python(source), problems, environ, is_mapping=True)
+
+
+def load_text(text: str, file: str | Path, environ: Mapping[str, str] | None = None) -> Config:
+    """Loads a configuration from the text of a file that was read before; see `load`."""
+    problems = Problems(str(file))
+    return _checked(parse(text, problems), problems, environ)
+
+
+def read(file: str | Path) -> str:
+    """The text of a configuration's file. Raises ConfigError if it cannot be read."""
+    problems = Problems(str(file))
+    text = read_text(Path(file), problems)
+    problems.raise_errors()
+    assert text is not None, "without a text there is an error"
+    return text
+
+
+def _checked(
+    node: Node | None, problems: Problems, environ: Mapping[str, str] | None, *, is_mapping: bool = False
+) -> Config:
     environ = os.environ if environ is None else environ
-    if isinstance(source, Mapping):
-        problems = Problems("config")
-        node: Node | None = from_python(source)
-    else:
-        problems = Problems(str(source))
-        node = read_file(Path(source), problems)
-    config = None if node is None else _config(node, problems, environ, isinstance(source, Mapping))
+    config = None if node is None else _config(node, problems, environ, is_mapping)
     problems.raise_errors()
     assert config is not None, "without a document there is an error"
     return config
@@ -61,13 +79,14 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
     index = None if _wrong_providers(problems) else ModelIndex([entry_of(entry) for entry in providers])
     _check_aliases(said, aliases, index, problems)
     listener = model_listener(root.get("listeners"), problems)
+    listens = listener_of(listener, problems)
     filters = filters_in_order(root.get("filters") or (), listener, problems)
     callers = _callers(root, aliases, index, problems)
     _check_passthrough(root, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
     return Config(
         file=None if is_mapping else problems.file,
-        listener=listener_of(listener),
+        listener=listens,
         providers=tuple(providers),
         aliases=aliases,
         filters=tuple(filters),
@@ -75,13 +94,14 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         ui=root.get("ui"),
         strict_translation=root.get("strict_translation", False),
         limits=Limits(**(root.get("limits") or {})),
+        drain=Drain(**(root.get("drain") or {})),
         log_level=root.get("log_level", "info"),
         connect_timeout=overrides.get("upstream_connect_timeout", 5.0),
         tls=_tls(overrides, problems),
         state_storage=_state_storage(root.get("state_storage"), problems),
         chat_completions_continue=(root.get("state_storage") or {}).get("chat_completions", True),
         upstream_store=(root.get("state_storage") or {}).get("upstream_store"),
-        metrics=_metrics(root, listener_of(listener), problems),
+        metrics=_metrics(root, listens, problems),
         log=Log(**(root.get("log") or {})),
         prices=_prices(root.get("prices"), index, problems),
         prices_file=(root.get("prices") or {}).get("file"),
@@ -239,6 +259,7 @@ def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
         )
     if section.get("address") is not None and section.get("port") is None:
         problems.error(section.line_of("address"), section.path_of("address"), "needs a `port`, and none is given")
+    check_address(section, problems)
     if section.get("port") and section["port"] == listener.port:
         problems.error(
             section.line_of("port"),
