@@ -74,9 +74,7 @@ class Plano:
         config = config if isinstance(config, Config) else load(config)
         self._survivors = _survivors(config, transport, tracer_provider)
         self.metrics = self._survivors.observing.instruments.registry
-        self._assemble = partial(
-            Generation, survivors=self._survivors, filters=filters, order=order, caller_of=caller
-        )
+        self._assemble = partial(Generation, survivors=self._survivors, filters=filters, order=order, caller_of=caller)
         self._generation = self._assemble(config)
         self._keyless_is_meant = open or caller is not None
         self._called = False
@@ -123,8 +121,8 @@ class Plano:
     def reload(self, config: str | Path | Mapping[str, Any] | Config) -> tuple[str, ...]:
         """Replace the configuration. Requests that run end under the one under which they began.
 
-        Models, keys of callers, aliases, filters, limits and prices are replaced; connections, stored state and counters
-        live on.
+        Models, keys of callers, aliases, filters, limits and prices are replaced. Connections, stored state and
+        counters live on.
 
         Args:
             config: as at the start. Call this in the thread of the event loop.
@@ -138,8 +136,12 @@ class Plano:
         config = config if isinstance(config, Config) else load(config)
         old = self.config
         waiting = tuple(name for name in FIXED if getattr(config, name) != getattr(old, name))
-        config = replace(config, loopback=old.loopback, **{name: getattr(old, name) for name in FIXED})
-        self._generation = self._assemble(config)
+        here, there = old.listener, config.listener
+        if (here.address, here.port) != (there.address, there.port):
+            waiting += ("listeners",)
+        listener = replace(there, address=here.address, port=here.port)
+        kept = {name: getattr(old, name) for name in FIXED}
+        self._generation = self._assemble(replace(config, loopback=old.loopback, listener=listener, **kept))
         return waiting
 
     def drain(self) -> None:
@@ -178,7 +180,7 @@ class Plano:
         except RuntimeError:
             raise RuntimeError(
                 "plano needs asyncio, and this server runs another event loop (trio). Run it with asyncio or uvloop: "
-                "`hypercorn --worker-class asyncio`, or `anyio.run(..., backend=\"asyncio\")`."
+                '`hypercorn --worker-class asyncio`, or `anyio.run(..., backend="asyncio")`.'
             ) from None
         if scope["type"] == "lifespan":
             return
@@ -186,8 +188,8 @@ class Plano:
         mounted = bool(scope.get("root_path")) or "app" in scope  # as Starlette says it
         if mounted and not (self._keyless_is_meant or self.config.callers):
             logger.warning(
-                "plano has no callers' keys, so everybody whom the host application lets through can use the providers' "
-                "keys; a FastAPI application's `dependencies` do not guard what is mounted in it. Configure "
+                "plano has no callers' keys, so everybody whom the host application lets through can use the "
+                "providers' keys; a FastAPI application's `dependencies` do not guard what is mounted in it. Configure "
                 "`auth: {keys: [...]}`, pass `Plano(..., caller=...)`, or, if it is meant, `Plano(..., open=True)`."
             )
 

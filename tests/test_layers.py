@@ -30,6 +30,7 @@ ROOMS = [
         "generation",
         "app",
         "plano",
+        "process",
         "cli",
     )
     for room in floor.split()

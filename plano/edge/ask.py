@@ -7,6 +7,7 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import TypeAlias
 
@@ -14,9 +15,17 @@ from plano.attempt import NOT_ASKED
 from plano.edge.answers import request_id
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.own_server import FastPath, fast_path
-from plano.edge.sender import send_response, sent_at_once
+from plano.edge.sender import send_end, send_response, sent_at_once
 from plano.error_response import error_response, failed_response
-from plano.errors import GatewayFailed, MethodNotAllowed, PlanoError, Unauthenticated, UpstreamError, forget_frames
+from plano.errors import (
+    GatewayFailed,
+    GatewayStopping,
+    MethodNotAllowed,
+    PlanoError,
+    Unauthenticated,
+    UpstreamError,
+    forget_frames,
+)
 from plano.journal import Journal
 from plano.losses import Loss
 from plano.observability.finished_requests import FinishedRequests
@@ -108,7 +117,9 @@ class Ask:
             return
         except asyncio.CancelledError:
             journal.outcome = "aborted"
-            if not watch.gone:
+            if not watch.gone:  # the server stops, or something around this had enough of waiting
+                if request is not None:
+                    await _break_off(request, response, send)
                 raise
         except OSError:  # a server's way to say that the client left during a send
             journal.outcome = "aborted"
@@ -210,6 +221,17 @@ def _note(request: Request, response: Response) -> None:
     losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
     if losses:
         _report(response, losses)
+
+
+async def _break_off(request: Request, response: Response | None, send: Send) -> None:
+    """Tell the client that its request was cancelled: in place of a reply, or at the end of what it has of a stream."""
+    error = GatewayStopping()
+    with suppress(OSError, RuntimeError):  # the client has left, or has part of a reply that is no stream
+        if response is None or not request.journal.bytes_out:
+            request.journal.note_error(error)
+            await send_response(error_response(request, error), send)
+        elif response.body is None:
+            await send_end(response, error, send)
 
 
 async def _let_go(request: Request, response: Response | None) -> None:
