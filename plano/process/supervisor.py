@@ -25,7 +25,7 @@ from plano.process.worker import FAILED, READY, work
 
 logger = logging.getLogger("plano")
 
-multiprocessing.allow_connection_pickling()  # type: ignore[attr-defined]
+multiprocessing.allow_connection_pickling()
 _spawn = multiprocessing.get_context("spawn")
 
 LONGEST_PAUSE = 30.0
@@ -137,7 +137,9 @@ class Supervisor:
         elif message == READY:
             worker.ready = True
             self._failures = 0
-            if not self._started and len(self._workers) == self._launch.workers and all(w.ready for w in self._workers):
+            if self._started:
+                logger.info("worker %s listens", worker.process.pid)
+            elif len(self._workers) == self._launch.workers and all(w.ready for w in self._workers):
                 self._started = True
                 self._on_started()
         elif message == FAILED:
