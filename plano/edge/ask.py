@@ -228,8 +228,9 @@ async def _break_off(request: Request, response: Response | None, send: Send) ->
     error = GatewayStopping()
     with suppress(OSError, RuntimeError):  # the client has left, or has part of a reply that is no stream
         if response is None or not request.journal.bytes_out:
-            request.journal.note_error(error)
-            await send_response(error_response(request, error), send)
+            told = error_response(request, error)
+            _note(request, told)
+            await send_response(told, send)
         elif response.body is None:
             await send_end(response, error, send)
 

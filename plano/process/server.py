@@ -95,6 +95,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Asks for the end; the second time, for the end at once."""
         self._application.drain()
+        self._nobody_stays()
         self.hurried = self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -121,7 +122,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains, as drawn above, and then ends the application."""
         drain = self._application.config.drain
-        await self._until(self._drained, drain.delay)
+        await self._until(self._nobody_stays, drain.delay)
         for server in self.servers:
             server.close()
         for each in sockets or ():
@@ -137,8 +138,9 @@ class Server(uvicorn.Server):
         if self._metrics is not None:
             await self._metrics.stop()
 
-    def _drained(self) -> bool:
-        """Whether nobody can come any more, which is never so while the socket is open; tells connections to close."""
+    def _nobody_stays(self) -> bool:
+        """Has every connection close after its next response. Others may come as long as it listens, so it is never
+        done."""
         for connection in list(self.server_state.connections):
             connection.drain()  # type: ignore[union-attr]
         return False

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Gateway:
 
     def __init__(self, folder: Path, config: str, *arguments: str, **environment: str) -> None:
         self.folder = folder
+        self._open = ExitStack()
         self.configure(config)
         command = [PLANO, "up", *arguments, *(() if "--port" in arguments else ("--port", "0"))]
         with (folder / "said").open("w") as said, (folder / "log").open("w") as log:
@@ -78,17 +79,17 @@ class Gateway:
         return self
 
     def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        """A connection that is closed together with the gateway."""
+        made = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self._open.callback(made.close)
+        return made
 
     def get(self, path: str) -> tuple[int, Any]:
         """Asks on a connection of its own, so that any worker may answer."""
         connection = self.connection()
-        try:
-            connection.request("GET", path, headers={"connection": "close"})
-            answer = connection.getresponse()
+        connection.request("GET", path, headers={"connection": "close"})
+        with connection.getresponse() as answer:
             return answer.status, json.load(answer)
-        finally:
-            connection.close()
 
     def models(self) -> list[str]:
         return [model["id"] for model in self.get("/v1/models")[1]["data"]]
@@ -97,7 +98,9 @@ class Gateway:
         """Sends a request and returns what begins to come."""
         connection = self.connection()
         connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
-        return connection.getresponse()
+        answer = connection.getresponse()
+        self._open.callback(answer.close)
+        return answer
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -110,6 +113,7 @@ class Gateway:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._open.close()
 
 
 @contextmanager

@@ -102,7 +102,9 @@ def test_what_cannot_be_replaced_is_said(workers: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["sk-new-key-0123456789"])
 def test_a_new_key_is_masked_in_the_log(key: str, tmp_path: Path) -> None:
     with plano_up(tmp_path, OLD) as gateway:
-        gateway.configure(NEW + f"auth: {{keys: [{{name: app, key: {key}}}]}}\nfilters: [{{id: f, use: 'mine:look'}}]\n")
+        gateway.configure(
+            NEW + f"auth: {{keys: [{{name: app, key: {key}}}]}}\nfilters: [{{id: f, use: 'mine:look'}}]\n"
+        )
         (tmp_path / "mine.py").write_text(
             "import logging\n\n\nasync def look(request, call_next):\n"
             f"    logging.getLogger('mine').warning('saw %s', {key!r})\n    return await call_next(request)\n"

@@ -18,7 +18,7 @@ DEMO = "model_providers: [{model: demo/echo, default: true}]\nstate_storage: {ty
 
 @NUMBERS
 @pytest.mark.parametrize(
-    "host, prints, reached",
+    ("host", "prints", "reached"),
     [
         ("::", "127.0.0.1", ["127.0.0.1", "[::1]"]),
         ("[::]", "127.0.0.1", ["127.0.0.1", "[::1]"]),
@@ -53,7 +53,7 @@ def test_every_address_of_a_name_is_bound_at_one_port() -> None:
 
 
 @pytest.mark.parametrize(
-    "host, port, says",
+    ("host", "port", "says"),
     [
         ("192.0.2.1", 0, "nothing can listen on 192.0.2.1 port 0: cannot assign requested address. `--host` must be"),
         ("no-such-name.invalid", 0, "nothing can listen on no-such-name.invalid: it is no address, and no name of"),
@@ -69,7 +69,8 @@ def test_an_address_that_is_not_here_is_one_line(host: str, port: int, says: str
 
 
 @pytest.mark.parametrize(
-    "number, says", [(errno.EADDRINUSE, "--port 81"), (errno.EACCES, "--port 12000"), (errno.EAFNOSUPPORT, "0.0.0.0")]
+    ("number", "says"),
+    [(errno.EADDRINUSE, "--port 81"), (errno.EACCES, "--port 12000"), (errno.EAFNOSUPPORT, "0.0.0.0")],
 )
 def test_each_reason_says_what_helps(number: int, says: str) -> None:
     message = str(refused("127.0.0.1", 80, OSError(number, "Because")))
