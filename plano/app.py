@@ -82,9 +82,9 @@ class Plano:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         generation = self._generation
-        if not self._called:
-            self._first_call(scope)
         if scope["type"] == "http":
+            if not self._called:
+                self._first_call(scope)
             if generation.guarded and objection(scope["headers"]) is not None:
                 await generation.refuse(scope, receive, send)
                 return
@@ -170,20 +170,8 @@ class Plano:
             await asyncio.to_thread(self._survivors.tracing.deliver)
 
     def _first_call(self, scope: Scope) -> None:
-        """Check what can be checked only now: the event loop, and whether anybody guards this.
-
-        Raises:
-            RuntimeError: the event loop is not asyncio's.
-        """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            raise RuntimeError(
-                "plano needs asyncio, and this server runs another event loop (trio). Run it with asyncio or uvloop: "
-                '`hypercorn --worker-class asyncio`, or `anyio.run(..., backend="asyncio")`.'
-            ) from None
-        if scope["type"] == "lifespan":
-            return
+        """Check what can be checked only now: the event loop, and whether anybody guards this."""
+        _check_event_loop()
         self._called = True
         mounted = bool(scope.get("root_path")) or "app" in scope  # as Starlette says it
         if mounted and not (self._keyless_is_meant or self.config.callers):
@@ -195,6 +183,7 @@ class Plano:
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
+        _check_event_loop()
         try:
             async with self._survivors.observing.running():
                 yield
@@ -211,3 +200,14 @@ def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tr
         observing.finished_requests.at_once = True
     record = Record(observing.prices) if config.ui else None
     return Survivors(connections, stores, observing, tracing, record)
+
+
+def _check_event_loop() -> None:
+    """Raise RuntimeError with what helps if the event loop is not asyncio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "plano needs asyncio, and this server runs another event loop, such as trio. Run it with asyncio or "
+            "uvloop: `hypercorn --worker-class asyncio`, or `anyio.run(..., backend='asyncio')`."
+        ) from None

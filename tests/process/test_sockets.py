@@ -80,9 +80,11 @@ def test_each_reason_says_what_helps(number: int, says: str) -> None:
 
 
 def test_a_port_that_is_taken_for_one_address_of_a_name_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(ConfigError, match="another program listens on localhost port"):
-            bound("localhost", taken.getsockname()[1])
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(ConfigError, match="another program listens on localhost port"),
+    ):
+        bound("localhost", taken.getsockname()[1])
 
 
 def test_urls_are_such_that_this_machine_reaches_them() -> None:
