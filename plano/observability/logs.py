@@ -160,7 +160,7 @@ class TextFormatter(_Formatter):
         return text
 
     def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
-        text = self._head(created, logging.getLevelName(level), "plano.access") + _escaped(_IN_LINE, str(line))
+        text = self._head(created, logging.getLevelName(level), "plano.access") + _escaped(_IN_LINE, line.short())
         lines += text.encode(errors="backslashreplace") + b"\n"
 
     def _head(self, created: float, level: str, name: str) -> str:

@@ -542,7 +542,7 @@ def test_two_hundred_requests_are_no_long_way_on_a_phone(page: Page, width: int)
         )
         page.wait("document.querySelectorAll('#rows tbody tr').length === 200")
         assert page.js("document.documentElement.scrollHeight") < 1400
-        assert page.js("document.querySelector('#rows').scrollHeight") < 200 * 80
+        assert page.js("document.querySelector('#rows').scrollHeight") < 200 * 75
         assert page.js("document.documentElement.scrollWidth") <= width
         page.js("document.querySelector('#rows tbody tr:last-child button').click()")
         assert page.js("document.querySelector('#details').getBoundingClientRect().right") <= width

@@ -207,7 +207,7 @@ export function seconds(value) {
 export function dollars(value) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "$0";
-  if (value < 0.0001) return "< $0.0001";
+  if (value < 0.0001) return "<$0.0001";
   if (value < 0.1) return `$${value.toFixed(4)}`;
   return `$${value.toFixed(2)}`;
 }

@@ -315,7 +315,7 @@ function showDetails(one) {
     ["Request id", one.id],
     ["Ended", new Date(one.at * 1000).toLocaleString([], { hour12: false })],
     ["Status", badge(one)],
-    ["Outcome", one.outcome === "aborted" ? "the client left" : one.outcome],
+    ["Outcome", { aborted: "the client left", failed: "the stream broke" }[one.outcome] ?? null],
     ["Error", one.error],
     ["Caller", one.caller],
     ["Model asked for", one.asked],
