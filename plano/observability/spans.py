@@ -1,4 +1,4 @@
-"""What is known of spans without OpenTelemetry: it is an extra, and a host application may have its API alone."""
+"""Facts about spans that need no OpenTelemetry: it is an extra, and a host application may have its API alone."""
 
 from __future__ import annotations
 

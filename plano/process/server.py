@@ -86,7 +86,7 @@ class Server(uvicorn.Server):
             yield
 
     def signals(self) -> Mapping[signal.Signals, Callable[[int, FrameType | None], Any]]:
-        """What each signal does; one that is ignored already, as SIGHUP is under nohup, is not handled."""
+        """The handlers by signal. SIGHUP has none if it is ignored already, as it is under nohup."""
         stop = {signal.SIGTERM: self.handle_exit, signal.SIGINT: self.handle_exit}
         if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             return stop
