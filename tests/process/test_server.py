@@ -81,21 +81,32 @@ def test_a_request_without_a_reply_is_a_503_of_its_dialect(
 
 @NUMBERS
 def test_readiness_says_so_while_others_may_still_come(workers: str, tmp_path: Path) -> None:
-    with plano_up(tmp_path, DEMO + "drain: {delay: 2s}\n", "--workers", workers) as gateway:
+    with plano_up(tmp_path, DEMO + "drain: {delay: 5m}\n", "--workers", workers) as gateway:
         kept = gateway.connection()
         kept.request("GET", "/readyz")
         answer = kept.getresponse()
         assert (answer.status, json.load(answer)["status"]) == (200, "ready")
         gateway.signal(signal.SIGTERM)
-        wait_until(lambda: gateway.get("/readyz")[0] == 503)
+        wait_until(lambda: all(gateway.get("/readyz")[0] == 503 for _ in range(8)))
         assert gateway.get("/readyz")[1]["status"] == "draining"
         assert gateway.get("/v1/models")[0] == 200
         kept.request("GET", "/healthz")
         answer = kept.getresponse()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
+        gateway.signal(signal.SIGTERM)
+        assert gateway.ended() == 1
+
+
+def test_after_the_delay_nobody_may_come_and_what_runs_goes_on(tmp_path: Path) -> None:
+    with before(tmp_path, Reply("one two three", pause=1.0), more="drain: {delay: 100ms}\n") as (gateway, _):
+        answer = gateway.post("/v1/chat/completions", asked_in("chat", stream=True))
+        assert answer.read(20)
+        gateway.signal(signal.SIGTERM)
+        wait_until(lambda: "stopping: 1 running requests" in gateway.log)
+        with pytest.raises(ConnectionRefusedError):
+            gateway.get("/readyz")
+        assert answer.read().endswith(b"data: [DONE]\n\n")
         assert gateway.ended() == 0
-    with pytest.raises(ConnectionRefusedError):
-        gateway.get("/readyz")
 
 
 @NUMBERS
