@@ -15,8 +15,8 @@ BACKLOG = 2048
 def bound(host: str, port: int) -> list[socket.socket]:
     """Binds every address of `host`, all at one port. They accept nothing before a server listens.
 
-    `::` takes IPv4 as well, also where the system's default is another (RFC 3493 section 5.3). A name may have several addresses;
-    those that this machine does not have are left out if another one can be bound.
+    `::` takes IPv4 as well, also where the system's default is another (RFC 3493 section 5.3). A name may have several
+    addresses; those that this machine does not have are left out if another one can be bound.
 
     Args:
         port: 0 for any free port.
