@@ -87,6 +87,8 @@ class Metrics:
     def time_links(self, names: Sequence[str]) -> list[float]:
         """Takes the names of all links of the pipeline, outermost first, under which their times are counted. Returns
         the list in which `plano.pipeline.fold` adds the times up."""
+        self._flush()
+        self._tallies.clear()  # they hold the places of entries that may be other ones now
         self._links = [*names, "upstream"]
         self._spent = [0.0] * (len(self._links) + 1)
         self._reported = [0.0] * len(self._links)

@@ -1,8 +1,8 @@
 """Traces: a span for each request and, below it, one for each attempt at an upstream.
 
-It needs the `otel` extra and is imported only if tracing is on. Attributes follow OpenTelemetry's semantic conventions
-for generative AI if those have a name. A span holds no credential, and nothing of a body but the model's name, the
-reply's id and counts.
+It needs OpenTelemetry's API, and is imported only if tracing is on. Attributes follow OpenTelemetry's semantic
+conventions for generative AI if those have a name. A span holds no credential, and nothing of a body but the model's
+name, the reply's id and counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from plano.errors import PlanoError, UpstreamStatus
 from plano.frames import sse
 from plano.journal import Journal
 from plano.observability.access import asked_model
-from plano.observability.otlp import LONGEST_VALUE, OwnProvider
+from plano.observability.spans import LONGEST_VALUE
 from plano.operations import OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
@@ -144,8 +144,9 @@ class Tracing:
 
     def deliver(self) -> None:
         """Sends the waiting spans if the provider is plano's own. Blocks for a few seconds at most."""
-        if isinstance(self._provider, OwnProvider):
-            self._provider.deliver()
+        deliver = getattr(self._provider, "deliver", None)  # the host's own has none, and ends with the host
+        if deliver is not None:
+            deliver()
 
     def _parent(self, headers: Headers) -> Context | None:
         """The context from the headers; None for the current context, in which the host may have a span."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.routing import Router
 
 from plano.config import Config, load
@@ -25,6 +28,11 @@ from plano.transport import AsyncBaseTransport, Sender
 from plano.types import Receive, Scope, Send
 from plano.ui.record import Record
 
+logger = logging.getLogger("plano")
+
+FIXED = ("log", "metrics", "state_storage", "tracing", "ui")
+"""The parts of a configuration that `Plano.reload` leaves as they are."""
+
 
 class Plano:
     """An LLM gateway as an ASGI application.
@@ -40,7 +48,10 @@ class Plano:
         caller: the host's own authentication, in place of the config's keys.
         transport: sends everything to upstreams, in place of plano's own connections: a `plano.testing.FakeProvider`,
             or any httpx transport.
-        tracer_provider: the host's own OpenTelemetry provider, in place of the one that `tracing` configures.
+        tracer_provider: the host's own OpenTelemetry provider, in place of the one that `tracing` configures. Without
+            either, the global provider is used if the host has set one before.
+        open: without callers' keys, anybody whom the host lets through may call, and that is intended. Otherwise, if
+            it is mounted, the first request logs a warning.
 
     Attributes:
         metrics: the registry of this instance's metrics, for a host that serves them itself.
@@ -58,16 +69,22 @@ class Plano:
         caller: CallerOf | None = None,
         transport: Sender | AsyncBaseTransport | None = None,
         tracer_provider: Any = None,
+        open: bool = False,
     ) -> None:
         config = config if isinstance(config, Config) else load(config)
         self._survivors = _survivors(config, transport, tracer_provider)
         self.metrics = self._survivors.observing.instruments.registry
-        self._generation = Generation(config, self._survivors, filters=filters, order=order, caller_of=caller)
+        self._assemble = partial(Generation, survivors=self._survivors, filters=filters, order=order, caller_of=caller)
+        self._generation = self._assemble(config)
+        self._keyless_is_meant = open or caller is not None
+        self._called = False
         self._starting = Router(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         generation = self._generation
         if scope["type"] == "http":
+            if not self._called:
+                self._first_call(scope)
             if generation.guarded and objection(scope["headers"]) is not None:
                 await generation.refuse(scope, receive, send)
                 return
@@ -106,6 +123,36 @@ class Plano:
         gateway does so itself when it needs them; afterwards `models` has them all."""
         await self._generation.lists.refresh(patience=patience)
 
+    def reload(self, config: str | Path | Mapping[str, Any] | Config) -> tuple[str, ...]:
+        """Replace the configuration. Requests that run end under the one under which they began.
+
+        Models, keys of callers, aliases, filters, limits and prices are replaced. Connections, stored state and
+        counters live on.
+
+        Args:
+            config: as at the start. Call this in the thread of the event loop.
+
+        Returns:
+            The keys whose new values wait for the next start, because they decide what is shared by all requests.
+
+        Raises:
+            ConfigError: the configuration cannot work; it lists every problem. The old one stays in force.
+        """
+        config = config if isinstance(config, Config) else load(config)
+        old = self.config
+        waiting = tuple(name for name in FIXED if getattr(config, name) != getattr(old, name))
+        here, there = old.listener, config.listener
+        if (here.address, here.port) != (there.address, there.port):
+            waiting += ("listeners",)
+        listener = replace(there, address=here.address, port=here.port)
+        kept = {name: getattr(old, name) for name in FIXED}
+        self._generation = self._assemble(replace(config, loopback=old.loopback, listener=listener, **kept))
+        return waiting
+
+    def drain(self) -> None:
+        """Say at `/readyz` from now on that no more requests should come, because the server is about to stop."""
+        self._survivors.observing.draining = True
+
     def exposition(self, directory: str | None = None) -> Exposition:
         """`/metrics` alone, as an ASGI application for a port of its own.
 
@@ -127,8 +174,21 @@ class Plano:
         if self._survivors.tracing is not None:
             await asyncio.to_thread(self._survivors.tracing.deliver)
 
+    def _first_call(self, scope: Scope) -> None:
+        """Check what can be checked only now: the event loop, and whether anybody guards this."""
+        _check_event_loop()
+        self._called = True
+        mounted = bool(scope.get("root_path")) or "app" in scope  # as Starlette says it
+        if mounted and not (self._keyless_is_meant or self.config.callers):
+            logger.warning(
+                "plano has no callers' keys, so everybody whom the host application lets through can use the "
+                "providers' keys; a FastAPI application's `dependencies` do not guard what is mounted in it. Configure "
+                "`auth: {keys: [...]}`, pass `Plano(..., caller=...)`, or, if it is meant, `Plano(..., open=True)`."
+            )
+
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
+        _check_event_loop()
         try:
             async with self._survivors.observing.running():
                 yield
@@ -137,7 +197,7 @@ class Plano:
 
 
 def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tracer_provider: Any) -> Survivors:
-    connections = Connections(config, transport)
+    connections = Connections(transport)
     stores = None if config.state_storage is None else Stores(config.state_storage)
     observing = Observing(config, connections, stores)
     tracing = build_tracing(config, tracer_provider)
@@ -145,3 +205,14 @@ def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tr
         observing.finished_requests.at_once = True
     record = Record(observing.prices) if config.ui else None
     return Survivors(connections, stores, observing, tracing, record)
+
+
+def _check_event_loop() -> None:
+    """Raise RuntimeError with what helps if the event loop is not asyncio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "plano needs asyncio, and this server runs another event loop, such as trio. Run it with asyncio or "
+            "uvloop: `hypercorn --worker-class asyncio`, or `anyio.run(..., backend='asyncio')`."
+        ) from None

@@ -20,6 +20,7 @@
     │   ├── UpstreamTimeout            504  connect, first byte, or idle between chunks
     │   └── UpstreamProtocolError      502  a reply of another form than was asked for
     ├── GatewayExhausted               503  no descriptors, memory or ports left for a connection to an upstream
+    ├── GatewayStopping                503  the request ran for longer than a gateway waits that was asked to stop
     ├── StoreUnavailable               503  stored state was needed and could not be reached
     │   └── StateUnreadable            503  the stored state is there, and damaged
     ├── GatewayFailed                  500  plano itself, or the application around it, has a bug
@@ -258,6 +259,17 @@ class GatewayExhausted(PlanoError):
     default_status = 503
     default_kind: ClassVar[Kind] = "overloaded"
     default_code = "gateway_exhausted"
+
+
+class GatewayStopping(PlanoError):
+    """The gateway, or the application around it, was asked to stop and has waited as long as it may."""
+
+    default_status = 503
+    default_kind: ClassVar[Kind] = "overloaded"
+    default_code = "gateway_stopping"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is stopping and cannot finish this request. Please try again.", retry_after=1)
 
 
 class StoreUnavailable(PlanoError):

@@ -97,7 +97,8 @@ class Generation:
     ) -> None:
         self.config = config
         self.models = build_models(config)
-        self.lists = ModelLists(self.models, survivors.connections.sender_for)
+        sender_for = survivors.connections.senders(config).sender_for
+        self.lists = ModelLists(self.models, sender_for)
         self._survivors = survivors
         self._caller_of = caller_of
         self._auth = Auth(config.callers if caller_of is None else ())
@@ -106,7 +107,8 @@ class Generation:
         self.guarded = config.loopback and not config.callers
         self.pipeline = self._links()
         observing = survivors.observing
-        upstream = Upstream(survivors.connections.sender_for, config.timeouts, one_tenant=self._one_tenant)
+        upstream = Upstream(sender_for, config.timeouts, one_tenant=self._one_tenant)
+        observing.serve(config)
         self._run = fold(self.pipeline, upstream, observing.time_links(self.pipeline))
         endpoints = self._endpoints()
         self.asks = {path: each for path, each in endpoints.items() if isinstance(each, Ask)}
@@ -131,7 +133,7 @@ class Generation:
         built = {
             "ui": _own("ui", record),
             "tracing": _own("tracing", tracing),
-            "metrics": survivors.observing.links(),
+            "metrics": survivors.observing.links(self.config),
             "intake": _own("intake", intake),
             "auth": _own("auth", self._auth),
             "filters": self._own,

@@ -48,30 +48,23 @@ class Observing:
         connections: the connections to upstreams.
         stores: the state store; None if there is none.
 
-    Raises:
-        ConfigError: the file of prices cannot be read.
+    Attributes:
+        draining: the server stops, so `/readyz` asks for no more requests.
     """
 
     def __init__(self, config: Config, connections: Connections, stores: Stores | None) -> None:
-        entries = [entry_of(said) for said in config.providers]
         self._config = config
         self._connections = connections
         self._stores = stores
         self._store_check = None if stores is None else StoreCheck(stores)
         self._directory = named_directory()
-        self._origins = {_origin(url) for entry in entries for url in _urls(entry)}
-        self.instruments = Instruments(
-            map(_served, entries),
-            self._origins,
-            enabled=config.metrics.enabled,
-            shared=self._directory is not None,
-        )
+        self._origins: set[str] = set()
+        self.instruments = Instruments((), (), enabled=config.metrics.enabled, shared=self._directory is not None)
         # Counters of rare events begin at 0. A counter that first appears with 1 has not grown for Prometheus, so its
         # first event would be missed.
         self.instruments.begin("not_stored", [(dialect,) for dialect in CLIENT_DIALECTS])
-        places = [(entry.provider.name, entry.name) for entry in entries]
-        self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
-        self.prices = Prices(config.prices, config.prices_file)
+        self.prices = Prices({})
+        self.draining = False
         self.finished_requests = FinishedRequests(log=config.log.access)
         self.instruments.before_scrape(self.finished_requests.refresh)
         self._metrics = Metrics(self.instruments, self.prices)
@@ -80,18 +73,33 @@ class Observing:
         self.instruments.before_scrape(self._count_operations)
         self.instruments.before_scrape(self._count_dropped_lines)
 
+    def serve(self, config: Config) -> None:
+        """Takes in the entries and the prices of a configuration. The series of earlier ones stay.
+
+        Raises:
+            ConfigError: the file of prices cannot be read.
+        """
+        self.finished_requests.refresh()  # they have the prices of before
+        entries = [entry_of(said) for said in config.providers]
+        origins = {_origin(url) for entry in entries for url in _urls(entry)}
+        self._origins |= origins
+        self.instruments.serve(map(_served, entries), origins)
+        places = [(entry.provider.name, entry.name) for entry in entries]
+        self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
+        self.prices.replace(config.prices, config.prices_file)
+
     @property
     def shared(self) -> bool:
         """Whether other processes serve the same port."""
         return self._directory is not None
 
-    def links(self) -> list[Link]:
-        """The first links of the pipeline."""
+    def links(self, config: Config) -> list[Link]:
+        """The first links of a configuration's pipeline."""
         links = [Link("metrics", self._metrics, trusted=True)] if self.instruments.enabled else []
-        if self.instruments.enabled and self._config.metrics.stream_usage:
+        if self.instruments.enabled and config.metrics.stream_usage:
             links.append(Link("stream_usage", StreamUsage(), trusted=True))
-        if self._config.log.bodies:
-            links.append(Link("bodies", Bodies(self._config.secrets()), trusted=True))
+        if config.log.bodies:
+            links.append(Link("bodies", Bodies(config.secrets()), trusted=True))
         return links
 
     def time_links(self, links: Sequence[Link]) -> list[float] | None:
@@ -141,8 +149,9 @@ class Observing:
         store = await self._store_answers()
         counts = list(self._connections.counts().values())
         totals = [sum(column) for column in zip(*counts, strict=True)] if counts else [0, 0, 0]
-        return store != "unreachable", {
-            "status": "degraded" if store == "unreachable" else "ready",
+        ready = store != "unreachable" and not self.draining
+        return ready, {
+            "status": "draining" if self.draining else "ready" if ready else "degraded",
             "config": "loaded",
             "store": store,
             "upstreams": dict(zip(("open", "idle", "waiting"), totals, strict=True)),

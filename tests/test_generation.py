@@ -10,8 +10,9 @@ import pytest
 
 from plano import CallNext, Plano, Request, Response
 from plano.config import load
+from plano.errors import ConfigError
 from plano.generation import DEFAULT_ORDER, Generation
-from plano.testing import FakeProvider, Reply
+from plano.testing import FakeProvider, Reply, serve
 from plano.testing.record import Recorded
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
@@ -26,8 +27,8 @@ def config(name: str, **more: Any) -> dict[str, Any]:
     return {"model_providers": entries, "state_storage": {"type": "memory"}, **more}
 
 
-def replace_generation(app: Plano, said: dict[str, Any], *filters: Any) -> None:
-    app._generation = Generation(load(said), app._survivors, filters=filters, order=DEFAULT_ORDER, caller_of=None)
+def replace_generation(app: Plano, said: dict[str, Any]) -> None:
+    app._generation = Generation(load(said), app._survivors, filters=(), order=DEFAULT_ORDER, caller_of=None)
 
 
 class Held:
@@ -96,3 +97,84 @@ async def test_requests_of_both_are_counted_together() -> None:
     assert found.of("plano_requests_total", model="openai/both", outcome="completed") == 2
     assert found.of("plano_requests_in_flight") == 0
     assert found.of("plano_filter_seconds_total", filter="upstream") > 0
+
+
+async def test_a_configuration_that_is_wrong_leaves_the_old_one() -> None:
+    app = Plano(config("old"), transport=FakeProvider())
+    for wrong in ({"model_providers": []}, config("new", filters=[{"id": "f", "use": "no_such_module:f"}])):
+        with pytest.raises(ConfigError):
+            app.reload(wrong)
+        assert (await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/old"))).status == 200
+    await app.aclose()
+
+
+async def test_models_that_are_new_have_series_of_their_own() -> None:
+    app = Plano(config("old"), transport=FakeProvider())
+    app.reload(config("new"))
+    for stream in (False, True):
+        assert (
+            await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/new", stream=stream))
+        ).status == 200
+    found = await scrape(app)
+    assert found.of("plano_requests_total", model="openai/new", outcome="completed") == 2
+    assert found.of("gen_ai_server_request_duration_seconds_count", gen_ai_request_model="openai/new") == 2
+    assert found.of("plano_requests_total", model="other") == 0
+    assert found.of("plano_upstream_errors_total", model="openai/new", kind="timeout") == 0
+
+
+class HoldsTheFirst(Held):
+    """Holds the first request only."""
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        if self.came.is_set():
+            return await call_next(request)
+        return await super().__call__(request, call_next)
+
+
+async def test_an_entry_that_moved_is_asked_at_its_new_place_and_what_runs_at_the_old_one() -> None:
+    there, here = FakeProvider(), FakeProvider()
+    with serve(there) as old, serve(here) as new:
+        held = HoldsTheFirst()
+        app = Plano(moved(old), filters=[held])
+        running = asyncio.create_task(ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/m")))
+        await held.came.wait()
+        assert app.reload(moved(new)) == ()
+        assert (await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/m"))).status == 200
+        assert (len(there.requests), len(here.requests)) == (0, 1)
+        held.go_on.set()
+        assert (await running).status == 200
+        assert (len(there.requests), len(here.requests)) == (1, 1)
+        await app.aclose()
+
+
+def moved(url: str) -> dict[str, Any]:
+    return {"model_providers": [{"model": "openai/m", "base_url": url, "access_key": "k"}]}
+
+
+async def test_prices_are_replaced_and_counts_go_on() -> None:
+    app = Plano(config("old"), transport=FakeProvider())
+    for dollars in (1.0, 3.0):
+        app.reload(config("new", prices={"models": {"openai/both": {"input": dollars * 1e6}}}))
+        await ask(app, "POST", PATHS["chat"], asked_in("chat", model="openai/both"))
+    found = await scrape(app)
+    tokens = found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="input")
+    assert found.of("plano_cost_dollars_total") == pytest.approx(tokens / 2 * (1 + 3))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("state_storage", {"type": "none"}),
+        ("metrics", {"stream_usage": True}),
+        ("log", {"access": False}),
+        ("ui", True),
+        ("tracing", {"random_sampling": 0}),
+        ("listeners", [{"name": "l", "type": "model", "port": 1}]),
+    ],
+)
+async def test_what_waits_for_the_next_start_is_named(key: str, value: Any) -> None:
+    app = Plano(config("old"), transport=FakeProvider())
+    for _ in range(2):
+        assert app.reload(config("new") | {key: value}) == (key,)
+    assert app.reload(config("new")) == ()
+    assert (await ask(app, "GET", "/v1/models/openai/new")).status == 200

@@ -31,6 +31,7 @@ ROOMS = [
         "generation",
         "app",
         "plano",
+        "process",
         "cli",
     )
     for room in floor.split()

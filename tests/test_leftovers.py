@@ -63,7 +63,7 @@ def collector_off() -> Iterator[None]:
 @contextmanager
 def logging_aside() -> Iterator[None]:
     """pytest keeps the records that it captures, and with them tracebacks and all that their frames hold."""
-    loggers = [logging.getLogger(name) for name in ("plano", "uvicorn.error")]
+    loggers = [logging.getLogger(name) for name in ("plano", "plano.server")]
     before = [(each.handlers[:], each.propagate) for each in loggers]
     for each in loggers:
         each.handlers[:] = [logging.StreamHandler(io.StringIO())]

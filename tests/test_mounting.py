@@ -283,3 +283,60 @@ async def test_a_request_that_the_host_refuses_is_logged_with_what_came_of_it(
     await gateway.aclose()
     (line,) = [record.msg for record in caplog.records if record.name == "plano.access"]
     assert (answer.status, line.bytes_in > 0) == ((401, True) if method == "POST" else (405, False))
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "plano"]
+
+
+@pytest.mark.parametrize("host", ["starlette", "fastapi"])
+def test_mounted_without_keys_it_says_once_that_nobody_guards_it(host: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = TestClient(hosts(Plano(config(), transport=FakeProvider()))[host])
+    assert client.post("/llm/v1/chat/completions", json=HELLO).status_code == 200
+    assert client.get("/llm/v1/models").status_code == 200
+    (said,) = warnings(caplog)
+    for word in ("callers' keys", "`dependencies`", "auth: {keys: [...]}", "caller=", "open=True"):
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    "guarded",
+    [
+        {"config": config() | {"auth": {"keys": [{"name": "app", "key": "sk-app-0123456789abcdef"}]}}},
+        {"config": config(), "caller": lambda scope: Caller(name="host")},
+        {"config": config(), "open": True},
+    ],
+    ids=["keys", "caller", "open"],
+)
+def test_mounted_and_guarded_or_open_on_purpose_it_says_nothing(
+    guarded: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = TestClient(hosts(Plano(**guarded, transport=FakeProvider()))["fastapi"])
+    client.get("/llm/v1/models", headers={"x-api-key": "sk-app-0123456789abcdef"})
+    assert warnings(caplog) == []
+
+
+async def test_not_mounted_it_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    await ask(Plano(config(), transport=FakeProvider()), "GET", "/v1/models")
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("kind", ["http", "lifespan"])
+def test_another_event_loop_than_asyncios_is_refused_with_a_sentence(kind: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": f"{kind}.startup" if kind == "lifespan" else "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": kind, "method": "GET", "path": "/v1/models", "headers": [], "query_string": b"", "root_path": ""}
+    running = Plano(config(), transport=FakeProvider())(scope, receive, send)
+    with pytest.raises(RuntimeError, match="plano needs asyncio"):
+        running.send(None)  # as any loop but asyncio's would
+    if kind == "lifespan":  # a server takes an exception alone for an application that has no lifespan
+        assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+        assert "plano needs asyncio" in sent[0]["message"]
+    else:
+        assert sent == []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from plano.config.environment import from_environment
-from plano.config.loading import load
+from plano.config.loading import load, load_text, read
 from plano.config.problems import Problem
 from plano.config.settings import Config
 
-__all__ = ["Config", "Problem", "from_environment", "load"]
+__all__ = ["Config", "Problem", "from_environment", "load", "load_text", "read"]

@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from plano.config.problems import Problem
 from plano.config.providers import row_of
 from plano.config.settings import Config, FilterEntry, ProviderEntry
+from plano.config.settings import Tracing as TracingSettings
 from plano.dialects import COMMON
 from plano.errors import ConfigError
+from plano.observability.spans import host_provider
 from plano.pipeline import Filter, Link, objection
 from plano.provider import Provider
 from plano.providers import CATALOGUE
@@ -81,24 +83,33 @@ def can_trace() -> bool:
 
 def build_tracing(config: Config, provider: Any = None) -> Tracing | None:
     """Makes the tracing filter. Returns None, without importing anything of OpenTelemetry, if tracing is not configured
-    or not installed.
+    or not installed, and the host application does not trace either.
 
-    `provider` is the OpenTelemetry tracer provider of the host application. If it is given, it decides which spans are
-    sampled and where they are sent.
+    `provider` is the OpenTelemetry tracer provider of the host application, which needs the API only. It decides which
+    spans are sampled and where they are sent. Where neither it nor `tracing` is given, the global provider does.
     """
     said = config.tracing
-    if provider is None and (said is None or said.random_sampling == 0 or not can_trace()):
+    provider = _provider(said) if provider is None else provider
+    if provider is None:
         return None
     from plano.filters.tracing import Tracing  # imported late because OpenTelemetry is optional
-    from plano.observability.otlp import provider_for
 
     if said is None:
         return Tracing(provider)
-    return Tracing(
-        provider or provider_for(said.random_sampling, said.endpoint),
-        header_prefixes=said.header_prefixes,
-        static=said.static,
-    )
+    return Tracing(provider, header_prefixes=said.header_prefixes, static=said.static)
+
+
+def _provider(said: TracingSettings | None) -> Any:
+    """The provider that `tracing` configures, else the host's, if it has one."""
+    if said is None:
+        return host_provider()
+    if said.random_sampling == 0:
+        return None
+    if not can_trace():
+        return host_provider()
+    from plano.observability.otlp import provider_for
+
+    return provider_for(said.random_sampling, said.endpoint)
 
 
 def entry_of(said: ProviderEntry) -> Entry:

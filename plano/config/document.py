@@ -43,18 +43,16 @@ _DEEPEST = 100
 """Levels of lists and mappings. The schema has 5; a filter's options may have more."""
 
 
-def read_file(path: Path, problems: Problems) -> Node | None:
-    """Reads the document in a file; None if it cannot be read, which is added to the problems."""
+def read_text(path: Path, problems: Problems) -> str | None:
+    """The text of a file; None if it cannot be read, which is added to the problems."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         problems.error(None, "", "there is no such file")
     except OSError as error:
         problems.error(None, "", f"cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         problems.error(None, "", "is not UTF-8 text")
-    else:
-        return parse(text, problems)
     return None
 
 

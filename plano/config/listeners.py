@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from msgspec import Struct
 
+from plano.config.addresses import bare_address, wrong_address
 from plano.config.problems import Problems, did_you_mean
 from plano.config.reading import Section
 from plano.config.settings import FilterEntry, Listener
 from plano.config.showing import shown
 
 _LEGACY = "listeners.egress_traffic"
-_HOST = re.compile(r"(?=.*[A-Za-z])(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?")
-"""A name of a host (RFC 1123, section 2.1); four numbers with dots are an IP address or nothing."""
 _NAMES_FILTERS = re.compile(r"listeners\[\d+\]\.(?:type|agents|filter_chain|input_filters|output_filters)")
 _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -35,8 +33,6 @@ def model_listener(value: Any, problems: Problems) -> Section | None:
                 section.path_of("type"),
                 f"`{section['type']}` listeners are not supported yet; only `model` is",
             )
-    for section in found:
-        _check_address(section, problems)
     for section in found[1:]:
         problems.error(
             section.line_of("type"),
@@ -44,24 +40,6 @@ def model_listener(value: Any, problems: Problems) -> Section | None:
             f"only one listener can be of type `model`, and {found[0].path} already is",
         )
     return found[0] if found else None
-
-
-def _check_address(section: Section, problems: Problems) -> None:
-    address = section.get("address")
-    if address is not None and _HOST.fullmatch(address) is None and not _is_ip(address.strip("[]")):
-        problems.error(
-            section.line_of("address"),
-            section.path_of("address"),
-            f"must be an address of this machine, such as `127.0.0.1`, `0.0.0.0` or `::1`, not {shown(address)}",
-        )
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ip_address(address)
-    except ValueError:
-        return False
-    return True
 
 
 def _of_legacy(value: Section, problems: Problems) -> Section | None:
@@ -74,16 +52,27 @@ def _of_legacy(value: Section, problems: Problems) -> Section | None:
     egress: Section | None = value.get("egress_traffic")
     if egress is not None:
         egress["name"] = "egress_traffic"
-        _check_address(egress, problems)
     return egress
 
 
-def listener_of(section: Section | None) -> Listener:
+def listener_of(section: Section | None, problems: Problems) -> Listener:
     """The listener; without a section, the default one."""
     if section is None:
         return Listener()
+    check_address(section, problems)
     known = {"name", "address", "port", "timeout", "max_retries"}
     return Listener(**{key: value for key, value in section.items() if key in known and value is not None})
+
+
+def check_address(section: Section, problems: Problems) -> None:
+    """Reports an `address` that nothing can listen on. IPv6 loses the brackets that it has in URLs."""
+    address = section.get("address")
+    if address is None:
+        return
+    why = wrong_address(address)
+    if why is not None:
+        problems.error(section.line_of("address"), section.path_of("address"), why)
+    section["address"] = bare_address(address)
 
 
 class Filters(Struct, frozen=True):

@@ -12,15 +12,26 @@ from msgspec.structs import replace
 
 from plano.config.assemble import can_trace, trouble
 from plano.config.callers import read_callers
-from plano.config.document import Node, from_python, read_file
+from plano.config.document import Node, from_python, parse, read_text
 from plano.config.foreign import foreign
-from plano.config.listeners import listener_of, model_listener, read_filters
+from plano.config.listeners import check_address, listener_of, model_listener, read_filters
 from plano.config.names import Names, read_aliases
 from plano.config.problems import Problems
 from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
 from plano.config.schema import ROOT
-from plano.config.settings import Config, FilterEntry, Limits, Listener, Log, Metrics, ProviderEntry, Tls, Tracing
+from plano.config.settings import (
+    Config,
+    Drain,
+    FilterEntry,
+    Limits,
+    Listener,
+    Log,
+    Metrics,
+    ProviderEntry,
+    Tls,
+    Tracing,
+)
 from plano.config.showing import shown
 from plano.errors import ConfigError
 from plano.observability.prices import Price, read_prices
@@ -42,14 +53,32 @@ def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | No
             `plano_config.yaml:12: model_providers[0].access_key: ...`, and its `found` the same as `Problem`s. Only
             then are filters imported, so that what is wrong with them is said as well.
     """
+    if not isinstance(source, Mapping):
+        return load_text(read(source), source, environ)
+    problems = Problems("config")
+    return _checked(from_python(source), problems, environ, is_mapping=True)
+
+
+def load_text(text: str, file: str | Path, environ: Mapping[str, str] | None = None) -> Config:
+    """Loads a configuration from the text of a file that was read before; see `load`."""
+    problems = Problems(str(file))
+    return _checked(parse(text, problems), problems, environ)
+
+
+def read(file: str | Path) -> str:
+    """The text of a configuration's file. Raises ConfigError if it cannot be read."""
+    problems = Problems(str(file))
+    text = read_text(Path(file), problems)
+    problems.raise_errors()
+    assert text is not None, "without a text there is an error"
+    return text
+
+
+def _checked(
+    node: Node | None, problems: Problems, environ: Mapping[str, str] | None, *, is_mapping: bool = False
+) -> Config:
     environ = os.environ if environ is None else environ
-    if isinstance(source, Mapping):
-        problems = Problems("config")
-        node: Node | None = from_python(source)
-    else:
-        problems = Problems(str(source))
-        node = read_file(Path(source), problems)
-    config = None if node is None else _config(node, problems, environ, isinstance(source, Mapping))
+    config = None if node is None else _config(node, problems, environ, is_mapping)
     problems.raise_errors()
     assert config is not None, "without a document there is an error"
     return config
@@ -68,13 +97,14 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
     names = Names(providers, _provider_sections(root), said.given)
     aliases = read_aliases(said, names, problems)
     listener = model_listener(root.get("listeners"), problems)
+    listens = listener_of(listener, problems)
     filters = read_filters(root.get("filters") or (), listener, problems)
     callers = read_callers(root.get("auth"), names, problems)
     _check_passthrough(root, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
     config = Config(
         file=None if is_mapping else problems.file,
-        listener=listener_of(listener),
+        listener=listens,
         providers=tuple(providers),
         aliases=aliases,
         filters=tuple(filters.in_order),
@@ -82,13 +112,14 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         ui=root.get("ui"),
         strict_translation=root.get("strict_translation", False),
         limits=Limits(**(root.get("limits") or {})),
+        drain=Drain(**(root.get("drain") or {})),
         log_level=root.get("log_level", "info"),
         connect_timeout=overrides.get("upstream_connect_timeout", 5.0),
         tls=_tls(overrides, problems),
         state_storage=_state_storage(root.get("state_storage"), problems),
         chat_completions_continue=(root.get("state_storage") or {}).get("chat_completions", True),
         upstream_store=(root.get("state_storage") or {}).get("upstream_store"),
-        metrics=_metrics(root, listener_of(listener), problems),
+        metrics=_metrics(root, listens, problems),
         log=Log(**(root.get("log") or {})),
         prices=_prices(root.get("prices"), names, problems),
         prices_file=(root.get("prices") or {}).get("file"),
@@ -197,6 +228,7 @@ def _metrics(root: Section, listener: Listener, problems: Problems) -> Metrics:
         )
     if section.get("address") is not None and section.get("port") is None and "port" in section:
         problems.error(section.line_of("address"), section.path_of("address"), "needs a `port`, and none is given")
+    check_address(section, problems)
     if section.get("port") and section["port"] == listener.port:
         problems.error(
             section.line_of("port"),

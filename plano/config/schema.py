@@ -231,6 +231,7 @@ ROOT: Mapping[str, Key] = {
             "body_seconds": _duration(60.0),
         }
     ),
+    "drain": _object({"delay": _duration(0.0), "timeout": _duration(30.0)}),
     "log_level": _text("info", choices=("debug", "info", "warning", "error")),
     "overrides": _object(
         {

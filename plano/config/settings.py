@@ -69,6 +69,18 @@ class Limits(Struct, frozen=True, kw_only=True):
     body_seconds: float = 60.0
 
 
+class Drain(Struct, frozen=True, kw_only=True):
+    """The end of `plano up` after SIGTERM.
+
+    Attributes:
+        delay: seconds for which it goes on as before, while `/readyz` already says that it drains.
+        timeout: seconds that running requests have after that.
+    """
+
+    delay: float = 0.0
+    timeout: float = 30.0
+
+
 class Tls(Struct, frozen=True, kw_only=True):
     """TLS towards upstreams.
 
@@ -151,6 +163,7 @@ class Config(Struct, frozen=True, kw_only=True):
     loopback: bool = False
     strict_translation: bool = False
     limits: Limits = Limits()
+    drain: Drain = Drain()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     connect_timeout: float = 5.0
     tls: Tls = Tls()

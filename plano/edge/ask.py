@@ -7,6 +7,7 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import TypeAlias
 
@@ -15,10 +16,11 @@ from plano.attempt import NOT_ASKED
 from plano.edge.body import ClientLeft, Peek, Watch, late_body, peek, read_body, too_large
 from plano.edge.coded_body import decoded
 from plano.edge.own_server import FastPath, fast_path
-from plano.edge.sender import send_response, sent_at_once
+from plano.edge.sender import send_end, send_response, sent_at_once
 from plano.error_response import error_response, failed_response
 from plano.errors import (
     GatewayFailed,
+    GatewayStopping,
     MethodNotAllowed,
     NotFound,
     PlanoError,
@@ -118,7 +120,9 @@ class Ask:
             return
         except asyncio.CancelledError:
             journal.outcome = "aborted"
-            if not watch.gone:
+            if not watch.gone:  # the server stops, or something around this had enough of waiting
+                if request is not None:
+                    await _break_off(request, response, send)
                 raise
         except OSError:  # a server's way to say that the client left during a send
             journal.outcome = "aborted"
@@ -237,6 +241,18 @@ def _note(request: Request, response: Response) -> None:
     losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
     if losses:
         _report(response, losses)
+
+
+async def _break_off(request: Request, response: Response | None, send: Send) -> None:
+    """Tell the client that its request was cancelled: in place of a reply, or at the end of what it has of a stream."""
+    error = GatewayStopping()
+    with suppress(OSError, RuntimeError):  # the client has left, or has part of a reply that is no stream
+        if response is None or not request.journal.bytes_out:
+            told = error_response(request, error)
+            _note(request, told)
+            await send_response(told, send)
+        elif response.body is None:
+            await send_end(response, error, send)
 
 
 async def _let_go(request: Request, response: Response | None) -> None:

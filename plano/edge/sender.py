@@ -91,9 +91,7 @@ async def _send_pieces(response: Response, send: Send) -> None:
     except Exception as error:
         if not started or closed:
             raise
-        last = _last_words(response, error, latest)
-        journal.bytes_out += len(last)
-        await send({"type": "http.response.body", "body": last, "more_body": True})
+        await _send_last_words(response, error, send, latest)
     finally:
         if flow is not None:
             await flow.aclose()
@@ -102,16 +100,24 @@ async def _send_pieces(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+async def send_end(response: Response, error: Exception, send: Send) -> None:
+    """End a stream that has begun with its dialect's error event."""
+    await _send_last_words(response, error, send)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 def _head_of(response: Response) -> Message:
     headers = [*response.headers, *_NOT_KEPT_BACK]
     return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
-def _last_words(response: Response, error: Exception, latest: bytes) -> bytes:
-    """The error event that ends a broken stream. `latest` is the last piece that went out here; later ones, which the
-    upstream's connection pushed past this loop, are known to the attempt."""
-    error = response.blame(error)
-    response.journal.note_error(error)
-    response.journal.outcome = "failed"
+async def _send_last_words(response: Response, error: Exception, send: Send, latest: bytes = b"") -> None:
+    """Send the error event that ends a broken stream. `latest` is the last piece that went out here; later ones, which
+    the upstream's connection pushed past this loop, are known to the attempt."""
+    journal, error = response.journal, response.blame(error)
+    journal.note_error(error)
+    journal.outcome = "failed"
     pushed = () if response.attempt is None else response.attempt.last
-    return client_codec(response.dialect).write_stream_error(error, (latest, *pushed))
+    last = client_codec(response.dialect).write_stream_error(error, (latest, *pushed))
+    journal.bytes_out += len(last)
+    await send({"type": "http.response.body", "body": last, "more_body": True})

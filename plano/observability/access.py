@@ -17,7 +17,7 @@ import msgspec
 from plano.journal import Journal
 from plano.provider import Target
 from plano.request import Request
-from plano.types import Scope
+from plano.types import ANONYMOUS, Scope
 
 logger = logging.getLogger("plano.access")
 
@@ -27,6 +27,9 @@ _PLAIN = re.compile(r"""[^\s="]+""")
 
 _LOGGED_CHARACTERS = 200
 """The most characters that are logged of an unknown model's name or an unknown path."""
+
+_SHOWN_CHARACTERS = 40
+"""The most characters of a value on a terminal."""
 
 _QUIET = ("/healthz", "/readyz", "/metrics", "/ui/data")
 """Paths that are polled every few seconds, so they are logged at level `debug`."""
@@ -78,7 +81,29 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
         return found
 
     def __str__(self) -> str:
-        fields = self.fields()
+        return self._logfmt(self.fields())
+
+    def short(self) -> str:
+        """The line for a terminal, where it should fit: what is usual is left out, and long values are cut."""
+        fields = {
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "seconds": float(f"{self.seconds:.3g}"),
+            "caller": self.caller if self.caller != ANONYMOUS.name else None,
+            "asked": self.asked if self.served is None else None,
+            "served": self.served,
+            "in": self.input_tokens,
+            "out": self.output_tokens,
+            "losses": self.losses or None,
+            "attempts": self.attempts if self.attempts > 1 else None,
+            "outcome": self.outcome if self.outcome != "completed" else None,
+            "error": self.error,
+        }
+        return self._logfmt({name: _cut(value) for name, value in fields.items() if value is not None})
+
+    @staticmethod
+    def _logfmt(fields: dict[str, Any]) -> str:
         first = [_shown(fields.pop(name)) for name in ("method", "path", "status")]
         return " ".join([*first, *(f"{name}={_shown(value)}" for name, value in fields.items())])
 
@@ -205,6 +230,12 @@ def _safe(text: str) -> str:
     """Makes a client's text safe to log: one line, shortened, with everything that looks like a key masked."""
     text = LIKE_A_KEY.sub("***", text[: 2 * _LOGGED_CHARACTERS])[:_LOGGED_CHARACTERS]
     return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _cut(value: Any) -> Any:
+    """A value that is short enough for a terminal."""
+    long = isinstance(value, str) and len(value) > _SHOWN_CHARACTERS
+    return f"{value[: _SHOWN_CHARACTERS - 1]}…" if long else value
 
 
 def _shown(value: Any) -> str:

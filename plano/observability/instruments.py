@@ -278,6 +278,11 @@ class Instruments:
         self.connections = self._numbers("plano_upstream_connections")
         self._numbers("plano_build_info")[(VERSION,)].set(1)
 
+    def serve(self, served: Iterable[Served], origins: Iterable[str]) -> None:
+        """Adds the label values of more entries and upstreams. Those that are known stay."""
+        for name, axis in _axes(list(served), list(origins)).items():
+            self._axes[name].values |= axis.values
+
     def allow(self, axis: Literal["filter", "route"], values: Iterable[str]) -> None:
         """Adds label values that are known only after construction: names of the pipeline's links, paths of routes."""
         self._axes[axis].values.update((value,) for value in values)

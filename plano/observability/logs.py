@@ -70,6 +70,15 @@ def setup(
     return handler
 
 
+def adjust(level: str, secrets: Iterable[Secret]) -> None:
+    """Changes the level of what `setup` has set up, and masks more credentials. Those of before stay masked, because
+    requests that began with them still run."""
+    logging.getLogger().setLevel(level.upper())
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, BatchHandler):
+            handler.hide(secrets)
+
+
 def dropped() -> int:
     """The number of dropped lines of this process's log; always 0 if the host application has its own logging."""
     return sum(handler.dropped for handler in logging.getLogger().handlers if isinstance(handler, BatchHandler))
@@ -78,7 +87,13 @@ def dropped() -> int:
 class _Formatter(logging.Formatter):
     def __init__(self, secrets: Iterable[Secret]) -> None:
         super().__init__()
-        self._without_secrets = Mask(secret.reveal() for secret in secrets).out_of_text
+        self._secrets: set[Secret] = set()
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[Secret]) -> None:
+        """Masks these credentials too from now on."""
+        self._secrets |= set(secrets)
+        self._without_secrets = Mask(secret.reveal() for secret in self._secrets).out_of_text
 
     def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
         """Appends a line of the access log to `lines`."""
@@ -145,7 +160,7 @@ class TextFormatter(_Formatter):
         return text
 
     def add(self, lines: bytearray, level: int, created: float, line: Line) -> None:
-        text = self._head(created, logging.getLevelName(level), "plano.access") + _escaped(_IN_LINE, str(line))
+        text = self._head(created, logging.getLevelName(level), "plano.access") + _escaped(_IN_LINE, line.short())
         lines += text.encode(errors="backslashreplace") + b"\n"
 
     def _head(self, created: float, level: str, name: str) -> str:
@@ -171,6 +186,7 @@ class BatchHandler(LineHandler):
         super().__init__()
         self.setFormatter(formatter)
         self._add = formatter.add
+        self.hide = formatter.hide
         self._writer = writer_to(stream)
         self._dropped = self._reported = 0
         self._delay = delay

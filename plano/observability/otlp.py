@@ -13,13 +13,11 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
+from plano.observability.spans import LONGEST_VALUE
 from plano.version import VERSION
 
 EXPORT_SECONDS = 5.0
 """Seconds that a collector may take for a batch of spans, all retries included. Only other spans wait for it."""
-
-LONGEST_VALUE = 512
-"""The most characters of an attribute's value."""
 
 
 def provider_for(percent: float, endpoint: str | None = None, *, exporter: SpanExporter | None = None) -> OwnProvider:

@@ -65,13 +65,13 @@ class Prices:
     """
 
     def __init__(self, said: Mapping[str, Price], file: str | None = None) -> None:
-        self._said = dict(said)
-        self._file = file
-        self._stamp: tuple[int, int] | None = None
-        self.known = dict(said)
-        if file is not None:
-            self._stamp = _stamp(file)
-            self.known = read_prices(file) | self._said
+        self.replace(said, file)
+
+    def replace(self, said: Mapping[str, Price], file: str | None) -> None:
+        """Takes other prices, as at the start. If `file` is not valid, it raises ConfigError and the old ones stay."""
+        stamp = None if file is None else _stamp(file)
+        known = dict(said) if file is None else read_prices(file) | dict(said)
+        self._said, self._file, self._stamp, self.known = dict(said), file, stamp, known
 
     def of(self, target: Target) -> Price | None:
         """The price of a target, or None."""

@@ -32,7 +32,7 @@ from plano.server.reader import Reader
 from plano.server.states import Phase, RequestState, ResponseState
 from plano.types import RawHeaders, Scope
 
-logger = logging.getLogger("uvicorn.error")
+logger = logging.getLogger("plano.server")
 
 MAX_SCOPES = 64
 """The most scopes that are kept. A process listens on a few addresses, and has one scope for each."""
@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
         "_config",
         "_deadlines",
         "_default_headers",
+        "_draining",
         "_exchange",
         "_held",
         "_held_bytes",
@@ -116,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._app_state = app_state
         self._limits = limits
         self._default_headers: tuple[RawHeaders, bytes] = ([], b"")
+        self._draining = False
         self._backlog = b""  # bytes after the request that is being answered
         self._exchange: Exchange | None = None
         self.phase = _REST
@@ -134,6 +136,12 @@ class Connection(asyncio.Protocol):
             self._exchange.keep_alive = False
         else:
             self._close()
+
+    def drain(self) -> None:
+        """Close after the next response, or after the one that is under way."""
+        self._draining = True
+        if self._exchange is not None:
+            self._exchange.keep_alive = False
 
     # -- From the event loop --
 
@@ -278,6 +286,8 @@ class Connection(asyncio.Protocol):
         """The application raised."""
         if exchange.gone and isinstance(error, (OSError, asyncio.CancelledError)):
             return  # the application was told so that the client had left
+        if exchange.response is _COMPLETE and isinstance(error, asyncio.CancelledError):
+            return  # it was ended by the server, and the client knows
         logger.error("Exception in ASGI application\n", exc_info=error)
         self._give_up(exchange)
 
@@ -338,6 +348,8 @@ class Connection(asyncio.Protocol):
     def _start(self, exchange: Exchange) -> None:
         self.phase = _BUSY
         self.due = inf
+        if self._draining:
+            exchange.keep_alive = False
         application = self._application
         most = self._limit_concurrency
         if most is not None and (len(self._server.connections) >= most or len(self.tasks) >= most):

@@ -219,8 +219,10 @@ class Flow:
                     begun = True
                 asked = perf_counter()
                 if begun and pushed is not None and push_to is not None:
-                    await push_to(pushed.take)
-                    pushed.note(journal, asked)
+                    try:
+                        await push_to(pushed.take)
+                    finally:  # what was sent is counted, also if the client leaves or the server stops
+                        pushed.note(journal, asked)
                     held = pushed.held()
                     if held is not None:
                         async for part in _each(held):

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from plano import Plano
-from plano.cli import reached_at
 from plano.config import load
+from plano.process.launch import reached_at
 from plano.testing import FakeProvider
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect

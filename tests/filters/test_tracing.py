@@ -681,3 +681,72 @@ async def test_every_attribute_is_documented_and_no_other() -> None:
     for kind, spans in zip(("request", "attempt"), traced.spans(), strict=True):
         seen[kind] |= {name for span in spans for name in said(span)}
     assert seen == documented
+
+
+IN_A_HOST = """\
+import asyncio, json, sys
+from opentelemetry import trace
+
+API_ONLY = sys.argv[1] == "api"
+if API_ONLY:
+    class Blocked:
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")):
+                raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, Blocked())
+
+from plano import Plano
+from plano.testing import FakeProvider
+from tests.asgi import ask
+
+async def main():
+    upstream = FakeProvider()
+    config = {"model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}]}
+    payload = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+    path = "/v1/chat/completions"
+    if API_ONLY:
+        app = Plano(config, transport=upstream, tracer_provider=trace.NoOpTracerProvider())
+        answer = await ask(app, "POST", path, payload)
+        return print(json.dumps({"status": answer.status, "links": [link.name for link in app.pipeline]}))
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    trace.set_tracer_provider(provider)
+    app = Plano(config, transport=upstream)
+    with trace.get_tracer("host").start_as_current_span("the host's"):
+        await ask(app, "POST", path, payload, {"traceparent": "00-%s-b7ad6b7169203331-01" % ("ab" * 16)})
+    await app.aclose()
+    ids = {span.name: [format(span.context.trace_id, "032x"), format(span.context.span_id, "016x"),
+                       span.parent and format(span.parent.span_id, "016x")] for span in spans.get_finished_spans()}
+    print(json.dumps({"upstream": upstream.requests[0].headers["traceparent"], "spans": ids}))
+
+asyncio.run(main())
+"""
+
+
+def in_a_host(how: str) -> Any:
+    """What a process with a host application of its own says; the global provider can be set once in a process."""
+    command = [sys.executable, "-c", IN_A_HOST, how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_hosts_provider_needs_neither_the_sdk_nor_an_exporter() -> None:
+    said = in_a_host("api")
+    assert said["status"] == 200
+    assert {"tracing", "attempt"} <= set(said["links"])
+
+
+def test_a_hosts_global_provider_is_found_and_its_span_is_the_parent() -> None:
+    found = in_a_host("global")
+    spans = found["spans"]
+    trace_id, host, _ = spans["the host's"]
+    assert spans["POST /v1/chat/completions"][::2] == [trace_id, host]
+    attempt = spans["chat gpt-4o"]
+    assert attempt[::2] == [trace_id, spans["POST /v1/chat/completions"][1]]
+    assert found["upstream"].startswith(f"00-{trace_id}-{attempt[1]}-")

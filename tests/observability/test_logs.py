@@ -161,6 +161,24 @@ async def test_lines_for_people_are_lines() -> None:
     assert re.match(r"\d\d:\d\d:\d\d WARNING plano: something odd", second)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_lines_for_people_fit_on_a_terminal(stream: bool) -> None:
+    with logged(format="text") as stream_of_text:
+        for dialect, path in PATHS.items():
+            await ask(gateway(FakeProvider()), "POST", path, body(dialect, stream=stream))
+        await ask(gateway(FakeProvider()), "POST", PATHS["chat"], body("chat") | {"model": "x" * 150})
+    found = stream_of_text.getvalue().splitlines()
+    assert len(found) == 4
+    assert max(map(len, found[:3])) <= 120
+    assert len(found[3]) <= 150
+    for line in found[:3]:
+        assert set(fields(line)) == {"method", "path", "status", "seconds", "served", "in", "out"} | (
+            {"losses"} if "losses=" in line else set()
+        )
+    assert fields(found[3])["asked"] == "x" * 39 + "…"
+    assert fields(found[3])["error"] == "model_not_found"
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
@@ -180,10 +198,10 @@ def test_what_is_quoted_can_neither_forge_a_line_nor_steer_a_terminal(said: str,
         (handler,) = (
             each for each in logging.getLogger("plano.access").handlers if isinstance(each, logs.BatchHandler)
         )
-        handler.take(logging.INFO, [(1e9, Line("POST", "/", 200, 0.1, upstream_id=said.replace("hunter2-", "")))])
+        handler.take(logging.INFO, [(1e9, Line("POST", "/", 200, 0.1, error=said.replace("hunter2-", "")))])
     first, second, nothing = stream.getvalue().split("\n")
     assert first.endswith(f" plano.bodies: request 1: {shown}")
-    assert fields(second)["upstream_id"] == shown.replace("***", "hunter2")
+    assert fields(second)["error"] == shown.replace("***", "hunter2")
     assert nothing == ""
 
 

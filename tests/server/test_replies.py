@@ -121,7 +121,7 @@ async def test_a_wrong_response_is_a_500(case: str, caplog: pytest.LogCaptureFix
         reply = await server.talk(GET)
     assert reply.startswith(b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n")
     assert reply.endswith(b"connection: close\r\n\r\nInternal Server Error")
-    assert [record.levelno for record in caplog.records if record.name == "uvicorn.error"] == [logging.ERROR]
+    assert [record.levelno for record in caplog.records if record.name == "plano.server"] == [logging.ERROR]
 
 
 BROKEN: dict[str, list[Message]] = {

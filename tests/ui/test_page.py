@@ -457,3 +457,92 @@ def test_it_works_where_it_is_mounted(browser: Browser, path: str) -> None:
         page.wait("document.querySelector('#answer').innerText === 'From below.'")
         assert page.complaints() == []
     page.close()
+
+
+def test_few_requests_are_counted_and_not_spread_over_the_time(page: Page) -> None:
+    with gateway() as (url, _):
+        opened(page, url)
+        post(url)
+        post(url)
+        counted(page, "openai/gpt-4o", 2)
+        assert page.text("#tiles div:first-child").split() == ["Requests", "2", "in", "5", "min"]
+        assert "2 in all" in page.text("#chart-rate")
+
+
+def test_one_request_can_be_seen_in_every_chart(page: Page) -> None:
+    with gateway() as (url, provider):
+        opened(page, url)
+        provider.script(Reply("Hello", usage=Usage(input_tokens=10, output_tokens=10)))
+        post(url, stream=True)
+        counted(page, "openai/gpt-4o", 1)
+        page.click("#pause")
+        for chart in ("chart-latency", "chart-first"):
+            (size,) = page.js(
+                f"[...document.querySelectorAll('#{chart} circle')].map(c => c.getBoundingClientRect().width)"
+            )
+            assert size >= 6, chart
+        box = page.js("document.querySelector('#chart-rate .bar').getBoundingClientRect().toJSON()")
+        assert (box["width"] >= 2, box["height"] >= 20) == (True, True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_errors_are_red_of_whichever_model_they_are(page: Page, scheme: str) -> None:
+    with gateway() as (url, provider):
+        page.scheme(scheme)
+        opened(page, url)
+        for model in ("gpt-4o", "claude", LONG):
+            provider.script(Failure(500))
+            post(url, model)
+        page.wait("document.querySelectorAll('#chart-errors .bar').length === 3")
+        fills = page.js("[...document.querySelectorAll('#chart-errors .bar')].map(b => getComputedStyle(b).fill)")
+        assert len(set(fills)) == 1
+        red, green, blue = map(int, re.findall(r"\d+", fills[0])[:3])
+        assert red > 1.5 * max(green, blue)
+
+
+def test_a_row_opens_what_is_known_of_its_request_with_the_pointer_and_with_keys(page: Page) -> None:
+    with gateway() as (url, provider):
+        opened(page, url, "requests")
+        provider.script(Failure(429))
+        post(url, "claude", "responses")
+        page.wait("document.querySelectorAll('#rows tbody tr').length === 1")
+        page.js("document.querySelector('#rows tbody td:nth-child(3)').click()")
+        assert page.js("document.querySelector('#details').open")
+        said = page.text("#details-facts").splitlines()
+        facts = dict(zip(said[::2], said[1::2], strict=True))
+        assert facts["Status"] == "429"
+        assert facts["Error"] == "rate_limit"
+        assert (facts["Model asked for"], facts["Answered by"]) == ("claude", "anthropic/claude")
+        assert (facts["Client's API"], facts["Upstream's API"], facts["Streamed"]) == ("responses", "messages", "no")
+        assert len(facts["Request id"]) > 10
+        page.click("#details-close")
+        assert not page.js("document.querySelector('#details').open")
+        page.js("document.querySelector('#rows button').focus()")
+        page.js("new Promise(done => setTimeout(done, 1500))")  # the table is drawn anew every second
+        for kind in ("keyDown", "keyUp"):
+            page.call(
+                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13
+            )
+        page.wait("document.querySelector('#details').open")
+        for kind in ("keyDown", "keyUp"):
+            page.call("Input.dispatchKeyEvent", type=kind, key="Escape", code="Escape", windowsVirtualKeyCode=27)
+        page.wait("!document.querySelector('#details').open")
+        assert page.complaints() == []
+
+
+@pytest.mark.parametrize("width", [320, 375])
+def test_two_hundred_requests_are_no_long_way_on_a_phone(page: Page, width: int) -> None:
+    page.size(width, 700, mobile=True)
+    with gateway() as (url, _):
+        opened(page, url, "requests")
+        body = json.dumps({"model": "fast", "messages": [{"role": "user", "content": "Hello"}]})
+        page.js(
+            f"Promise.all(Array.from({{length: 200}}, () => fetch('{url}/v1/chat/completions', "
+            f"{{method: 'POST', body: {json.dumps(body)}}}).then(answer => answer.text())))"
+        )
+        page.wait("document.querySelectorAll('#rows tbody tr').length === 200")
+        assert page.js("document.documentElement.scrollHeight") < 1400
+        assert page.js("document.querySelector('#rows').scrollHeight") < 200 * 75
+        assert page.js("document.documentElement.scrollWidth") <= width
+        page.js("document.querySelector('#rows tbody tr:last-child button').click()")
+        assert page.js("document.querySelector('#details').getBoundingClientRect().right") <= width

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from plano import Caller, Plano
-from plano.cli import reached_at
 from plano.config import load
+from plano.process.launch import reached_at
 from plano.testing import FakeProvider
 from plano.ui.pages import FILES, PAGE
 from tests.asgi import ask

@@ -4,6 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 46;
 const BOTTOM = 18;
 const TOP = 6;
+const BRIDGED = 6; // columns
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -126,18 +127,22 @@ export class Chart {
   lines(inner, top) {
     const { columns, series } = this.data;
     const step = inner.width / columns;
-    return series.map(({ colour, name, values }) => {
-      let path = "";
-      let last = null;
+    return series.flatMap(({ colour, name, values }) => {
+      const points = [];
       values.forEach((value, column) => {
         if (value === null || !top) return;
         const x = (inner.x + (column + 0.5) * step).toFixed(1);
         const y = (inner.y + inner.height * (1 - value / top)).toFixed(1);
-        // A gap of a few columns is bridged; otherwise one request per minute would be nothing but dots.
-        path += last !== null && column - last <= 6 ? `L${x} ${y}` : `M${x} ${y}h0.01`;
-        last = column;
+        points.push({ x, y, column });
       });
-      return shape("path", { class: `line s${colour}`, d: path, "data-name": name });
+      // A gap of a few columns is bridged; otherwise one request per minute would be nothing but dots.
+      const joined = (one, other) => one && other && other.column - one.column <= BRIDGED;
+      const path = points.map((point, n) => `${joined(points[n - 1], point) ? "L" : "M"}${point.x} ${point.y}`).join("");
+      const alone = points.filter((point, n) => !joined(points[n - 1], point) && !joined(point, points[n + 1]));
+      return [
+        shape("path", { class: `line s${colour}`, d: path, "data-name": name }),
+        ...alone.map(({ x, y }) => shape("circle", { class: `point s${colour}`, cx: x, cy: y, r: 3.5 })),
+      ];
     });
   }
 
@@ -202,7 +207,7 @@ export function seconds(value) {
 export function dollars(value) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "$0";
-  if (value < 0.0001) return "< $0.0001";
+  if (value < 0.0001) return "<$0.0001";
   if (value < 0.1) return `$${value.toFixed(4)}`;
   return `$${value.toFixed(2)}`;
 }

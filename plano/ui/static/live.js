@@ -19,6 +19,7 @@ export class Live {
     this.offset = 0;
     this.bins = [0.001, 1.1];
     this.told = null;
+    this.listed = null;
     const bars = { kind: "bars" };
     this.charts = {
       rate: new Chart("Requests per second", { ...bars, format: count, id: "chart-rate" }),
@@ -32,6 +33,7 @@ export class Live {
     for (const name of ["span", "group", "quantile"]) node(name).addEventListener("change", () => this.draw());
     node("filter").addEventListener("input", () => this.list());
     node("only-errors").addEventListener("change", () => this.list());
+    node("details-close").addEventListener("click", () => node("details").close());
     window.addEventListener("resize", () => this.draw());
   }
 
@@ -122,7 +124,7 @@ export class Live {
     const known = running.every((worker) => worker.running !== null);
     const share = all.requests ? (100 * all.errors) / all.requests : 0;
     const tiles = [
-      ["Requests", count(all.requests / span), "/s"],
+      ["Requests", count(all.requests), `in ${span / 60} min`],
       ["In progress", known ? count(running.reduce((sum, worker) => sum + worker.running, 0)) : "–", ""],
       ["Errors", all.requests ? trimmed(share) : "–", all.requests ? "%" : ""],
       ["Latency p50", ...unit(seconds(this.quantile(all.times, 0.5)))],
@@ -193,7 +195,9 @@ export class Live {
     const shown = this.rows.filter(
       (one) => (!onlyErrors || failed(one)) && (!wanted || words(one).includes(wanted)),
     );
-    node("rows").tBodies[0].replaceChildren(...shown.map(requestRow));
+    const now = shown.map((one) => one.id + one.at).join();
+    if (now !== this.listed) node("rows").tBodies[0].replaceChildren(...shown.map(requestRow)); // else focus would be lost
+    this.listed = now;
     node("rows").hidden = !shown.length;
     node("rows-empty").hidden = shown.length > 0;
     node("rows-empty").textContent = this.rows.length
@@ -274,26 +278,63 @@ function requestRow(one) {
   const api = element("span", {}, one.client);
   const more = [one.upstream && one.upstream !== one.client ? `→ ${one.upstream}` : "", one.stream ? "stream" : ""].filter(Boolean);
   if (more.length) api.append(element("span", { class: "sub" }, more.join(", ")));
-  const kind = one.outcome === "aborted" ? "warn" : failed(one) ? "bad" : "good";
-  const status = element("span", {}, element("span", { class: `badge ${kind}` }, one.outcome === "aborted" ? "client left" : String(one.status)));
+  const status = element("span", {}, badge(one));
   if (one.error && one.outcome !== "aborted") status.append(element("span", { class: "sub" }, one.error));
-  const about = (tokens) => (tokens === null ? "–" : `${one.estimated ? "≈ " : ""}${count(tokens)}`);
-  return row(
-    [
-      [element("span", { class: "nowrap" }, clock(one.at)), "Time"],
-      [one.caller, "Caller"],
-      [model, "Model", "wide"],
-      [api, "API"],
-      [status, "Status"],
-      [seconds(one.seconds), "Time taken", "number"],
-      [seconds(one.first_token), "First token", "number"],
-      [about(one.input), "Tokens in", "number"],
-      [about(one.output), "Tokens out", "number"],
-      [dollars(one.dollars), "Cost", "number"],
-      [one.losses.length ? one.losses.join(", ") : "–", "Lost"],
-    ],
-    { title: `request id ${one.id}` },
+  const time = element("button", { type: "button", class: "open", "aria-haspopup": "dialog", title: "Show details" }, clock(one.at));
+  const made = row([
+    [time, "Time"],
+    [one.caller, "Caller", "more"],
+    [model, "Model", "wide"],
+    [api, "API", "more"],
+    [status, "Status"],
+    [seconds(one.seconds), "Time taken", "number"],
+    [seconds(one.first_token), "First token", "number more"],
+    [tokens(one, one.input), "Tokens in", "number more"],
+    [tokens(one, one.output), "Tokens out", "number more"],
+    [dollars(one.dollars), "Cost", "number more"],
+    [one.losses.length ? one.losses.join(", ") : "–", "Lost", "more"],
+  ]);
+  made.addEventListener("click", () => {
+    if (!window.getSelection().toString()) showDetails(one); // a selection is there to be copied
+  });
+  return made;
+}
+
+function badge(one) {
+  const left = one.outcome === "aborted";
+  return element("span", { class: `badge ${left ? "warn" : failed(one) ? "bad" : "good"}` }, left ? "client left" : String(one.status));
+}
+
+function tokens(one, many) {
+  return many === null ? "–" : `${one.estimated ? "≈ " : ""}${count(many)}`;
+}
+
+// All that the gateway has kept of a request; it keeps nothing of what was said.
+function showDetails(one) {
+  const facts = [
+    ["Request id", one.id],
+    ["Ended", new Date(one.at * 1000).toLocaleString([], { hour12: false })],
+    ["Status", badge(one)],
+    ["Outcome", { aborted: "the client left", failed: "the stream broke" }[one.outcome] ?? null],
+    ["Error", one.error],
+    ["Caller", one.caller],
+    ["Model asked for", one.asked],
+    ["Answered by", one.served],
+    ["Client's API", one.client],
+    ["Upstream's API", one.upstream],
+    ["Streamed", one.stream ? "yes" : "no"],
+    ["Time taken", seconds(one.seconds)],
+    ["First token", seconds(one.first_token)],
+    ["Tokens in", tokens(one, one.input)],
+    ["Tokens out", tokens(one, one.output)],
+    ["Tokens are", one.estimated ? "estimated, because the upstream did not report them" : null],
+    ["Cost", one.dollars === null ? null : dollars(one.dollars)],
+    ["Lost in translation", one.losses.join(", ")],
+  ].filter(([, value]) => value !== null && value !== "" && value !== "–");
+  node("details-facts").replaceChildren(
+    ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
   );
+  node("details").showModal();
 }
 
 function showModels(models) {

@@ -1,0 +1,53 @@
+"""The text that `plano up` prints once it listens."""
+
+from __future__ import annotations
+
+import shlex
+
+import msgspec
+
+from plano.app import Plano
+from plano.config.environment import DEFAULTS
+from plano.errors import InvalidRequest
+from plano.version import VERSION
+
+MOST_NAMES = 12
+
+
+def banner(application: Plano, url: str) -> str:
+    """The address, the models, and a request to try."""
+    names = [info.id for info in application.models.listing()]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    lines = [f"plano {VERSION} listens on {url}", f"models: {', '.join(names[:MOST_NAMES])}{more}"]
+    if application.config.ui:
+        lines.append(f"look:   {url}/ui")
+    model = model_to_try(application)
+    if model is not None:
+        lines += _curl(url, model, keyed=bool(application.config.callers))
+    return "\n".join(lines)
+
+
+def model_to_try(application: Plano) -> str | None:
+    """A name that works: the default's, else the first one of the configuration; None if only wildcards are there and
+    nobody knows what their providers have."""
+    try:
+        return application.models.resolve(None).name
+    except InvalidRequest:
+        pass
+    for entry in application.config.providers:
+        if entry.model != "*":
+            return f"{entry.provider}/{entry.model}"
+    for entry in application.config.providers:
+        if entry.provider in DEFAULTS:
+            return f"{entry.provider}/{DEFAULTS[entry.provider]}"
+    return None
+
+
+def _curl(url: str, model: str, *, keyed: bool) -> list[str]:
+    asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+    body = shlex.quote(msgspec.json.encode(asked).decode().replace('":', '": ').replace(',"', ', "'))
+    key = " -H 'authorization: Bearer YOUR-KEY'" if keyed else ""
+    return [
+        f"try:    curl {url}/v1/chat/completions -H 'content-type: application/json'{key} \\",
+        f"          -d {body}",
+    ]
