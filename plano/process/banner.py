@@ -9,6 +9,7 @@ import msgspec
 from plano.app import Plano
 from plano.config.environment import DEFAULTS
 from plano.errors import InvalidRequest
+from plano.routing.models import ModelInfo
 from plano.version import VERSION
 
 MOST_NAMES = 12
@@ -16,7 +17,7 @@ MOST_NAMES = 12
 
 def banner(application: Plano, url: str) -> str:
     """The address, the models, and a request to try."""
-    names = [info.id for info in application.models.listing()]
+    names = [info.id for info in application.models.listing() if not _is_short(info)]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     lines = [f"plano {VERSION} listens on {url}", f"models: {', '.join(names[:MOST_NAMES])}{more}"]
     if application.config.ui:
@@ -25,6 +26,11 @@ def banner(application: Plano, url: str) -> str:
     if model is not None:
         lines += _curl(url, model, keyed=bool(application.config.callers))
     return "\n".join(lines)
+
+
+def _is_short(info: ModelInfo) -> bool:
+    """Whether a name is only the end of the name of its model, as bare ids are."""
+    return info.target.endswith(f"/{info.id}")
 
 
 def model_to_try(application: Plano) -> str | None:

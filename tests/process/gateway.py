@@ -92,7 +92,8 @@ class Gateway:
             return answer.status, json.load(answer)
 
     def models(self) -> list[str]:
-        return [model["id"] for model in self.get("/v1/models")[1]["data"]]
+        """The full names of its models, without the bare ids."""
+        return [model["id"] for model in self.get("/v1/models")[1]["data"] if "/" in model["id"]]
 
     def post(self, path: str, body: dict[str, Any]) -> http.client.HTTPResponse:
         """Sends a request and returns what begins to come."""

@@ -38,7 +38,6 @@ def test_a_file_that_is_wrong_changes_nothing_and_the_log_says_every_problem(wor
         problems = [message for message in gateway.messages if message.startswith("not reloaded: plano_config.yaml:")]
         assert [problem.split(": ")[1:3] for problem in problems] == [
             ["plano_config.yaml:1", "model_providers[0].modle"],
-            ["plano_config.yaml:1", "model_providers[0].model"],
             ["plano_config.yaml:2", "log_level"],
         ]
         assert {tuple(gateway.models()) for _ in range(5)} == {("demo/old",)}

@@ -23,7 +23,7 @@ NEVER = "never"
 
 NEVER_UP = """
 accept accept-encoding accept-language anthropic-beta-made-up anthropic-dangerous-direct-browser-access api-version
-cache-control cf-connecting-ip connection content-encoding content-type cookie cookie2 expect forwarded from host
+cache-control cf-connecting-ip connection content-type cookie cookie2 expect forwarded from host
 http-referer made-up openai-version origin proxy-authorization referer session_id te true-client-ip upgrade user-agent
 via x-amz-security-token x-client-request-id x-forwarded-for x-forwarded-host x-forwarded-proto x-http-method-override
 x-made-up x-original-url x-plano-strict x-real-ip x-stainless-lang x-stainless-retry-count x-title
