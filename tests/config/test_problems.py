@@ -292,7 +292,8 @@ def test_one_mistake_is_one_problem_though_other_keys_refer_to_it(tmp_path: Path
 @pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "::", "::1", "[::1]", "localhost", "gateway.acme.example"])
 def test_an_address_or_a_hosts_name_can_be_listened_on(address: str) -> None:
     listener = {"type": "model", "name": "a", "address": address}
-    assert load({"model_providers": [{"model": "demo/a"}], "listeners": [listener]}, {}).listener.address == address.strip("[]")
+    loaded = load({"model_providers": [{"model": "demo/a"}], "listeners": [listener]}, {})
+    assert loaded.listener.address == address.strip("[]")
 
 
 def test_several_missing_variables_are_all_named(tmp_path: Path) -> None:

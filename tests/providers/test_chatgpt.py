@@ -67,6 +67,6 @@ async def test_the_callers_account_stays_here_where_the_gateway_has_a_token() ->
 
 async def test_the_suggestion_at_the_start_names_a_model_that_there_is() -> None:
     app = gateway(backend())
-    text = banner(app, "127.0.0.1", 1)
+    text = banner(app, "http://127.0.0.1:1")
     suggested = text.partition('"model": "')[2].partition('"')[0]
     assert app.models.resolve(suggested).provider.name == "chatgpt"
