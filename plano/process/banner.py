@@ -9,6 +9,7 @@ import msgspec
 from plano.app import Plano
 from plano.config.environment import DEFAULTS
 from plano.errors import InvalidRequest
+from plano.providers.known import KNOWN
 from plano.routing.models import ModelInfo
 from plano.version import VERSION
 
@@ -44,8 +45,9 @@ def model_to_try(application: Plano) -> str | None:
         if entry.model != "*":
             return f"{entry.provider}/{entry.model}"
     for entry in application.config.providers:
-        if entry.provider in DEFAULTS:
-            return f"{entry.provider}/{DEFAULTS[entry.provider]}"
+        known = DEFAULTS.get(entry.provider) or next(iter(KNOWN.models.get(entry.provider, ())), None)
+        if known is not None:
+            return f"{entry.provider}/{known}"
     return None
 
 
