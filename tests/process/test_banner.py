@@ -39,8 +39,8 @@ def curl_of(said: str) -> list[str] | None:
         (config(entry("openai/gpt-4o"), entry("anthropic/claude", default=True)), "anthropic/claude"),
         (config(entry("openai/*"), entry("mistral/small")), "mistral/small"),
         (config(entry("openai/*"), entry("mistral/small", default=True)), "mistral/small"),
-        (config(entry("zhipu/*"), entry("openai/*")), "openai/gpt-5.4-mini"),
-        (config(entry("zhipu/*")), None),
+        (config(entry("nvidia/*"), entry("openai/*")), "openai/gpt-5.4-mini"),
+        (config(entry("nvidia/*")), None),
         (config(entry("openai/o3"), model_aliases={"a": {"target": "openai/o3"}}), "openai/o3"),
     ],
 )
