@@ -16,7 +16,7 @@ from plano import Plano
 from plano.config import load
 from plano.conversation import Conversation, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
 from plano.errors import ConfigError, UpstreamUnavailable
-from plano.testing import WAYS, FakeProvider, Received, Recorded, Reply, Usage, thinking, tool_call
+from plano.testing import WAYS, FakeProvider, Received, Recorded, Reply, Usage, Verbatim, thinking, tool_call
 from plano.testing import ask as ask_in
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
@@ -297,16 +297,35 @@ def _reply(first: bytes, second: bytes) -> Reply:
     return Reply(f"{one} wrote to {two}. Unknown: person3@hidden.invalid", tool_call("send", {"to": two}))
 
 
-async def test_personal_data_is_not_made_into_embeddings() -> None:
+HIDDEN = "person1@hidden.invalid"
+EMBEDDED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a text": ({"input": f"I am {ADA}"}, {"input": f"I am {HIDDEN}"}),
+    "texts": ({"input": [f"I am {ADA}", "nobody"]}, {"input": [f"I am {HIDDEN}", "nobody"]}),
+    "objects": ({"input": [{"text": ADA}, {"image": "x"}]}, {"input": [{"text": HIDDEN}, {"image": "x"}]}),
+    "parts": (
+        {"input": [{"content": [{"type": "text", "text": ADA}]}]},
+        {"input": [{"content": [{"type": "text", "text": HIDDEN}]}]},
+    ),
+    "messages": (
+        {"messages": [{"role": "user", "content": ADA}]},
+        {"messages": [{"role": "user", "content": HIDDEN}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EMBEDDED)
+async def test_personal_data_is_not_made_into_embeddings(case: str) -> None:
+    asked, sent = EMBEDDED[case]
     provider = FakeProvider()
+    provider.script(Verbatim(200, {"content-type": "application/json"}, b'{"data": []}', on="/embeddings"))
     app = Plano(
         {"model_providers": [{"model": "openai/e", "access_key": "k"}]},
         filters=[taken_from_the_guide("Pseudonyms")()],
         transport=provider,
     )
-    answer = await ask(app, "POST", "/v1/embeddings", {"model": "openai/e", "input": [f"I am {ADA}", "nobody"]})
+    answer = await ask(app, "POST", "/v1/embeddings", {"model": "openai/e", **asked})
     assert answer.status == 200
-    assert provider.last.json["input"] == ["I am person1@hidden.invalid", "nobody"]
+    assert provider.last.json == {"model": "e", **sent}
 
 
 async def test_what_was_asked_before_comes_from_the_cache(cell: Cell) -> None:

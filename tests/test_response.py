@@ -187,6 +187,27 @@ async def test_events_and_then_text_can_be_changed(dialect: Dialect, stream: boo
     assert answer.text == "ONE-TWO-THREE"
 
 
+async def twice(request: Request, call_next: CallNext) -> Response:
+    once = await with_dashes(request, call_next)
+    return once.with_events(once.events())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("n", [None, 1, 3])
+@pytest.mark.parametrize("filter_", [with_dashes, twice, answering("one-two")], ids=["events", "twice", "answer"])
+async def test_choices_that_a_filters_reply_does_not_have_are_reported(
+    filter_: Any, n: int | None, stream: bool
+) -> None:
+    """The neutral model has one choice; a chat client may have asked for several."""
+    provider = FakeProvider()
+    provider.reply("one two")
+    fields = {} if n is None else {"n": n}
+    answer = await ask(gateway(filter_, provider=provider), "chat", "Hi", stream=stream, **fields)
+    assert answer.text == "one-two"
+    assert answer.headers.get("x-plano-dropped") == ("n" if n == 3 else None)
+    assert all(recorded.json.get("n") == n for recorded in provider.requests)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_changed_events_repeat_what_the_client_asked_and_not_what_the_filter_made_of_it(stream: bool) -> None:
     async def with_a_rule(request: Request, call_next: CallNext) -> Response:
