@@ -238,6 +238,27 @@ async def test_what_asks_no_model_passes_every_filter_of_the_guide(path: str, st
     assert (await ask(app, "GET", path)).status == status
 
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "/v1/embeddings": {"input": "Hi"},
+    "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/responses/input_tokens": {"input": "Hi"},
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_GUIDE)
+@pytest.mark.parametrize("path", BESIDE)
+async def test_what_asks_for_no_reply_passes_every_filter_of_the_guide(path: str, name: str) -> None:
+    arguments, filter_ = IN_THE_GUIDE[name], taken_from_the_guide(name)
+    app = Plano(
+        {"model_providers": [{"model": "openai/e", "access_key": "k"}, {"model": "anthropic/c", "access_key": "k"}]},
+        filters=[filter_ if arguments is None else filter_(*arguments)],
+        transport=FakeProvider(),
+    )
+    answer = await ask(app, "POST", path, {"model": "anthropic/c" if "messages" in path else "openai/e"} | BESIDE[path])
+    assert answer.status == (403 if name == "OnlyModels" else 200)
+    assert answer.status == 403 or "input_tokens" in answer.json() or answer.json()["data"][0]["embedding"]
+
+
 async def test_changing_text_that_is_cut_in_two(cell: Cell) -> None:
     provider = FakeProvider()
     provider.reply("Card 4111 1111 1111 1111, and again: 5500 0000 0000 0004!")
