@@ -241,6 +241,92 @@ def breaking(after: int, error: Exception | Failed) -> Callable[[Request, CallNe
 BUSY = UpstreamStatus("Too much.", status=429, kind="rate_limit", code="busy")
 
 
+async def no_events() -> AsyncIterator[Any]:
+    return
+    yield
+
+
+async def texts_as_events() -> AsyncIterator[Any]:
+    yield "Hello"
+
+
+async def a_beginning() -> AsyncIterator[Any]:
+    for event in events_of(Reply(id="1", model="m", created=1, parts=(Text(text="Hello"),)))[:-1]:
+        yield event
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("events", [no_events, texts_as_events, a_beginning])
+async def test_events_without_an_end_are_the_filters_fault_and_no_empty_reply(
+    events: Callable[[], AsyncIterator[Event]],
+    upstream: Dialect,
+    dialect: Dialect,
+    stream: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def careless(request: Request, call_next: CallNext) -> Response:
+        return (await call_next(request)).with_events(events())
+
+    answer = await ask(gateway(careless, upstream=upstream), dialect, "Hi", stream=stream)
+    assert answer.status == (200 if stream and events is a_beginning else 500)
+    assert answer.error is not None
+    assert "`careless`" in answer.error.message
+    assert "ended without a `Finished` or `Failed`" in caplog.text
+
+
+async def texts_as_pieces() -> AsyncIterator[Any]:
+    yield "data: 1\n\n"
+
+
+async def a_text_among_pieces() -> AsyncIterator[Any]:
+    yield b": 1\n\n"
+    yield "data: 1\n\n"
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("pieces", [texts_as_pieces, a_text_among_pieces])
+async def test_pieces_that_are_not_bytes_are_the_filters_fault(
+    pieces: Callable[[], AsyncIterator[bytes]], dialect: Dialect, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def careless(request: Request, call_next: CallNext) -> Response:
+        return (await call_next(request)).with_pieces(pieces())
+
+    answer = await ask(gateway(careless), dialect, "Hi", stream=stream)
+    assert answer.status == (500 if pieces is texts_as_pieces else 200)
+    assert b"`careless`" in answer.body
+    assert "a piece of the stream is of type str" in caplog.text
+
+
+SPOILED: dict[str, dict[str, Any]] = {
+    "a text as the system": {"system": "Be brief."},
+    "dictionaries as messages": {"messages": [{"role": "user", "content": "Hi"}]},
+    "dictionaries as tools": {"tools": ({"name": "look"},)},
+}
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("case", SPOILED)
+async def test_a_conversation_that_nobody_can_write_is_put_down_to_the_filter_that_made_it(
+    case: str, upstream: Dialect, dialect: Dialect, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def careless(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request.replace(conversation=replace(request.conversation, **SPOILED[case])))
+
+    async def careful(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request.replace(model="server/m"))
+
+    provider = FakeProvider()
+    app = gateway(careful, careless, careful, provider=provider, upstream=upstream)
+    answer = await ask(app, dialect, "Hi", stream=stream)
+    assert answer.status == 500
+    assert answer.error is not None
+    assert "`careless`" in answer.error.message
+    assert "a conversation that no API can say" in caplog.text
+    assert provider.requests == []
+
+
 @EVERY_WAY
 @pytest.mark.parametrize("after", [0, 3])
 @pytest.mark.parametrize("error", [Failed(BUSY), BUSY], ids=["said", "raised"])
