@@ -226,14 +226,16 @@ def _not_bytes(key: object, value: object) -> str:
 
 def _judge(response: Response) -> None:
     """Raises TypeError for a status, a body or a stream that no server can send."""
-    if not isinstance(response.status, int) or not 200 <= response.status <= 599:
-        raise TypeError(f"the status of its response is {response.status!r}, which is not a number from 200 to 599")
-    if response.pieces is not None and not isinstance(response.pieces, Flow | AsyncIterable):
-        kind = type(response.pieces).__name__
+    status: object = response.status
+    body: object = response.body
+    pieces: object = response.pieces
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise TypeError(f"the status of its response is {status!r}, which is not a number from 200 to 599")
+    if body is not None and not isinstance(body, bytes):
+        raise TypeError(f"the body of its response is of type {type(body).__name__}: give it bytes")
+    if pieces is not None and not isinstance(pieces, Flow | AsyncIterable):
+        kind = type(pieces).__name__
         raise TypeError(f"the stream of its response is of type {kind}: give `with_pieces` an async generator")
-    if response.body is not None and not isinstance(response.body, bytes):
-        kind = type(response.body).__name__
-        raise TypeError(f"the body of its response is of type {kind}: give it bytes")
 
 
 def _not_a_response(returned: object) -> str:

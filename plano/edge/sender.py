@@ -77,8 +77,8 @@ async def _send_pieces(response: Response, send: Send) -> None:
     started = closed = False
     try:
         async for piece in flow or pieces:
-            if flow is None and not isinstance(piece, bytes):
-                await _refuse(pieces, piece)
+            if flow is None and piece.__class__ is not bytes:
+                await _judge(pieces, piece)
             before = perf_counter()
             try:
                 if not started:
@@ -104,8 +104,10 @@ async def _send_pieces(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _refuse(pieces: Pieces, piece: object) -> None:
+async def _judge(pieces: Pieces, piece: object) -> None:
     """Raises TypeError for a piece that is not bytes, where its generator gave it, so that the generator is named."""
+    if isinstance(piece, bytes):
+        return
     why = f"a piece of the stream is of type {type(piece).__name__}: give bytes"
     if isinstance(pieces, AsyncGenerator):
         await pieces.athrow(TypeError(why))

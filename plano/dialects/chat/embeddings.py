@@ -8,6 +8,7 @@ Client For Multimodal").
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -108,10 +109,11 @@ def _written_part(part: Part) -> Raw:
 def _slots(given: Any) -> list[tuple[Any, Any]]:
     """The places of the texts in an input: each is a dict or list, and a key or index in it."""
     found: list[tuple[Any, Any]] = []
-    ahead = [(given, "")]
+    ahead: list[tuple[Any, str]] = [(given, "")] if isinstance(given, dict | list) else []
     for value, inherited in ahead:  # which grows meanwhile
         named = isinstance(value, dict)
-        for key, each in value.items() if named else enumerate(value) if isinstance(value, list) else ():
+        members: Iterable[tuple[Any, Any]] = value.items() if named else enumerate(value)
+        for key, each in members:
             name = key if named else inherited
             if isinstance(each, str) and name in _SAYING:
                 found.append((value, key))
