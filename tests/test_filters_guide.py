@@ -14,7 +14,7 @@ import pytest
 
 from plano import Plano
 from plano.config import load
-from plano.conversation import Conversation, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
+from plano.conversation import Conversation, Document, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
 from plano.errors import ConfigError, UpstreamUnavailable
 from plano.testing import WAYS, FakeProvider, Received, Recorded, Reply, Usage, Verbatim, thinking, tool_call
 from plano.testing import ask as ask_in
@@ -289,7 +289,7 @@ ADA, BOB = "ada.lovelace@example.org", "bob+x@mail.example"
 PERSONAL = Conversation(
     system=(System(text=f"You work for {ADA}."),),
     messages=(
-        Message(role="user", parts=(Text(text=f"Write to {BOB}, not to {ADA}."),)),
+        Message(role="user", parts=(Document(text=f"{ADA} wrote it."), Text(text=f"Write to {BOB}, not to {ADA}."))),
         Message(role="assistant", parts=(ToolCall(id="call_1", name="send", arguments=f'{{"to":"{BOB}"}}'),)),
         Message(role="user", parts=(ToolResult(call_id="call_1", parts=(Text(text=f"Sent to {BOB}"),)),)),
     ),
@@ -305,7 +305,7 @@ async def test_personal_data_stays_here(cell: Cell) -> None:
     )
     answer = await send(gateway(provider, taken_from_the_guide("Pseudonyms")()), cell, PERSONAL)
     assert provider.last.body.count(b"person2@hidden.invalid") == 3
-    assert provider.last.body.count(b"person1@hidden.invalid") == 2
+    assert provider.last.body.count(b"person1@hidden.invalid") == 3
     assert b"example" not in provider.last.body
     assert answer.text == f"{ADA} wrote to {BOB}. Unknown: person3@hidden.invalid"
     assert [part.arguments for part in answer.reply.parts if isinstance(part, ToolCall)] == [f'{{"to":"{BOB}"}}']
