@@ -17,7 +17,7 @@ from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
 
 from plano import errors
 from plano.conversation import Conversation, Event, Model, Reply
-from plano.errors import Kind, PlanoError
+from plano.errors import ConfigError, Kind, PlanoError
 
 T = TypeVar("T")
 
@@ -79,7 +79,10 @@ def _error(raw: Raw) -> PlanoError:
     found = _ERROR.decode(raw)
     kind = _classes().get(found.error, PlanoError)
     error = kind.__new__(kind, found.message)
-    PlanoError.__init__(error, found.message)
+    if isinstance(error, ConfigError):
+        ConfigError.__init__(error, found.problems or found.message)
+    else:
+        PlanoError.__init__(error, found.message)
     of_all = ("code", "param", "retry_after")
     said = msgspec.structs.asdict(found)
     vars(error).update({name: said for name, said in said.items() if said is not None or name in of_all})

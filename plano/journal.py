@@ -44,6 +44,7 @@ class Journal:
         bytes_in, bytes_out: sizes of the client's request body, without content codings, and of the body sent to it.
         releases: functions that release the upstream connections which the request had.
         weight: the number of requests that this sample of the filters' times represents.
+        editor: the name of the filter that last changed the conversation; None if none did.
         store_failed: whether the reply should have been stored and could not be.
     """
 
@@ -60,6 +61,7 @@ class Journal:
     status: int = 0
     weight: int = 1
     closers: tuple[Callable[[Any], None], ...] = ()
+    editor: str | None = None
     store_failed: bool = False
     bytes_in: int = 0
     bytes_out: int = 0

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, NamedTuple, Protocol, TypeAlias, get_origin, get_type_hints
 from weakref import ref
 
+import msgspec
+
+from plano.conversation_json import conversation_of, to_json
 from plano.error_response import failed_response
 from plano.errors import ConfigError, PlanoError
 from plano.faults import PLANO, Makers, fault, maker_of
 from plano.request import Request
 from plano.response import Response
+from plano.streams.stages import Flow
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -107,7 +111,7 @@ def _checked(link: Link, call_next: CallNext) -> CallNext:
     name, call = link.name, link.filter
 
     async def linked(request: Request) -> Response:
-        onward = _Onward(call_next)
+        onward = _Onward(call_next, name, request)
         try:
             response = await call(request, onward)
             if not isinstance(response, Response):
@@ -121,6 +125,12 @@ def _checked(link: Link, call_next: CallNext) -> CallNext:
             for key, value in response.headers:
                 if key.__class__ is not bytes or value.__class__ is not bytes:
                     raise TypeError(_not_bytes(key, value))
+            if (
+                response.body.__class__ is not bytes
+                or response.status.__class__ is not int
+                or not 200 <= response.status <= 599
+            ):
+                _judge(response)
         except PlanoError:
             raise
         except Exception as error:
@@ -144,8 +154,10 @@ class _Onward:
     makers: Makers | None = None
     _latest: ref[Coroutine[Any, Any, Response]] | None = None
 
-    def __init__(self, call_next: CallNext) -> None:
+    def __init__(self, call_next: CallNext, name: str, given: Request) -> None:
         self._call_next = call_next
+        self._name = name
+        self._edited = given.edited
 
     def __call__(self, request: Request) -> Awaitable[Response]:
         self.waiting += 1
@@ -155,10 +167,12 @@ class _Onward:
 
     async def _ask(self, request: Request) -> Response:
         self.waiting -= 1
+        if request.edited is not self._edited:
+            request.journal.editor = self._name
         try:
             response = await self._call_next(request)
         except Exception as error:
-            return failed_response(request, error)
+            return failed_response(request, _put_down(error, request))
         if response.body is None:
             response.made_by(PLANO)
             self.makers = response.makers
@@ -168,6 +182,22 @@ class _Onward:
     def dropped(self) -> bool:
         """Whether the latest call was thrown away. A call that a task will await still lives."""
         return self._latest is not None and self._latest() is None
+
+
+def _put_down(error: Exception, request: Request) -> Exception:
+    """The error, or a FilterError if the conversation that a filter made is the reason for it."""
+    edited, editor = request.edited, request.journal.editor
+    if isinstance(error, PlanoError) or edited is None or editor is None:
+        return error
+    try:
+        sound, why = conversation_of(to_json(edited)) == edited, "a part of it is of another type"
+    except (TypeError, msgspec.MsgspecError) as mistake:
+        sound, why = False, str(mistake)
+    if sound:
+        return error
+    told = TypeError(f"it passed on a conversation that no API can say: {why}")
+    told.__cause__ = error
+    return fault(told, editor)
 
 
 async def _stream_of(name: str, request: Request, response: Response) -> Response:
@@ -192,6 +222,20 @@ def _not_bytes(key: object, value: object) -> str:
         f"the header {key!r}: {value!r} is not bytes: use `response.set_header(...)`, which takes strings, "
         'or append `(b"name", b"value")`'
     )
+
+
+def _judge(response: Response) -> None:
+    """Raises TypeError for a status, a body or a stream that no server can send."""
+    status: object = response.status
+    body: object = response.body
+    pieces: object = response.pieces
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise TypeError(f"the status of its response is {status!r}, which is not a number from 200 to 599")
+    if body is not None and not isinstance(body, bytes):
+        raise TypeError(f"the body of its response is of type {type(body).__name__}: give it bytes")
+    if pieces is not None and not isinstance(pieces, Flow | AsyncIterable):
+        kind = type(pieces).__name__
+        raise TypeError(f"the stream of its response is of type {kind}: give `with_pieces` an async generator")
 
 
 def _not_a_response(returned: object) -> str:

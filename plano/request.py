@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +18,8 @@ from plano.operations import CREATE, operation_of
 from plano.provider import Target
 from plano.types import ANONYMOUS, Caller, Dialect, Headers
 
-T = TypeVar("T")
+_KINDS: dict[str, Any] = {"headers": Headers, "model": str | None, "raw": bytes}
+"""The types of attributes that filters replace. Another one would fail far from the filter that gave it."""
 
 
 class Request(Struct, frozen=True, kw_only=True, dict=True):
@@ -98,11 +99,17 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         `conversation=` changes the content, in any dialect; the copy's `model` and `stream` follow it. In a request for
         embeddings it changes only the texts of `input`.
         `raw=` changes the bytes of the body; give `raw_model=` with it if they name another model.
+
+        Raises:
+            TypeError: there is no such attribute, or the body, the model's name or the headers are of another type.
         """
         if conversation is not None:
             changes = {"model": conversation.model, "stream": conversation.stream, "edited": conversation} | changes
         elif "raw" in changes:
             changes.setdefault("edited", None)
+        for name, value in changes.items():
+            if name in _KINDS and not isinstance(value, _KINDS[name]):
+                raise TypeError(f"`{name}` of a request cannot be of type {type(value).__name__}")
         return msgspec.structs.replace(self, **changes)
 
     def require_target(self) -> Target:

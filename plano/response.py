@@ -11,7 +11,7 @@ from types import AsyncGeneratorType
 from typing import TypeAlias
 
 from plano.attempt import Attempt
-from plano.conversation import Event, Reply, Usage
+from plano.conversation import Conversation, Event, Reply, Usage
 from plano.dialects import CODECS, client_codec
 from plano.dialects.codec import Codec
 from plano.errors import (
@@ -148,6 +148,7 @@ class Response:
             body = codec.write_reply(said, asked, losses)
             response = cls(request, headers=[(b"content-type", JSON)], body=body)
             response.lost = tuple(losses)
+        response.lost += _other_choices(asked)
         response._reply = said
         return response
 
@@ -232,9 +233,14 @@ class Response:
         pipeline collects the events when the filter returns: outer filters see a body, and an error among the events
         becomes an error response with its status. In a stream an error becomes the dialect's error event, unless it
         comes before anything else; then it becomes an error response too.
+
+        Events are those of one choice. If a chat client asked for several (`n`), the loss of the others is reported.
         """
-        written = WrittenEvents(self._codec, self.request.conversation, events, journal=self.journal)
+        asked = self.request.conversation
+        written = WrittenEvents(self._codec, asked, events, journal=self.journal)
         response = self.with_pieces(written.pieces())
+        if self._written is None:
+            response._lose(_other_choices(asked))
         response._written = written
         response.set_header(b"content-type", EVENT_STREAM)
         return response
@@ -259,12 +265,16 @@ class Response:
         body = self._codec.write_reply(reply, written.asked, losses)
         response = self.with_body(body)
         response._reply = reply
-        if response.attempt is None:
-            response.lost = (*self.lost, *losses)
-        else:
-            response.attempt.lose(tuple(losses))
+        response._lose(tuple(losses))
         response.set_header(b"content-type", JSON)
         return response
+
+    def _lose(self, losses: tuple[Loss, ...]) -> None:
+        """Report fields that this response cannot say."""
+        if self.attempt is None:
+            self.lost += losses
+        elif losses:
+            self.attempt.lose(losses)
 
     async def read(self) -> Reply:
         """The complete reply. A stream is read to its end and kept, so that it can still be sent.
@@ -416,6 +426,11 @@ class Response:
         """This response for `request`, which may be in another dialect: with this body, or with the same stream, to
         which the caller adds a stage. The upstream stays the same."""
         return self._derive(body=body, pieces=self.pieces, request=request)
+
+
+def _other_choices(asked: Conversation) -> tuple[Loss, ...]:
+    """The loss of all choices but one, for a request that asks for several."""
+    return (Loss("n", "a reply of the neutral model has one choice"),) if (asked.n or 1) > 1 else ()
 
 
 async def _built(events: AsyncIterator[Event]) -> Reply:

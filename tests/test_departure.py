@@ -61,6 +61,28 @@ async def test_the_upstream_connection_is_closed_when_the_client_leaves(
         assert outcomes == ["aborted"]
 
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "/v1/embeddings": {"model": "openai/e", "input": "one"},
+    "/v1/messages/count_tokens": {"model": "anthropic/c", "messages": [{"role": "user", "content": "one"}]},
+    "/v1/responses/input_tokens": {"model": "openai/e", "input": "one"},
+}
+
+
+@pytest.mark.parametrize("path", BESIDE)
+async def test_a_request_beside_replies_is_closed_too(path: str) -> None:
+    provider = FakeProvider(delay=30)
+    entries = [{"model": model, "access_key": "k"} for model in ("openai/e", "anthropic/c")]
+    gateway = Plano({"model_providers": entries}, transport=provider)
+    exchange = Exchange(json.dumps(BESIDE[path]).encode())
+    task = asyncio.create_task(gateway(scope("POST", path), exchange.receive, exchange.send))
+    await until(lambda: provider.requests, 5)
+    exchange.leave()
+    await until(lambda: provider.last.outcome == "left", 5)
+    async with asyncio.timeout(5):
+        await task
+    assert not exchange.answer.complete
+
+
 @pytest.mark.parametrize("when", ["before the first byte", "between two chunks", "not streamed"])
 async def test_planos_own_server_says_at_once_that_the_client_has_left(when: str) -> None:
     provider = FakeProvider()

@@ -14,9 +14,9 @@ import pytest
 
 from plano import Plano
 from plano.config import load
-from plano.conversation import Conversation, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
+from plano.conversation import Conversation, Document, Message, System, Text, Thinking, Tool, ToolCall, ToolResult
 from plano.errors import ConfigError, UpstreamUnavailable
-from plano.testing import WAYS, FakeProvider, Received, Recorded, Reply, Usage, thinking, tool_call
+from plano.testing import WAYS, FakeProvider, Received, Recorded, Reply, Usage, Verbatim, thinking, tool_call
 from plano.testing import ask as ask_in
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
@@ -238,6 +238,27 @@ async def test_what_asks_no_model_passes_every_filter_of_the_guide(path: str, st
     assert (await ask(app, "GET", path)).status == status
 
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "/v1/embeddings": {"input": "Hi"},
+    "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/responses/input_tokens": {"input": "Hi"},
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_GUIDE)
+@pytest.mark.parametrize("path", BESIDE)
+async def test_what_asks_for_no_reply_passes_every_filter_of_the_guide(path: str, name: str) -> None:
+    arguments, filter_ = IN_THE_GUIDE[name], taken_from_the_guide(name)
+    app = Plano(
+        {"model_providers": [{"model": "openai/e", "access_key": "k"}, {"model": "anthropic/c", "access_key": "k"}]},
+        filters=[filter_ if arguments is None else filter_(*arguments)],
+        transport=FakeProvider(),
+    )
+    answer = await ask(app, "POST", path, {"model": "anthropic/c" if "messages" in path else "openai/e"} | BESIDE[path])
+    assert answer.status == (403 if name == "OnlyModels" else 200)
+    assert answer.status == 403 or "input_tokens" in answer.json() or answer.json()["data"][0]["embedding"]
+
+
 async def test_changing_text_that_is_cut_in_two(cell: Cell) -> None:
     provider = FakeProvider()
     provider.reply("Card 4111 1111 1111 1111, and again: 5500 0000 0000 0004!")
@@ -268,7 +289,7 @@ ADA, BOB = "ada.lovelace@example.org", "bob+x@mail.example"
 PERSONAL = Conversation(
     system=(System(text=f"You work for {ADA}."),),
     messages=(
-        Message(role="user", parts=(Text(text=f"Write to {BOB}, not to {ADA}."),)),
+        Message(role="user", parts=(Document(text=f"{ADA} wrote it."), Text(text=f"Write to {BOB}, not to {ADA}."))),
         Message(role="assistant", parts=(ToolCall(id="call_1", name="send", arguments=f'{{"to":"{BOB}"}}'),)),
         Message(role="user", parts=(ToolResult(call_id="call_1", parts=(Text(text=f"Sent to {BOB}"),)),)),
     ),
@@ -284,7 +305,7 @@ async def test_personal_data_stays_here(cell: Cell) -> None:
     )
     answer = await send(gateway(provider, taken_from_the_guide("Pseudonyms")()), cell, PERSONAL)
     assert provider.last.body.count(b"person2@hidden.invalid") == 3
-    assert provider.last.body.count(b"person1@hidden.invalid") == 2
+    assert provider.last.body.count(b"person1@hidden.invalid") == 3
     assert b"example" not in provider.last.body
     assert answer.text == f"{ADA} wrote to {BOB}. Unknown: person3@hidden.invalid"
     assert [part.arguments for part in answer.reply.parts if isinstance(part, ToolCall)] == [f'{{"to":"{BOB}"}}']
@@ -297,16 +318,35 @@ def _reply(first: bytes, second: bytes) -> Reply:
     return Reply(f"{one} wrote to {two}. Unknown: person3@hidden.invalid", tool_call("send", {"to": two}))
 
 
-async def test_personal_data_is_not_made_into_embeddings() -> None:
+HIDDEN = "person1@hidden.invalid"
+EMBEDDED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a text": ({"input": f"I am {ADA}"}, {"input": f"I am {HIDDEN}"}),
+    "texts": ({"input": [f"I am {ADA}", "nobody"]}, {"input": [f"I am {HIDDEN}", "nobody"]}),
+    "objects": ({"input": [{"text": ADA}, {"image": "x"}]}, {"input": [{"text": HIDDEN}, {"image": "x"}]}),
+    "parts": (
+        {"input": [{"content": [{"type": "text", "text": ADA}]}]},
+        {"input": [{"content": [{"type": "text", "text": HIDDEN}]}]},
+    ),
+    "messages": (
+        {"messages": [{"role": "user", "content": ADA}]},
+        {"messages": [{"role": "user", "content": HIDDEN}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EMBEDDED)
+async def test_personal_data_is_not_made_into_embeddings(case: str) -> None:
+    asked, sent = EMBEDDED[case]
     provider = FakeProvider()
+    provider.script(Verbatim(200, {"content-type": "application/json"}, b'{"data": []}', on="/embeddings"))
     app = Plano(
         {"model_providers": [{"model": "openai/e", "access_key": "k"}]},
         filters=[taken_from_the_guide("Pseudonyms")()],
         transport=provider,
     )
-    answer = await ask(app, "POST", "/v1/embeddings", {"model": "openai/e", "input": [f"I am {ADA}", "nobody"]})
+    answer = await ask(app, "POST", "/v1/embeddings", {"model": "openai/e", **asked})
     assert answer.status == 200
-    assert provider.last.json["input"] == ["I am person1@hidden.invalid", "nobody"]
+    assert provider.last.json == {"model": "e", **sent}
 
 
 async def test_what_was_asked_before_comes_from_the_cache(cell: Cell) -> None:

@@ -246,7 +246,47 @@ async def an_answer_to_another_operation(request: Request, call_next: CallNext) 
     return Response.of(request.replace(operation="embeddings"), "Hello")
 
 
+async def a_text_as_a_body(request: Request, call_next: CallNext) -> Response:
+    return Response(request, body="Hello")  # type: ignore[arg-type]
+
+
+async def an_object_in_place_of_the_body(request: Request, call_next: CallNext) -> Response:
+    return (await call_next(request)).with_body({"error": "no"})  # type: ignore[arg-type]
+
+
+async def a_list_as_a_stream(request: Request, call_next: CallNext) -> Response:
+    return (await call_next(request)).with_pieces([b"data: 1"])  # type: ignore[arg-type]
+
+
+async def a_status_that_is_text(request: Request, call_next: CallNext) -> Response:
+    return Response(request, status="200", body=b"")  # type: ignore[arg-type]
+
+
+async def a_status_out_of_range(request: Request, call_next: CallNext) -> Response:
+    return Response(request, status=700, body=b"")
+
+
+async def a_number_as_a_model(request: Request, call_next: CallNext) -> Response:
+    return await call_next(request.replace(model=5))
+
+
+async def a_text_as_a_request(request: Request, call_next: CallNext) -> Response:
+    return await call_next(request.replace(raw="{}"))
+
+
+async def a_dictionary_as_headers(request: Request, call_next: CallNext) -> Response:
+    return await call_next(request.replace(headers={"x-served-by": "plano"}))
+
+
 MISTAKES: dict[Callable[..., Any], str] = {
+    a_text_as_a_body: "is of type str: give it bytes",
+    an_object_in_place_of_the_body: "is of type dict: give it bytes",
+    a_list_as_a_stream: "is of type list: give `with_pieces` an async generator",
+    a_status_that_is_text: "'200', which is not a number from 200 to 599",
+    a_status_out_of_range: "700, which is not a number from 200 to 599",
+    a_number_as_a_model: "`model` of a request cannot be of type int",
+    a_text_as_a_request: "`raw` of a request cannot be of type str",
+    a_dictionary_as_headers: "`headers` of a request cannot be of type dict",
     forgetful: "returned None",
     no_await_in_the_return: "write `return await call_next(request)`",
     no_await_before_use: "write `await call_next(request)`",

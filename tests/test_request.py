@@ -48,6 +48,7 @@ def shouted(conversation: Conversation) -> Conversation:
     )
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "https://x"}}
 INPUTS: dict[str, tuple[Any, list[Any], Any]] = {
     "a text": ("one", ["one"], "ONE"),
     "an empty text": ("", [""], ""),
@@ -58,7 +59,26 @@ INPUTS: dict[str, tuple[Any, list[Any], Any]] = {
     "lists of tokens": ([[1, 2], [3]], [[1, 2], [3]], [[1, 2], [3]]),
     "texts and tokens": (["one", [3]], ["one", [3]], ["ONE", [3]]),
     "objects of some other provider": ([{"image": "x"}], [{"image": "x"}], [{"image": "x"}]),
-    "an object": ({"text": "x"}, [{"text": "x"}], {"text": "x"}),
+    "an object": ({"text": "x", "task": "y"}, ["x"], {"text": "X", "task": "y"}),
+    "objects with texts and pictures": (
+        [{"text": "one"}, {"image": "https://x"}, "two"],
+        ["one", {"image": "https://x"}, "two"],
+        [{"text": "ONE"}, {"image": "https://x"}, "TWO"],
+    ),
+    "objects in the parts of chat": (
+        [
+            {"content": [{"type": "text", "text": "one"}, PICTURE, {"type": "text", "text": "two"}]},
+            {"content": "three"},
+        ],
+        ["one", "two", "three"],
+        [
+            {"content": [{"type": "text", "text": "ONE"}, PICTURE, {"type": "text", "text": "TWO"}]},
+            {"content": "THREE"},
+        ],
+    ),
+    "an object with several texts": ({"text": ["one", "two"]}, ["one", "two"], {"text": ["ONE", "TWO"]}),
+    "a number": (7, [7], 7),
+    "a null": (None, [], None),
 }
 """What `input` is, what a filter sees of it, and what it is with every text in capitals."""
 
@@ -91,11 +111,46 @@ def test_inputs_can_be_added_and_taken_away() -> None:
     assert json.loads(request.replace(conversation=replace(request.conversation, messages=())).body)["input"] == []
 
 
+ROLES = [{"role": "system", "content": "one"}, {"role": "user", "content": [PICTURE, {"type": "text", "text": "two"}]}]
+
+
+def test_messages_in_place_of_an_input_are_seen_and_changed_too() -> None:
+    raw = json.dumps({"model": "embed", "messages": [*ROLES, {"role": "user", "content": [PICTURE]}]}).encode()
+    request = Request(dialect="chat", operation="embeddings", raw=raw, raw_model="embed", model="embed")
+    assert said(request.conversation)[:2] == ["one", "two"]
+    after = json.loads(request.replace(conversation=shouted(request.conversation)).body)
+    assert after == {
+        "model": "embed",
+        "messages": [
+            {"role": "system", "content": "ONE"},
+            {"role": "user", "content": [PICTURE, {"type": "text", "text": "TWO"}]},
+            {"role": "user", "content": [PICTURE]},
+        ],
+    }
+
+
+def test_an_object_keeps_as_many_texts_as_it_has() -> None:
+    request = embedding([{"text": "one"}])
+    (message,) = request.conversation.messages
+    longer = replace(message, parts=(*message.parts, Text(text="two")))
+    with pytest.raises(UnsupportedConversion, match="1 texts has got 2"):
+        _ = request.replace(conversation=replace(request.conversation, messages=(longer,))).body
+
+
+def test_an_object_nested_without_end_is_seen_to_its_end() -> None:
+    given: Any = {"text": "one"}
+    for _ in range(300):
+        given = {"content": [given]}
+    request = embedding(given)
+    assert said(request.conversation) == ["one"]
+    assert b'"ONE"' in request.replace(conversation=shouted(request.conversation)).body
+
+
 def test_a_request_without_an_input_stays_without_one() -> None:
-    request = Request(dialect="chat", operation="embeddings", raw=b'{"messages":[1]}')
+    request = Request(dialect="chat", operation="embeddings", raw=b'{"unknown":[1]}')
     assert request.conversation.messages == ()
     rules = replace(request.conversation, system=(System(text="Be brief."),))
-    assert request.replace(conversation=rules).body == b'{"messages":[1]}'
+    assert request.replace(conversation=rules).body == b'{"unknown":[1]}'
 
 
 @pytest.mark.parametrize("part", [Image(url="https://x"), Opaque(dialect="chat", type="other", raw=Raw(b"{}"))])

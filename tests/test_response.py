@@ -187,6 +187,27 @@ async def test_events_and_then_text_can_be_changed(dialect: Dialect, stream: boo
     assert answer.text == "ONE-TWO-THREE"
 
 
+async def twice(request: Request, call_next: CallNext) -> Response:
+    once = await with_dashes(request, call_next)
+    return once.with_events(once.events())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("n", [None, 1, 3])
+@pytest.mark.parametrize("filter_", [with_dashes, twice, answering("one-two")], ids=["events", "twice", "answer"])
+async def test_choices_that_a_filters_reply_does_not_have_are_reported(
+    filter_: Any, n: int | None, stream: bool
+) -> None:
+    """The neutral model has one choice; a chat client may have asked for several."""
+    provider = FakeProvider()
+    provider.reply("one two")
+    fields = {} if n is None else {"n": n}
+    answer = await ask(gateway(filter_, provider=provider), "chat", "Hi", stream=stream, **fields)
+    assert answer.text == "one-two"
+    assert answer.headers.get("x-plano-dropped") == ("n" if n == 3 else None)
+    assert all(recorded.json.get("n") == n for recorded in provider.requests)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_changed_events_repeat_what_the_client_asked_and_not_what_the_filter_made_of_it(stream: bool) -> None:
     async def with_a_rule(request: Request, call_next: CallNext) -> Response:
@@ -218,6 +239,92 @@ def breaking(after: int, error: Exception | Failed) -> Callable[[Request, CallNe
 
 
 BUSY = UpstreamStatus("Too much.", status=429, kind="rate_limit", code="busy")
+
+
+async def no_events() -> AsyncIterator[Any]:
+    return
+    yield
+
+
+async def texts_as_events() -> AsyncIterator[Any]:
+    yield "Hello"
+
+
+async def a_beginning() -> AsyncIterator[Any]:
+    for event in events_of(Reply(id="1", model="m", created=1, parts=(Text(text="Hello"),)))[:-1]:
+        yield event
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("events", [no_events, texts_as_events, a_beginning])
+async def test_events_without_an_end_are_the_filters_fault_and_no_empty_reply(
+    events: Callable[[], AsyncIterator[Event]],
+    upstream: Dialect,
+    dialect: Dialect,
+    stream: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def careless(request: Request, call_next: CallNext) -> Response:
+        return (await call_next(request)).with_events(events())
+
+    answer = await ask(gateway(careless, upstream=upstream), dialect, "Hi", stream=stream)
+    assert answer.status == (200 if stream and events is a_beginning else 500)
+    assert answer.error is not None
+    assert "`careless`" in answer.error.message
+    assert "ended without a `Finished` or `Failed`" in caplog.text
+
+
+async def texts_as_pieces() -> AsyncIterator[Any]:
+    yield "data: 1\n\n"
+
+
+async def a_text_among_pieces() -> AsyncIterator[Any]:
+    yield b": 1\n\n"
+    yield "data: 1\n\n"
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("pieces", [texts_as_pieces, a_text_among_pieces])
+async def test_pieces_that_are_not_bytes_are_the_filters_fault(
+    pieces: Callable[[], AsyncIterator[bytes]], dialect: Dialect, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def careless(request: Request, call_next: CallNext) -> Response:
+        return (await call_next(request)).with_pieces(pieces())
+
+    answer = await ask(gateway(careless), dialect, "Hi", stream=stream)
+    assert answer.status == (500 if pieces is texts_as_pieces else 200)
+    assert b"`careless`" in answer.body
+    assert "a piece of the stream is of type str" in caplog.text
+
+
+SPOILED: dict[str, dict[str, Any]] = {
+    "a text as the system": {"system": "Be brief."},
+    "dictionaries as messages": {"messages": [{"role": "user", "content": "Hi"}]},
+    "dictionaries as tools": {"tools": ({"name": "look"},)},
+}
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("upstream", DIALECTS)
+@pytest.mark.parametrize("case", SPOILED)
+async def test_a_conversation_that_nobody_can_write_is_put_down_to_the_filter_that_made_it(
+    case: str, upstream: Dialect, dialect: Dialect, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def careless(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request.replace(conversation=replace(request.conversation, **SPOILED[case])))
+
+    async def careful(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request.replace(model="server/m"))
+
+    provider = FakeProvider()
+    app = gateway(careful, careless, careful, provider=provider, upstream=upstream)
+    answer = await ask(app, dialect, "Hi", stream=stream)
+    assert answer.status == 500
+    assert answer.error is not None
+    assert "`careless`" in answer.error.message
+    assert "a conversation that no API can say" in caplog.text
+    assert provider.requests == []
 
 
 @EVERY_WAY

@@ -7,12 +7,13 @@ or if `send` is wrapped, ASGI's messages do the same.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from time import perf_counter
 
 from plano.dialects import client_codec
 from plano.edge.own_server import FastPath, fast_path
 from plano.journal import Journal
-from plano.response import Response
+from plano.response import Pieces, Response
 from plano.streams.stages import Flow
 from plano.types import Message, RawHeaders, Send
 
@@ -77,6 +78,8 @@ async def _send_pieces(response: Response, send: Send) -> None:
     latest = b""
     try:
         async for piece in flow or pieces:
+            if flow is None and piece.__class__ is not bytes:
+                await _judge(pieces, piece)
             before, latest = perf_counter(), piece
             try:
                 if not started:
@@ -104,6 +107,16 @@ async def send_end(response: Response, error: Exception, send: Send) -> None:
     """End a stream that has begun with its dialect's error event."""
     await _send_last_words(response, error, send)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _judge(pieces: Pieces, piece: object) -> None:
+    """Raises TypeError for a piece that is not bytes, where its generator gave it, so that the generator is named."""
+    if isinstance(piece, bytes):
+        return
+    why = f"a piece of the stream is of type {type(piece).__name__}: give bytes"
+    if isinstance(pieces, AsyncGenerator):
+        await pieces.athrow(TypeError(why))
+    raise TypeError(why)
 
 
 def _head_of(response: Response) -> Message:

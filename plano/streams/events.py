@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from plano.conversation import Conversation, Event, Failed
+from plano.conversation import Conversation, Event, Failed, Finished
 from plano.dialects.codec import Codec
 from plano.errors import PlanoError, UpstreamError
 from plano.frames import sse
@@ -57,9 +57,10 @@ class WrittenEvents:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Whole frames. An error that comes before any of them is raised, because a status can still be sent."""
         asked = replace(self.asked, include_usage=True, include_seals=True) if self.collected else self.asked
-        writer, silent = self._codec.stream_writer(asked), True
+        writer, silent, ended = self._codec.stream_writer(asked), True, False
         try:
             async for event in self._events:
+                ended = ended or isinstance(event, Finished | Failed)
                 if type(event) is Failed and (silent or self.collected):
                     raise copy(event.error)  # an error that is raised holds frames, and these the event
                 for frame in writer.feed(event):
@@ -71,6 +72,9 @@ class WrittenEvents:
             self._journal.note_error(error)
             for frame in writer.feed(Failed(error)):
                 yield frame
+            return
+        if not ended:
+            raise TypeError("its events ended without a `Finished` or `Failed`, so the reply would never be complete")
         for frame in writer.finish():
             yield frame
 
