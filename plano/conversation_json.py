@@ -66,7 +66,7 @@ class _Error(Struct):
     code: str | None = None
     param: str | None = None
     retry_after: float | None = None
-    allow: str | None = None
+    headers: list[tuple[str, str]] | None = None
     filter_name: str | None = None
     problems: list[str] | None = None
 
@@ -87,6 +87,8 @@ def _error(raw: Raw) -> PlanoError:
     said = msgspec.structs.asdict(found)
     vars(error).update({name: said for name, said in said.items() if said is not None or name in of_all})
     del vars(error)["error"]
+    if found.headers is not None:
+        error.headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in found.headers]
     return error
 
 
@@ -107,6 +109,10 @@ def _plain(value: Any) -> Any:
         raise NotImplementedError(f"{type(value).__name__} is not a type of the neutral model")
     known = next(kind for kind in type(value).__mro__ if kind.__module__ == errors.__name__)
     said = {name: found for name in _Error.__struct_fields__ if (found := vars(value).get(name)) is not None}
+    if value.headers:
+        said["headers"] = [(name.decode("latin-1"), text.decode("latin-1")) for name, text in value.headers]
+    else:
+        del said["headers"]
     return {"error": known.__name__, **said}
 
 
