@@ -80,7 +80,8 @@ class Names:
     def unknown(self, name: str) -> str:
         """The message about a name that is not known."""
         if name.endswith(f"/{WILDCARD}") or name == WILDCARD:
-            return f"{shown(name)} is no model; `{WILDCARD}` has a meaning under `model_providers` only"
+            where = "`model_providers` and in callers' `models`"
+            return f"no model is called {shown(name)}; `{WILDCARD}` stands for models in {where} only"
         full = [info.id for info in self._index.listing()]
         bare = [model.partition("/")[2] for model in full]
         return f"no model is called {shown(name)}.{did_you_mean(name, [*sorted(self._aliases), *full, *bare])}"

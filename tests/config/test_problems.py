@@ -228,7 +228,7 @@ ONE_MISTAKE = [
         "a wildcard as target": """\
             model_providers: [{model: demo/*}]
             model_aliases:
-              a: {target: demo/*}  #! model_aliases.a.target: `demo/*` is no model; `*` has a meaning under
+              a: {target: demo/*}  #! model_aliases.a.target: no model is called `demo/*`; `*` stands for models in
             """,
         "a wrong port of metrics": """\
             model_providers: [{model: demo/echo}]
