@@ -7,6 +7,7 @@ fields may be missing or new, and only a body that is not a reply at all is refu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -67,7 +68,7 @@ def _read_reply(fields: Fields, body: bytes) -> Reply:
     reason = fields.take("stop_reason", STRING)
     error = silent(reason) if not parts and is_unknown(reason) else failure(reason)
     if error is not None:
-        raise error
+        raise copy(error)  # an error that is raised holds this frame
     stop_sequence, usage = fields.take("stop_sequence", STRING), read_usage(fields.raw("usage"))
     return Reply(
         id=id_ or "",
