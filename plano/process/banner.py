@@ -52,8 +52,8 @@ def model_to_try(application: Plano) -> str | None:
 
 
 def _curl(url: str, model: str, *, keyed: bool) -> list[str]:
-    asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
-    body = shlex.quote(msgspec.json.encode(asked).decode().replace('":', '": ').replace(',"', ', "'))
+    name = msgspec.json.encode(model).decode()
+    body = shlex.quote(f'{{"model": {name}, "messages": [{{"role": "user", "content": "Hello"}}]}}')
     key = " -H 'authorization: Bearer YOUR-KEY'" if keyed else ""
     return [
         f"try:    curl {url}/v1/chat/completions -H 'content-type: application/json'{key} \\",
