@@ -27,11 +27,6 @@ Ask: TypeAlias = Callable[[Request], Awaitable[Response]]
 _fields = msgspec.json.Decoder(Fields)
 
 
-def is_triggered(request: Request) -> bool:
-    """Whether the reply that is asked for is a compaction."""
-    return request.dialect == "responses" and compaction.is_triggered(request.conversation)
-
-
 def passed_on(request: Request) -> Request:
     """The request for a target that has the operation. Values that plano made for its client are taken out of it."""
     if responses.hands_back(request.body):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from plano.dialects import CLIENT_CODECS, CODECS, COMMON
 from plano.dialects.codec import Renaming
 from plano.dialects.counts import count_reply
+from plano.dialects.responses.compaction import is_triggered
 from plano.errors import UnsupportedConversion
 from plano.filters.translation import compaction
 from plano.filters.translation.stream import TranslatedStream
@@ -145,7 +146,7 @@ def _asked_name(request: Request, target: Target) -> str:
 
 
 async def _translated(request: Request, target: Target, dialect: UpstreamDialect, call_next: CallNext) -> Response:
-    if dialect != "responses" and compaction.is_triggered(request):
+    if dialect != request.dialect and is_triggered(request.conversation):
         return await compaction.replied(
             request, partial(_translated, target=target, dialect=dialect, call_next=call_next)
         )

@@ -152,7 +152,7 @@ def _after_compaction(items: list[Item]) -> list[Item]:
 
 
 def _is_trigger(item: Item) -> bool:
-    return item.kind == "other" and isinstance(part := item.parts[0], Opaque) and part.type == TRIGGER
+    return any(isinstance(part, Opaque) and part.type == TRIGGER for part in item.parts)
 
 
 def _tools_in(raw: Raw, path: str, *, whole: bool = False) -> tuple[Tool, ...]:
