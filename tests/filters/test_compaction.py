@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from openai.types.responses import Response as OpenAIResponse
 
+from plano import Plano
 from plano.dialects.responses.compaction import PROMPT
 from plano.dialects.responses.summaries import NOTE, opened, seal
 from plano.testing import Failure, FakeProvider, Usage, Verbatim, thinking, tool_call
 from plano.types import Dialect
+from tests.asgi import ask
 from tests.filters.talk import SSE, events, gateway, id_of, reply, respond
 
 OTHERS: tuple[Dialect, ...] = ("chat", "messages")
@@ -116,6 +118,18 @@ async def test_a_server_of_the_responses_api_gets_the_client_s_bytes(stream: boo
         answer = await respond(app, [*HISTORY, TRIGGER], server="responses", stream=stream)
     assert answer.body == (sse if stream else whole)
     assert provider.last.json["input"] == [*HISTORY, TRIGGER]
+
+
+async def test_a_server_without_a_responses_api_is_asked_for_a_summary_over_chat() -> None:
+    provider = FakeProvider()
+    provider.script(Verbatim(404, {"content-type": "text/plain"}, b"404 page not found", on="/responses"))
+    provider.reply("A summary.")
+    entry = {"model": "acme/m", "base_url": "http://vllm.test:8000", "provider_interface": "openai"}
+    app = Plano({"model_providers": [entry]}, transport=provider)
+    for _ in range(2):
+        answer = await ask(app, "POST", "/v1/responses", {"model": "acme/m", "input": [*HISTORY, TRIGGER]})
+        assert opened(answer.json()["output"][0]["encrypted_content"]) == "A summary."
+    assert [asked.path for asked in provider.requests] == ["/v1/responses", *["/v1/chat/completions"] * 2]
 
 
 async def test_such_a_server_gets_the_trigger_after_a_summary_of_the_gateway() -> None:
