@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from plano.dialects import CLIENT_CODECS, CODECS, COMMON
 from plano.dialects.codec import Renaming
 from plano.dialects.counts import count_reply
+from plano.dialects.deferred_tools import without_deferred
 from plano.dialects.responses.compaction import is_triggered
 from plano.errors import UnsupportedConversion
 from plano.filters.translation import compaction
@@ -165,7 +166,7 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
             return response
         await response.aclose()
     if operation.estimated:
-        count = msgspec.json.encode(count_reply(estimate_tokens(request.conversation), client))
+        count = msgspec.json.encode(count_reply(estimate_tokens(without_deferred(request.conversation)), client))
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
     if request.operation == COMPACT:

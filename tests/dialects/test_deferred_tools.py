@@ -92,6 +92,15 @@ async def test_a_server_of_the_messages_api_gets_all_of_them() -> None:
     assert body["tools"] == tools
 
 
+async def test_an_estimate_counts_what_is_offered() -> None:
+    async with gateway(FakeProvider()) as app:
+        counts = []
+        for tools in ([SEARCH], [SEARCH, deferred("a")], [SEARCH, deferred("a") | {"defer_loading": False}]):
+            body = {"model": "chat_server/m", "messages": [HELLO], "tools": tools}
+            counts.append((await ask(app, "POST", "/v1/messages/count_tokens", body)).json()["input_tokens"])
+    assert counts[0] == counts[1] < counts[2]
+
+
 # --- with the search of OpenAI's clients ------------------------------------------------------------
 
 RESPONSES_SEARCH = {"type": "tool_search", "execution": "client", "parameters": {"type": "object"}}
