@@ -337,9 +337,9 @@ async def test_signs_of_life_and_lists_of_models_are_as_agents_expect() -> None:
     assert (head.status, head.body) == (200, b"")
     listed = await ask(app, "GET", "/v1/models?limit=1000", headers=CLAUDE_CODE)
     assert (listed.status, listed.json()["has_more"]) == (200, False)
-    assert [model["type"] for model in listed.json()["data"]] == ["model"] * 3
+    assert [model["type"] for model in listed.json()["data"]] == ["model"] * 4
     openais = await ask(app, "GET", "/v1/models", headers={"authorization": "Bearer any"})
-    assert [model["object"] for model in openais.json()["data"]] == ["model"] * 3
+    assert [model["object"] for model in openais.json()["data"]] == ["model"] * 4
 
 
 # --- Codex ------------------------------------------------------------------------------------------
@@ -501,14 +501,15 @@ async def test_codex_goes_to_a_claude_and_back() -> None:
     assert first[1] == {"type": "tool_use", "id": "call_1", "name": "tool_17", "input": {"zeta_17": "ls"}}
     assert second[2] == {"type": "tool_use", "id": "call_2", "name": "apply_patch", "input": {"input": PATCH}}
     assert body["messages"][4]["content"] == [{"type": "tool_result", "tool_use_id": "call_2", "content": "Done!"}]
-    patch = body["tools"][-1]
+    patch = next(tool for tool in body["tools"] if tool["name"] == "apply_patch")
     assert (patch["name"], patch["description"]) == ("apply_patch", APPLY_PATCH["description"])
     assert patch["input_schema"] == json.loads(bytes(SCHEMA))
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 8192, "display": "summarized"}
     assert body["max_tokens"] > 8192
     assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
     dropped = set(agent.answer.headers["x-plano-dropped"].split(", "))
-    assert dropped == {"verbosity", "prompt_cache_key", "tools.format", "tools.type"}
+    assert dropped == {"verbosity", "prompt_cache_key", "tools.format"}
+    assert body["tools"][-1]["type"] == "web_search_20250305", "the web search is carried"
 
 
 async def test_codex_goes_to_a_chat_model_and_back() -> None:
