@@ -228,9 +228,9 @@ class Generation:
 
     async def _list_models(self, scope: Scope, headers: Headers) -> dict[str, Any]:
         models = await self._visible(scope, headers)
-        if "anthropic-version" in headers:
-            return listing.anthropic_list(models, dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"))))
-        return listing.openai_list(models)
+        query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
+        form = listing.anthropic_list if "anthropic-version" in headers else listing.openai_list
+        return form(models, query)
 
     async def _show_model(self, scope: Scope, headers: Headers) -> dict[str, Any]:
         info = listing.find(await self._visible(scope, headers), scope["path_params"]["id"].rstrip("/"))

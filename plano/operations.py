@@ -44,6 +44,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 CREATE = "create"
+COMPACT = "compact"
 
 OPERATIONS: Mapping[str, Operation] = {
     row.name: row
@@ -66,7 +67,7 @@ OPERATIONS: Mapping[str, Operation] = {
             often_missing=frozenset({"responses"}),
         ),
         Operation(
-            name="compact",
+            name=COMPACT,
             paths={"responses": "/v1/responses/compact"},
             gen_ai="compact",
             reply_has="output",

@@ -6,14 +6,13 @@ fields only `user`, and no reasoning back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from plano.capabilities import Refused, Takes, Thinking
-
-Rows = Mapping[str, Takes]
+from plano.providers import other_apis
+from plano.providers.other_apis import Rows
 
 LOW_TO_HIGH = ("low", "medium", "high")
 OLD_LIMIT = {"max_completion_tokens": "max_tokens"}
@@ -22,10 +21,11 @@ OLD_LIMIT = {"max_completion_tokens": "max_tokens"}
 BASE = Takes(dialects=("chat",), developer=False, systems="one", knows=("user",), thoughts="", call_seals="refused")
 
 
-def compatible(models: Mapping[str, Takes] | None = None, **said: Any) -> Rows:
-    """The rows of a server: that of all its models, which states `said` beside `BASE`, and those of `models`."""
+def compatible(models: Rows | None = None, *, others: Rows = other_apis.NOTHING_KNOWN, **said: Any) -> Rows:
+    """The rows of a server: that of all its models, which states `said` beside `BASE`, those of `models`, and those of
+    its other APIs."""
     rows = {start: row if row.dialects else replace(row, dialects=("chat",)) for start, row in (models or {}).items()}
-    return {"": replace(BASE, **said), **rows}
+    return {"": replace(BASE, **said), **others, **rows}
 
 
 # "OpenAI compatibility", sections "Thinking" and "Reasoning effort": 2.5 Pro and 3 cannot be told not to think. Fields
@@ -60,6 +60,7 @@ GROQ = compatible(
 # message of the assistant needs its reasoning back ("The `reasoning_content` in the thinking mode must be passed back
 # to the API"). While it thinks, no tool can be forced.
 DEEPSEEK = compatible(
+    others=other_apis.DEEPSEEK,
     renames=OLD_LIMIT,
     thinking=Thinking("default", ("low", "high", "max"), switch="thinking"),
     thoughts="reasoning_content",
@@ -114,6 +115,7 @@ QWEN = compatible(
         "qwen-max": Takes(thinking=Thinking("never")),
         "qwq": Takes(thinking=Thinking("always")),
     },
+    others=other_apis.QWEN,
     renames=OLD_LIMIT,
     knows=(),
     thinking=Thinking("default", switch="enable_thinking", budget="thinking_budget"),
@@ -122,12 +124,18 @@ QWEN = compatible(
 )
 
 # "Thinking": a switch as DeepSeek has it; reasoning goes back with calls (Xiaomi MiMo API, "Multi-turn tool calls").
-XIAOMI = compatible(thinking=Thinking("default", switch="thinking"), thoughts="reasoning_content", knows=())
+XIAOMI = compatible(
+    others=other_apis.XIAOMI, thinking=Thinking("default", switch="thinking"), thoughts="reasoning_content", knows=()
+)
 
 # "Text chat (OpenAI compatible)": without `reasoning_split` the thinking stands in the answer between tags; with it, it
 # comes and goes back in `reasoning_details`.
 MINIMAX = compatible(
-    thinking=Thinking("always"), thoughts="reasoning_details", knows=(), adds={"reasoning_split": True}
+    others=other_apis.MINIMAX,
+    thinking=Thinking("always"),
+    thoughts="reasoning_details",
+    knows=(),
+    adds={"reasoning_split": True},
 )
 
 # "Reasoning": three efforts and `none`; "Migrate from OpenAI" lists the fields that are refused.
@@ -162,7 +170,8 @@ OPENROUTER: Rows = {
         systems="one",
         thinking=Thinking("default", ("none", "minimal", *LOW_TO_HIGH, "xhigh", "max")),
         thoughts="reasoning_details",
-    )
+    ),
+    **other_apis.claude("anthropic/"),
 }
 
 # "OpenAI-compatible API", section "Reasoning": as OpenRouter.
@@ -178,6 +187,7 @@ TOGETHER = compatible(
 
 # "Reasoning": `reasoning_effort` with `none`, and `reasoning_content` in the history.
 FIREWORKS = compatible(
+    others=other_apis.FIREWORKS,
     knows=("user", "metadata", "prompt_cache_key"),
     thinking=Thinking("default", ("none", *LOW_TO_HIGH)),
     thoughts="reasoning_content",
@@ -219,6 +229,8 @@ COHERE = compatible(renames=OLD_LIMIT, thinking=Thinking("default", ("none", "hi
 
 # "OpenAI compatibility": `reasoning_effort` with `none`; messages have `reasoning`.
 OLLAMA = compatible(renames=OLD_LIMIT, thinking=Thinking("default", ("none", *LOW_TO_HIGH)), thoughts="reasoning")
+
+PERPLEXITY = compatible(others=other_apis.PERPLEXITY, renames=OLD_LIMIT)
 
 EARLY = compatible(renames=OLD_LIMIT)
 """Servers that know the limit only by its old name, and of which nothing else is known."""

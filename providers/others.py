@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from plano.provider import Provider
 from plano.providers import compatible
+from plano.providers.other_apis import claude
 from plano.providers.paths import EMBEDDINGS
 from plano.types import UpstreamDialect
 
@@ -55,7 +56,7 @@ OTHERS: tuple[Provider, ...] = (
         operations=EMBEDDINGS,
         key_variables=("DATABRICKS_TOKEN", "DATABRICKS_API_KEY"),
         lists=None,
-        takes=compatible.EARLY,
+        takes={**compatible.EARLY, **claude("databricks-")},
     ),
     Provider(
         name="deepinfra",
@@ -155,7 +156,7 @@ OTHERS: tuple[Provider, ...] = (
         auth="bearer",
         key_variables=("SNOWFLAKE_PAT", "SNOWFLAKE_API_KEY"),
         lists=None,
-        takes=compatible.PLAIN,
+        takes={**compatible.PLAIN, **claude("")},
     ),
     Provider(
         name="stepfun",

@@ -149,7 +149,7 @@ PLAIN: tuple[Provider, ...] = (
         operations=EMBEDDINGS,
         lists=None,
         key_variables=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
-        takes=compatible.EARLY,
+        takes=compatible.PERPLEXITY,
     ),
     Provider(
         name="fireworks",

@@ -12,6 +12,7 @@ from pathlib import Path
 from plano.capabilities import OWN_FIELDS, Takes, Thinking
 from plano.provider import Provider
 from plano.providers import CATALOGUE
+from plano.providers.other_apis import EVERY_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "providers.md"
@@ -21,9 +22,10 @@ HEAD = """\
 
 <!-- Written by scripts/providers.py from the rows in `providers/`; `make docs` brings it up to date. -->
 
-One section for each provider, one line for each rule about some of its models. The first line, *all*, holds for every
+One section for each provider, one line for each rule about some of its models. A line with *all* holds for every
 model; a line below it holds for models whose ids begin so (`*` stands for any characters, `[5-9]` for one of these),
-and the longest pattern wins, cell by cell. An empty cell says nothing of its own.
+and the longest pattern wins, cell by cell. An empty cell says nothing of its own. A line that names an API holds for
+what is asked over that one.
 
 - **thinking**: when the model thinks (*never*, *asked*: if the request asks for it, *default*: unless the request
   forbids it, *always*), with the efforts that it knows and the field that turns thinking on and off. An effort that it
@@ -36,6 +38,14 @@ and the longest pattern wins, cell by cell. An empty cell says nothing of its ow
 What is reported stands in the response header `x-plano-dropped`, in a metric and in the log; with strict translation
 such a request is refused. [translation.md](translation.md) shows how each API is translated.
 """
+
+_KINDS = {
+    "budget": "by a budget",
+    "adaptive": "adaptive",
+    "both": "adaptive or by a budget",
+    "switch": "on or off",
+}
+"""How the messages API is told to think, by `Thinking.claude`."""
 
 _COLUMNS = ("models", "served over", "thinking", "reasoning goes back in", "changed", "left out", "most output")
 
@@ -54,7 +64,9 @@ def _section(row: Provider) -> Iterator[str]:
         yield f"| {' | '.join(_COLUMNS)} |"
         yield f"|{' --- |' * len(_COLUMNS)}"
         for start, takes in row.takes.items():
-            yield f"| {' | '.join(_cells(start, takes))} |"
+            if not takes.dialects or set(takes.dialects) & set(row.paths):
+                only = takes.dialects if set(row.paths) - set(takes.dialects) else ()
+                yield f"| {' | '.join(_cells(start, takes, only))} |"
         yield ""
 
 
@@ -73,8 +85,10 @@ def _apis(row: Provider) -> str:
     return said + (f" With `apis`, also over {_words(others)}." if others else "")
 
 
-def _cells(start: str, takes: Takes) -> Iterator[str]:
-    yield f"`{start}`" if start else "*all*"
+def _cells(start: str, takes: Takes, only: tuple[str, ...]) -> Iterator[str]:
+    """The cells of a row; `only` are the APIs that it holds for, if the provider has others."""
+    models = "*all*" if start in ("", *EVERY_MODEL.values()) else f"`{start}`"
+    yield models + (f" over {_words(only)}" if only else "")
     yield _words(takes.apis or ()) + (f" (with tools and reasoning: {takes.tools_over})" if takes.tools_over else "")
     yield "" if takes.thinking is None else _thinking(takes.thinking)
     yield "" if takes.thoughts is None else f"`{takes.thoughts}`" if takes.thoughts else "nowhere"
@@ -92,9 +106,7 @@ def _thinking(thinking: Thinking) -> str:
     if thinking.budget:
         found.append(f"tokens in `{thinking.budget}`")
     if thinking.claude:
-        found.append(
-            {"budget": "by a budget", "adaptive": "adaptive", "both": "adaptive or by a budget"}[thinking.claude]
-        )
+        found.append(_KINDS[thinking.claude])
     return ", ".join(found)
 
 
@@ -125,6 +137,8 @@ def _left_out(takes: Takes) -> Iterator[str]:
         yield f"`{excluded}` beside `{kept}`"
     if takes.call_seals == "refused":
         yield "Google's signatures of calls"
+    if takes.searches is False:
+        yield "web search"
     if takes.knows is not None:
         yield ", ".join(f"`{name}`" for name in OWN_FIELDS if name not in takes.knows)
 

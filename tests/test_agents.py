@@ -509,6 +509,7 @@ async def test_codex_goes_to_a_claude_and_back() -> None:
     assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
     dropped = set(agent.answer.headers["x-plano-dropped"].split(", "))
     assert dropped == {"verbosity", "prompt_cache_key", "tools.format"}
+    assert body["tools"][-1]["type"] == "web_search_20250305", "the web search is carried"
 
 
 async def test_codex_goes_to_a_chat_model_and_back() -> None:

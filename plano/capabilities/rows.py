@@ -100,6 +100,7 @@ class Takes(Struct, frozen=True, kw_only=True):
         tools_refused: when it does: for `tools` at all (the model thinks by default), or for tools with an `effort`.
         call_seals: what becomes of a call's `extra_content`, Google's signature of it: `refused` if it is left out,
             `kept`, or `needed` if the first call of each message must have one.
+        searches: whether it hosts the web search of the API's vendor; unless it is False, clients of other APIs get it.
         dialects: the dialects that the row is about; empty means all of them.
     """
 
@@ -119,6 +120,7 @@ class Takes(Struct, frozen=True, kw_only=True):
     tools_over: UpstreamDialect | None = None
     tools_refused: Literal["tools", "effort"] | None = None
     call_seals: Literal["refused", "kept", "needed"] | None = None
+    searches: bool | None = None
     dialects: tuple[UpstreamDialect, ...] = ()
 
     def words(self) -> tuple[str, ...]:
@@ -207,11 +209,14 @@ class Takes(Struct, frozen=True, kw_only=True):
     def _stop_thinking(self, fields: Fields) -> bool:
         """Turn thinking off for this request. Returns whether that is possible."""
         assert self.thinking is not None
-        if self.thinking.when == "always" or not self.thinking.switch:
+        if self.thinking.when == "always" or not (self.thinking.switch or self.thinking.claude):
             return False
         for name in ("reasoning_effort", self.thinking.budget, self.thinking.switch):
             fields.pop(name, None)
-        fields["reasoning_effort"] = encoded("none")
+        if self.thinking.claude:
+            fields["thinking"] = encoded({"type": "disabled"})
+        else:
+            fields["reasoning_effort"] = encoded("none")
         self.thinking.tell("", fields, Losses())
         return True
 

@@ -37,14 +37,15 @@ class Thinking(Struct, frozen=True):
         switch: the field that turns thinking on and off, one of `SWITCHES`, or "".
         budget: the field with the most tokens to think, or "".
         claude: for the messages API: `budget`, if thinking has a number of tokens; `adaptive`, if the model decides and
-            only the effort guides it; `both`; or "" for another API.
+            only the effort guides it; `both`; `switch`, if it is turned on and off, and only the effort guides it; or
+            "" for another API.
     """
 
     when: Literal["never", "asked", "default", "always"]
     efforts: tuple[str, ...] = ()
     switch: str = ""
     budget: str = ""
-    claude: Literal["", "budget", "adaptive", "both"] = ""
+    claude: Literal["", "budget", "adaptive", "both", "switch"] = ""
 
     def words(self) -> tuple[str, ...]:
         """The words of which at least one stands in a body that `tell` changes."""
@@ -64,7 +65,8 @@ class Thinking(Struct, frozen=True):
         if self.when in ("never", "always"):
             return self.when == "always"
         if self.claude:
-            return object_in(fields, "thinking").get("type") in ("enabled", "adaptive")
+            kind = object_in(fields, "thinking").get("type")
+            return kind in ("enabled", "adaptive") or (kind is None and self.when == "default")
         if self.switch and (value := decoded(fields.get(self.switch))) is not None:
             return value != SWITCHES[self.switch][1]
         effort = decoded(fields.get("reasoning_effort")) or object_in(fields, "reasoning").get("effort")
@@ -184,7 +186,11 @@ class _Claude:
         elif kind == "adaptive" and self._thinking.claude == "budget":
             self._measured()
         elif kind == "enabled" and self._thinking.claude == "adaptive":
-            self._adaptive()
+            self._guided("adaptive")
+        elif kind in ("enabled", "adaptive") and self._thinking.claude == "switch":
+            self._guided("enabled")
+        elif kind == "disabled" and self._thinking.claude == "switch":
+            self._unguided()
         elif kind == "disabled" and self._thinking.when == "always":
             strip(self._fields, ("thinking",), self._losses, f"{self._model} always thinks")
             self._set_effort("low")
@@ -205,12 +211,19 @@ class _Claude:
             self._config["effort"] = effort
         self._write_config()
 
-    def _adaptive(self) -> None:
-        """Let the model decide, because a budget is a 400 from 4.7 on. The budget becomes the effort."""
+    def _guided(self, kind: str) -> None:
+        """Let the model decide, because a budget is a 400 from Claude 4.7 on, and others pass it over. The budget
+        becomes the effort, if there is one."""
         budget = self._asked.pop("budget_tokens", None)
-        self._fields["thinking"] = encoded(self._asked | {"type": "adaptive"})
-        if isinstance(budget, int):
+        self._fields["thinking"] = encoded(self._asked | {"type": kind})
+        if isinstance(budget, int) and self._thinking.efforts:
             self._set_effort(self._thinking.nearest(effort_of(max(budget, 1))))
+
+    def _unguided(self) -> None:
+        """Leave the effort out, because it is refused beside thinking that is turned off."""
+        if self._config.pop("effort", None) is not None:
+            self._losses.drop("output_config.effort", f"{self._model} takes none while it does not think")
+            self._write_config()
 
     def _known_effort(self) -> None:
         """Replace an effort that the model does not know."""

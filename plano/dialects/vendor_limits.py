@@ -19,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from plano.conversation import Conversation, Part, System, Tool, ToolCall, ToolChoice, ToolResult
-from plano.dialects import CODECS
+from plano.dialects import CODECS, deferred_tools
 from plano.dialects.fields import STRING, raw_of
 from plano.dialects.reading import maybe
 from plano.dialects.responses import tool_search
@@ -64,6 +64,7 @@ def fitted(
     if conversation.system and conversation.system[0].text.startswith(_BILLING):
         losses.drop("system.x-anthropic-billing-header", "it means something to Anthropic alone")
         conversation = replace(conversation, system=_without_first_line(conversation.system))
+    conversation = deferred_tools.without_deferred(conversation)
     longest = CODECS[dialect].conventions.longest_id
     if most_tokens is not None and (conversation.max_tokens or 0) > most_tokens:
         losses.drop("max_tokens", f"the model gives {most_tokens} at most; sent as that")

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from plano.conversation import Opaque, Tool
+from plano.conversation import Conversation, Opaque, Tool
 from plano.dialects import reading
 from plano.dialects.call_seals import MARK
 from plano.dialects.fields import ABSENT, present, raw_of
@@ -69,6 +70,16 @@ def _read(tool: Tool, dialect: str) -> _Tool | None:
 def is_openais(type_: str) -> bool:
     """Whether this is a type of OpenAI's tool; some have a date at the end."""
     return type_ in _OPENAIS or type_.startswith(tuple(f"{each}_20" for each in _OPENAIS))
+
+
+def withheld(conversation: Conversation, dialect: str) -> Conversation:
+    """The conversation for a server of `dialect` that does not host the search. A tool of another API that cannot be
+    looked into is none that can be carried."""
+    tools = (
+        replace(tool, raw=None) if tool.kind == "native" and tool.dialect != dialect else tool
+        for tool in conversation.tools
+    )
+    return replace(conversation, tools=tuple(tools))
 
 
 def for_responses(tool: Tool, losses: Losses) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""`/v1/models` and `/v1/models/{id}`, in OpenAI's shape and in Anthropic's."""
+"""`/v1/models` and `/v1/models/{id}`, in OpenAI's shape, in Anthropic's, and in one that Codex can read."""
 
 from __future__ import annotations
 
@@ -28,8 +28,14 @@ def anthropic_model(info: ModelInfo) -> dict[str, Any]:
     return {"type": "model", "id": info.id, "display_name": info.id, "created_at": created}
 
 
-def openai_list(models: Sequence[ModelInfo]) -> dict[str, Any]:
-    return {"object": "list", "data": [openai_model(info) for info in models]}
+def openai_list(models: Sequence[ModelInfo], query: Mapping[str, str]) -> dict[str, Any]:
+    """Models in OpenAI's form.
+
+    Codex with an account's credentials names its version and wants `models` too, in which an entry holds the whole
+    prompt that it would send (openai/codex, `ModelsResponse`). With an empty one it goes on with those that it knows.
+    """
+    listed: dict[str, Any] = {"object": "list", "data": [openai_model(info) for info in models]}
+    return listed | {"models": []} if "client_version" in query else listed
 
 
 def anthropic_list(models: Sequence[ModelInfo], query: Mapping[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from plano.conversation import Part
 from plano.errors import CallerError, MethodNotAllowed, NotFound
+from plano.operations import COMPACT
 from plano.testing import other_endpoints as beside
 from plano.testing.demo import demo
 from plano.testing.playback import FakeExchange, play, within
@@ -164,6 +165,8 @@ class FakeProvider:
             raise MethodNotAllowed(f"{recorded.path} takes POST only.", allow="POST")
         if recorded.operation == "count_tokens":
             return of_json(beside.count(recorded))
+        if recorded.operation == COMPACT:
+            raise NotFound(f"There is no {recorded.path} here.")  # then the model is asked for a summary
         if recorded.operation == "embeddings":
             return of_json(beside.embeddings(recorded))
         if self._script:

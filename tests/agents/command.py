@@ -33,4 +33,5 @@ def run(home: Path, name: str, *arguments: str, environment: Mapping[str, str]) 
         timeout=SECONDS,
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert "failed to decode" not in done.stderr, done.stderr[-3000:]
     return done.stdout

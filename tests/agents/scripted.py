@@ -9,6 +9,7 @@ from typing import Any
 
 from plano import Plano
 from plano.conversation import Opaque, Part, Thinking, ToolCall, ToolResult
+from plano.dialects.responses import compaction
 from plano.testing import FakeProvider, Reply, Usage, Verbatim, serve, thinking, tool_call
 from plano.testing.record import Recorded
 from plano.types import Dialect, Receive, Scope, Send
@@ -50,7 +51,7 @@ class Loop:
         if b'"compaction_trigger"' in recorded.body:
             self.others.append(recorded)
             return stream_of({"id": "cmp_1", "type": "compaction", "encrypted_content": COMPACTED})
-        if not recorded.conversation.tools or not _was_asked(recorded):
+        if not recorded.conversation.tools or not _was_asked(recorded) or _summarizes(recorded):
             self.others.append(recorded)
             return Reply(SIDE_ANSWER)
         turn = len(self.turns)
@@ -119,6 +120,11 @@ def _within(said: str, results: Sequence[str]) -> str:
 
 def _was_asked(recorded: Recorded) -> bool:
     return PROMPT.encode() in recorded.body
+
+
+def _summarizes(recorded: Recorded) -> bool:
+    """Whether the gateway asks for the summary of a conversation that its client wants compacted."""
+    return compaction.PROMPT.encode() in recorded.body
 
 
 def says(turn: int) -> str:

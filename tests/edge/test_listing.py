@@ -74,7 +74,7 @@ async def test_both_forms_list_every_name_once_and_in_order() -> None:
 @pytest.mark.parametrize("name", ["acme/other", "nobody/*", "*", "demo*", "one"])
 def test_a_caller_cannot_be_given_what_there_is_not(name: str) -> None:
     """`one` is known from the provider's own list alone, which is not asked for at the start."""
-    with pytest.raises(ConfigError, match="no model is called"):
+    with pytest.raises(ConfigError, match="no model"):
         gateway(name)
 
 
@@ -83,3 +83,11 @@ async def test_a_prefix_stands_for_a_whole_provider_and_no_other() -> None:
     everything = await listed(gateway())
     assert names == [name for name in everything if name.startswith("mistral/") or f"mistral/{name}" in names]
     assert {*FAKE, *MISTRAL} < set(names)
+
+
+@pytest.mark.parametrize(("query", "named"), [("", False), ("?client_version=0.171.0", True)])
+async def test_codex_can_read_the_list(query: str, named: bool) -> None:
+    answer = await ask(gateway(), "GET", f"/v1/models{query}")
+    found = answer.json()
+    assert (found["object"], "fast" in [each["id"] for each in found["data"]]) == ("list", True)
+    assert found.get("models") == ([] if named else None)

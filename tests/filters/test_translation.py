@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plano import Plano
-from plano.filters.translation import lacks_path
+from plano.filters.translation.link import lacks_path
 from plano.testing import WAYS, Failure, FakeProvider, Verbatim, ask, thinking
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import ClientDialect

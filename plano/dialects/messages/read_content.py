@@ -26,6 +26,7 @@ from plano.dialects import call_seals, reading, web_search
 from plano.dialects import signatures as seals
 from plano.dialects.content import Readers
 from plano.dialects.content import read_parts as content_parts
+from plano.dialects.deferred_tools import REFERENCE
 from plano.dialects.fields import BOOLEAN, CONTENT, NULL, RAWS, STRING, Fields, Object, raw_of
 
 FROM_MESSAGES: Extras = {"messages": {}}
@@ -129,10 +130,6 @@ def _search_result(block: Fields) -> Part | None:
     name, cache = block.need("title", STRING), block.raw("cache_control")
     block.found["type"] = raw_of("search_result")
     return Document(text=text, name=name, cache=cache, extras=block.extras("messages"))
-
-
-REFERENCE = "tool_reference"
-"""The type of a block that names a tool, and the field of the extras that keeps the whole block."""
 
 
 def _tool_reference(block: Fields) -> Part:

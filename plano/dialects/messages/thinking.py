@@ -56,7 +56,7 @@ def plan(conversation: Conversation, losses: Losses, takes: Takes | None = None)
 
 def _decides(takes: Takes | None) -> bool:
     """Whether the model decides how much to think, and only an effort guides it."""
-    return takes is not None and takes.thinking is not None and takes.thinking.claude in ("adaptive", "both")
+    return takes is not None and takes.thinking is not None and takes.thinking.claude in ("adaptive", "both", "switch")
 
 
 def _native(

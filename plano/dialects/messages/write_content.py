@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from mimetypes import guess_type
 from typing import Any
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from plano.conversation import (
     Audio,
@@ -27,8 +26,9 @@ from plano.conversation import (
 )
 from plano.dialects import reading
 from plano.dialects.custom_tools import wrap
+from plano.dialects.deferred_tools import REFERENCE, referred
 from plano.dialects.fields import OBJECT, Object, own, raw_of
-from plano.dialects.messages.read_content import REFERENCE, reference_text, text_of
+from plano.dialects.messages.read_content import reference_text, text_of
 from plano.losses import Losses, refuse
 
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -85,18 +85,10 @@ def _finished(block: dict[str, Any], part: Part) -> dict[str, Any]:
     return block
 
 
-class _Reference(Struct):
-    tool_name: str
-
-
-_REFERENCE = msgspec.json.Decoder(_Reference)
-
-
 def _reference(part: Text) -> Raw | None:
     """The reference to a tool that the text was read from; None if there is none, or the text was changed since."""
     kept = part.extras.get("messages", {}).get(REFERENCE)
-    found = None if kept is None else reading.maybe(_REFERENCE, kept)
-    return kept if found is not None and reference_text(found.tool_name) == part.text else None
+    return kept if kept is not None and reference_text(referred(part)) == part.text else None
 
 
 def _text(part: Text, losses: Losses) -> Any:

@@ -38,6 +38,8 @@ _UNSUPPORTED_FIELDS = (
 
 def write_request(conversation: Conversation, losses: Losses, takes: Takes | None = None) -> bytes:
     """Write the body of a request; see `plano.dialects.codec.Codec`."""
+    if takes is not None and takes.searches is False:
+        conversation = web_search.withheld(conversation, "messages")
     _refuse_what_has_no_substitute(conversation)
     _report_dropped(conversation, losses)
     system, messages = _placed(conversation, losses)

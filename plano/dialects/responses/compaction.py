@@ -1,7 +1,9 @@
 """Compacts a conversation: it becomes a summary, which comes back in the next request.
 
-Source: API reference, "Compact a response"; the SDK's CompactedResponse. The answer repeats the user's messages and
-ends in one item, `compaction`.
+A client asks for it in one of two ways. It sends the conversation to `/v1/responses/compact`; the answer repeats the
+user's messages and ends in one item, `compaction` (API reference, "Compact a response"; the SDK's CompactedResponse).
+Or it asks for a response, with the item `compaction_trigger` at the end of the input; the reply's output is one item,
+`compaction`, and the client keeps the user's messages itself (openai/codex, `compact_remote_v2.rs`).
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from plano.conversation import Conversation, Message, Reply, Text, ToolChoice, ToolResult, Usage
+from plano.conversation import Conversation, Message, Opaque, Reply, Text, ToolChoice, ToolResult, Usage
+from plano.dialects.fields import raw_of
 from plano.dialects.reply_ids import reply_id
 from plano.dialects.responses import ids
 from plano.dialects.responses.envelope import write_usage
-from plano.dialects.responses.summaries import NOTE, TYPE, seal
+from plano.dialects.responses.summaries import TRIGGER, TYPE, is_note, seal
 from plano.dialects.responses.write_history import History
 from plano.errors import UpstreamProtocolError
 from plano.losses import Losses
@@ -36,18 +39,45 @@ def without_unknown(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in _NOT_SENT}
 
 
+def is_triggered(conversation: Conversation) -> bool:
+    """Whether the conversation ends in an item that asks for its compaction."""
+    last = conversation.messages[-1].parts if conversation.messages else ()
+    return bool(last) and isinstance(end := last[-1], Opaque) and (end.dialect, end.type) == ("responses", TRIGGER)
+
+
 def asking(conversation: Conversation) -> Conversation:
     """The request for a summary of a conversation. Its tools stay, because the calls in it refer to them."""
+    messages = conversation.messages
+    if is_triggered(conversation):
+        *before, last = messages
+        messages = (*before, replace(last, parts=last.parts[:-1])) if last.parts[1:] else tuple(before)
     prompt = Message(role="user", parts=(Text(text=PROMPT),))
     return replace(
         conversation,
-        messages=(*conversation.messages, prompt),
+        messages=(*messages, prompt),
         tool_choice=ToolChoice(mode="none") if conversation.tools else None,
         parallel_tool_calls=None,
         response_format=None,
         store=False,
-        stream=False,
     )
+
+
+def compaction_of(reply: Reply, at: int = 0) -> Opaque:
+    """The item that holds the summary.
+
+    Args:
+        reply: the model's answer to `asking(...)`.
+        at: the item's place in the output.
+
+    Raises:
+        UpstreamProtocolError: the reply holds no text.
+    """
+    summary = "".join(part.text for part in reply.parts if isinstance(part, Text)).strip()
+    if not summary:
+        raise UpstreamProtocolError("The upstream's model wrote no summary of the conversation.")
+    id_ = ids.item_id(ids.COMPACTION, reply_id(reply.id, ids.REPLY), at)
+    item = {"id": id_, "type": TYPE, "encrypted_content": seal(summary)}
+    return Opaque(dialect="responses", type=TYPE, raw=raw_of(item))
 
 
 def write_compaction(reply: Reply, asked: Conversation) -> bytes:
@@ -56,18 +86,14 @@ def write_compaction(reply: Reply, asked: Conversation) -> bytes:
     Raises:
         UpstreamProtocolError: the reply holds no text.
     """
-    summary = "".join(part.text for part in reply.parts if isinstance(part, Text)).strip()
-    if not summary:
-        raise UpstreamProtocolError("The upstream's model wrote no summary of the conversation.")
     id_ = reply_id(reply.id, ids.REPLY)
     said = [_as_output(item, ids.item_id(ids.MESSAGE, id_, at)) for at, item in enumerate(_said_by_user(asked))]
-    compaction = {"id": ids.item_id(ids.COMPACTION, id_, len(said)), "type": TYPE, "encrypted_content": seal(summary)}
     return msgspec.json.encode(
         {
             "id": id_,
             "object": "response.compaction",
             "created_at": reply.created or 0,
-            "output": [*said, compaction],
+            "output": [*said, compaction_of(reply, len(said)).raw],
             "usage": write_usage(reply.usage or Usage()),
         }
     )
@@ -78,14 +104,9 @@ def _said_by_user(asked: Conversation) -> list[dict[str, Any]]:
     history = History(Losses())  # these losses were reported when the request was written
     for message in asked.messages:
         parts = tuple(part for part in message.parts if not isinstance(part, ToolResult))
-        if message.role == "user" and parts and not _is_note(message):
+        if message.role == "user" and parts and not is_note(parts):
             history.turn(replace(message, parts=parts))
     return [item for item in history.items if isinstance(item, dict) and item["type"] == "message"]
-
-
-def _is_note(message: Message) -> bool:
-    first = message.parts[0]
-    return isinstance(first, Text) and first.text.startswith(NOTE)
 
 
 def _as_output(item: dict[str, Any], id_: str) -> dict[str, Any]:

@@ -359,4 +359,7 @@ _READERS: dict[str, Callable[[Fields], Item | None]] = {
     "additional_tools": lambda item: Item("tools", "developer", ()),
 }
 
-_OUTPUT_READERS = _READERS | {"reasoning": lambda item: _reasoning(item, upstreams=True)}
+_OUTPUT_READERS = {
+    **{type_: reader for type_, reader in _READERS.items() if type_ != summaries.TYPE},
+    "reasoning": lambda item: _reasoning(item, upstreams=True),
+}

@@ -41,6 +41,7 @@ from plano.dialects.fields import (
 )
 from plano.dialects.responses.items import Item, read_item
 from plano.dialects.responses.settings import read_reasoning, read_text
+from plano.dialects.responses.summaries import TRIGGER, is_note
 from plano.dialects.responses.tool_search import Known, loaded
 from plano.dialects.responses.tools import read_choice, read_tools
 from plano.errors import InvalidRequest
@@ -133,11 +134,25 @@ def _read_input(
             known = Known(tools)
             added = (known.new(tool) for tool in _tools_in(raw, path, whole=True))
             tools += tuple(loaded(tool, found.call_id) for tool in added if tool is not None)
+    items = _after_compaction(items)
     leading = 0
     while leading < len(items) and _is_instruction(items[leading]):
         system += _systems(items[leading])
         leading += 1
     return tuple(system), _messages(items[leading:]), tools
+
+
+def _after_compaction(items: list[Item]) -> list[Item]:
+    """The items without those that were compacted: a summary that was asked for by an item stands for all before it,
+    but for instructions. So a stored response that is a compaction can be continued."""
+    for at in range(len(items) - 2, -1, -1):
+        if _is_trigger(items[at]) and is_note(items[at + 1].parts):
+            return [*filter(_is_instruction, items[:at]), *items[at + 1 :]]
+    return items
+
+
+def _is_trigger(item: Item) -> bool:
+    return any(isinstance(part, Opaque) and part.type == TRIGGER for part in item.parts)
 
 
 def _tools_in(raw: Raw, path: str, *, whole: bool = False) -> tuple[Tool, ...]:

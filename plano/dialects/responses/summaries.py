@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from hashlib import sha256
 
+from plano.conversation import Part, Text
 from plano.dialects.signatures import MARK
 
 TYPE = "compaction"
+
+TRIGGER = "compaction_trigger"
+"""The type of the item that asks for a compaction of all items before it."""
 
 SEALED = f"{MARK}summary."
 """The beginning of the content that plano made."""
@@ -21,6 +26,11 @@ NOTE = "This is a summary of the conversation so far:\n\n"
 """The beginning of the message that a compaction becomes when it comes back."""
 
 _DIGITS = 16
+
+
+def is_note(parts: Sequence[Part]) -> bool:
+    """Whether these parts of a message are what a compaction became."""
+    return bool(parts) and isinstance(first := parts[0], Text) and first.text.startswith(NOTE)
 
 
 def seal(summary: str) -> str:

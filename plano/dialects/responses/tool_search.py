@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from plano.conversation import NO_EXTRAS, Tool
-from plano.dialects import reading
+from plano.conversation import Tool
+from plano.dialects import deferred_tools, reading
 from plano.dialects.fields import OBJECT, RAWS, STRING, Fields, raw_of
 
 NAME = "tool_search"
@@ -25,7 +25,6 @@ CALL = "tool_search_call"
 OUTPUT = "tool_search_output"
 
 _CLIENT = "client"
-_DEFERRED = "defer_loading"
 _ANY = msgspec.json.Decoder(Any)
 
 
@@ -83,17 +82,18 @@ def _names(raw: Raw) -> list[str]:
 
 def loaded(tool: Tool, call_id: str) -> Tool:
     """A tool as the search with this id found it. That its loading was deferred asks for nothing any more."""
-    own = {name: raw for name, raw in tool.extras.get("responses", {}).items() if name != _DEFERRED}
-    return replace(tool, found_by=call_id, extras={"responses": own} if own else NO_EXTRAS)
+    return replace(deferred_tools.loaded(tool), found_by=call_id)
 
 
 class Known:
-    """The tools that are there already, so that a search adds none of them again: other APIs refuse two of a name."""
+    """The tools that the model sees already, so that a search adds none of them again, because other APIs refuse two of
+    a name."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._names: set[str] = set()
         for tool in tools:
-            self.new(tool)
+            if not deferred_tools.is_deferred(tool):
+                self.new(tool)
 
     def new(self, tool: Tool) -> Tool | None:
         """The tool, without those in its namespace that are known; None if nothing is left of it."""

@@ -9,6 +9,7 @@ import msgspec
 from plano.capabilities import Takes
 from plano.capabilities.efforts import NOT_THINKING
 from plano.conversation import Conversation
+from plano.dialects import web_search
 from plano.dialects.fields import STRINGS
 from plano.dialects.openai import SHARED_FIELDS, user_of
 from plano.dialects.responses.request import LOGPROBS, SEALS
@@ -34,6 +35,8 @@ _UNSUPPORTED_FIELDS: tuple[tuple[str, str], ...] = (
 
 def write_request(conversation: Conversation, losses: Losses, takes: Takes | None = None) -> bytes:
     """Write the body of a request; see `plano.dialects.codec.Codec`."""
+    if takes is not None and takes.searches is False:
+        conversation = web_search.withheld(conversation, "responses")
     _check(conversation, losses)
     fields: dict[str, Any] = {"model": conversation.model}
     instructions = [system.text for system in conversation.system if "responses" not in system.extras]

@@ -5,29 +5,27 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from copy import copy
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
-from plano.attempt import Attempt
-from plano.capabilities import Fields
-from plano.dialects import CLIENT_CODECS, CODECS, COMMON, responses
+from plano.dialects import CLIENT_CODECS, CODECS, COMMON
 from plano.dialects.codec import Renaming
 from plano.dialects.counts import count_reply
-from plano.dialects.responses import compaction
-from plano.errors import UnsupportedConversion, UpstreamError
-from plano.journal import Journal
-from plano.operations import CREATE, OPERATIONS
+from plano.dialects.deferred_tools import without_deferred
+from plano.dialects.responses.compaction import is_triggered
+from plano.errors import UnsupportedConversion
+from plano.filters.translation import compaction
+from plano.filters.translation.stream import TranslatedStream
+from plano.operations import COMPACT, OPERATIONS
 from plano.pipeline import CallNext
 from plano.provider import Target
 from plano.request import Request
 from plano.request_ids import told_id
 from plano.response import Pieces, Response
 from plano.streams.relay import Relay
-from plano.streams.stages import Ended
 from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
 from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
@@ -35,10 +33,6 @@ from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
 logger = logging.getLogger("plano")
 
 _ABOUT_CONTENT = re.compile(rb"(?i)model|deployment|previous_?response|response with id|item with id")
-
-COMPACT = "compact"
-
-_fields = msgspec.json.Decoder(Fields)
 
 
 class Translation:
@@ -153,6 +147,10 @@ def _asked_name(request: Request, target: Target) -> str:
 
 
 async def _translated(request: Request, target: Target, dialect: UpstreamDialect, call_next: CallNext) -> Response:
+    if dialect != request.dialect and is_triggered(request.conversation):
+        return await compaction.replied(
+            request, partial(_translated, target=target, dialect=dialect, call_next=call_next)
+        )
     outgoing = _outgoing(request, target, dialect)
     return _incoming(request, target, await call_next(outgoing))
 
@@ -162,48 +160,21 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
     conversation, and tokens are estimated."""
     operation, client = OPERATIONS[request.operation], request.journal.dialect
     if (request.dialect, request.operation) in target.endpoints:
-        onward = _passed_on(request) if request.operation == COMPACT else request
+        onward = compaction.passed_on(request) if request.operation == COMPACT else request
         response = await call_next(onward)
         if not (client in operation.often_missing and response.status in (404, 405)):
             return response
         await response.aclose()
     if operation.estimated:
-        count = msgspec.json.encode(count_reply(estimate_tokens(request.conversation), client))
+        count = msgspec.json.encode(count_reply(estimate_tokens(without_deferred(request.conversation)), client))
         headers = [(b"content-type", b"application/json"), (b"x-plano-estimated", b"true")]
         return Response(request, headers=headers, body=count)
     if request.operation == COMPACT:
         dialect = target.dialect_for(request.dialect)
-        return await _summarized(request, partial(_translated, target=target, dialect=dialect, call_next=call_next))
+        return await compaction.written(
+            request, partial(_translated, target=target, dialect=dialect, call_next=call_next)
+        )
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
-
-
-def _passed_on(request: Request) -> Request:
-    """The request for a target that compacts by itself. Values that plano made for its client are taken out of it."""
-    if responses.hands_back(request.body):
-        body, losses = translate_request(request.conversation, "responses", strict=request.strict)
-        request = request.replace(raw=body, raw_model=request.model, lost=(*request.lost, *losses))
-    fields = _fields.decode(request.body)
-    known = compaction.without_unknown(fields)
-    if len(known) == len(fields):
-        return request
-    return request.replace(raw=msgspec.json.encode(known), raw_model=request.raw_model)
-
-
-async def _summarized(request: Request, ask: Callable[[Request], Awaitable[Response]]) -> Response:
-    """The compaction that the target's model writes.
-
-    Args:
-        ask: asks the target for a reply, and gives it in the responses dialect.
-
-    Raises:
-        UpstreamError: there is no reply, or no text in it.
-    """
-    asked = request.conversation
-    response = await ask(request.replace(conversation=compaction.asking(asked), operation=CREATE))
-    if not response.ok or response.body is None:
-        return response.translated(request, body=response.body)
-    body = compaction.write_compaction(responses.read_reply(response.body), asked)
-    return response.translated(request, body=body)
 
 
 def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:
@@ -228,7 +199,9 @@ def _incoming(request: Request, target: Target, response: Response) -> Response:
     translator = Translator(response.dialect, client, request.conversation, fallback_id=new_id(), now=int(time.time()))
     if response.pieces is not None:
         opening = None if codec.renaming is None else partial(codec.renaming.opening, name)
-        return response.translated(request).through(_Stage(translator, request.journal, response.attempt, opening))
+        return response.translated(request).through(
+            TranslatedStream(translator, request.journal, response.attempt, opening)
+        )
     body = response.body or b""
     if not response.ok:
         # An error of plano's own is written anew, because not every dialect can say all of it.
@@ -245,60 +218,3 @@ def _incoming(request: Request, target: Target, response: Response) -> Response:
     translated = response.translated(request, body=body)
     translated.set_header(b"content-type", b"application/json")  # in place of the upstream's own content type
     return translated
-
-
-class _Stage:
-    """A stream in the client's dialect; one that breaks ends in that dialect's error event.
-
-    If no output came before, the error is raised instead, so that the client gets it with a status.
-
-    Args:
-        opening: changes the first output; None if that is to stay as it is.
-    """
-
-    def __init__(
-        self,
-        translator: Translator,
-        journal: Journal,
-        attempt: Attempt | None,
-        opening: Callable[[bytes], bytes | None] | None,
-    ) -> None:
-        self._stream = translator.stream()
-        self._losses = translator.losses
-        self._journal = journal
-        self._attempt = attempt
-        self._opening = opening
-        self._silent = True
-
-    def feed(self, piece: bytes) -> bytes:
-        translated = self._stream.feed(piece)
-        if self._stream.error is not None:
-            self._raise_if_silent()
-            if self._attempt is not None:
-                self._attempt.fail("broken_stream")
-            raise Ended(self._over(translated))
-        if translated and self._silent:
-            self._silent = False
-            if self._opening is not None:
-                return self._opening(translated) or translated
-        return translated
-
-    async def finish(self) -> AsyncGenerator[bytes, None]:
-        last = self._stream.finish()
-        self._raise_if_silent()
-        last = self._over(last)
-        if last:
-            yield last
-
-    def fail(self, error: UpstreamError) -> bytes | None:
-        return None if self._silent else self._over(self._stream.fail(error))
-
-    def _raise_if_silent(self) -> None:
-        if self._silent and self._stream.error is not None:
-            raise copy(self._stream.error)  # an error that is raised holds frames, and these the stream
-
-    def _over(self, last: bytes) -> bytes:
-        if self._attempt is not None:
-            self._attempt.lose(tuple(self._losses))
-        self._journal.note_error(self._stream.error)
-        return last
