@@ -115,7 +115,7 @@ async def test_a_limited_key_sees_only_its_models() -> None:
     assert [model["id"] for model in listed.json()["data"]] == ["fast", "gpt-4o", "openai/gpt-4o"]
     assert (await ask(gateway(), "GET", "/v1/models/hidden", headers={"x-api-key": "sk-limited"})).status == 404
     everything = await ask(gateway(), "GET", "/v1/models", headers={"x-api-key": "sk-app"})
-    assert len(everything.json()["data"]) == 5
+    assert len(everything.json()["data"]) == 8
 
 
 async def test_filters_see_who_is_asking_and_never_a_key() -> None:

@@ -80,7 +80,7 @@ class Gateway:
 
     def connection(self) -> http.client.HTTPConnection:
         """A connection that is closed together with the gateway."""
-        made = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        made = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         self._open.callback(made.close)
         return made
 

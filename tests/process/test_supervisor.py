@@ -72,6 +72,14 @@ def test_a_worker_that_cannot_start_again_is_tried_again_at_longer_and_longer_in
         assert len(workers_of(gateway.process.pid)) == 2
 
 
+def models_of(gateway: Gateway) -> list[str]:
+    """Its models; none if the worker that took the connection ended before it read from it."""
+    try:
+        return gateway.models()
+    except ConnectionError:
+        return []
+
+
 def test_a_worker_that_cannot_take_in_what_the_parent_could_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("async def look(request, call_next):\n    return await call_next(request)\n")
     (tmp_path / "other.py").write_text(
@@ -86,7 +94,7 @@ def test_a_worker_that_cannot_take_in_what_the_parent_could_is_replaced(tmp_path
         gateway.signal(signal.SIGHUP)
         wait_until(lambda: "ill" in gateway.log)
         (tmp_path / "well").touch()
-        wait_until(lambda: all(gateway.models() == ["demo/new"] for _ in range(6)))
+        wait_until(lambda: all(models_of(gateway) == ["demo/new"] for _ in range(6)))
         assert gateway.process.poll() is None
 
 
