@@ -1,8 +1,8 @@
 """Finish reasons, read: the words of the chat and messages APIs, and those of vendors.
 
-Vendors with a compatible API end replies in words of their own, or pass on those of the API behind them. A word that
-stands in no table is no plain success: the reply counts as stopped, its extras keep the word, so that another API
-reports it as a loss, and a reply that says nothing beside it is a failure.
+Vendors with a compatible API end replies in words of their own, or pass on those of the API behind them. A reply that
+ends in an unknown word counts as stopped. Its extras keep the word, so that another API reports it as a loss. If such a
+reply is empty, it is a failure.
 """
 
 from __future__ import annotations
