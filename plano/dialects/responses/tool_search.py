@@ -69,7 +69,7 @@ def found_in(item: Fields) -> list[Raw]:
 
 
 def summary(tools: Iterable[Raw]) -> str:
-    """The result of a search for models of other APIs: the names of the tools, which are offered to them as well."""
+    """The result of a search in the form that models of other APIs get, who have the tools themselves beside it."""
     return msgspec.json.encode({"tools": [name for raw in tools for name in _names(raw)]}).decode()
 
 
@@ -88,7 +88,7 @@ def loaded(tool: Tool, call_id: str) -> Tool:
 
 
 class Known:
-    """The tools that are there already. A search adds none of them again, because other APIs refuse two of one name."""
+    """The tools that are there already, so that a search adds none of them again: other APIs refuse two of a name."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._names: set[str] = set()
