@@ -88,7 +88,7 @@ class Metrics:
         """Takes the names of all links of the pipeline, outermost first, under which their times are counted. Returns
         the list in which `plano.pipeline.fold` adds the times up."""
         self._flush()
-        self._tallies.clear()  # they hold the places of entries that may be other ones now
+        self._tallies.clear()  # they count for entries of the configuration before
         self._links = [*names, "upstream"]
         self._spent = [0.0] * (len(self._links) + 1)
         self._reported = [0.0] * len(self._links)

@@ -20,7 +20,7 @@
     │   ├── UpstreamTimeout            504  connect, first byte, or idle between chunks
     │   └── UpstreamProtocolError      502  a reply of another form than was asked for
     ├── GatewayExhausted               503  no descriptors, memory or ports left for a connection to an upstream
-    ├── GatewayStopping                503  the request ran for longer than a gateway waits that was asked to stop
+    ├── GatewayStopping                503  the gateway stops, and cannot wait any longer for the request
     ├── StoreUnavailable               503  stored state was needed and could not be reached
     │   └── StateUnreadable            503  the stored state is there, and damaged
     ├── GatewayFailed                  500  plano itself, or the application around it, has a bug

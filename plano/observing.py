@@ -79,7 +79,7 @@ class Observing:
         Raises:
             ConfigError: the file of prices cannot be read.
         """
-        self.finished_requests.refresh()  # they have the prices of before
+        self.finished_requests.refresh()  # those counted so far have the old prices
         entries = [entry_of(said) for said in config.providers]
         origins = {_origin(url) for entry in entries for url in _urls(entry)}
         self._origins |= origins

@@ -185,7 +185,7 @@ class _Onward:
 
 
 def _put_down(error: Exception, request: Request) -> Exception:
-    """The error, or a FilterError if the conversation that a filter made is the reason for it."""
+    """The error, or a FilterError if a filter made a conversation that caused it."""
     edited, editor = request.edited, request.journal.editor
     if isinstance(error, PlanoError) or edited is None or editor is None:
         return error

@@ -27,7 +27,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
 
     Attributes:
         dialect: the API that the body is written in.
-        operation: `create` (a reply), `count_tokens` or `embeddings`.
+        operation: `create` (a reply), `count_tokens`, `compact` (a summary of a conversation) or `embeddings`.
         model: the model's name as asked, or as a filter replaced it; None if the body has none.
         stream: whether the reply is wanted as a stream.
         headers: the client's headers.

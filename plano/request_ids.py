@@ -40,13 +40,16 @@ def id_headers(dialect: ClientDialect, id: str) -> RawHeaders:
 
 
 def told_id(request: Request, headers: RawHeaders) -> str:
-    """The id for an error's body, where the upstream answered with these headers: that of the header which the client's
-    SDK reads."""
+    """The id for the body of an error, equal to that in the header which the client's SDK reads.
+
+    Args:
+        headers: those of the upstream's answer, if there is one.
+    """
     shown, anthropics, _ = _ids(request, headers)
     return (shown if _READ_BY_SDK[request.journal.dialect] == _OURS else anthropics).decode("latin-1")
 
 
-def name(request: Request, response: Response) -> None:
+def set_ids(request: Request, response: Response) -> None:
     """Set the headers with the request's id, and note the upstream's own."""
     shown, anthropics, upstreams = _ids(request, response.headers)
     if upstreams is None:

@@ -129,7 +129,7 @@ class Response:
                 they are missing.
 
         Raises:
-            TypeError: the request asks for something other than a reply (`count_tokens`, `embeddings`).
+            TypeError: the request asks for something other than a reply (`count_tokens`, `compact`, `embeddings`).
             InvalidRequest: the request cannot be read.
         """
         if request.operation != CREATE:

@@ -43,7 +43,7 @@ _REASONING = Takes(
 
 
 def _reasons(when: Literal["asked", "default", "always"], *efforts: str) -> Takes:
-    """The row of models that reason: when, and with which efforts."""
+    """The row of models that reason `when`, with these efforts."""
     return replace(_REASONING, thinking=Thinking(when, efforts))
 
 

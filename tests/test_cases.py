@@ -1,4 +1,4 @@
-"""What clients of other gateways stumbled over, case by case, in every pair of APIs."""
+"""Cases over which clients of other gateways stumbled, in every pair of APIs."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ ODD_STREAMS: dict[str, tuple[list[bytes], str | None]] = {
 
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("case", ODD_STREAMS)
-async def test_a_stream_of_a_server_that_is_nearly_compatible(client: Dialect, case: str) -> None:
+async def test_a_stream_of_a_nearly_compatible_server_is_read(client: Dialect, case: str) -> None:
     pieces, error = ODD_STREAMS[case]
     provider = FakeProvider()
     provider.raw(200, SSE, pieces)
@@ -219,7 +219,7 @@ ODD_REPLIES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("case", ODD_REPLIES)
-async def test_a_reply_of_a_server_that_is_nearly_compatible(client: Dialect, case: str) -> None:
+async def test_a_reply_of_a_nearly_compatible_server_is_read(client: Dialect, case: str) -> None:
     provider = FakeProvider()
     provider.raw(200, JSON, ODD_REPLIES[case])
     answer = await ask(gateway(provider), client, "Hi", model="chat_server/m")

@@ -229,7 +229,7 @@ def test_a_configuration_of_litellm_is_told_in_one_problem(command: str, tmp_pat
     done = plano(command, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: config.yaml:1: is a configuration of LiteLLM, not of plano; the same begins here with:\n"
+        "error: config.yaml:1: is a configuration of LiteLLM, not of plano; in plano's form it begins with:\n"
         "model_providers:\n  - {model: openai/a, access_key: $KEY}\n"
     )
 

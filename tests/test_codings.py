@@ -132,7 +132,7 @@ FOR_NOTHING = {
 
 
 @pytest.mark.parametrize("name", FOR_NOTHING)
-def test_what_comes_to_nothing_ends(name: str) -> None:
+def test_coded_data_that_decodes_to_nothing_is_ended(name: str) -> None:
     coding, data = FOR_NOTHING[name]
     assert len(data) > MAX_FOR_NOTHING
     with pytest.raises(CodingError, match="comes to nothing"):

@@ -172,7 +172,7 @@ async def test_prices_are_replaced_and_counts_go_on() -> None:
         ("listeners", [{"name": "l", "type": "model", "port": 1}]),
     ],
 )
-async def test_what_waits_for_the_next_start_is_named(key: str, value: Any) -> None:
+async def test_settings_that_wait_for_the_next_start_are_named(key: str, value: Any) -> None:
     app = Plano(config("old"), transport=FakeProvider())
     for _ in range(2):
         assert app.reload(config("new") | {key: value}) == (key,)

@@ -50,7 +50,7 @@ def test_work_grows_no_faster_than_its_input(growing: Growing) -> None:
     assert steepness(costs) <= MOST, f"{costs} lines"
 
 
-def test_what_grows_too_fast_is_found() -> None:
+def test_work_that_grows_too_fast_is_found() -> None:
     def quadratic(n: int) -> None:
         for _ in range(n):
             sse.frames(b": ping\n\n" * n)

@@ -115,7 +115,7 @@ def kinds(reply: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-async def test_texts(name: str, upstream: Dialect, stream: bool) -> None:
+async def test_text_replies(name: str, upstream: Dialect, stream: bool) -> None:
     talk = Conversation(upstream, stream)
     talk.provider.reply("Hello to you.", usage=Usage(input_tokens=9, output_tokens=4))
     reply = await talk.create(input=TEXTS[name])
@@ -194,7 +194,7 @@ async def test_refusals(upstream: Dialect, stream: bool) -> None:
     await talk.aclose()
 
 
-def test_the_check_finds_faults() -> None:
+def test_the_check_of_the_schema_finds_faults() -> None:
     assert faults({}, "UrlCitation") == [
         f"$.{name}: missing" for name in ("type", "url", "start_index", "end_index", "title")
     ]

@@ -14,7 +14,9 @@ from plano.provider import Provider
 from plano.routing.models import Entry, ModelIndex
 from plano.types import Secret
 from tests.asgi import Answer, ask
+from tests.documents import ROOT
 
+PLANOS_OWN = tuple(OPERATIONS.values())
 ORDER = ("metrics", "intake", "auth", "alias", "filters", "state", "translation")
 REPLY = b'{"results":[{"index":1,"score":0.5}],"usage":{"prompt_tokens":5,"total_tokens":5},"extra" : 1}'
 ASKED = {"model": "m", "query": "q", "documents": ["a", "b"], "stream": False}
@@ -87,3 +89,19 @@ def test_every_row_is_found_by_its_name_and_paths_are_asked_for_once() -> None:
     assert all(name == row.name for name, row in OPERATIONS.items())
     paths = [path for row in OPERATIONS.values() for path in row.paths.values()]
     assert len(set(paths)) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("document", "row"),
+    [
+        ("filters.md", "| `request.operation` |"),
+        ("observability.md", "| `operation` |"),
+        ("observability.md", "| `gen_ai_operation_name` |"),
+        ("testing.md", "| `dialect`, `operation` |"),
+    ],
+)
+def test_the_documents_name_every_operation(document: str, row: str) -> None:
+    text = (ROOT / "docs" / document).read_text()
+    (said,) = [line for line in text.splitlines() if line.startswith(row)]
+    names = {each.gen_ai if "gen_ai" in row else each.name for each in PLANOS_OWN}
+    assert {name for name in names if f"`{name}`" not in said} == set()

@@ -276,7 +276,7 @@ REPLIES = [
 
 
 def told(dialect: Dialect, said: bytes) -> bytes:
-    """What the upstream said, with the one value that messages clients are told by another name."""
+    """The upstream's reply, with the one value that messages clients are told by another name."""
     return re.sub(rb'("model": ?)"m"', rb'\1"messages_server/m"', said) if dialect == "messages" else said
 
 

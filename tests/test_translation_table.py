@@ -45,6 +45,7 @@ from plano.conversation import (
     Usage,
 )
 from plano.dialects import CODECS
+from plano.dialects.finish import FAILURES, REASONS, failure, read_finish
 from plano.dialects.messages.thinking import DEFAULT_MAX_TOKENS
 from plano.dialects.openai import kind_of_status
 from plano.errors import UnsupportedConversion
@@ -585,6 +586,15 @@ def reasons(dialect: Dialect, body: Any) -> list[str]:
         return [body["stop_reason"]]
     details = body["incomplete_details"]
     return [body["status"], *([details["reason"]] if details else [])]
+
+
+def test_upstreams_words_for_an_end_are_read_as_the_table_says() -> None:
+    said = {word: meaning for meaning, words in table("### Upstreams' words") for word in spans(words)}
+    assert set(said) == {*REASONS, *FAILURES}
+    for word, meaning in said.items():
+        failed = failure(word)
+        found = f"a failure, {failed.status}" if failed else f"`{read_finish(word, called=False)}`"
+        assert found == meaning, word
 
 
 USED = {

@@ -1,7 +1,8 @@
 """The capabilities of APIs as rows of data, and the changes that fit a request to them.
 
-A provider has a row for all of its models, and more by the ids of models. The writers of the dialects ask a row how to
-say something; `Takes.fit` changes the top-level fields of a body. A provider's `prepare` does what rows cannot express.
+A provider has a row for all of its models, and further rows by the ids of models. The writers of the dialects read in a
+row how to say something; `Takes.fit` changes the top-level fields of a body. A provider's `prepare` does what rows
+cannot express.
 """
 
 from plano.capabilities.fields import (

@@ -58,8 +58,8 @@ _FOREIGN_THOUGHTS: Mapping[str | None, tuple[bytes, ...]] = {
 """The fields of earlier reasoning that an API does not take, by the one that it takes."""
 
 _WORDS = {"user": ('user":', 'user": ')}
-"""The words that show a field, for one whose name is a value in every body: with the beginning of its own value, as
-encoders write it with and without a blank."""
+"""The words by which a field is found, if its name alone is in every body as a value (`"role": "user"`). They include
+the field's colon, and its quote with and without a blank."""
 
 
 class Refused(Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ class Refused(Struct, frozen=True, kw_only=True):
 
 
 class Takes(Struct, frozen=True, kw_only=True):
-    """One row. An attribute that is None is not stated by it.
+    """One row. None means that it does not state the attribute.
 
     Attributes:
         max_tokens: the most output tokens, for APIs that require a number and for those that refuse a higher one.
@@ -185,11 +185,11 @@ class Takes(Struct, frozen=True, kw_only=True):
 
     def _leave_unknown(self, model: str, fields: Fields, losses: Losses) -> None:
         if bytes(fields.get("store", b"")) == b"false" and "store" in self._unknown():
-            del fields["store"]  # it asks for nothing that happens here
+            del fields["store"]  # the server stores nothing anyway
         strip(fields, self._unknown(), losses, f"the API of {model} does not have it")
 
     def _free_choice(self, model: str, fields: Fields, losses: Losses) -> None:
-        """Let the model choose among its tools, or not think, if it cannot do both: think, and be forced to call."""
+        """Adapt a request that forces a tool, for a model that cannot be forced, or not while it thinks."""
         choice = decoded(fields.get("tool_choice"))
         if not _forces(choice):
             return

@@ -1,4 +1,4 @@
-"""Says how hard to think in the words of a model, or that it shall not think.
+"""Tells a model in its own words how hard to think, or not to think.
 
 Clients ask in three forms: chat's `reasoning_effort`, the responses API's `reasoning.effort`, and the `thinking` and
 `output_config.effort` of messages. A body has one of them, so the fields themselves tell which it is.
@@ -103,7 +103,7 @@ def _say_effort(thinking: Thinking, model: str, fields: Fields, losses: Losses) 
 
 
 def _say_nothing(model: str, reasoning: dict[str, object], fields: Fields, losses: Losses) -> None:
-    """Drop everything about reasoning, for a model that refuses to hear of it with any value."""
+    """Drop the fields about reasoning, for a model that refuses them with any value."""
     if "reasoning" in fields:
         if any(value is not None for value in reasoning.values()):
             losses.drop("reasoning", f"{model} does not think")

@@ -1,4 +1,4 @@
-"""Recognises the configurations of LiteLLM and Bifrost, and shows what one begins with here.
+"""Recognises the configurations of LiteLLM and Bifrost, and shows the first entries of one in plano's form.
 
 LiteLLM: documentation, "Overview", `model_list` with `model_name` and `litellm_params` (api_key: os.environ/NAME).
 Bifrost: documentation, "Provider configuration", `providers.<name>.keys[]` with `value` (env.NAME) and `models`.
@@ -20,11 +20,11 @@ _MOST_SHOWN = 3
 
 
 def foreign(root: Children) -> str | None:
-    """The message about a configuration of another gateway, with its first entries as they are here; else None."""
+    """The message about a configuration of another gateway, with its first entries in plano's form; else None."""
     for tool, entries in (("LiteLLM", _of_litellm(root)), ("Bifrost", _of_bifrost(root))):
         if entries is not None:
             lines = [f"\n  - {entry}" for entry in islice(entries, _MOST_SHOWN)]
-            begins = "; the same begins here with:\nmodel_providers:" if lines else ""
+            begins = "; in plano's form it begins with:\nmodel_providers:" if lines else ""
             return f"is a configuration of {tool}, not of plano{begins}{''.join(lines)}"
     return None
 

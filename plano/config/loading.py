@@ -50,8 +50,8 @@ def load(source: str | Path | Mapping[str, Any], environ: Mapping[str, str] | No
 
     Raises:
         ConfigError: the configuration has errors. Its `problems` has a text for each, such as
-            `plano_config.yaml:12: model_providers[0].access_key: ...`, and its `found` the same as `Problem`s. Only
-            then are filters imported, so that what is wrong with them is said as well.
+            `plano_config.yaml:12: model_providers[0].access_key: ...`, and its `found` the same as `Problem`s. If
+            there are errors, filters are imported too, so that their faults are in the list.
     """
     if not isinstance(source, Mapping):
         return load_text(read(source), source, environ)

@@ -21,8 +21,7 @@ from plano.routing.models import WILDCARD, Entry, ModelIndex
 class Names:
     """The names of models that the configuration has, also those of entries in which something else is wrong.
 
-    Because of the latter, one mistake is one problem: the target of an alias is not unknown, too, while its entry has a
-    misspelt key.
+    So one mistake is one problem: if an entry has a misspelt key, aliases of its model are not wrong as well.
 
     Args:
         entries: the entries without errors.

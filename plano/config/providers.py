@@ -31,8 +31,8 @@ UNSUPPORTED: Mapping[str, str] = {
     "vertex_ai": _LATER,
     "claude-cli": "is not supported, because plano starts no programs; use `anthropic` with a key",
 }
-"""Providers that katanemo's Plano has, or a later version, and what to say of them. The usual advice for an unknown
-provider, another one's interface, would not reach them."""
+"""Messages about providers that katanemo's Plano has, or a later version of plano. The usual advice for an unknown
+provider, to name one whose interface it has, would not help there."""
 
 CALLED_ELSEWHERE: Mapping[str, str] = {
     "azure": "azure_openai",
@@ -44,10 +44,9 @@ CALLED_ELSEWHERE: Mapping[str, str] = {
     "moonshot": "moonshotai",
     "nvidia_nim": "nvidia",
     "ollama_chat": "ollama",
-    "sgl": "vllm",
+    "sgl": "sglang",
     "vercel_ai_gateway": "vercel",
     "vertex": "vertex_ai",
-    "zai": "zhipu",
 }
 """Names of providers in other gateways' configurations that differ from those here."""
 

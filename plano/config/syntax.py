@@ -43,7 +43,7 @@ _AT_ITS_BEGINNING = re.compile(r"quoted scalar|could not find expected ':'")
 """Errors that are noticed long after the mistake. They are reported where the text in question begins."""
 
 _QUOTATION = re.compile(r""" (?:'(?!<)(?:\\.|[^'\\]){5,}'|"(?:\\.|[^"\\]){5,}")""", re.DOTALL)
-"""A quotation of the document, which may be a key, but not if it has only a character or two."""
+"""A quotation of the document, which may be a key. A quotation of a few characters is a mark of YAML, not a key."""
 
 
 class Mistake(Struct, frozen=True):

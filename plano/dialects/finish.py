@@ -1,8 +1,8 @@
 """Finish reasons, read: the words of the chat and messages APIs, and those of vendors.
 
-Vendors with a compatible API end replies in words of their own, or pass on those of the API behind them. A word that
-stands in no table is no plain success: the reply counts as stopped, its extras keep the word, so that another API
-reports it as a loss, and a reply that says nothing beside it is a failure.
+Vendors with a compatible API end replies in words of their own, or pass on those of the API behind them. A reply that
+ends in an unknown word counts as stopped. Its extras keep the word, so that another API reports it as a loss. If such a
+reply is empty, it is a failure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from plano.conversation import Finish
 from plano.dialects.fields import raw_of
 from plano.errors import UpstreamStatus
 
-_READ: dict[str, Finish] = {
+REASONS: dict[str, Finish] = {
     # The words of the APIs themselves; servers were seen to pass on those of another API behind them.
     "stop": "stop",
     "length": "length",
@@ -116,13 +116,13 @@ def read_finish(word: str | None, *, called: bool) -> Finish:
         word: as the upstream wrote it; None, empty and unknown words count as `stop`.
         called: whether the reply holds tool calls. Many servers say `stop` for those too.
     """
-    finish = _READ.get(plain(word), "stop")
+    finish = REASONS.get(plain(word), "stop")
     return "tool_calls" if called and finish == "stop" else finish
 
 
 def is_unknown(word: str | None) -> bool:
     """Whether an upstream gave a finish reason that stands in no table."""
-    return bool(plain(word)) and plain(word) not in _READ and plain(word) not in FAILURES
+    return bool(plain(word)) and plain(word) not in REASONS and plain(word) not in FAILURES
 
 
 def kept(word: str | None, field: str) -> dict[str, Raw]:

@@ -143,7 +143,7 @@ def _referred(reference: str, root: Schema) -> Schema:
 
 
 def _both(one: Schema, other: Schema) -> Schema:
-    """A schema for what fits both; the words of `other` count."""
+    """A schema for objects that fit both. Where both have a keyword, that of `other` counts."""
     ours, theirs = _properties(one), _properties(other)
     shared = {
         name: {"allOf": [ours[name], theirs[name]]} for name in ours if name in theirs and ours[name] != theirs[name]
@@ -168,7 +168,7 @@ def _has_both(one: Schema, other: Schema, name: str) -> bool:
 
 
 def _either(choices: list[Schema]) -> Schema:
-    """A schema that everything fits which fits one of the choices."""
+    """A schema that accepts everything that one of the choices accepts."""
     kinds: dict[str, list[Any]] = {}
     for choice in choices:
         for name, value in _properties(choice).items():

@@ -120,7 +120,7 @@ class Ask:
             return
         except asyncio.CancelledError:
             journal.outcome = "aborted"
-            if not watch.gone:  # the server stops, or something around this had enough of waiting
+            if not watch.gone:  # the server stops, or the application around this one cancelled it
                 if request is not None:
                     await _break_off(request, response, send)
                 raise
@@ -237,7 +237,7 @@ def _note(request: Request, response: Response) -> None:
         journal.answer = NOT_ASKED
     if response.error is not None or journal.error is not None:
         journal.note_error(response.error)
-    request_ids.name(request, response)
+    request_ids.set_ids(request, response)
     losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
     if losses:
         _report(response, losses)

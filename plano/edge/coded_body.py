@@ -17,7 +17,7 @@ _MOST_CODINGS = 5
 """The most codings of one body, because each is as much work as the whole body. curl and urllib3 have this limit."""
 
 _MOST_MEMBERS = 10_000
-"""The most members or frames of one body, because empty ones are work too. Tools for blocks make one of 64 KB."""
+"""The most members or frames of one body, because empty ones are work too. Tools such as bgzip make one per 64 KB."""
 
 _DESCRIBES_THE_CODED_FORM = frozenset((b"content-encoding", b"content-length"))
 

@@ -68,7 +68,7 @@ class Filtered:
         except Exception as error:
             response = failed_response(request, error)
         if not any(name == b"x-request-id" for name, _ in response.headers):  # no endpoint wrote this one
-            request_ids.name(request, response)
+            request_ids.set_ids(request, response)
         journal = request.journal
         try:
             if journal.outcome is None:

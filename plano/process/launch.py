@@ -23,7 +23,7 @@ class Source(Struct, frozen=True, kw_only=True):
     Attributes:
         file: its path as it was given; None if the environment is the configuration.
         text: what stood in the file.
-        ollama_answers: an Ollama listens on its usual port; it counts without a file only.
+        ollama_answers: an Ollama listens on its usual port. This matters only without a file.
     """
 
     file: str | None = None
@@ -32,7 +32,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, file: Path | None) -> Source:
-        """Reads a file, or looks around if there is none.
+        """Reads a file. Without one, it looks for an Ollama on this machine.
 
         Raises:
             ConfigError: the file cannot be read.

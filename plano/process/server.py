@@ -1,4 +1,4 @@
-"""One process that serves: uvicorn's server with plano's own connections, its own end, and a reload.
+"""Serves in one process, with uvicorn's server and plano's own connections, and drains and reloads on signals.
 
 serving ──SIGTERM, SIGINT──▶ draining ──`drain.delay`──▶ closing ──`drain.timeout`──▶ last words ──▶ over
    │ ▲                          │ /readyz: 503              │ accepts nothing;              │ a stream ends in its

@@ -289,8 +289,8 @@ class PostgresBackend:
     async def _usable(self) -> _Connection:
         """Takes a connection that the server has not closed and that no renewal outdates.
 
-        The pool's own `check` would pause for a second or more after the second one that is not, and so would a server
-        that was restarted be a failure.
+        The pool's own `check` would pause for a second or more after the second closed one, so that a request after a
+        restart of the server would fail.
         """
         for _ in range(CONNECTIONS + 1):
             connection = await self._pool.getconn()

@@ -37,7 +37,7 @@ class Recorded:
         headers: the headers by lower-case name; of several with one name, the last. `raw_headers` has them all.
         body: the unchanged bytes.
         dialect: the dialect of its endpoint, None for `/models` and unknown paths.
-        operation: `create`, `count_tokens`, `embeddings`, …; None if `dialect` is.
+        operation: `create`, `count_tokens`, `compact`, `embeddings`, …; None if `dialect` is.
         outcome: the progress of the answer.
     """
 

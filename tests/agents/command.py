@@ -18,7 +18,7 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 def run(home: Path, name: str, *arguments: str, environment: Mapping[str, str]) -> str:
-    """What the program says on its standard output, once it ended well."""
+    """The program's standard output, once it ended well."""
     program = PROGRAMS / name
     assert program.exists(), f"{program} is missing: `make test-agents` installs it"
     own = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "NO_PROXY": "127.0.0.1"}

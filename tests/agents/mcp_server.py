@@ -20,7 +20,7 @@ TOOL = {
 
 
 def meaning(word: str) -> str:
-    """What the tool says about a word; nobody could guess it."""
+    """The tool's answer about a word, which nobody could guess."""
     return f"{word} means {sum(map(ord, word))}"
 
 

@@ -20,7 +20,7 @@ SIDE_ANSWER = "A summary of what was said."
 """The answer to everything that is not a turn of the loop: titles, summaries, agents below the agent."""
 
 COMPACTED = "gAAAAABo" + "x-_" * 60
-"""What an upstream that compacts by itself makes of a conversation."""
+"""The summary that an upstream makes which compacts by itself."""
 
 Step = ToolCall | Callable[[Recorded], Verbatim]
 
@@ -128,7 +128,7 @@ def _summarizes(recorded: Recorded) -> bool:
 
 
 def says(turn: int) -> str:
-    """What the command of `shell` says; the command itself does not hold it."""
+    """The output of the command of `shell`; the command itself does not hold it."""
     return f"out-{turn}-{40 + turn}"
 
 

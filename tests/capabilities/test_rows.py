@@ -1,4 +1,4 @@
-"""What APIs take, as rows: which row counts, and what it does to a body."""
+"""Rows of capabilities: the choice of the row that counts, and its effect on a body."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ ROWS = {
         ("odd", "responses", ROWS[""]),
     ],
 )
-def test_the_longest_beginning_that_says_it_counts(model: str, dialect: UpstreamDialect, expected: Takes) -> None:
+def test_the_row_with_the_longest_pattern_that_states_it_counts(
+    model: str, dialect: UpstreamDialect, expected: Takes
+) -> None:
     assert takes_of(ROWS, model, dialect) == expected
 
 
-def test_without_rows_nothing_is_said() -> None:
+def test_without_rows_nothing_is_known_of_a_model() -> None:
     assert takes_of({}, "any", "chat") == Takes()
     assert Takes().words() == ()
 
@@ -67,7 +69,7 @@ def test_a_body_is_fitted_to_its_row(body: dict[str, Any], expected: dict[str, A
     assert losses == [(name, "big-3 has its own") for name in lost]
 
 
-def test_a_row_and_what_no_row_can_say_work_on_the_same_body() -> None:
+def test_a_row_and_a_prepare_function_work_on_the_same_body() -> None:
     def prepare(dialect: UpstreamDialect, model: str, fields: Fields, losses: Losses) -> None:
         fields.pop("max_tokens", None)
 

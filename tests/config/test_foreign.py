@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from plano.config import Config, load
+from plano.config.providers import CALLED_ELSEWHERE, UNSUPPORTED
 from plano.errors import ConfigError
+from plano.providers import CATALOGUE
 
 
 def load_text(folder: Path, text: str, environ: dict[str, str] | None = None) -> Config:
@@ -48,7 +50,7 @@ BIFROST = """\
 CASES = [
     pytest.param(
         LITELLM,
-        "is a configuration of LiteLLM, not of plano; the same begins here with:\n"
+        "is a configuration of LiteLLM, not of plano; in plano's form it begins with:\n"
         "model_providers:\n"
         "  - {model: openai/gpt-4o, access_key: $OPENAI_API_KEY}\n"
         "  - {model: azure_openai/gpt-4o, access_key: $AZURE_OPENAI_API_KEY, base_url: https://x.openai.azure.com, "
@@ -58,7 +60,7 @@ CASES = [
     ),
     pytest.param(
         BIFROST,
-        "is a configuration of Bifrost, not of plano; the same begins here with:\n"
+        "is a configuration of Bifrost, not of plano; in plano's form it begins with:\n"
         "model_providers:\n"
         "  - {model: openai/gpt-4o, access_key: $OPENAI_KEY}\n"
         "  - {model: openai/o3, access_key: $OPENAI_KEY}\n"
@@ -73,7 +75,7 @@ CASES = [
     ),
     pytest.param(
         "model_list: [{model_name: gpt, litellm_params: {model: gpt-4o, api_base: os.environ/BASE}}]",
-        "is a configuration of LiteLLM, not of plano; the same begins here with:\n"
+        "is a configuration of LiteLLM, not of plano; in plano's form it begins with:\n"
         "model_providers:\n"
         "  - {model: openai/gpt-4o, base_url: $BASE, name: gpt}",
         id="LiteLLM without a provider",
@@ -86,6 +88,12 @@ def test_a_configuration_of_another_gateway_is_one_problem(tmp_path: Path, text:
     with pytest.raises(ConfigError) as caught:
         load_text(tmp_path, text)
     assert caught.value.problems == [f"{tmp_path}/plano_config.yaml:1: {said}"]
+
+
+@pytest.mark.parametrize(("elsewhere", "here"), CALLED_ELSEWHERE.items())
+def test_a_name_of_elsewhere_is_no_name_here_and_stands_for_one(elsewhere: str, here: str) -> None:
+    assert elsewhere not in CATALOGUE
+    assert here in CATALOGUE or here in UNSUPPORTED
 
 
 def test_the_beginning_that_is_shown_loads(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a call's arguments are whole, asked after every piece."""
+"""A call's arguments are known to be whole after the right piece, and not before."""
 
 from __future__ import annotations
 

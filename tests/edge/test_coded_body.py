@@ -97,7 +97,7 @@ REFUSED_CODINGS = ["br", "compress", "gzip, br", "aws-chunked", "utf-8", ", ".jo
 
 @pytest.mark.parametrize("dialect", CLIENT_DIALECTS)
 @pytest.mark.parametrize("coding", REFUSED_CODINGS)
-async def test_another_coding_is_refused_with_those_that_are_possible(coding: str, dialect: ClientDialect) -> None:
+async def test_another_coding_is_refused_and_the_possible_ones_are_named(coding: str, dialect: ClientDialect) -> None:
     provider = FakeProvider()
     answer = await sent(gateway(provider), dialect, body_for(dialect), coding)
     assert answer.status == 415
@@ -208,7 +208,7 @@ async def test_each_server_and_each_way_of_arriving(protocol: str, pieces: int) 
     assert [recorded.json["input"] for recorded in provider.requests] == ["Hi, ñ"] * 2
 
 
-async def test_what_asks_no_model_takes_compressed_bodies_too() -> None:
+async def test_requests_that_ask_no_model_may_be_compressed_too() -> None:
     app = gateway(FakeProvider(), state_storage={"type": "memory"})
     items = json.dumps({"items": [{"type": "message", "role": "user", "content": "Hi"}]}).encode()
     for body, coding, status in ((zstd.compress(items), "zstd", 200), (items, "gzip", 400), (items, "br", 415)):

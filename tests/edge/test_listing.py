@@ -72,7 +72,7 @@ async def test_both_forms_list_every_name_once_and_in_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["acme/other", "nobody/*", "*", "demo*", "one"])
-def test_a_caller_cannot_be_given_what_there_is_not(name: str) -> None:
+def test_a_caller_cannot_be_given_a_model_that_is_not_known(name: str) -> None:
     """`one` is known from the provider's own list alone, which is not asked for at the start."""
     with pytest.raises(ConfigError, match="no model"):
         gateway(name)

@@ -729,7 +729,7 @@ asyncio.run(main())
 
 
 def in_a_host(how: str) -> Any:
-    """What a process with a host application of its own says; the global provider can be set once in a process."""
+    """The output of a process with a host application, because the global provider can be set once in a process."""
     command = [sys.executable, "-c", IN_A_HOST, how]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

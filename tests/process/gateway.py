@@ -128,7 +128,7 @@ def plano_up(folder: Path, config: str, *arguments: str, **environment: str) -> 
 
 
 def plano_fails(folder: Path, config: str, *arguments: str, **environment: str) -> str:
-    """What a start that fails says on standard error. It says nothing else, and its status is 1."""
+    """The standard error of a start that fails. It prints nothing else, and its status is 1."""
     gateway = Gateway(folder, config, *arguments, **environment)
     try:
         assert gateway.ended() == 1, gateway.log

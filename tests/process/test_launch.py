@@ -1,4 +1,4 @@
-"""The configuration's text, which is read once: every worker loads the same, whatever becomes of the file."""
+"""The configuration's text, which is read once: every worker loads the same, even if the file changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGHUP: what is right is served to the requests that begin then, and what is wrong changes nothing."""
+"""SIGHUP: a valid file is served to the requests that begin then, and a wrong file changes nothing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_stream_that_runs_is_not_touched(workers: str, tmp_path: Path) -> None
 
 
 @NUMBERS
-def test_what_cannot_be_replaced_is_said(workers: str, tmp_path: Path) -> None:
+def test_the_log_names_settings_that_wait_for_the_next_start(workers: str, tmp_path: Path) -> None:
     with plano_up(tmp_path, OLD, "--workers", workers, "--host", "127.0.0.1") as gateway:
         gateway.configure(NEW + "ui: false\nlog: {access: false}\n")
         gateway.signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""The end of `plano up`: who may still come, how long what runs may go on, and how it ends."""
+"""The end of `plano up`: new requests while it drains, running ones until the timeout, and their last events."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_request_without_a_reply_is_a_503_of_its_dialect(
 
 
 @NUMBERS
-def test_readiness_says_so_while_others_may_still_come(workers: str, tmp_path: Path) -> None:
+def test_readiness_says_draining_while_new_requests_are_still_accepted(workers: str, tmp_path: Path) -> None:
     with plano_up(tmp_path, DEMO + "drain: {delay: 5m}\n", "--workers", workers) as gateway:
         assert gateway.get("/readyz")[1]["status"] == "ready"
         gateway.signal(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_readiness_says_so_while_others_may_still_come(workers: str, tmp_path: P
         assert gateway.ended() == 1
 
 
-def test_after_the_delay_nobody_may_come_and_what_runs_goes_on(tmp_path: Path) -> None:
+def test_after_the_delay_new_connections_are_refused_and_running_requests_go_on(tmp_path: Path) -> None:
     with before(tmp_path, Reply("one two three", pause=1.0), more="drain: {delay: 100ms}\n") as (gateway, _):
         answer = gateway.post("/v1/chat/completions", asked_in("chat", stream=True))
         assert answer.read(20)
@@ -129,7 +129,7 @@ def test_a_start_at_a_port_that_is_taken_says_what_helps(workers: str, tmp_path:
     )
 
 
-def test_the_log_of_a_start_and_an_end_is_not_the_servers_own(tmp_path: Path) -> None:
+def test_the_log_of_a_start_and_an_end_has_no_lines_of_uvicorns(tmp_path: Path) -> None:
     with plano_up(tmp_path, DEMO) as gateway:
         gateway.signal(signal.SIGTERM)
         assert gateway.ended() == 0

@@ -1,4 +1,4 @@
-"""Addresses that are listened on: every address of a name, both kinds for `::`, and one line where it cannot be."""
+"""Addresses to listen on: every address of a name, IPv6 and IPv4 for `::`, and one line if it is impossible."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_address_that_is_not_here_is_one_line(host: str, port: int, says: str
     ("number", "says"),
     [(errno.EADDRINUSE, "--port 81"), (errno.EACCES, "--port 12000"), (errno.EAFNOSUPPORT, "0.0.0.0")],
 )
-def test_each_reason_says_what_helps(number: int, says: str) -> None:
+def test_each_failure_to_listen_says_what_helps(number: int, says: str) -> None:
     message = str(refused("127.0.0.1", 80, OSError(number, "Because")))
     assert says in message
     assert "127.0.0.1 port 80" in message

@@ -16,7 +16,7 @@ WHO = {"authorization": "Bearer own-token", "chatgpt-account-id": "acct-1", "ori
 
 
 def backend() -> FakeProvider:
-    """A backend that streams whatever it is asked, because it refuses anything else (`Stream must be set to true`)."""
+    """A backend that always streams, because it refuses anything else (`Stream must be set to true`)."""
     provider = FakeProvider()
     provider.reply(thinking("Hm."), "I am a model.", tool_call("f", {"x": 1}))
     return provider
@@ -58,14 +58,14 @@ async def test_the_callers_own_credential_and_account_go_on(dialect: ClientDiale
     assert {name: provider.last.headers.get(name) for name in WHO} == WHO
 
 
-async def test_the_callers_account_stays_here_where_the_gateway_has_a_token() -> None:
+async def test_the_callers_account_is_not_sent_if_the_gateway_has_a_token() -> None:
     provider = backend()
     await ask(gateway(provider, access_key="tok"), "responses", "Hello", model="gpt-5.2", headers=WHO)
     assert provider.last.headers["authorization"] == "Bearer tok"
     assert not {"chatgpt-account-id", "originator"} & set(provider.last.headers)
 
 
-async def test_the_suggestion_at_the_start_names_a_model_that_there_is() -> None:
+async def test_the_suggestion_at_the_start_names_a_model_that_exists() -> None:
     app = gateway(backend())
     text = banner(app, "http://127.0.0.1:1")
     suggested = text.partition('"model": "')[2].partition('"')[0]

@@ -56,7 +56,7 @@ def test_a_closed_service_is_an_error(entry: dict[str, Any], key: str, said: str
         {"model": "perplexity/x", "base_url": "http://127.0.0.1:1", "apis": ["chat"]},
     ],
 )
-def test_what_only_has_the_name_of_one_is_not(entry: dict[str, Any]) -> None:
+def test_an_open_service_of_the_same_name_is_no_error(entry: dict[str, Any]) -> None:
     assert load({"model_providers": [entry]}, {}).providers
 
 

@@ -33,7 +33,7 @@ def models(row: Provider) -> list[str]:
 
 
 class Sent:
-    """What went up, and what was reported."""
+    """The body that went up, and the fields that were reported."""
 
     def __init__(self, row: Provider, model: str, dialect: UpstreamDialect, body: dict[str, Any], dropped: set[str]):
         self.dialect = dialect
@@ -208,7 +208,7 @@ def hold_limit(client: ClientDialect, sent: Sent) -> None:
 
 @pytest.mark.parametrize("client", CLIENT_DIALECTS)
 @pytest.mark.parametrize("name", ROWS)
-async def test_what_goes_up_is_what_the_row_says(name: str, client: ClientDialect) -> None:
+async def test_a_body_goes_up_as_the_row_says(name: str, client: ClientDialect) -> None:
     row = ROWS[name]
     send = Gateway(row, client).send
     for model in models(row):

@@ -15,7 +15,7 @@ from plano.providers import CATALOGUE
 from scripts import providers
 
 
-def test_the_page_is_what_the_rows_say() -> None:
+def test_the_page_is_made_from_the_rows() -> None:
     assert providers.main("--check") == 0, "run `make docs`"
 
 

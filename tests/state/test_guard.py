@@ -124,7 +124,7 @@ async def test_a_timeout_renews_the_connections_and_a_failure_at_once_does_not()
     assert len(renewed) == 1
 
 
-async def test_only_what_proves_that_the_store_works_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_an_operation_that_proves_it_says_that_the_store_works(caplog: pytest.LogCaptureFixture) -> None:
     subject = guard(10.0)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):

@@ -39,7 +39,7 @@ def test_there_is_an_example_of_each_store() -> None:
 
 
 @pytest.mark.parametrize("example", CONFIGURATIONS)
-async def test_a_configuration_keeps_what_is_said(
+async def test_a_configuration_keeps_conversations(
     example: str, redis_server: Redis, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis_server.url)

@@ -561,7 +561,7 @@ WITHOUT = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", WITHOUT)
-async def test_no_done_is_added_where(case: str, way: str) -> None:
+async def test_no_done_is_added_to_a_stream_that_needs_none(case: str, way: str) -> None:
     assert await WAYS[way](asked(), Source(cut(WITHOUT[case])), []) == WITHOUT[case]
 
 

@@ -60,7 +60,7 @@ async def test_a_small_body_that_becomes_a_large_one_stops_at_the_limit(sender: 
 
 
 @pytest.mark.parametrize("name", FOR_NOTHING)
-async def test_what_comes_to_nothing_ends(sender: Sender, server: Server, name: str) -> None:
+async def test_coded_data_that_decodes_to_nothing_is_ended(sender: Sender, server: Server, name: str) -> None:
     coding, data = FOR_NOTHING[name]
     server.plays(answering(reply(data, b"content-encoding: " + coding)))
     with pytest.raises(UpstreamProtocolError):

@@ -533,7 +533,7 @@ async def test_an_error_body_that_is_no_object_becomes_the_clients_error(
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/messages/count_tokens"])
-async def test_so_does_one_of_another_operation(path: str) -> None:
+async def test_an_error_body_of_another_operation_becomes_the_clients_error_too(path: str) -> None:
     provider = FakeProvider()
     provider.raw(502, {"content-type": "text/html"}, b"<title>Bad Gateway</title>", on=path.removeprefix("/v1"))
     entries = [{"model": "openai/m", "access_key": KEY}, {"model": "anthropic/c", "access_key": KEY}]

@@ -1,4 +1,4 @@
-"""The arguments of a call as they grow, and whether they are whole.
+"""Collects the arguments of a call, and tells whether they are whole.
 
 Servers that do not number their calls make a reader ask after every piece. To parse all pieces each time would take
 time that grows with the square of their number, so each character is looked at once: brackets and strings are counted
@@ -26,7 +26,7 @@ class Arguments:
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
-        self._looked_at = 0  # pieces
+        self._looked_at = 0  # a number of pieces
         self._depth = 0
         self._in_string = False
         self._escaped = False  # the next character belongs to a backslash in an earlier piece
@@ -38,7 +38,7 @@ class Arguments:
         self._looked_at = len(self.pieces)
         if new.isspace() or not new:
             return self._whole is True
-        if self._whole is not None:  # what was closed goes on
+        if self._whole is not None:  # there is more after the last bracket
             self._whole = False
         elif self._closed_by(new):
             self._whole = reading.is_object("".join(self.pieces))

@@ -54,7 +54,7 @@ class Calls:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
-        self._grown: dict[_Call, None] = {}  # since the calls that cannot grow any more were last looked for
+        self._grown: dict[_Call, None] = {}  # those that grew since `close` last looked
 
     def __len__(self) -> int:
         return len(self._calls)
