@@ -47,6 +47,7 @@ OWN_FIELDS = (
 Chat)."""
 
 
+_TOOLS = re.compile(rb'"(?:tools|functions)"\s*:\s*\[\s*\{')
 _EFFORT = re.compile(rb'"reasoning_effort"\s*:\s*"(\w+)"')
 
 _WORDS = {"user": ('user":', 'user": ')}
@@ -141,7 +142,7 @@ class Takes(Struct, frozen=True, kw_only=True):
                 values = {name: refused.harmless.get(name) for name in refused.fields}
                 strip_unless(fields, values, losses, refused.reason.format(model=model))
         for kept, excluded in (self.excludes or {}).items():
-            if kept in fields:
+            if decoded(fields.get(kept)) is not None:
                 strip(fields, (excluded,), losses, f"{model} takes {kept} or {excluded}, not both")
         self._leave_unknown(model, fields, losses)
         thinks = self.thinking is None or self.thinking.thinks(fields)
@@ -153,7 +154,7 @@ class Takes(Struct, frozen=True, kw_only=True):
 
     def sends_tools_over(self, body: bytes) -> UpstreamDialect | None:
         """The dialect in which a chat body has to be sent, because tools and reasoning meet in it; None for its own."""
-        if self.tools_over is None or b'"tools"' not in body:
+        if self.tools_over is None or _TOOLS.search(body) is None:
             return None
         effort = _EFFORT.search(body)
         said = None if effort is None else effort[1]
