@@ -31,6 +31,7 @@ DETAILS = "reasoning_details"
 """The fields of earlier reasoning: DeepSeek's and vLLM's name for its text, and OpenRouter's list of its entries."""
 
 _ONE_IN_FRONT = re.compile(rb'\s*\[\s*\{\s*"role"\s*:\s*"system"')
+NULL = Raw(b"null")
 _EMPTY = (b"", b"null", b'""', b"[]")
 
 _messages = msgspec.json.Decoder(list[Fields])
@@ -136,22 +137,21 @@ class _Kept:
         if not self._gone & message.keys():
             return
         wanted = self._thoughts
-        texts = [text for name in TEXTS if bytes(text := message.get(name, Raw(b"null"))) not in _EMPTY]
-        details = message.get(DETAILS, Raw(b"null"))
-        text = texts[0] if texts else _words_of(details) if wanted != DETAILS else None
-        said = text is not None or bytes(details) not in _EMPTY
+        details = message.get(DETAILS, NULL)
+        said = [message[name] for name in TEXTS if bytes(message.get(name, NULL)) not in _EMPTY]
+        text = said[0] if said else None if wanted == DETAILS else _words_of(details)
         for name in self._gone:
             message.pop(name, None)
         if text is not None and wanted == "parts":
             message["content"] = _with_thoughts(message.get("content"), text)
         elif text is not None and wanted:
             message["reasoning" if wanted == DETAILS else wanted] = text
-        elif said and wanted != DETAILS:
+        elif wanted != DETAILS and (text is not None or bytes(details) not in _EMPTY):
             losses.drop("messages.thinking", "the server takes no reasoning back")
 
     def _fit_calls(self, message: Fields, losses: Losses) -> None:
         """Take the seals out of a message, or give its first call one."""
-        calls = message.get("tool_calls", Raw(b"null"))
+        calls = message.get("tool_calls", NULL)
         if self._seals == "refused":
             if message.pop(SEAL, None) is not None:
                 losses.drop("messages.extra_content", "only the vendor that it came from knows it")

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from plano import Plano
+from plano import CallNext, Plano, Request, Response
 from plano.capabilities import Fields, Takes, Thinking
+from plano.conversation import System
 from plano.losses import Losses
 from plano.testing import FakeProvider, Verbatim
 from tests.asgi import Answer, ask
@@ -233,6 +235,18 @@ async def test_all_that_needs_no_change_goes_on_as_it_is(streamed: bool) -> None
     assert sent == {"model": "m", **body, "messages": [system("a\n\nb"), *MESSAGES]}
     assert (answer.body == STREAM) if streamed else (answer.json() == REPLY)
     assert "x-plano-dropped" not in answer.headers
+
+
+async def test_what_a_filter_adds_is_fitted_too() -> None:
+    async def instructs(request: Request, call_next: CallNext) -> Response:
+        asked = request.conversation
+        return await call_next(request.replace(conversation=replace(asked, system=(*asked.system, System(text="b")))))
+
+    provider = FakeProvider()
+    app = Plano({"model_providers": [{"model": "vllm/*"}]}, filters=[instructs], transport=provider)
+    body = {"model": "vllm/m", "messages": [system("a"), USER]}
+    assert (await ask(app, "POST", "/v1/chat/completions", body)).status == 200
+    assert provider.last.json["messages"] == [system("a\n\nb"), USER]
 
 
 async def test_a_strict_request_is_refused_if_something_of_its_messages_is_lost() -> None:
