@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from plano.errors import ModelNotFound
 from plano.pipeline import CallNext
-from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.routing.models import ModelIndex, is_bare
@@ -32,23 +31,29 @@ class Alias:
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         try:
-            target = self._models.resolve(request.model)
+            onward = _to_target(request, self._models)
         except ModelNotFound:
             if self._refresh is None or not is_bare(request.model):
                 raise
             return self._refreshed(request, call_next, self._refresh)
-        return _on(request, target, call_next)
+        return call_next(onward)
 
     async def _refreshed(
         self, request: Request, call_next: CallNext, refresh: Callable[[], Awaitable[None]]
     ) -> Response:
         await refresh()
-        return await _on(request, self._models.resolve(request.model), call_next)
+        return await call_next(_to_target(request, self._models))
 
 
-def _on(request: Request, target: Target, call_next: CallNext) -> Awaitable[Response]:
-    caller = request.caller
+def _to_target(request: Request, models: ModelIndex) -> Request:
+    """The request with its target.
+
+    Raises:
+        ModelNotFound: no model has that name, or this caller may not use it. The two take the same way, so that the
+            time does not tell which it was.
+    """
+    target, caller = models.resolve(request.model), request.caller
     if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
         raise ModelNotFound(request.model or "")
     request.journal.resolved = target
-    return call_next(replace(request, target=target))
+    return replace(request, target=target)

@@ -25,7 +25,7 @@ from plano.pipeline import Filter, Link
 from plano.routing.models import ModelIndex
 from plano.state.store_per_loop import Stores
 from plano.transport import AsyncBaseTransport, Sender
-from plano.types import Receive, Scope, Send
+from plano.types import Caller, Headers, Receive, Scope, Send
 from plano.ui.record import Record
 
 logger = logging.getLogger("plano")
@@ -159,7 +159,11 @@ class Plano:
         Args:
             directory: the folder in which worker processes count together, or None for one process.
         """
-        return self._survivors.observing.exposition(self._generation.caller, alone=True, directory=directory)
+        return self._survivors.observing.exposition(self._admit, alone=True, directory=directory)
+
+    async def _admit(self, scope: Scope, headers: Headers) -> Caller:
+        """The caller of a request, by the keys that are configured now. Raises Unauthenticated."""
+        return await self._generation.caller(scope, headers)
 
     async def aclose(self) -> None:
         """Close the connections to upstreams and to the state store. A request after this opens new ones.

@@ -17,11 +17,10 @@ from plano.config import Config
 from plano.config.addresses import bare_address
 from plano.config.report import describe, warnings_of
 from plano.config.verdict import Verdict, bounded, refused
-from plano.credentials.loopback import is_loopback
 from plano.edge.metrics_port import MetricsPort, shared_directory
 from plano.errors import ConfigError
 from plano.process.banner import banner
-from plano.process.launch import Launch, Source, set_up_logs
+from plano.process.launch import Launch, Source, openness, set_up_logs
 from plano.process.memory import tune_memory
 from plano.process.server import Server
 from plano.process.sockets import bound, url_of
@@ -169,15 +168,10 @@ def say(severity: str, problems: Sequence[object]) -> None:
 
 def warn_if_open(config: Config) -> None:
     """Warns if other machines can reach the gateway without a key, because then they can use the providers' keys."""
-    host = config.listener.address
-    if config.callers or is_loopback(host):
-        return
-    rule = "!" * 78
-    click.echo(
-        f"{rule}\nWARNING: listening on {host} without any caller keys. Anybody who can reach this address\n"
-        f"can use your providers' keys. Configure `auth: {{keys: [...]}}`, or listen on 127.0.0.1.\n{rule}",
-        err=True,
-    )
+    why = openness(config)
+    if why is not None:
+        rule = "!" * 78
+        click.echo(f"{rule}\nWARNING: {why}\n{rule}", err=True)
 
 
 def run(application: Plano, launch: Launch, sockets: list[socket.socket]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -178,3 +180,46 @@ async def test_settings_that_wait_for_the_next_start_are_named(key: str, value: 
         assert app.reload(config("new") | {key: value}) == (key,)
     assert app.reload(config("new")) == ()
     assert (await ask(app, "GET", "/v1/models/openai/new")).status == 200
+
+
+KEYS = {"old": "sk-old-0123456789", "new": "sk-new-0123456789"}
+
+
+def keyed(name: str) -> dict[str, Any]:
+    keys = [{"name": name, "key": KEYS[name]}]
+    return config(name, auth={"keys": keys}, metrics={"port": 1, "auth": True})
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/models", "/v1/responses/resp_1", "/v1/chat/completions"])
+async def test_a_removed_key_opens_nothing_any_more_and_a_new_one_does(path: str) -> None:
+    app = Plano(keyed("old"), transport=FakeProvider())
+    asked = app.exposition() if path == "/metrics" else app
+    method, body = ("POST", asked_in("chat", model="openai/both")) if "chat" in path else ("GET", b"")
+
+    async def statuses() -> list[int]:
+        return [(await ask(asked, method, path, body, {"x-api-key": key})).status for key in KEYS.values()]
+
+    known, unknown = await statuses()
+    assert (known != 401, unknown) == (True, 401)
+    app.reload(keyed("new"))
+    assert await statuses() == [unknown, known]
+    await app.aclose()
+
+
+async def test_a_generation_is_freed_with_its_last_request() -> None:
+    held = HoldsTheFirst()
+    app = Plano(keyed("old"), filters=[held], transport=FakeProvider())
+    exposition, old = app.exposition(), weakref.ref(app._generation)
+    body = asked_in("chat", model="openai/old")
+    running = asyncio.create_task(ask(app, "POST", PATHS["chat"], body, {"x-api-key": KEYS["old"]}))
+    await held.came.wait()
+    app.reload(keyed("new"))
+    assert (await ask(exposition, "GET", "/metrics", headers={"x-api-key": KEYS["new"]})).status == 200
+    assert old() is not None, "a request still runs in it"
+    held.go_on.set()
+    assert (await running).status == 200
+    del running
+    app._survivors.observing.finished_requests.refresh()
+    gc.collect()
+    assert old() is None
+    await app.aclose()

@@ -37,10 +37,11 @@ def developer_as_system(fields: Fields) -> None:
 
 
 def rename(fields: Fields, old: str, new: str) -> None:
-    """Rename the field `old` to `new`; an existing `new` stays as it is."""
+    """Rename the field `old` to `new`; an existing `new` stays as it is, unless it is null."""
     if old in fields:
         value = fields.pop(old)
-        fields.setdefault(new, value)
+        if bytes(fields.get(new, b"null")) == b"null":
+            fields[new] = value
 
 
 def strip(fields: Fields, names: Iterable[str], losses: Losses, reason: str) -> None:

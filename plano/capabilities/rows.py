@@ -24,6 +24,7 @@ from plano.capabilities.fields import (
     strip,
     strip_unless,
 )
+from plano.capabilities.history import fit_history, words_of
 from plano.capabilities.thinking import Thinking
 from plano.losses import Losses
 from plano.types import UpstreamDialect
@@ -46,16 +47,8 @@ OWN_FIELDS = (
 Chat)."""
 
 
+_TOOLS = re.compile(rb'"(?:tools|functions)"\s*:\s*\[\s*\{')
 _EFFORT = re.compile(rb'"reasoning_effort"\s*:\s*"(\w+)"')
-
-_FOREIGN_THOUGHTS: Mapping[str | None, tuple[bytes, ...]] = {
-    "": (b'"reasoning_content"', b'"reasoning_details"'),
-    "parts": (b'"reasoning_content"', b'"reasoning_details"'),
-    "reasoning": (b'"reasoning_content"', b'"reasoning_details"'),
-    "reasoning_content": (b'"reasoning_details"',),
-    "reasoning_details": (b'"reasoning_content"',),
-}
-"""The fields of earlier reasoning that an API does not take, by the one that it takes."""
 
 _WORDS = {"user": ('user":', 'user": ')}
 """The words by which a field is found, if its name alone is in every body as a value (`"role": "user"`). They include
@@ -133,6 +126,7 @@ class Takes(Struct, frozen=True, kw_only=True):
             *(word for name in self._unknown() for word in _WORDS.get(name, (name,))),
             *(() if self.thinking is None else self.thinking.words()),
             *(("tool_choice",) if self.forces is not None else ()),
+            *words_of(self),
         )
 
     def fit(self, model: str, fields: Fields, losses: Losses) -> None:
@@ -150,30 +144,19 @@ class Takes(Struct, frozen=True, kw_only=True):
                 values = {name: refused.harmless.get(name) for name in refused.fields}
                 strip_unless(fields, values, losses, refused.reason.format(model=model))
         for kept, excluded in (self.excludes or {}).items():
-            if kept in fields:
+            if decoded(fields.get(kept)) is not None:
                 strip(fields, (excluded,), losses, f"{model} takes {kept} or {excluded}, not both")
         self._leave_unknown(model, fields, losses)
+        thinks = self.thinking is None or self.thinking.thinks(fields)
+        fit_history(self, fields, losses, thinks=thinks)
 
     def rewrites(self, body: bytes) -> bool:
-        """Whether the messages of a chat body say something in a form that this API does not take, so that they have to
-        be written anew. It is found by words alone, so it may be true of a body that need not be changed."""
-        if self.systems == "one" and body.count(b'"system"') + body.count(b'"developer"') > 1:
-            return True
-        if (
-            self.needs_thoughts
-            and b'"tools"' in body
-            and body.count(b'"assistant"') > body.count(b'"reasoning_content"')
-        ):
-            return True
-        if self.call_seals == "refused" and b'"extra_content"' in body:
-            return True
-        if self.call_seals == "needed" and body.count(b'"tool_calls"') > body.count(b'"extra_content"'):
-            return True
-        return any(word in body for word in _FOREIGN_THOUGHTS.get(self.thoughts, ()))
+        """Whether a chat body has to be written anew. None has to, because `fit` changes its messages in place."""
+        return False
 
     def sends_tools_over(self, body: bytes) -> UpstreamDialect | None:
         """The dialect in which a chat body has to be sent, because tools and reasoning meet in it; None for its own."""
-        if self.tools_over is None or b'"tools"' not in body:
+        if self.tools_over is None or _TOOLS.search(body) is None:
             return None
         effort = _EFFORT.search(body)
         said = None if effort is None else effort[1]

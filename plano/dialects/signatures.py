@@ -8,6 +8,8 @@ came from. A seal without a mark belongs to the dialect that it stands in.
 
 from __future__ import annotations
 
+import re
+
 from plano.conversation import RedactedThinking, Thinking
 from plano.types import UPSTREAM_DIALECTS, UpstreamDialect
 
@@ -16,13 +18,16 @@ MARK = "plano-seal."
 seal."""
 
 _MARK = MARK[:-1].encode()
+_MARKED = re.compile(rb'(?<!\\)"plano-seal\.|_plano-seal_')
+"""The mark at the beginning of a value, or inside a call's id. In a text that quotes it, the quotes are escaped."""
+
 _NO_ID = "-"
 
 
 def holds_seal(body: bytes) -> bool:
     """Whether a marked seal stands anywhere in a request's body, also in a call's id (`plano.dialects.call_seals`)."""
     # `find`, because `in` first tries whether its operand is a number, which takes ten times as long.
-    return body.find(_MARK) >= 0
+    return body.find(_MARK) >= 0 and _MARKED.search(body) is not None
 
 
 def pack(part: Thinking | RedactedThinking, dialect: UpstreamDialect) -> str | None:

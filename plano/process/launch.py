@@ -110,6 +110,18 @@ def check_workers(workers: int, config: Config) -> None:
         )
 
 
+def openness(config: Config) -> str | None:
+    """Says that other machines can reach the gateway without a key, and so can use the providers' keys; None if they
+    cannot."""
+    host = config.listener.address
+    if config.callers or is_loopback(host):
+        return None
+    return (
+        f"listening on {host} without any caller keys. Anybody who can reach this address\n"
+        "can use your providers' keys. Configure `auth: {keys: [...]}`, or listen on 127.0.0.1."
+    )
+
+
 def set_up_logs(config: Config) -> None:
     """Sets up the logs of this process as configured."""
     logs.setup(config.log_level, config.log.format, secrets=config.secrets())

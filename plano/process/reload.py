@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from plano.config import Config
 from plano.errors import ConfigError
-from plano.process.launch import Launch, adjust_logs
+from plano.process.launch import Launch, adjust_logs, openness
 
 logger = logging.getLogger("plano")
 
@@ -34,6 +34,9 @@ def reload(launch: Launch, serve: Callable[[Config], Sequence[str]]) -> Launch:
     adjust_logs(config)
     for warning in config.warnings:
         logger.warning("%s", warning)
+    why = openness(config)
+    if why is not None:
+        logger.warning("%s", why.replace("\n", " "))
     for key in waiting:
         logger.warning("`%s` has changed, which takes effect at the next start", key)
     logger.info("reloaded: requests that begin now are served as %s says", name)

@@ -99,9 +99,11 @@ class ModelLists:
     async def _learn(self, entry: Entry, target: Target, url: str) -> None:
         try:
             models = await self._ask(target, url)
-        except PlanoError as error:
+        except Exception as error:
+            self._fresh_until[entry.name] = self._clock() + KEPT_FAILURE  # else each made-up name would ask again
+            if not isinstance(error, PlanoError):
+                raise
             logger.info("%s: its list of models cannot be read: %s", entry.name, error.message)
-            self._fresh_until[entry.name] = self._clock() + KEPT_FAILURE
             return
         self._fresh_until[entry.name] = self._clock() + KEPT
         self._index.learn(entry.name, models[:MOST_MODELS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -58,6 +59,8 @@ def fitted(takes: Takes, body: dict[str, Any]) -> tuple[dict[str, Any], list[tup
         ({"temperature": 1, "top_k": None}, {"temperature": 1, "top_k": None}, []),
         ({"max_completion_tokens": 5}, {"max_tokens": 5}, []),
         ({"max_completion_tokens": 5, "max_tokens": 6}, {"max_tokens": 6}, []),
+        ({"max_completion_tokens": 5, "max_tokens": None}, {"max_tokens": 5}, []),
+        ({"max_completion_tokens": None, "max_tokens": 6}, {"max_tokens": 6}, []),
         ({"messages": [{"role": "developer", "content": "a"}]}, {"messages": [{"role": "system", "content": "a"}]}, []),
         ({"messages": "developer"}, {"messages": "developer"}, []),
         ({"n": 1}, {"n": 1}, []),
@@ -67,6 +70,30 @@ def test_a_body_is_fitted_to_its_row(body: dict[str, Any], expected: dict[str, A
     found, losses = fitted(takes_of(ROWS, "big-3", "chat"), body)
     assert found == expected
     assert losses == [(name, "big-3 has its own") for name in lost]
+
+
+@pytest.mark.parametrize(("temperature", "kept"), [(None, {"top_p"}), (0, {"temperature"}), (0.5, {"temperature"})])
+def test_a_null_excludes_nothing(temperature: float | None, kept: set[str]) -> None:
+    found, _ = fitted(Takes(excludes={"temperature": "top_p"}), {"temperature": temperature, "top_p": 0.5})
+    assert {name for name, value in found.items() if value is not None} == kept
+
+
+@pytest.mark.parametrize(
+    ("body", "over"),
+    [
+        ({"tools": [{"type": "function"}]}, "responses"),
+        ({"functions": [{"name": "f"}]}, "responses"),
+        ({"tools": [{"type": "function"}], "reasoning_effort": "none"}, None),
+        ({"tools": []}, None),
+        ({"tools": None}, None),
+        ({"messages": [{"role": "user", "content": 'tools: {"tools": [{"a": 1}]}'}]}, None),
+        ({"messages": [{"role": "user", "content": "tools"}]}, None),
+    ],
+)
+def test_only_a_request_with_tools_goes_over_the_api_that_takes_them(body: dict[str, Any], over: str | None) -> None:
+    takes = Takes(tools_over="responses", tools_refused="tools")
+    for indent in (None, 1):
+        assert takes.sends_tools_over(json.dumps(body, indent=indent).encode()) == over
 
 
 def test_a_row_and_a_prepare_function_work_on_the_same_body() -> None:

@@ -246,6 +246,7 @@ def test_a_sealed_id_is_seen_in_a_body(dialect: Any) -> None:
     codec: Any = CODECS[dialect]
     assert codec.hands_back(b'{"id":"%b"}' % MARKED.encode())
     assert not codec.hands_back(b'{"text":"\\"extra_content\\" of plano"}')
+    assert not codec.hands_back(json.dumps({"text": 'the "plano-seal.chat." of `plano-seal`'}).encode())
 
 
 def test_a_seal_is_off_before_ids_are_shortened() -> None:

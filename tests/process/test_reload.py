@@ -9,6 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from plano.config import Config
+from plano.process.launch import Launch, Source
+from plano.process.reload import reload
 from plano.testing import FakeProvider, Reply, serve
 from tests.process.gateway import NUMBERS, plano_up
 from tests.servers import wait_until
@@ -115,6 +118,23 @@ def test_a_new_key_is_masked_in_the_log(key: str, tmp_path: Path) -> None:
         assert connection.getresponse().status == 200
         wait_until(lambda: "saw ***" in gateway.log)
         assert key not in gateway.log
+
+
+KEYS = "auth: {keys: [{name: app, key: sk-app-0123456789}]}\n"
+
+
+@pytest.mark.parametrize(("host", "keys", "warns"), [("0.0.0.0", "", 1), ("0.0.0.0", KEYS, 0), ("127.0.0.1", "", 0)])
+def test_a_file_without_keys_is_warned_of_where_other_machines_can_ask(
+    host: str, keys: str, warns: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "plano_config.yaml"
+    file.write_text(OLD + KEYS)
+    launch = Launch(source=Source.of(file), host=host)
+    file.write_text(NEW + keys)
+    served: list[Config] = []
+    assert reload(launch, lambda config: served.append(config) or ()) is not launch
+    assert [entry.name for entry in served[0].providers] == ["demo/new"]
+    assert caplog.text.count(f"listening on {host} without any caller keys") == warns
 
 
 def workers_of(pid: int) -> list[psutil.Process]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -81,6 +82,60 @@ class Held:
         return await self._provider.send(request)
 
     async def aclose(self) -> None: ...
+
+
+async def test_one_who_leaves_takes_the_list_from_nobody() -> None:
+    provider = FakeProvider(models=("llama-9",))
+    held = Held(provider)
+    index, model_lists = lists(held, ACME)
+    first, second = (asyncio.create_task(model_lists.refresh(patience=20)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    held.go.set()
+    await second
+    assert index.resolve("llama-9").name == "acme/llama-9"
+    assert len(asked(provider)) == 1
+
+
+class Odd:
+    """A sender of the host's that fails in a way of its own."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def send(self, request: Outgoing) -> Exchange:
+        self.sent += 1
+        raise LookupError("not a fault that plano knows")
+
+    async def aclose(self) -> None: ...
+
+
+async def test_a_failure_of_any_kind_is_one_request_a_minute() -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context.get("exception")))
+    sender, now = Odd(), [0.0]
+    _, model_lists = lists(sender, ACME, now=now)
+    for at, requests in ((0.0, 1), (KEPT_FAILURE - 1, 1), (KEPT_FAILURE, 2)):
+        now[0] = at
+        await model_lists.refresh()
+        assert sender.sent == requests
+    del model_lists
+    gc.collect()
+    assert LookupError in map(type, told), "it is a fault of the program, so it is told"
+
+
+async def test_the_time_of_an_answer_does_not_tell_which_models_others_may_use() -> None:
+    provider = FakeProvider(models=("llama-9",))
+    alice = {"name": "alice", "key": "sk-alice-0123456789", "models": ["acme/mine"]}
+    entry = {"model": "demo/secret"}
+    for name in ("secret", "made-up"):
+        app = gateway(provider, ACME, entry, auth={"keys": [alice]})
+        before = len(asked(provider))
+        body = {"model": name, "messages": [{"role": "user", "content": "Hi"}]}
+        answer = await call(app, "POST", "/v1/chat/completions", body, {"x-api-key": alice["key"]})
+        assert (answer.status, answer.json()["error"]["message"]) == (404, ModelNotFound(name).message)
+        assert len(asked(provider)) == before + 1, "it takes the same way"
 
 
 async def test_a_list_that_is_late_serves_those_who_come_after() -> None:

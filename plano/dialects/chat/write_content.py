@@ -17,9 +17,6 @@ from plano.losses import Losses, refuse
 
 NO_CACHE = "the chat API has no cache marks"
 
-NO_THOUGHTS = "(not recorded)"
-"""The reasoning of a message that has none, for servers that require some."""
-
 
 def content_of(written: list[Any]) -> Any:
     """Written parts as `content`. A single plain text is written as a string, because not every server takes lists."""
@@ -143,21 +140,16 @@ def call_object(call: ToolCall, *, kind: str) -> dict[str, Any]:
     return written
 
 
-def write_thinking(
-    parts: Iterable[Thinking | RedactedThinking], losses: Losses, field: str | None = None
-) -> dict[str, Any]:
+def write_thinking(parts: Iterable[Thinking | RedactedThinking], losses: Losses) -> dict[str, Any]:
     """The reasoning fields of an assistant message, for an upstream.
 
-    Written are reasoning of this dialect, reasoning that came in a chat body, and reasoning without a seal. `field`
-    is `thoughts` of the model's row; None writes `reasoning_content`, which most servers understand. Reasoning as
-    `parts` is a `content` here, which goes in front of the message's own.
+    Written are reasoning of this dialect, reasoning that came in a chat body, and reasoning without a seal. The text
+    is `reasoning_content`, which most servers understand; the row of a model may move it (`Takes.thoughts`).
     """
     texts: list[str] = []
     details: list[Any] = []
     for part in parts:
-        if field == "":
-            losses.drop("messages.thinking", "the server takes no reasoning back")
-        elif part.extras and "chat" in part.extras:
+        if part.extras and "chat" in part.extras:
             details += write_details(part)
             texts += [part.text] if isinstance(part, Thinking) else []
         elif isinstance(part, RedactedThinking):
@@ -169,10 +161,8 @@ def write_thinking(
             losses.drop("messages.thinking", f"its seal means something to the {part.origin} API alone")
     text = "".join(texts)
     fields: dict[str, Any] = {}
-    if text and field == "parts":
-        fields["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
-    elif text:
-        fields["reasoning" if field in ("reasoning", "reasoning_details") else "reasoning_content"] = text
-    if details and field in (None, "reasoning_details"):
+    if text:
+        fields["reasoning_content"] = text
+    if details:
         fields["reasoning_details"] = details
     return fields

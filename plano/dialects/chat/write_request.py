@@ -29,13 +29,10 @@ from plano.conversation import (
     ToolCall,
     ToolResult,
 )
-from plano.dialects.call_seals import FIELD
 from plano.dialects.chat.names import OF_MESSAGE
-from plano.dialects.chat.sealed_calls import ONE_VENDOR, fit_seals
 from plano.dialects.chat.tools import native_customs, write_tools
 from plano.dialects.chat.write_content import (
     NO_CACHE,
-    NO_THOUGHTS,
     add_extras,
     content_of,
     with_own_fields,
@@ -69,7 +66,7 @@ def write_request(conversation: Conversation, losses: Losses, takes: Takes | Non
     fields: dict[str, Any] = {}
     if conversation.model is not None:
         fields["model"] = conversation.model
-    fields["messages"] = _Messages(native_customs(conversation), losses, takes).write(conversation)
+    fields["messages"] = _Messages(native_customs(conversation), losses).write(conversation)
     if conversation.max_tokens is not None:
         fields["max_completion_tokens"] = conversation.max_tokens
     _copy(conversation, fields, _BEFORE_TOOLS)
@@ -168,19 +165,14 @@ class _Messages:
     results of the turn are written.
     """
 
-    def __init__(self, customs: frozenset[str], losses: Losses, takes: Takes) -> None:
+    def __init__(self, customs: frozenset[str], losses: Losses) -> None:
         self._customs = customs
         self._losses = losses
-        self._one_system = takes.systems == "one"
-        self._thoughts = takes.thoughts
-        self._call_seals = takes.call_seals
-        self._needs_thoughts = bool(takes.needs_thoughts)
         self._written: list[dict[str, Any]] = []
         self._shown: list[Part] = []
 
     def write(self, conversation: Conversation) -> list[dict[str, Any]]:
-        self._needs_thoughts = self._needs_thoughts and bool(conversation.tools) and _may_think(conversation)
-        for system in _joined(conversation, always=self._one_system):
+        for system in _joined(conversation):
             self._system(system)
         for message in _results_first(conversation.messages):
             self._losses.drop_extras(message.extras, "chat", "messages.")
@@ -221,14 +213,7 @@ class _Messages:
             shown, self._shown = self._shown, []
             content = write_parts([*shown, *others], self._losses)
             if content or not others:
-                self._written.append(_named({"role": self._role(message), "content": content_of(content)}, message))
-
-    def _role(self, message: Message) -> str:
-        """The role of a message between others. A second system message is the user's where only one may stand."""
-        if message.role == "user" or not self._one_system:
-            return message.role
-        self._losses.drop("messages.role", f"a {message.role} message between others is sent as the user's")
-        return "user"
+                self._written.append(_named({"role": message.role, "content": content_of(content)}, message))
 
     def _show_before(self, message: Message) -> None:
         """Write the parts that wait into a message of their own, if they cannot stand in `message`: it has another
@@ -283,28 +268,17 @@ class _Messages:
         written["content"] = content_of(content) if content or not (calls or refusals or fields) else None
         if refusals:
             fields["refusal"] = "".join(refusals)
-        reasoning = write_thinking(thought, self._losses, self._thoughts)
-        if self._needs_thoughts and not reasoning:
-            reasoning = {"reasoning_content": NO_THOUGHTS}
-            self._losses.drop("messages.thinking", "the server wants reasoning there, and there is none; said so")
-        parts = reasoning.pop("content", None)
-        if parts is not None:
-            written["content"] = [*parts, *content]
-        fields.update(reasoning)
+        fields.update(write_thinking(thought, self._losses))
         if calls:
-            fit_seals(calls, self._call_seals, self._losses)
             fields["tool_calls"] = calls
-        written = _named(written | fields, message)
-        if self._call_seals == "refused" and written.pop(FIELD, None) is not None:
-            self._losses.drop("messages.extra_content", ONE_VENDOR)
-        self._written.append(written)
+        self._written.append(_named(written | fields, message))
 
 
-def _joined(conversation: Conversation, *, always: bool) -> Sequence[System]:
+def _joined(conversation: Conversation) -> Sequence[System]:
     """The leading instructions. Those of the messages API are joined: they are one text in blocks, and the templates of
-    many models take only one system message. With `always`, those of every API are."""
+    many models take only one system message."""
     found = conversation.system
-    if len(found) < 2 or not (always or conversation.dialect == "messages"):
+    if len(found) < 2 or conversation.dialect != "messages":
         return found
     cache = next((system.cache for system in found if system.cache is not None), None)
     extras: dict[Dialect, Object] = {}
@@ -331,12 +305,6 @@ def _results_first(messages: Sequence[Message]) -> Iterator[Message]:
             rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
             if rest or not message.parts:
                 yield replace(message, parts=rest)
-
-
-def _may_think(conversation: Conversation) -> bool:
-    """Whether the request leaves thinking on."""
-    reasoning = conversation.reasoning
-    return reasoning is None or not (reasoning.mode == "disabled" or reasoning.effort == "none")
 
 
 def _is_text(part: Part) -> bool:
