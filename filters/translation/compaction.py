@@ -19,7 +19,6 @@ from plano.operations import CREATE
 from plano.request import Request
 from plano.response import Response
 from plano.translation.assembly import ReplyBuilder
-from plano.translation.translate import translate_request
 
 Ask: TypeAlias = Callable[[Request], Awaitable[Response]]
 """Asks the target for a reply, and gives it in the responses dialect."""
@@ -28,10 +27,7 @@ _fields = msgspec.json.Decoder(Fields)
 
 
 def passed_on(request: Request) -> Request:
-    """The request for a target that has the operation. Values that plano made for its client are taken out of it."""
-    if responses.hands_back(request.body):
-        body, losses = translate_request(request.conversation, "responses", strict=request.strict)
-        request = request.replace(raw=body, raw_model=request.model, lost=(*request.lost, *losses))
+    """The request for a target that has the operation, without the fields that it does not know."""
     fields = _fields.decode(request.body)
     known = compaction.without_unknown(fields)
     if len(known) == len(fields):

@@ -11,6 +11,7 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
+from plano.capabilities import Fields
 from plano.dialects import CLIENT_CODECS, CODECS, COMMON
 from plano.dialects.codec import Renaming
 from plano.dialects.counts import count_reply
@@ -32,6 +33,8 @@ from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
 
 logger = logging.getLogger("plano")
 
+_fields = msgspec.json.Decoder(Fields)
+
 _ABOUT_CONTENT = re.compile(rb"(?i)model|deployment|previous_?response|response with id|item with id")
 
 
@@ -39,8 +42,8 @@ class Translation:
     """Translates a request into a dialect that its target speaks, and the reply back into the client's.
 
     A target that speaks the client's dialect gets the bytes unchanged, unless the client hands back values that plano
-    made for it. Otherwise the conversation is written anew. Fields that the target's API cannot say are named in the
-    `x-plano-dropped` response header, or, in a strict request, refused.
+    made for it, and its reply is the client's as it is. Otherwise the conversation is written anew. Fields that the
+    target's API cannot say are named in the `x-plano-dropped` response header, or, in a strict request, refused.
 
     A server that turns out to lack an API which is only assumed of it (`Target.assumed`) is asked again over chat. Its
     entry is asked over chat from then on.
@@ -59,7 +62,9 @@ class Translation:
         dialect, anew = _way(request, target)
         if dialect in target.assumed:
             return self._perhaps(request, target, dialect, anew, call_next)
-        return _translated(request, target, dialect, call_next) if anew else _native(request, target, call_next)
+        if dialect != request.dialect:
+            return _translated(request, target, dialect, call_next)
+        return _native(_outgoing(request, target, dialect) if anew else request, target, call_next)
 
     async def _perhaps(
         self, request: Request, target: Target, dialect: UpstreamDialect, anew: bool, call_next: CallNext
@@ -67,10 +72,11 @@ class Translation:
         """Asks over a dialect that the target may lack, and if it does, over chat."""
         if (target.entry, dialect) in self._lacking:
             return await _translated(request, target, COMMON, call_next)
-        outgoing = _outgoing(request, target, dialect) if anew else None
-        response = await (_native(request, target, call_next) if outgoing is None else call_next(outgoing))
+        outgoing = _outgoing(request, target, dialect) if anew else request
+        native = dialect == request.dialect
+        response = await (_native(outgoing, target, call_next) if native else call_next(outgoing))
         if not lacks_path(response.status, response.body):
-            return response if outgoing is None else _incoming(request, target, response)
+            return response if native else _incoming(request, target, response)
         await response.aclose()
         again = await _translated(request, target, COMMON, call_next)
         # With a 404 here too, its URL is wrong, and nothing is known of its APIs.
@@ -102,12 +108,8 @@ def _way(request: Request, target: Target) -> tuple[UpstreamDialect, bool]:
     if dialect != request.dialect or CLIENT_CODECS[request.journal.dialect].hands_back(request.raw):
         return dialect, True
     takes = target.takes.get(dialect)
-    if takes is None:
-        return dialect, False
-    over = takes.sends_tools_over(request.raw)
-    if over is not None and over in target.dialects:
-        return over, True
-    return dialect, takes.rewrites(request.raw)
+    over = None if takes is None else takes.sends_tools_over(request.body)
+    return (over, True) if over is not None and over in target.dialects else (dialect, False)
 
 
 def _native(request: Request, target: Target, call_next: CallNext) -> Awaitable[Response]:
@@ -160,8 +162,8 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
     conversation, and tokens are estimated."""
     operation, client = OPERATIONS[request.operation], request.journal.dialect
     if (request.dialect, request.operation) in target.endpoints:
-        onward = compaction.passed_on(request) if request.operation == COMPACT else request
-        response = await call_next(onward)
+        onward = _without_ours(request) if operation.converses else request
+        response = await call_next(compaction.passed_on(onward) if request.operation == COMPACT else onward)
         if not (client in operation.often_missing and response.status in (404, 405)):
             return response
         await response.aclose()
@@ -175,6 +177,17 @@ async def _beside(request: Request, target: Target, call_next: CallNext) -> Resp
             request, partial(_translated, target=target, dialect=dialect, call_next=call_next)
         )
     raise UnsupportedConversion(f"The provider of {target.name} has no {request.operation} API.", param="model")
+
+
+def _without_ours(request: Request) -> Request:
+    """The request without the values that plano made for its client. It has no field that the client's has not."""
+    client = request.journal.dialect
+    if not CLIENT_CODECS[client].hands_back(request.body):
+        return request
+    body, losses = translate_request(request.conversation, client, strict=request.strict)
+    said, written = _fields.decode(request.body), _fields.decode(body)
+    raw = msgspec.json.encode({name: value for name, value in written.items() if name in said})
+    return request.replace(raw=raw, raw_model=request.model, lost=(*request.lost, *losses))
 
 
 def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:

@@ -150,10 +150,6 @@ class Takes(Struct, frozen=True, kw_only=True):
         thinks = self.thinking is None or self.thinking.thinks(fields)
         fit_history(self, fields, losses, thinks=thinks)
 
-    def rewrites(self, body: bytes) -> bool:
-        """Whether a chat body has to be written anew. None has to, because `fit` changes its messages in place."""
-        return False
-
     def sends_tools_over(self, body: bytes) -> UpstreamDialect | None:
         """The dialect in which a chat body has to be sent, because tools and reasoning meet in it; None for its own."""
         if self.tools_over is None or _TOOLS.search(body) is None:
