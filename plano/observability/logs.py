@@ -71,11 +71,11 @@ def setup(
 
 
 def adjust(level: str, secrets: Iterable[Secret]) -> None:
-    """Changes the level of what `setup` has set up, and masks more credentials. Those of before stay masked, because
-    requests that began with them still run."""
-    logging.getLogger().setLevel(level.upper())
+    """Changes the level of what `setup` has set up, if it has, and masks more credentials. Those of before stay masked,
+    because requests that began with them still run."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, BatchHandler):
+            logging.getLogger().setLevel(level.upper())
             handler.hide(secrets)
 
 

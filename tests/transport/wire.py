@@ -90,7 +90,8 @@ Script: TypeAlias = Callable[[Peer], Awaitable[None]]
 
 
 class Server:
-    """Plays `scripts`, one for each connection in the order they come; the last one repeats.
+    """Plays `scripts`, one for each connection in the order they come; the last one repeats. Without scripts, it closes
+    each connection.
 
     Attributes:
         opened: connections there have been.
@@ -141,6 +142,9 @@ class Server:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if not self.scripts:
+            writer.close()
+            return
         self._playing.add(task)
         script = self.scripts[min(self.opened, len(self.scripts) - 1)]
         self.opened += 1
