@@ -29,11 +29,7 @@ def sample(pattern: str) -> str:
 
 
 def models(row: Provider) -> list[str]:
-    """A model for each row, but only one for all those that another provider has too: they are walked there."""
-    earlier = [takes for name in list(ROWS)[: list(ROWS).index(row.name)] for takes in ROWS[name].takes.values()]
-    own = [pattern for pattern, takes in row.takes.items() if takes not in earlier]
-    shared = [pattern for pattern in row.takes if pattern not in own]
-    return list(dict.fromkeys(["any-model", *map(sample, own + shared[:1])]))
+    return list(dict.fromkeys(["any-model", *map(sample, row.takes)]))
 
 
 class Sent:
