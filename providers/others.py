@@ -6,30 +6,22 @@ A row is here because its base URL or its key's variable saves an entry two line
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from plano.provider import Provider
 from plano.providers import compatible
 from plano.providers.other_apis import claude
-from plano.providers.paths import EMBEDDINGS
-from plano.types import UpstreamDialect
-
-_CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
-_CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/responses"}
-_CHAT_MESSAGES: Mapping[UpstreamDialect, str] = {**_CHAT, "messages": "/messages"}
-_ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
+from plano.providers.paths import ALL, CHAT, CHAT_MESSAGES, CHAT_RESPONSES, EMBEDDINGS
 
 OTHERS: tuple[Provider, ...] = (
     Provider(
         name="baseten",
         base_url="https://inference.baseten.co",
-        paths=_CHAT,
+        paths=CHAT,
         key_variables=("BASETEN_API_KEY",),
         takes=compatible.PLAIN,
     ),
     Provider(
         name="cloudflare",  # an entry's base URL is https://api.cloudflare.com/client/v4/accounts/ID/ai/v1
-        paths=_CHAT_RESPONSES,
+        paths=CHAT_RESPONSES,
         speaks=("chat",),  # responses only for some of its models
         operations=EMBEDDINGS,
         key_variables=("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN"),
@@ -40,7 +32,7 @@ OTHERS: tuple[Provider, ...] = (
         name="cohere",
         base_url="https://api.cohere.ai",
         prefix="/compatibility/v1",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("COHERE_API_KEY", "CO_API_KEY"),
         lists=None,
@@ -50,7 +42,7 @@ OTHERS: tuple[Provider, ...] = (
         name="databricks",  # an entry's base URL is the workspace, https://NAME.cloud.databricks.com
         prefix="/serving-endpoints",
         prefixes={"messages": "/serving-endpoints/anthropic/v1"},
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),  # the others only for OpenAI's and Anthropic's models
         auth="bearer",
         operations=EMBEDDINGS,
@@ -63,7 +55,7 @@ OTHERS: tuple[Provider, ...] = (
         base_url="https://api.deepinfra.com",
         prefix="/v1/openai",
         prefixes={"messages": "/anthropic/v1"},
-        paths=_CHAT_MESSAGES,
+        paths=CHAT_MESSAGES,
         speaks=("chat",),
         operations=EMBEDDINGS,
         key_variables=("DEEPINFRA_API_KEY",),
@@ -72,7 +64,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="huggingface",
         base_url="https://router.huggingface.co",
-        paths=_CHAT_RESPONSES,
+        paths=CHAT_RESPONSES,
         speaks=("chat",),  # responses is a beta
         key_variables=("HF_TOKEN", "HUGGINGFACE_API_KEY"),
         takes=compatible.PLAIN,
@@ -80,7 +72,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="nebius",
         base_url="https://api.tokenfactory.nebius.com",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("NEBIUS_API_KEY",),
         takes=compatible.NEBIUS,
@@ -89,7 +81,7 @@ OTHERS: tuple[Provider, ...] = (
         name="novita",
         base_url="https://api.novita.ai",
         prefix="/openai/v1",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("NOVITA_API_KEY",),
         takes=compatible.SILICONFLOW,
@@ -97,7 +89,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="ovhcloud",
         base_url="https://oai.endpoints.kepler.ai.cloud.ovh.net",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("OVHCLOUD_API_KEY",),
         takes=compatible.PLAIN,
@@ -107,7 +99,7 @@ OTHERS: tuple[Provider, ...] = (
         base_url="https://dashscope.aliyuncs.com",
         prefix="/compatible-mode/v1",
         prefixes={"messages": "/apps/anthropic/v1"},
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         operations=EMBEDDINGS,
         key_variables=("DASHSCOPE_API_KEY",),
@@ -116,7 +108,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="requesty",
         base_url="https://router.requesty.ai",
-        paths=_CHAT_MESSAGES,
+        paths=CHAT_MESSAGES,
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
@@ -126,7 +118,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="sambanova",
         base_url="https://api.sambanova.ai",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("SAMBANOVA_API_KEY",),
         takes=compatible.EARLY,
@@ -134,7 +126,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="scaleway",
         base_url="https://api.scaleway.ai",
-        paths=_CHAT_RESPONSES,
+        paths=CHAT_RESPONSES,
         speaks=("chat",),
         operations=EMBEDDINGS,
         key_variables=("SCW_SECRET_KEY", "SCALEWAY_API_KEY"),
@@ -143,7 +135,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="siliconflow",
         base_url="https://api.siliconflow.com",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("SILICONFLOW_API_KEY",),
         takes=compatible.SILICONFLOW,
@@ -151,7 +143,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="snowflake",  # an entry's base URL is the account, https://NAME.snowflakecomputing.com
         prefix="/api/v2/cortex/v1",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),  # messages only for Claude, and responses is a preview
         auth="bearer",
         key_variables=("SNOWFLAKE_PAT", "SNOWFLAKE_API_KEY"),
@@ -161,7 +153,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="stepfun",
         base_url="https://api.stepfun.com",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         auth="bearer",
         key_variables=("STEPFUN_API_KEY",),
@@ -171,7 +163,7 @@ OTHERS: tuple[Provider, ...] = (
         name="venice",
         base_url="https://api.venice.ai",
         prefix="/api/v1",
-        paths=_CHAT_RESPONSES,
+        paths=CHAT_RESPONSES,
         speaks=("chat",),  # responses is an alpha
         operations=EMBEDDINGS,
         key_variables=("VENICE_API_KEY",),
@@ -181,7 +173,7 @@ OTHERS: tuple[Provider, ...] = (
         name="volcengine",
         base_url="https://ark.cn-beijing.volces.com",
         prefix="/api/v3",
-        paths=_CHAT_RESPONSES,
+        paths=CHAT_RESPONSES,
         speaks=("chat",),
         operations=EMBEDDINGS,
         key_variables=("ARK_API_KEY", "VOLCENGINE_API_KEY"),
@@ -192,7 +184,7 @@ OTHERS: tuple[Provider, ...] = (
         base_url="https://api.z.ai",
         prefix="/api/paas/v4",
         prefixes={"messages": "/api/anthropic/v1"},
-        paths=_CHAT_MESSAGES,
+        paths=CHAT_MESSAGES,
         speaks=("chat",),
         operations=EMBEDDINGS,
         key_variables=("ZAI_API_KEY", "ZHIPU_API_KEY"),
@@ -202,7 +194,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="llamacpp",
         base_url="http://127.0.0.1:8080",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
@@ -211,7 +203,7 @@ OTHERS: tuple[Provider, ...] = (
     Provider(
         name="sglang",
         base_url="http://127.0.0.1:30000",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,

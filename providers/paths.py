@@ -1,4 +1,4 @@
-"""Paths of OpenAI's that many other providers share."""
+"""The paths that many providers share."""
 
 from __future__ import annotations
 
@@ -8,3 +8,8 @@ from plano.operations import EndpointPath
 from plano.types import UpstreamDialect
 
 EMBEDDINGS: Mapping[tuple[UpstreamDialect, str], str | EndpointPath] = {("chat", "embeddings"): "/embeddings"}
+
+CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
+CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**CHAT, "responses": "/responses"}
+CHAT_MESSAGES: Mapping[UpstreamDialect, str] = {**CHAT, "messages": "/messages"}
+ALL: Mapping[UpstreamDialect, str] = {**CHAT_RESPONSES, "messages": "/messages"}

@@ -6,25 +6,16 @@ out: its clients are translated, and an entry can still ask for it with `apis`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from plano.provider import ModelList, Provider
 from plano.providers import compatible
-from plano.providers.paths import EMBEDDINGS
-from plano.types import UpstreamDialect
-
-_CHAT: Mapping[UpstreamDialect, str] = {"chat": "/chat/completions"}
-_CHAT_RESPONSES: Mapping[UpstreamDialect, str] = {**_CHAT, "responses": "/responses"}
-_CHAT_MESSAGES: Mapping[UpstreamDialect, str] = {**_CHAT, "messages": "/messages"}
-_ALL: Mapping[UpstreamDialect, str] = {**_CHAT_RESPONSES, "messages": "/messages"}
-
+from plano.providers.paths import ALL, CHAT, CHAT_MESSAGES, CHAT_RESPONSES, EMBEDDINGS
 
 PLAIN: tuple[Provider, ...] = (
     Provider(
         name="gemini",
         base_url="https://generativelanguage.googleapis.com",
         prefix="/v1beta/openai",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         lists=ModelList(strip="models/"),
@@ -34,7 +25,7 @@ PLAIN: tuple[Provider, ...] = (
         name="groq",
         base_url="https://api.groq.com",
         prefix="/openai/v1",
-        paths=_CHAT_RESPONSES,
+        paths=CHAT_RESPONSES,
         speaks=("chat",),  # its responses API is a beta without include, store and previous_response_id
         key_variables=("GROQ_API_KEY",),
         takes=compatible.GROQ,
@@ -43,7 +34,7 @@ PLAIN: tuple[Provider, ...] = (
         name="deepseek",
         base_url="https://api.deepseek.com",
         prefixes={"messages": "/anthropic/v1"},
-        paths=_CHAT_MESSAGES,
+        paths=CHAT_MESSAGES,
         speaks=("chat",),
         key_variables=("DEEPSEEK_API_KEY",),
         takes=compatible.DEEPSEEK,
@@ -51,7 +42,7 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="together_ai",
         base_url="https://api.together.ai",
-        paths=_CHAT_RESPONSES,
+        paths=CHAT_RESPONSES,
         speaks=("chat",),  # responses keeps no state, and only for some of its models
         operations=EMBEDDINGS,
         key_variables=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY"),
@@ -61,7 +52,7 @@ PLAIN: tuple[Provider, ...] = (
         name="openrouter",
         base_url="https://openrouter.ai",
         prefix="/api/v1",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),  # responses is a beta, and only chat has its routing fields
         auth="bearer",
         operations=EMBEDDINGS,
@@ -71,7 +62,7 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="vercel",
         base_url="https://ai-gateway.vercel.sh",
-        paths=_ALL,
+        paths=ALL,
         operations=EMBEDDINGS,
         key_variables=("AI_GATEWAY_API_KEY", "VERCEL_AI_GATEWAY_API_KEY"),
         takes=compatible.VERCEL,
@@ -81,7 +72,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://open.bigmodel.cn",
         prefix="/api/paas/v4",
         prefixes={"messages": "/api/anthropic/v1"},
-        paths=_CHAT_MESSAGES,
+        paths=CHAT_MESSAGES,
         speaks=("chat",),
         operations=EMBEDDINGS,
         key_variables=("ZHIPU_API_KEY", "ZHIPUAI_API_KEY"),
@@ -92,7 +83,7 @@ PLAIN: tuple[Provider, ...] = (
         base_url="https://dashscope-intl.aliyuncs.com",
         prefix="/compatible-mode/v1",
         prefixes={"messages": "/apps/anthropic/v1"},
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         operations=EMBEDDINGS,
         key_variables=("DASHSCOPE_API_KEY",),
@@ -102,7 +93,7 @@ PLAIN: tuple[Provider, ...] = (
         name="xiaomi",
         base_url="https://api.xiaomimimo.com",
         prefixes={"messages": "/anthropic/v1"},
-        paths=_CHAT_MESSAGES,
+        paths=CHAT_MESSAGES,
         speaks=("chat",),
         key_variables=("MIMO_API_KEY", "XIAOMI_API_KEY", "XIAOMI_MIMO_API_KEY"),
         takes=compatible.XIAOMI,
@@ -110,7 +101,7 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="digitalocean",
         base_url="https://inference.do-ai.run",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),  # the others only for some of its models
         auth="bearer",
         key_variables=("DIGITALOCEAN_INFERENCE_KEY", "DIGITALOCEAN_ACCESS_TOKEN", "GRADIENT_AI_API_KEY"),
@@ -120,7 +111,7 @@ PLAIN: tuple[Provider, ...] = (
         name="edenai",
         base_url="https://api.edenai.run",
         prefix="/v3",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         auth="bearer",
         key_variables=("EDENAI_API_KEY",),
@@ -129,7 +120,7 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="meta",
         base_url="https://api.meta.ai",
-        paths=_ALL,
+        paths=ALL,
         key_variables=("META_API_KEY",),
         takes=compatible.PLAIN,
     ),
@@ -137,7 +128,7 @@ PLAIN: tuple[Provider, ...] = (
         name="minimax",
         base_url="https://api.minimax.io",
         prefixes={"messages": "/anthropic/v1"},
-        paths=_CHAT_MESSAGES,
+        paths=CHAT_MESSAGES,
         speaks=("chat",),
         key_variables=("MINIMAX_API_KEY",),
         takes=compatible.MINIMAX,
@@ -155,7 +146,7 @@ PLAIN: tuple[Provider, ...] = (
         name="fireworks",
         base_url="https://api.fireworks.ai",
         prefix="/inference/v1",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),  # the others only for some of its models
         operations=EMBEDDINGS,
         key_variables=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
@@ -164,14 +155,14 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="cerebras",
         base_url="https://api.cerebras.ai",
-        paths=_CHAT,
+        paths=CHAT,
         key_variables=("CEREBRAS_API_KEY",),
         takes=compatible.CEREBRAS,
     ),
     Provider(
         name="nvidia",
         base_url="https://integrate.api.nvidia.com",
-        paths=_CHAT,
+        paths=CHAT,
         operations=EMBEDDINGS,
         key_variables=("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
         takes=compatible.NVIDIA,
@@ -180,7 +171,7 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="ollama",
         base_url="http://127.0.0.1:11434",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
@@ -189,7 +180,7 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="vllm",
         base_url="http://127.0.0.1:8000",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
@@ -198,7 +189,7 @@ PLAIN: tuple[Provider, ...] = (
     Provider(
         name="lmstudio",
         base_url="http://127.0.0.1:1234",
-        paths=_ALL,
+        paths=ALL,
         speaks=("chat",),
         auth="bearer",
         operations=EMBEDDINGS,
@@ -206,14 +197,14 @@ PLAIN: tuple[Provider, ...] = (
     ),
     Provider(
         name="plano",  # models that the original's project publishes, on whatever server they run
-        paths=_CHAT,
+        paths=CHAT,
         takes=compatible.PLAIN,
     ),
     # Answered inside the process; the name is one that no resolver knows (RFC 6761).
     Provider(
         name="demo",
         base_url="http://demo.invalid",
-        paths=_ALL,
+        paths=ALL,
         operations={
             ("messages", "count_tokens"): "/messages/count_tokens",
             ("responses", "count_tokens"): "/responses/input_tokens",
