@@ -56,4 +56,4 @@ def _to_target(request: Request, models: ModelIndex) -> Request:
     if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
         raise ModelNotFound(request.model or "")
     request.journal.resolved = target
-    return replace(request, target=target)
+    return replace(request, target=target, candidates=models.candidates(request.model, target))

@@ -54,10 +54,23 @@ Kind: TypeAlias = Literal[
 
 
 UpstreamFailure: TypeAlias = Literal[
-    "rate_limit", "client_error", "server_error", "refused_key", "unavailable", "timeout", "protocol", "broken_stream"
+    "connect",
+    "timeout",
+    "server",
+    "overloaded",
+    "rate_limit",
+    "quota",
+    "credential",
+    "no_model",
+    "context_window",
+    "content_filter",
+    "protocol",
+    "invalid",
+    "broken_stream",
 ]
-"""The ways in which an upstream fails. `client_error` is a 4xx of its own that no other word covers, `server_error` a
-5xx, `broken_stream` anything that ends a reply which had begun."""
+"""The classes of an upstream's failures. `server` is a 5xx, `no_model` a 404 for a configured model, `protocol` a reply
+that is none, `invalid` a 4xx of its own that no other word covers, `broken_stream` anything that ends a reply which had
+begun. What may be tried after each is the table in `plano.upstream.attempts`."""
 
 UPSTREAM_FAILURES: tuple[UpstreamFailure, ...] = get_args(UpstreamFailure)
 

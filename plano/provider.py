@@ -229,6 +229,14 @@ class Target(Struct, frozen=True, kw_only=True):
         http2: whether requests go to it over HTTP/2.
         assumed: the dialects that its server may lack, because it is not the provider's own and the entry does not say
             what it speaks.
+        place: names the entry together with its key and its host, where a pool of keys or targets has several.
+        key_no: the number of its key in the entry's pool, from 0.
+        context_window: the most tokens of a request and its reply, None if not known.
+        max_in_flight: the most requests that one worker has open at it; None for any number.
+        timeout: seconds to wait for the first byte and between two pieces; None for the listener's.
+        first_output: seconds in which a stream must bring its first output; None for the configuration's.
+        defaults: top-level fields that a body gets where it does not have them, as JSON.
+        overrides: top-level fields that a body gets in any case, as JSON.
     """
 
     provider: Provider
@@ -246,6 +254,14 @@ class Target(Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     http2: bool = False
     assumed: tuple[UpstreamDialect, ...] = ()
+    place: str = ""
+    key_no: int = 0
+    context_window: int | None = None
+    max_in_flight: int | None = None
+    timeout: float | None = None
+    first_output: float | None = None
+    defaults: tuple[tuple[str, bytes], ...] = ()
+    overrides: tuple[tuple[str, bytes], ...] = ()
 
     def __repr__(self) -> str:
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.

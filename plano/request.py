@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from plano.candidates import Candidates
 from plano.conversation import Conversation
 from plano.dialects import CODECS, client_codec
 from plano.dialects.chat.embeddings import read_embeddings, write_embeddings
@@ -33,6 +34,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         headers: the client's headers.
         caller: the caller, once the auth filter has run.
         target: the target, once the alias filter has run.
+        candidates: everything that may answer, the target first; None if that is all.
         id: the request's id, as in the `x-request-id` header.
         strict: whether losses in translation are errors.
         lost: fields that could not be said in the present dialect; the attempt that sends the request reports them.
@@ -51,6 +53,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     headers: Headers = Headers()
     caller: Caller = ANONYMOUS
     target: Target | None = None
+    candidates: Candidates | None = None
     id: str = ""
     strict: bool = False
     lost: tuple[Loss, ...] = ()

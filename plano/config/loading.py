@@ -35,6 +35,7 @@ from plano.config.settings import (
 from plano.config.showing import shown
 from plano.errors import ConfigError
 from plano.observability.prices import Price, read_prices
+from plano.routing.settings import AliasEntry, AliasTarget
 from plano.state import StateSettings, open_store
 from plano.transport.tls import tls_context
 
@@ -106,7 +107,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         file=None if is_mapping else problems.file,
         listener=listens,
         providers=tuple(providers),
-        aliases=aliases,
+        aliases={name: AliasEntry(targets=(AliasTarget(model=model),)) for name, model in aliases.items()},
         filters=tuple(filters.in_order),
         callers=tuple(callers),
         ui=root.get("ui"),

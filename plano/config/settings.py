@@ -8,10 +8,13 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from plano.config.problems import Problem
+from plano.limits.settings import Admission, Budget, Rule, SharedState
 from plano.observability.prices import Price
+from plano.routing.settings import AliasEntry
 from plano.state import StateSettings
 from plano.transport import Timeouts
 from plano.types import Caller, Secret, UpstreamDialect
+from plano.upstream.settings import Resilience
 
 
 class Listener(Struct, frozen=True, kw_only=True):
@@ -44,6 +47,13 @@ class ProviderEntry(Struct, frozen=True, kw_only=True):
     http_host: str | None = None
     proxy: Secret | None = None
     http2: bool = False
+    keys: tuple[tuple[Secret, float], ...] = ()
+    context_window: int | None = None
+    max_in_flight: int | None = None
+    timeout: float | None = None
+    first_output: float | None = None
+    defaults: Mapping[str, Any] = {}
+    overrides: Mapping[str, Any] = {}
 
 
 class FilterEntry(Struct, frozen=True, kw_only=True):
@@ -141,7 +151,7 @@ class Config(Struct, frozen=True, kw_only=True):
     Attributes:
         file: its path as it was given; None if it did not come from a file.
         providers: the entries, in the order of the file.
-        aliases: the target of each alias.
+        aliases: the targets and fallbacks of each alias.
         filters: the user's own filters, in the order they run.
         callers: the callers with their keys; empty if anybody may call.
         ui: the page at `/ui` is served; None means only if `plano up` listens on loopback.
@@ -150,13 +160,14 @@ class Config(Struct, frozen=True, kw_only=True):
         chat_completions_continue: chat completions are stored as well.
         upstream_store: the `store` that is sent to providers; None for the client's own.
         prices: the prices of models, by name; they take precedence over those in `prices_file`.
+        rules: the rules of `ratelimits`.
         warnings: values that have no effect, or are probably not meant.
     """
 
     file: str | None = None
     listener: Listener = Listener()
     providers: tuple[ProviderEntry, ...] = ()
-    aliases: Mapping[str, str] = {}
+    aliases: Mapping[str, AliasEntry] = {}
     filters: tuple[FilterEntry, ...] = ()
     callers: tuple[tuple[Caller, Secret], ...] = ()
     ui: bool | None = None
@@ -175,6 +186,11 @@ class Config(Struct, frozen=True, kw_only=True):
     prices: Mapping[str, Price] = {}
     prices_file: str | None = None
     tracing: Tracing | None = None
+    resilience: Resilience = Resilience()
+    rules: tuple[Rule, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    admission: Admission = Admission()
+    shared_state: SharedState = SharedState()
     warnings: tuple[Problem, ...] = ()
 
     def secrets(self) -> list[Secret]:
@@ -182,8 +198,11 @@ class Config(Struct, frozen=True, kw_only=True):
         found = [key for _, key in self.callers]
         for entry in self.providers:
             found += [secret for secret in (entry.key, entry.proxy, *entry.headers.values()) if secret is not None]
+            found += [key for key, _ in entry.keys]
         if self.state_storage is not None:
             found += [s for s in (self.state_storage.url, self.state_storage.connection_string) if s is not None]
+        if self.shared_state.url is not None:
+            found.append(self.shared_state.url)
         return found
 
     @property

@@ -359,7 +359,7 @@ def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
         "filter": _single(("upstream",)),
         "field": _single(LOSS_FIELDS),
         "phase": _single(("before_reply", "during_reply"), "before_reply"),
-        "failure": _single(UPSTREAM_FAILURES, "server_error"),
+        "failure": _single(UPSTREAM_FAILURES, "server"),
         "estimated": flags,
         "store": Axis(
             [(operation, outcome) for operation in STORE_OPERATIONS for outcome in ("ok", "failed")], (OTHER, "failed")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from plano.candidates import Candidate, Candidates, Group
 from plano.dialects import COMMON
 from plano.errors import ConfigError, InvalidRequest, ModelNotFound
 from plano.provider import Endpoints, Provider, Target, endpoints, with_model
+from plano.routing.settings import AliasEntry, AliasTarget
 from plano.types import Secret, UpstreamDialect
 
 WILDCARD = "*"
@@ -35,6 +38,8 @@ class Entry(Struct, frozen=True, kw_only=True):
         http2: HTTP/2 is spoken.
         known: for a wildcard, the ids that it is known to cover.
         assumed: the dialects that the server may lack; see `Target.assumed`.
+        keys: a pool of keys with their weights, in place of `key`; () for `key` alone.
+        context_window, max_in_flight, timeout, first_output, defaults, overrides: see `Target`.
     """
 
     provider: Provider
@@ -51,6 +56,13 @@ class Entry(Struct, frozen=True, kw_only=True):
     http2: bool = False
     known: tuple[str, ...] = ()
     assumed: tuple[UpstreamDialect, ...] = ()
+    keys: tuple[tuple[Secret, float], ...] = ()
+    context_window: int | None = None
+    max_in_flight: int | None = None
+    timeout: float | None = None
+    first_output: float | None = None
+    defaults: tuple[tuple[str, bytes], ...] = ()
+    overrides: tuple[tuple[str, bytes], ...] = ()
 
     def __repr__(self) -> str:
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
@@ -75,16 +87,21 @@ class ModelIndex:
 
     Args:
         entries: the entries, in the order of the configuration.
-        aliases: the target of each alias: another alias, or any other name.
+        aliases: the targets and fallbacks of each alias; a string is the name of the only target.
         cache: the most targets under wildcards that are kept, because callers make up their names.
 
     Raises:
-        ConfigError: an alias has an unknown target, or leads back to itself; or two entries are the default.
+        ConfigError: an alias has an unknown target or fallback, or leads back to itself; or two entries are the
+            default.
     """
 
-    def __init__(self, entries: Sequence[Entry], aliases: Mapping[str, str] | None = None, *, cache: int = 1024):
-        aliases = aliases or {}
+    def __init__(
+        self, entries: Sequence[Entry], aliases: Mapping[str, AliasEntry | str] | None = None, *, cache: int = 1024
+    ):
         self._routes = [_Route(entry) for entry in entries]
+        self._by_entry: dict[str, _Route] = {}
+        for route in self._routes:
+            self._by_entry.setdefault(route.entry.name, route)
         self._wildcards: dict[str, _Route] = {}
         self._under_wildcards: dict[str, Target] = {}
         self._cache = cache
@@ -94,7 +111,10 @@ class ModelIndex:
         self._bare: dict[str, Target] = {}
         self._add_entries()
         self._default = self._find_default()
-        self._aliases = {alias: self._follow(alias, aliases) for alias in aliases}
+        self._said = {alias: _entry_of(said) for alias, said in (aliases or {}).items()}
+        followed = {alias: Candidates(alias, self._follow(alias, ())) for alias in self._said}
+        self._aliases = {alias: found.first for alias, found in followed.items()}
+        self._candidates = {alias: found for alias, found in followed.items() if _several(found)}
         self._names.update(self._aliases)
 
     def resolve(self, name: str | None) -> Target:
@@ -110,6 +130,19 @@ class ModelIndex:
             return self._default
         target = self._names.get(name) or self._bare.get(name)
         return target if target is not None else self._wild(name)
+
+    def candidates(self, name: str | None, target: Target) -> Candidates | None:
+        """Everything that may answer for a name, which resolved to `target`; None if that target is all, with one
+        key."""
+        found = self._candidates.get(name or "")
+        if found is None and len(self._by_entry[target.entry].entry.keys) > 1:
+            return Candidates(name or target.name, (Group((self._candidate(target.name, target),)),))
+        return found
+
+    def groups(self, name: str) -> tuple[Group, ...]:
+        """The targets of a name, and after them the fallbacks that it brings with it. Raises ModelNotFound."""
+        found = self._candidates.get(name)
+        return (Group((self._candidate(name, self.resolve(name)),)),) if found is None else found.groups
 
     def wildcards(self) -> list[tuple[Entry, Target]]:
         """The wildcard entries, each with the target of an unnamed model of its."""
@@ -188,17 +221,38 @@ class ModelIndex:
             raise ConfigError(f"more than one entry is the default: {', '.join(r.entry.name for r in defaults)}")
         return defaults[0].target(defaults[0].entry.model) if defaults else None
 
-    def _follow(self, alias: str, aliases: Mapping[str, str]) -> Target:
-        name, seen = alias, [alias]
-        while name in aliases:
-            name = aliases[name]
-            if name in seen:
-                raise ConfigError(f"alias `{alias}` leads back to itself: {' -> '.join([*seen, name])}")
-            seen.append(name)
+    def _follow(self, name: str, seen: tuple[str, ...]) -> tuple[Group, ...]:
+        """The groups of a name, which is that of an alias or a model."""
+        said = self._said.get(name)
+        if name in seen:
+            raise ConfigError(f"alias `{seen[0]}` leads back to itself: {' -> '.join([*seen, name])}")
+        if said is None:
+            return (Group((self._candidate(name, self._model(name, seen)),)),)
+        seen = (*seen, name)
+        groups: tuple[Group, ...]
+        if len(said.targets) == 1 and said.targets[0].endpoint is None:
+            groups = self._follow(said.targets[0].model, seen)
+        else:
+            members = tuple(
+                self._candidate(each.model, self._model(each.model, seen), weight=each.weight, endpoint=each.endpoint)
+                for each in said.targets
+            )
+            groups = (Group(members, said.algorithm),)
+        for fallback in said.fallbacks:
+            first, *others = self._follow(fallback.target, seen)
+            groups += (replace(first, conditions=fallback.conditions), *others)
+        return groups
+
+    def _model(self, name: str, seen: tuple[str, ...]) -> Target:
         try:
             return self.resolve(name)
         except (ModelNotFound, InvalidRequest):
-            raise ConfigError(f"alias `{alias}` points at `{name}`, which is no configured model") from None
+            raise ConfigError(f"alias `{seen[-1]}` points at `{name}`, which is no configured model") from None
+
+    def _candidate(self, name: str, target: Target, *, weight: float = 1.0, endpoint: str | None = None) -> Candidate:
+        route = self._by_entry[target.entry]
+        weights = tuple(each for _, each in route.entry.keys) or (1.0,)
+        return Candidate(name, route.keyed(target, endpoint), weights, weight)
 
     def _wild(self, name: str) -> Target:
         target = self._under_wildcards.get(name)
@@ -238,7 +292,7 @@ class _Route:
             entry=entry.name,
             dialects=dialects,
             endpoints=with_model(self._endpoints_for(dialects), model),
-            key=entry.key,
+            key=entry.keys[0][0] if entry.keys else entry.key,
             passthrough_auth=entry.passthrough_auth,
             headers=entry.headers,
             host_header=entry.host_header,
@@ -251,6 +305,28 @@ class _Route:
             proxy=entry.proxy,
             http2=entry.http2,
             assumed=tuple(dialect for dialect in entry.assumed if dialect in dialects),
+            place=entry.name,
+            context_window=entry.context_window,
+            max_in_flight=entry.max_in_flight,
+            timeout=entry.timeout,
+            first_output=entry.first_output,
+            defaults=entry.defaults,
+            overrides=entry.overrides,
+        )
+
+    def keyed(self, target: Target, endpoint: str | None = None) -> tuple[Target, ...]:
+        """One of the entry's targets with each of the entry's keys, at another base URL if one is given."""
+        place, entry = target.place, self.entry
+        if endpoint is not None:
+            place = f"{place}@{endpoint}"
+            asked = dict.fromkeys((*target.dialects, COMMON)) if entry.assumed else target.dialects
+            found = with_model(endpoints(entry.provider, asked, endpoint), target.model)
+            target = replace(target, endpoints=found, place=place)
+        if len(entry.keys) < 2:
+            return (target,)
+        return tuple(
+            replace(target, key=key, key_no=number, place=f"{place}#{number}")
+            for number, (key, _) in enumerate(entry.keys)
         )
 
     def _endpoints_for(self, dialects: tuple[UpstreamDialect, ...]) -> Endpoints:
@@ -269,6 +345,16 @@ def is_bare(name: str | None) -> bool:
 def _is_name(text: str) -> bool:
     """Whether a name is one that requests may use. Without this, logs and the cache would hold what callers make up."""
     return 0 < len(text) <= LONGEST_NAME and text.isprintable()
+
+
+def _entry_of(said: AliasEntry | str) -> AliasEntry:
+    return AliasEntry(targets=(AliasTarget(model=said),)) if isinstance(said, str) else said
+
+
+def _several(found: Candidates) -> bool:
+    """Whether there is more than one target or key, or a base URL of its own."""
+    first = found.groups[0].members[0]
+    return len(found.groups) > 1 or len(found.groups[0].members) > 1 or len(first.keys) > 1
 
 
 def _info(name: str, target: Target) -> ModelInfo:

@@ -29,12 +29,12 @@ def failure_of(error: UpstreamError) -> UpstreamFailure:
 def failure_of_status(status: int) -> UpstreamFailure:
     if status == 429:
         return "rate_limit"
-    return "client_error" if status < 500 else "server_error"
+    return "invalid" if status < 500 else "server"
 
 
 _FAILURES: tuple[tuple[type[UpstreamError], UpstreamFailure], ...] = (
-    (UpstreamRefusedKey, "refused_key"),
-    (UpstreamUnavailable, "unavailable"),
+    (UpstreamRefusedKey, "credential"),
+    (UpstreamUnavailable, "connect"),
     (UpstreamTimeout, "timeout"),
     (UpstreamProtocolError, "protocol"),
 )
