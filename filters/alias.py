@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from plano.errors import ModelNotFound
+from plano.candidates import Candidates
+from plano.errors import InvalidRequest, ModelNotFound
 from plano.pipeline import CallNext
+from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.routing.models import ModelIndex, is_bare
+from plano.routing.policy import ANY
 
 
 class Alias:
@@ -23,6 +26,7 @@ class Alias:
 
     Raises:
         ModelNotFound: 404 in the client's dialect, for a name that no model has or that this caller may not use.
+        InvalidRequest: 400 for a fallback of the request's own of which the same is true.
     """
 
     def __init__(self, models: ModelIndex, refresh: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -56,4 +60,33 @@ def _to_target(request: Request, models: ModelIndex) -> Request:
     if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
         raise ModelNotFound(request.model or "")
     request.journal.resolved = target
-    return replace(request, target=target, candidates=models.candidates(request.model, target))
+    candidates = models.candidates(request.model, target)
+    if request.fallbacks:
+        candidates = _with_fallbacks(request, models, target, candidates)
+    return replace(request, target=target, candidates=candidates)
+
+
+def _with_fallbacks(request: Request, models: ModelIndex, target: Target, own: Candidates | None) -> Candidates:
+    """The candidates of a request that names fallbacks: first those of its model, then those that it names.
+
+    Raises:
+        InvalidRequest: a fallback is unknown, or this caller may not use it.
+    """
+    name = request.model or target.name
+    groups = models.groups(name) if own is None else own.groups
+    for each in request.fallbacks:
+        try:
+            first, *others = models.groups(each)
+        except ModelNotFound:
+            raise _no_fallback(each) from None
+        caller = request.caller
+        if not (caller.may_use(each) or caller.may_use(first.members[0].target.name)):
+            raise _no_fallback(each)
+        groups += (replace(first, conditions=ANY), *others)
+    return Candidates(name, groups)
+
+
+def _no_fallback(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The fallback `{name[:200]}` does not exist or you do not have access to it.", param="fallbacks"
+    )

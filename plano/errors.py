@@ -70,7 +70,7 @@ UpstreamFailure: TypeAlias = Literal[
 ]
 """The classes of an upstream's failures. `server` is a 5xx, `no_model` a 404 for a configured model, `protocol` a reply
 that is none, `invalid` a 4xx of its own that no other word covers, `broken_stream` anything that ends a reply which had
-begun. What may be tried after each is the table in `plano.upstream.attempts`."""
+begun. What may be tried after each is the table in `plano.routing.policy`."""
 
 UPSTREAM_FAILURES: tuple[UpstreamFailure, ...] = get_args(UpstreamFailure)
 

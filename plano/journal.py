@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from plano.attempt import NOT_ASKED, Attempt
 from plano.conversation import Usage
@@ -16,6 +16,13 @@ from plano.types import ANONYMOUS, Caller, ClientDialect, UpstreamDialect
 Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 """`completed`: the reply went out whole, error replies included. `failed`: a stream broke after it had
 begun. `aborted`: the client left first."""
+
+
+class Amounts(NamedTuple):
+    """What a request costs in limits and budgets."""
+
+    tokens: int
+    dollars: float
 
 
 class Journal:
@@ -46,6 +53,11 @@ class Journal:
         weight: the number of requests that this sample of the filters' times represents.
         editor: the name of the filter that last changed the conversation; None if none did.
         store_failed: whether the reply should have been stored and could not be.
+        committed: when the client's reply was certain to be the answering attempt's; None where only one was possible.
+        moved: the failure for which another target answers than the first one, or `budget`.
+        told: headers of plano's own that go out with the reply or the error.
+        limited_by: the name of the rule or budget that refused the request.
+        reserved, settled: the tokens and dollars that were reserved in limits and budgets, and those that were used.
     """
 
     # Few requests touch these, so their defaults stay on the class: to make a journal sets two attributes, not twenty.
@@ -63,6 +75,12 @@ class Journal:
     closers: tuple[Callable[[Any], None], ...] = ()
     editor: str | None = None
     store_failed: bool = False
+    committed: float | None = None
+    moved: str | None = None
+    told: tuple[tuple[bytes, bytes], ...] = ()
+    limited_by: str | None = None
+    reserved: Amounts | None = None
+    settled: Amounts | None = None
     bytes_in: int = 0
     bytes_out: int = 0
     releases: tuple[Callable[[], Awaitable[None]], ...] = ()

@@ -34,6 +34,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
         headers: the client's headers.
         caller: the caller, once the auth filter has run.
         target: the target, once the alias filter has run.
+        fallbacks: the names of models that the client wants to be asked if the first one fails.
         candidates: everything that may answer, the target first; None if that is all.
         id: the request's id, as in the `x-request-id` header.
         strict: whether losses in translation are errors.
@@ -53,6 +54,7 @@ class Request(Struct, frozen=True, kw_only=True, dict=True):
     headers: Headers = Headers()
     caller: Caller = ANONYMOUS
     target: Target | None = None
+    fallbacks: tuple[str, ...] = ()
     candidates: Candidates | None = None
     id: str = ""
     strict: bool = False

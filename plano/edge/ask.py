@@ -218,6 +218,7 @@ class Ask:
             caller=caller,
             id=request_ids.request_id(headers),
             strict=self._strict if strict is None else strict.lower() == b"true",
+            fallbacks=asked.fallbacks,
             refusal=refusal,
             journal=journal,
         )
@@ -238,6 +239,8 @@ def _note(request: Request, response: Response) -> None:
     if response.error is not None or journal.error is not None:
         journal.note_error(response.error)
     request_ids.set_ids(request, response)
+    if journal.told:
+        response.headers += journal.told
     losses = (*journal.answer.losses, *response.lost) if response.lost else journal.answer.losses
     if losses:
         _report(response, losses)

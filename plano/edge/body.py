@@ -23,12 +23,14 @@ class Peek(Struct, frozen=True, gc=False):
 
     model: str | None = None
     stream: bool | None = None
+    fallbacks: tuple[str, ...] = ()
 
 
 DECIDED_ON = frozenset(
     {
         "background",
         "conversation",
+        "fallbacks",
         "frequency_penalty",
         "include",
         "input",
@@ -39,6 +41,7 @@ DECIDED_ON = frozenset(
         "messages",
         "metadata",
         "model",
+        "models",
         "n",
         "parallel_tool_calls",
         "presence_penalty",
@@ -75,7 +78,11 @@ _fields = msgspec.json.Decoder(dict[str, Raw])
 _model = msgspec.json.Decoder(str | None)
 _stream = msgspec.json.Decoder(bool | None)
 _peek = msgspec.json.Decoder(Peek)
+_names = msgspec.json.Decoder(tuple[str, ...])
 _NULL = Raw(b"null")
+
+MAX_FALLBACKS = 16
+"""The most fallbacks that a request may name."""
 
 _SPARE_FRAMES = 64
 """Stack frames to spare: a body that can be read here can be read this many calls further down too. Up to Python 3.11,
@@ -86,13 +93,15 @@ _SHALLOW_BYTES = 1000
 
 
 def peek(body: bytes) -> tuple[Peek, bytes]:
-    """The model and stream flag of a body in any dialect, and the body to send on.
+    """The model, the stream flag and the fallbacks of a body in any dialect, and the body to send on.
 
-    Field names in that body have no escapes, because some of them are searched for in its bytes.
+    Fallbacks are the names in `fallbacks` or `models` (as at OpenRouter, where the first of them is the model if there
+    is none in `model`). They are for the gateway, so the body to send on does not have them. Field names in that body
+    have no escapes, because some of them are searched for in its bytes.
 
     Raises:
-        InvalidRequest: it is not a JSON object in UTF-8, one of the two is of the wrong type, or two readers could
-            read different names in it.
+        InvalidRequest: it is not a JSON object in UTF-8, one of the fields is of the wrong type, there are too many
+            fallbacks, or two readers could read different names in it.
     """
     fields = _with_room(body, _SPARE_FRAMES) if len(body) > _SHALLOW_BYTES else reading.request(_fields, body)
     if not body.isascii():  # the decoder does not check values that it skips
@@ -108,7 +117,29 @@ def peek(body: bytes) -> tuple[Peek, bytes]:
         found = Peek(_model.decode(model), _stream.decode(stream))
     except msgspec.MsgspecError:
         found = reading.request(_peek, b'{"model":%b,"stream":%b}' % (model, stream))
+    if "fallbacks" in fields or "models" in fields:
+        others = _taken(fields)
+        if others:
+            first = found.model or others.pop(0)
+            fields["model"] = Raw(msgspec.json.encode(first))
+            return Peek(first, found.stream, tuple(others)), msgspec.json.encode(fields)
     return found, body if plain else msgspec.json.encode(fields)
+
+
+def _taken(fields: dict[str, Raw]) -> list[str]:
+    """The names of fallbacks, which are taken out of the body. A field that is no list of names is the upstream's."""
+    found: list[str] = []
+    for field in ("fallbacks", "models"):
+        try:
+            said = _names.decode(fields.get(field, b"[]"))
+        except msgspec.MsgspecError:
+            continue
+        if said:
+            del fields[field]
+        found += said
+    if len(found) > MAX_FALLBACKS:
+        raise InvalidRequest(f"At most {MAX_FALLBACKS} models can be named as fallbacks.", param="fallbacks")
+    return found
 
 
 def _with_room(body: bytes, room: int) -> dict[str, Raw]:

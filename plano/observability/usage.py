@@ -72,6 +72,11 @@ def estimate_input(body: bytes) -> int:
     return max(1, len(text) // BYTES_PER_TOKEN + (len(body) - len(text)) // BASE64_BYTES_PER_TOKEN)
 
 
+def tokens_in(piece: bytes) -> int:
+    """Output tokens in whole frames of a stream in any dialect, estimated; at least one for each frame with text."""
+    return sum(max(1, said // BYTES_PER_TOKEN) for block in sse.cut(piece) if (said := _said_in(block)))
+
+
 def _said(attempt: Attempt) -> Usage | None:
     """The usage that the upstream reported. Some upstreams report zeros when they do not know, so zeros are none."""
     usage = attempt.said()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from plano.conversation import Usage
 from plano.testing.client import WAYS, Received, ask
+from plano.testing.hosts import FakeHosts
 from plano.testing.provider import FakeProvider
 from plano.testing.record import Recorded
 from plano.testing.script import (
@@ -39,6 +40,7 @@ __all__ = [
     "WAYS",
     "Answer",
     "Failure",
+    "FakeHosts",
     "FakeProvider",
     "Received",
     "Recorded",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 from plano.conversation import Part
@@ -80,6 +80,10 @@ class FakeProvider:
     reply = _scripting(Reply)
     fail = _scripting(Failure)
     raw = _scripting(Verbatim)
+
+    def fails(self, times: int, status: int = 503, **options: Any) -> None:
+        """Append so many failures, with the options of `Failure`. What is appended after them answers from then on."""
+        self.script(*(Failure(status, **options) for _ in range(times)))
 
     def breaks_after(self, events: int, *parts: Part | str, how: Break = "lost") -> None:
         """Append a reply that breaks off after so many events; without `parts`, it gets text that is long enough.

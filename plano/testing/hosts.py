@@ -1,0 +1,51 @@
+"""Several fake providers behind one transport, for tests of failover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from plano.errors import UpstreamUnavailable
+from plano.testing.playback import FakeExchange
+from plano.testing.provider import FakeProvider
+from plano.transport import Outgoing
+
+
+class FakeHosts:
+    """A transport to several fake providers, which are told apart by the host of their entry's `base_url`.
+
+        hosts = FakeHosts("first", "second")
+        hosts["first"].fail(503)
+        hosts["second"].reply("I am here.")
+        gateway = Plano(config, transport=hosts)    # entries with `base_url: http://first` and `http://second`
+
+    Args:
+        names: the hosts.
+
+    Attributes:
+        down: hosts that refuse connections.
+        calls: the hosts that were asked, in order; those that are down too.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._providers = {name: FakeProvider(name=name) for name in names}
+        self.down: set[str] = set()
+        self.calls: list[str] = []
+
+    def __getitem__(self, host: str) -> FakeProvider:
+        return self._providers[host]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._providers)
+
+    async def send(self, request: Outgoing) -> FakeExchange:
+        """Answer a transport's request.
+
+        Raises:
+            UpstreamUnavailable: the host is down or unknown.
+        """
+        host = urlsplit(request.url).hostname or ""
+        self.calls.append(host)
+        if host in self.down or host not in self._providers:
+            raise UpstreamUnavailable("The upstream could not be reached.")
+        return await self._providers[host].send(request)

@@ -1,0 +1,300 @@
+"""The loop that tries the candidates of a request: the only place where plano repeats a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from random import Random
+from time import perf_counter
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from plano.candidates import Candidate, Group
+from plano.errors import BudgetSpent, GatewayBusy, PermissionDenied, PlanoError, RateLimited
+from plano.journal import Journal
+from plano.limits.admission import busy
+from plano.limits.settings import Budget
+from plano.pipeline import CallNext
+from plano.provider import Target
+from plano.request import Request
+from plano.response import Response
+from plano.routing.policy import CALLERS, usefulness
+from plano.upstream.choosing import Choosing
+from plano.upstream.final import final
+from plano.upstream.keepalive import kept_alive
+from plano.upstream.pace import Pace
+from plano.upstream.plan import Plan, Step
+from plano.upstream.repeatable import may_hedge, repeatable
+from plano.upstream.settings import MOST_ATTEMPTS, Resilience
+from plano.upstream.tries import Grant, Hold, Try, hedged, made
+from plano.upstream.windows import fits
+
+_NO_FALLBACK = b"x-plano-no-fallback"
+
+
+_REFUSALS = (RateLimited, BudgetSpent, PermissionDenied, GatewayBusy)
+"""The refusals of one target, by limits of the gateway's own."""
+
+
+class TargetLimits(Protocol):
+    """The limits and budgets that are judged for the target which is about to be asked."""
+
+    def concerns(self, target: Target) -> bool:
+        """Whether any may apply to it."""
+
+    async def for_target(self, request: Request, target: Target, *, over: Budget | None = None) -> Grant | None:
+        """Reserves what a try may use. Raises RateLimited or BudgetSpent."""
+
+
+class Attempts:
+    """Tries the candidates of a request, until one answers or no other try may be made.
+
+    A request whose name has one target with one key, of which nothing is limited and nothing to be repeated, passes.
+
+    Args:
+        settings: how often and how long is tried.
+        max_retries: the listener's.
+        choices: chooses among targets by health and load.
+        limits: limits and budgets of targets; None for none.
+        queue_wait: the most seconds to wait for a slot of the only target that is left.
+        groups_of: the groups of a name, for the fallback of a budget.
+        random: the source of jitter.
+    """
+
+    def __init__(
+        self,
+        settings: Resilience,
+        *,
+        choices: Choosing,
+        max_retries: int | None = None,
+        limits: TargetLimits | None = None,
+        queue_wait: float = 2.0,
+        groups_of: Callable[[str], Sequence[Group]],
+        random: Random | None = None,
+    ) -> None:
+        said = settings.max_attempts if max_retries is None else 1 + max_retries
+        self._alone = said or 1
+        self.most = said or MOST_ATTEMPTS
+        self.settings = settings
+        self.choices = choices
+        self.limits = limits
+        self.queue_wait = queue_wait
+        self.groups_of = groups_of
+        self.random = random or Random()
+
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
+        target = request.target or request.require_target()
+        if request.candidates is not None:
+            most = self.most
+        elif self._alone > 1 or target.max_in_flight is not None or self._limited(target):
+            most = self._alone
+        else:
+            return call_next(request)
+        answer = _Run(self, request, call_next, most).answer()
+        if self.settings.keepalive is not None and request.stream:
+            return kept_alive(request, answer, self.settings.keepalive)
+        return answer
+
+    def _limited(self, target: Target) -> bool:
+        return self.limits is not None and self.limits.concerns(target)
+
+
+class _Run:
+    """The tries of one request."""
+
+    def __init__(self, by: Attempts, request: Request, call_next: CallNext, most: int) -> None:
+        self._by = by
+        self._request = request
+        self._call_next = call_next
+        self._most = most
+        self._due = perf_counter() + by.settings.deadline
+        self._before = len(request.journal.attempts)
+        self._failed: list[Try] = []
+        self._refusal: PlanoError | None = None
+        self._busy: Step | None = None
+        self._patient = False
+        self._origin: Candidate | None = None
+        self._groups = self._candidates()
+        self._plan = Plan(self._groups, by.choices, wanted=self._wanted, random=by.random)
+
+    async def answer(self) -> Response:
+        """The reply of the target that answered, or the most useful error.
+
+        Raises:
+            PlanoError: no target answered, and the most useful failure is not a response.
+        """
+        step = self._plan.first()
+        if step is None:
+            raise self._by.choices.refusal(self._groups)
+        self._origin = step.candidate if step.because is None else None
+        while step is not None:
+            if step.wait and not await self._waited(step.wait):
+                break
+            try:
+                hold = await self._hold(step)
+            except _REFUSALS as refused:
+                step = self._instead(step, refused)
+                continue
+            tries = await self._made(step, hold)
+            if tries[-1].answers:
+                return self._told(tries[-1])
+            for done in tries:
+                self._failed.append(done)
+                if done.failure is not None:
+                    asked = None if done.attempt is None else done.attempt.retry_after
+                    self._plan.failed(done.step, done.failure, asked_wait=asked)
+            step = self._following(tries[-1])
+        return self._given_up()
+
+    def _candidates(self) -> Sequence[Group]:
+        candidates, target = self._request.candidates, self._request.require_target()
+        if candidates is None:
+            return (Group((Candidate(target.name, (target,)),)),)
+        refused = self._request.headers.find(_NO_FALLBACK) or b""
+        return candidates.groups[:1] if refused.lower() == b"true" else candidates.groups
+
+    def _wanted(self, candidate: Candidate, group: int) -> bool:
+        """Whether a fallback may be used by this caller and is large enough for the request."""
+        if group == 0:
+            return True
+        caller, target = self._request.caller, candidate.target
+        allowed = caller.models is None or caller.may_use(candidate.name) or caller.may_use(target.name)
+        return allowed and fits(self._request, target)
+
+    async def _waited(self, seconds: float) -> bool:
+        """Waits before a repetition. Returns False if there is no time for it."""
+        if perf_counter() + seconds >= self._due:
+            return False
+        await asyncio.sleep(seconds)
+        self._request.journal.waited += seconds
+        return True
+
+    async def _hold(self, step: Step) -> Hold:
+        """Takes what a try needs: a slot of the target, and the amounts of its limits and budgets.
+
+        Raises:
+            RateLimited: a limit or a budget refuses it.
+            GatewayBusy: the target has as many requests as it may have.
+        """
+        target, limits, choices = step.target, self._by.limits, self._by.choices
+        slots = choices.slots.of(target)
+        if slots is not None and not slots.try_take():
+            until = perf_counter() + self._by.queue_wait
+            if not (self._patient and await slots.wait(min(until, self._due))):
+                raise busy()
+        try:
+            grant = (
+                await limits.for_target(self._request, target, over=step.over)
+                if limits is not None and limits.concerns(target)
+                else None
+            )
+        except BaseException:
+            if slots is not None:
+                slots.release()
+            raise
+        return Hold(choices.begin(target, again=step.again), slots, grant)
+
+    def _instead(self, step: Step, refused: PlanoError) -> Step | None:
+        """The try in place of one that a limit of the gateway refused."""
+        if isinstance(refused, GatewayBusy):
+            self._busy = self._busy or step
+            instead = self._plan.skip(step, "overloaded")
+            if instead is None and not self._failed and not self._patient:
+                self._patient, instead = True, self._busy
+            return instead
+        self._refusal = self._refusal or refused
+        if not isinstance(refused, BudgetSpent):
+            return self._plan.skip(step, "rate_limit")
+        budget = refused.budget
+        assert isinstance(budget, Budget), "the judge raises it"
+        if budget.fallback is not None:
+            self._plan.go_to(self._by.groups_of(budget.fallback), budget)
+        return self._plan.skip(step, "quota")
+
+    async def _made(self, step: Step, hold: Hold) -> list[Try]:
+        """One try, or two at once; if one answers, it is the last."""
+        hedge = self._by.settings.hedge
+        if hedge is None or self._left() < 2 or not may_hedge(self._request):
+            return [await self._try(step, hold)]
+        return await hedged(self._try(step, hold), self._hedge, hedge)
+
+    async def _hedge(self) -> Awaitable[Try] | None:
+        """The second of two tries at once; None if there is none."""
+        step = self._plan.other()
+        if step is None or self._left() < 1:
+            return None
+        try:
+            return self._try(step, await self._hold(step))
+        except _REFUSALS:
+            self._plan.skip(step, None)
+            return None
+
+    async def _try(self, step: Step, hold: Hold) -> Try:
+        target, settings = step.target, self._by.settings
+        request = self._request
+        onward = request if target is request.target else replace(request, target=target)
+        patience = None
+        if request.stream:
+            own = target.first_output
+            usual = settings.first_output_reasoning if _reasons(request) else settings.first_output
+            patience = max(0.0, min(usual if own is None else own, self._due - perf_counter()))
+        return await made(step, hold, onward, self._call_next, patience, filtered=self._plan.lists("content_filter"))
+
+    def _left(self) -> int:
+        """The attempts that may still be made."""
+        return self._most - (len(self._request.journal.attempts) - self._before)
+
+    def _following(self, done: Try) -> Step | None:
+        """The try after one that failed; None if there is none."""
+        failure = done.failure
+        if failure is None:  # this target cannot say the request
+            return self._plan.skip(done.step, None)
+        if self._left() < 1 or perf_counter() >= self._due or failure in ("invalid", "broken_stream"):
+            return None
+        if not done.unsent and repeatable(self._request) == "unsent":
+            return None
+        return self._plan.after(done.step, failure)
+
+    def _told(self, done: Try) -> Response:
+        journal, response = self._request.journal, done.response
+        assert response is not None, "it answers"
+        journal.committed = perf_counter()
+        if done.step.over is not None:
+            journal.moved = "budget"
+        elif done.step.candidate is not self._origin:
+            journal.moved = self._failed[0].failure if self._failed else done.step.because
+        self._tell(journal)
+        done.hold.answered(journal, done.attempt)
+        least = self._by.settings.minimum_rate
+        return response if least is None or response.pieces is None else response.through(Pace(least))
+
+    def _tell(self, journal: Journal) -> None:
+        told = [(b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before))]
+        if journal.moved is not None:
+            told.append((b"x-plano-fallback", journal.moved.encode()))
+        journal.told = (*journal.told, *told)
+
+    def _given_up(self) -> Response:
+        """The answer after the last try failed: the error of the most useful class."""
+        journal, failed = self._request.journal, self._failed
+        self._tell(journal)
+        best = min(failed, key=lambda done: usefulness(done.failure), default=None)
+        if self._refusal is not None and (best is None or best.failure not in CALLERS):
+            raise copy(self._refusal)
+        assert best is not None, "something was tried or refused"
+        if self._most > 1 and best.failure is not None:
+            return final(self._request, best, self._by.choices.health.back_in(self._groups))
+        if best.response is not None:
+            return best.response
+        assert best.error is not None, "it failed"
+        raise copy(best.error)
+
+
+_REASONS = (b'"reasoning', b'"thinking"')
+
+
+def _reasons(request: Request) -> bool:
+    """Whether a request asks the model to reason before it answers, or may do so."""
+    return any(map(request.raw.__contains__, _REASONS))

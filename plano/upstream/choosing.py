@@ -1,0 +1,75 @@
+"""Chooses among targets, by their health, their load and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plano.candidates import Candidate, Group
+from plano.errors import PlanoError, UpstreamFailure, UpstreamRefusedKey, UpstreamStatus
+from plano.limits.admission import EntrySlots
+from plano.provider import Target
+from plano.routing.balance import Balance
+from plano.upstream.breaker import Health, Tiers
+from plano.upstream.standing import Trial
+
+
+class Choosing:
+    """The health of targets together with the balance among them. It outlives a reload of the configuration.
+
+    Args:
+        health: which targets may be asked.
+        slots: the requests that entries may have at once.
+        share: the share of a target's requests that may be repeated at it.
+    """
+
+    def __init__(self, health: Health, slots: EntrySlots, share: float) -> None:
+        self.health = health
+        self.slots = slots
+        self.share = share
+        self._balance = Balance(health.load_of)
+
+    def tiers(self, groups: Sequence[Group]) -> list[Tiers]:
+        """The members of each group that may be tried now; see `Health.tiers`."""
+        return self.health.tiers(groups)
+
+    def order(self, group: Group, tiers: Tiers) -> list[Candidate]:
+        """The members of a group, best first."""
+        return self._balance.order(group.algorithm, tiers)
+
+    def cause(self, group: Group) -> UpstreamFailure:
+        """The failure for which the members of a group are left out."""
+        whys = [self.health.of(key).why for member in group.members for key in member.keys]
+        why = next((why for why in whys if why is not None), "server")
+        return "server" if why == "broken_stream" else why
+
+    def keys(self, candidate: Candidate) -> list[Target]:
+        """A candidate with those of its keys that may be used now, best first."""
+        return list(self._balance.keys(candidate, self.health.keys(candidate)))
+
+    def begin(self, target: Target, *, again: bool) -> Trial:
+        """Counts a try that is sent now."""
+        standing = self.health.of(target)
+        if not again:
+            standing.circuit.budget.earn(self.share)
+        return standing.begin()
+
+    def may_repeat(self, target: Target) -> bool:
+        """Takes one repetition out of the target's retry budget. Returns whether there was one."""
+        return self.health.load_of(target).budget.take()
+
+    def refusal(self, groups: Sequence[Group]) -> PlanoError:
+        """The error where all keys rest, so that none can be tried."""
+        rest = self.health.resting(groups)
+        name = groups[0].members[0].target.name
+        if rest is not None and rest.failure != "credential":
+            return UpstreamStatus(
+                f"The gateway's account has no quota left for {name}.",
+                status=429,
+                kind="rate_limit",
+                code="insufficient_quota",
+                retry_after=rest.left,
+            )
+        return UpstreamRefusedKey(
+            f"The gateway's credentials for {name} were refused a short time ago. Fix the gateway's configuration; "
+            "your request is fine."
+        )

@@ -1,0 +1,501 @@
+"""Requests whose first target fails, by the cases of the contract: what is tried, and what the client is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from plano import Plano
+from plano.errors import UpstreamError
+from plano.testing import WAYS, FakeHosts, Reply, ask
+from plano.types import ClientDialect
+
+EVERY_WAY = pytest.mark.parametrize(("dialect", "stream"), WAYS)
+STREAMED = pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+ROWS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+
+
+def entry(host: str, row: str = "openai", **more: Any) -> dict[str, Any]:
+    return {"model": f"{row}/{host}", "base_url": f"http://{host}", "access_key": f"sk-{host}-secret", **more}
+
+
+def config(*entries: dict[str, Any], fallbacks: Any = ("b",), resilience: Any = None, **more: Any) -> dict[str, Any]:
+    """Entries on the hosts `a` and `b`, and an alias `smart` for `a` with fallbacks."""
+    entries = entries or (entry("a", apis=["chat"]), entry("b", "anthropic"))
+    alias: dict[str, Any] = {"target": "a"}
+    if fallbacks:
+        alias["fallbacks"] = [each if isinstance(each, dict) else {"target": each} for each in fallbacks]
+    return {
+        "model_providers": list(entries),
+        "model_aliases": {"smart": alias},
+        "resilience": {"max_attempts": 3, **(resilience or {})},
+        **more,
+    }
+
+
+class Net:
+    """Two fake hosts and a gateway before them."""
+
+    def __init__(self, said: dict[str, Any] | None = None, *hosts: str) -> None:
+        self.hosts = FakeHosts(*(hosts or ("a", "b")))
+        self.gateway = Plano(said or config(), transport=self.hosts)
+
+    async def ask(self, dialect: ClientDialect, stream: bool, model: str = "smart", **more: Any) -> Any:
+        return await ask(self.gateway, dialect, "Hello", stream=stream, model=model, **more)
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> list[float]:
+    """Waits between tries are noted, and are over at once."""
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float, *rest: Any) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("plano.upstream.attempts.asyncio.sleep", noted)
+    return waits
+
+
+@EVERY_WAY
+async def test_1_an_outage_of_a_moment_costs_a_wait(
+    dialect: ClientDialect, stream: bool, no_waits: list[float]
+) -> None:
+    net = Net(config(fallbacks=()))
+    net.hosts["a"].fails(1)
+    net.hosts["a"].reply("here")
+    answer = await net.ask(dialect, stream)
+    assert (answer.status, answer.text, answer.headers["x-plano-attempts"]) == (200, "here", "2")
+    assert len(no_waits) == 1
+    assert 0 <= no_waits[0] <= 0.25
+
+
+@EVERY_WAY
+async def test_2_all_keys_and_targets_together_are_tried_so_often_as_may_be(
+    dialect: ClientDialect, stream: bool
+) -> None:
+    keys = {"access_keys": ["sk-one-secret", "sk-two-secret"], "access_key": None}
+    entries = [{k: v for k, v in (entry(host) | keys).items() if v is not None} for host in ("a", "b")]
+    net = Net(config(*entries))
+    net.hosts["a"].fail(503)
+    net.hosts["b"].fail(503)
+    answer = await net.ask(dialect, stream)
+    assert answer.status == 503
+    assert len(net.hosts.calls) == 3
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@EVERY_WAY
+async def test_4_the_only_target_is_asked_again_when_it_says(
+    dialect: ClientDialect, stream: bool, no_waits: list[float]
+) -> None:
+    net = Net(config(fallbacks=()))
+    net.hosts["a"].fails(1, 429, headers={"retry-after": "2"})
+    net.hosts["a"].reply("here")
+    answer = await net.ask(dialect, stream)
+    assert answer.text == "here"
+    assert no_waits == [2.0]
+
+
+@EVERY_WAY
+async def test_5_a_long_wait_is_no_wait(dialect: ClientDialect, stream: bool, no_waits: list[float]) -> None:
+    net = Net()
+    net.hosts["a"].fail(429, headers={"retry-after": "3600"})
+    net.hosts["b"].reply("here")
+    for _ in range(2):
+        answer = await net.ask(dialect, stream)
+        assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "rate_limit")
+    assert net.hosts.calls == ["a", "b", "b"], "it rests"
+    assert no_waits == []
+
+
+@EVERY_WAY
+async def test_6_another_key_is_tried_at_once(dialect: ClientDialect, stream: bool, no_waits: list[float]) -> None:
+    said = {"access_keys": ["sk-one-secret", "sk-two-secret"]}
+    one = {k: v for k, v in entry("a").items() if k != "access_key"} | said
+    net = Net(config(one, entry("b"), fallbacks=()))
+    net.hosts["a"].fails(1, 429)
+    net.hosts["a"].reply("here")
+    answer = await net.ask(dialect, stream)
+    assert answer.text == "here"
+    sent = {recorded.headers["authorization"] for recorded in net.hosts["a"].requests}
+    assert sent == {"Bearer sk-one-secret", "Bearer sk-two-secret"}
+    assert no_waits == []
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("status", [401, 403])
+async def test_7_a_refused_key_is_the_gateways_fault(dialect: ClientDialect, stream: bool, status: int) -> None:
+    net = Net(config(fallbacks=()))
+    net.hosts["a"].fail(status, "Incorrect API key provided: sk-a-secret")
+    for _ in range(2):
+        answer = await net.ask(dialect, stream)
+        assert answer.status == 502
+        assert b"secret" not in answer.body
+        assert dialect == "messages" or answer.json["error"]["code"] == "upstream_credentials_exhausted"
+    assert len(net.hosts.calls) == 1, "the key rests"
+
+
+@EVERY_WAY
+async def test_8_an_empty_account_rests(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(entry("a", "anthropic"), entry("b")))
+    net.hosts["a"].fail(400, "Your credit balance is too low to access the Anthropic API.")
+    net.hosts["b"].reply("here")
+    for _ in range(2):
+        answer = await net.ask(dialect, stream)
+        assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "quota")
+    assert net.hosts.calls == ["a", "b", "b"]
+
+
+def sse(*events: tuple[str | None, Any]) -> bytes:
+    return b"".join(
+        (b"event: %b\n" % name.encode() if name else b"") + b"data: %b\n\n" % msgspec.json.encode(data)
+        for name, data in events
+    )
+
+
+STREAM = {"content-type": "text/event-stream"}
+OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+START = {
+    "type": "message_start",
+    "message": {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "model": "a",
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 1},
+    },
+}
+CREATED = {
+    "type": "response.created",
+    "sequence_number": 0,
+    "response": {"id": "resp_1", "object": "response", "status": "in_progress", "output": [], "model": "a"},
+}
+FAILED = {
+    "type": "response.failed",
+    "sequence_number": 1,
+    "response": {
+        "id": "resp_1",
+        "object": "response",
+        "status": "failed",
+        "output": [],
+        "model": "a",
+        "error": {"code": "server_error", "message": "The server had an error."},
+    },
+}
+CHUNK = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "a"}
+ROLE = {**CHUNK, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+AZURE = {**CHUNK, "choices": [], "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}
+
+BEFORE_OUTPUT: dict[str, tuple[str, dict[str, Any], bytes, str]] = {
+    "9 overloaded after 200": ("anthropic", {}, sse(("message_start", START), ("error", OVERLOADED)), "overloaded"),
+    "11 an error frame first": (
+        "openai",
+        {"apis": ["chat"]},
+        sse((None, {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}})),
+        "rate_limit",
+    ),
+    "13 azure's chunk and a role": (
+        "openai",
+        {"apis": ["chat"]},
+        sse((None, AZURE), (None, ROLE), (None, {"error": {"message": "Oh", "code": 500}})),
+        "server",
+    ),
+    "14 failed after created": (
+        "openai",
+        {"apis": ["responses"]},
+        sse(("response.created", CREATED), ("response.failed", FAILED)),
+        "server",
+    ),
+    "15 an end without output": ("openai", {"apis": ["chat"]}, sse((None, ROLE)), "protocol"),
+    "15 nothing at all": ("anthropic", {}, b"", "protocol"),
+}
+
+
+@STREAMED
+@pytest.mark.parametrize("case", BEFORE_OUTPUT)
+async def test_9_to_15_a_stream_that_fails_before_output_moves_on(case: str, dialect: ClientDialect) -> None:
+    row, more, body, failure = BEFORE_OUTPUT[case]
+    net = Net(config(entry("a", row, **more), entry("b", "anthropic")))
+    net.hosts["a"].raw(200, STREAM, body)
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, True)
+    assert (answer.status, answer.text, answer.headers["x-plano-fallback"]) == (200, "here", failure)
+    assert answer.headers["x-plano-model"] == "anthropic/b"
+    beginnings = {"chat": b'"role":"assistant"', "messages": b"message_start", "responses": b"response.created"}
+    assert answer.body.count(beginnings[dialect]) <= 2, "`message_start` stands in the event's name and its type"
+    assert b"resp_1" not in answer.body
+    assert b"msg_1" not in answer.body
+
+
+@STREAMED
+async def test_12_a_context_error_inside_a_stream_goes_where_there_is_room(dialect: ClientDialect) -> None:
+    large = {"target": "b", "conditions": ["any", "context_window"]}
+    net = Net(config(fallbacks=(large,)))
+    error = {
+        "error": {
+            "message": "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+            "type": "BadRequestError",
+            "code": 400,
+        }
+    }
+    net.hosts["a"].raw(200, STREAM, sse((None, error)))
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, True)
+    assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "context_window")
+
+
+@STREAMED
+async def test_10_after_text_a_failure_ends_the_stream(dialect: ClientDialect) -> None:
+    net = Net()
+    net.hosts["a"].breaks_after(3, how="error")
+    answer = await net.ask(dialect, True)
+    assert answer.status == 200
+    assert isinstance(answer.error, UpstreamError)
+    assert net.hosts.calls == ["a"]
+
+
+@STREAMED
+async def test_16_an_end_after_text_is_an_error(dialect: ClientDialect) -> None:
+    net = Net()
+    net.hosts["a"].breaks_after(3, how="incomplete")
+    answer = await net.ask(dialect, True)
+    assert answer.error is not None
+    assert net.hosts.calls == ["a"]
+
+
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"content-type": "application/json"}, b'{"error": {"message": "Oh", "code": 500}}'),
+        ({"content-type": "text/html"}, b"<html><title>Busy</title></html>"),
+        ({"content-type": "application/json"}, b'{"object": "list", "data": []}'),
+        ({"content-type": "application/json"}, b""),
+    ],
+    ids=["error", "page", "other", "empty"],
+)
+async def test_17_a_200_that_is_no_reply_moves_on(dialect: ClientDialect, headers: Any, body: bytes) -> None:
+    net = Net()
+    net.hosts["a"].raw(200, headers, body)
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, False)
+    assert answer.text == "here"
+    assert answer.headers["x-plano-fallback"] in ("protocol", "server")
+
+
+@STREAMED
+async def test_18_a_late_first_token_moves_on(dialect: ClientDialect) -> None:
+    net = Net(config(resilience={"first_output": "0.2s"}))
+    net.hosts["a"].script(Reply("late", delay=30.0))
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, True)
+    assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "timeout")
+    assert net.hosts["a"].last.outcome == "left"
+
+
+@STREAMED
+async def test_3_one_deadline_for_all_targets(dialect: ClientDialect) -> None:
+    net = Net(config(resilience={"first_output": "20s", "deadline": "0.3s"}))
+    net.hosts["a"].script(Reply("late", delay=30.0))
+    net.hosts["b"].script(Reply("late", delay=30.0))
+    answer = await asyncio.wait_for(net.ask(dialect, True), 15)
+    assert answer.status == 504
+    assert net.hosts.calls == ["a"]
+
+
+@STREAMED
+async def test_19_a_comment_keeps_the_connection_while_it_waits(dialect: ClientDialect) -> None:
+    net = Net(config(resilience={"keepalive": "0.1s", "first_output": "0.5s"}))
+    net.hosts["a"].script(Reply("late", delay=30.0))
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, True)
+    assert (answer.status, answer.text) == (200, "here")
+    assert answer.body.startswith(b": keep-alive\n\n")
+    assert "x-plano-attempts" not in answer.headers
+
+
+@STREAMED
+async def test_19_a_failure_after_a_comment_is_an_error_event(dialect: ClientDialect) -> None:
+    net = Net(config(resilience={"keepalive": "0.1s", "first_output": "0.3s"}, fallbacks=()))
+    net.hosts["a"].script(Reply("late", delay=30.0))
+    answer = await net.ask(dialect, True)
+    assert answer.status == 200
+    assert answer.error is not None
+
+
+@EVERY_WAY
+async def test_22_too_long_for_the_first_is_no_failure_of_its(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(fallbacks=({"target": "b", "conditions": ["any", "context_window"]},)))
+    net.hosts["a"].fail(400, "This model's maximum context length is 8192 tokens.", code="context_length_exceeded")
+    net.hosts["b"].reply("here")
+    for _ in range(8):
+        answer = await net.ask(dialect, stream)
+        assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "context_window")
+    assert net.hosts.calls == ["a", "b"] * 8, "its health is untouched"
+
+
+@EVERY_WAY
+async def test_22_too_long_goes_nowhere_that_does_not_list_it(dialect: ClientDialect, stream: bool) -> None:
+    net = Net()
+    net.hosts["a"].fail(400, "This model's maximum context length is 8192 tokens.", code="context_length_exceeded")
+    answer = await net.ask(dialect, stream)
+    assert answer.status == 400
+    assert net.hosts.calls == ["a"]
+
+
+@EVERY_WAY
+async def test_23_a_smaller_window_is_skipped(dialect: ClientDialect, stream: bool) -> None:
+    said = config(
+        entry("a", apis=["chat"]),
+        entry("b", "anthropic", context_window=10),
+        fallbacks=({"target": "b", "conditions": ["any", "context_window"]},),
+    )
+    net = Net(said)
+    net.hosts["a"].fail(400, "This model's maximum context length is 20 tokens.", code="context_length_exceeded")
+    answer = await ask(net.gateway, dialect, "word " * 200, stream=stream, model="smart")
+    assert answer.status == 400
+    assert "20 tokens" in str(answer.error)
+    assert net.hosts.calls == ["a"]
+
+
+@EVERY_WAY
+async def test_24_a_content_filter_is_passed_on(dialect: ClientDialect, stream: bool) -> None:
+    net = Net()
+    net.hosts["a"].fail(400, "The response was filtered.", code="content_filter")
+    for _ in range(8):
+        answer = await net.ask(dialect, stream)
+        assert answer.status == 400
+    assert net.hosts.calls == ["a"] * 8
+
+
+@EVERY_WAY
+async def test_25_a_request_that_is_wrong_is_sent_once(dialect: ClientDialect, stream: bool) -> None:
+    net = Net()
+    net.hosts["a"].fail(400, "`temperature` must be at most 2.")
+    answer = await net.ask(dialect, stream)
+    assert answer.status == 400
+    assert net.hosts.calls == ["a"]
+
+
+@EVERY_WAY
+async def test_26_an_unknown_model_falls_back(dialect: ClientDialect, stream: bool, caplog: Any) -> None:
+    net = Net()
+    net.hosts["a"].fail(404, "The model `a` does not exist.", code="model_not_found")
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, stream)
+    assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "no_model")
+    assert "no_model" in caplog.text or "does not know" in caplog.text
+
+
+KEYS = {"keys": [{"name": "app", "key": "app-key-1234", "models": ["smart"]}]}
+
+
+@EVERY_WAY
+async def test_28_a_fallback_that_the_caller_may_not_use_is_skipped(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(auth=KEYS))
+    net.hosts["a"].fail(503)
+    answer = await net.ask(dialect, stream, headers={"authorization": "Bearer app-key-1234"})
+    assert answer.status == 503
+    assert set(net.hosts.calls) == {"a"}
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("field", ["fallbacks", "models"])
+async def test_30_fallbacks_in_the_body(dialect: ClientDialect, stream: bool, field: str) -> None:
+    net = Net(config(fallbacks=()))
+    net.hosts["a"].fail(503)
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, stream, "a", **{field: ["b"]})
+    assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "server")
+    for recorded in (*net.hosts["a"].requests, *net.hosts["b"].requests):
+        assert field not in recorded.json
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("name", ["nobody", "secret"])
+async def test_30_unknown_or_forbidden_fallbacks_are_refused(dialect: ClientDialect, stream: bool, name: str) -> None:
+    net = Net(config(auth=KEYS, fallbacks=()))
+    answer = await net.ask(dialect, stream, headers={"authorization": "Bearer app-key-1234"}, fallbacks=["b", name])
+    assert answer.status == 400
+    assert net.hosts.calls == []
+
+
+@EVERY_WAY
+async def test_31_a_client_can_refuse_fallbacks(dialect: ClientDialect, stream: bool) -> None:
+    net = Net()
+    net.hosts["a"].fail(503)
+    answer = await net.ask(dialect, stream, headers={"x-plano-no-fallback": "true"})
+    assert answer.status == 503
+    assert set(net.hosts.calls) == {"a"}
+
+
+@EVERY_WAY
+async def test_32_an_only_target_is_always_tried(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(fallbacks=(), resilience={"max_attempts": 1}))
+    net.hosts["a"].fail(503)
+    for _ in range(10):
+        assert (await net.ask(dialect, stream)).status == 503
+    net.hosts["a"].reply("here")
+    assert (await net.ask(dialect, stream)).text == "here"
+    assert len(net.hosts.calls) == 11
+
+
+@EVERY_WAY
+async def test_33_with_all_out_all_are_in(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(resilience={"max_attempts": 2}))
+    net.hosts["a"].fail(503)
+    net.hosts["b"].fail(503)
+    for _ in range(10):
+        assert (await net.ask(dialect, stream)).status == 503
+    net.hosts["a"].reply("here")
+    net.hosts["b"].reply("here")
+    assert (await net.ask(dialect, stream)).text == "here"
+
+
+@EVERY_WAY
+async def test_37_the_faster_of_two_answers(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(resilience={"hedge": {"after": "0.1s"}}))
+    net.hosts["a"].script(Reply("late", delay=30.0))
+    net.hosts["b"].reply("here")
+    more: dict[str, Any] = {"store": False} if dialect == "responses" else {}
+    answer = await net.ask(dialect, stream, **more)
+    assert (answer.text, answer.headers["x-plano-attempts"]) == ("here", "2")
+    assert net.hosts["a"].last.outcome == "left"
+
+
+@EVERY_WAY
+async def test_a_connection_that_is_refused_moves_on(dialect: ClientDialect, stream: bool) -> None:
+    net = Net()
+    net.hosts.down.add("a")
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, stream)
+    assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "connect")
+
+
+@EVERY_WAY
+async def test_nothing_configured_repeats_nothing(dialect: ClientDialect, stream: bool) -> None:
+    hosts = FakeHosts("a")
+    hosts["a"].fail(503)
+    gateway = Plano({"model_providers": [entry("a")]}, transport=hosts)
+    answer = await ask(gateway, dialect, "Hello", stream=stream, model="a")
+    assert answer.status == 503
+    assert hosts.calls == ["a"]
+    assert "x-plano-attempts" not in answer.headers
+
+
+@EVERY_WAY
+async def test_the_most_useful_error_is_told(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(resilience={"max_attempts": 2}))
+    net.hosts["a"].fail(500)
+    net.hosts["b"].fail(429, headers={"retry-after": "7"})
+    answer = await net.ask(dialect, stream)
+    assert answer.status == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= 7
