@@ -18,10 +18,15 @@ from plano.edge.ask import Ask, CallerOf, caller_from, intake
 from plano.edge.filtered import CALLER, Filtered
 from plano.edge.stored_routes import ROUTES, Stored
 from plano.errors import NotFound, PermissionDenied
+from plano.filters.admission import Admission
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
+from plano.filters.limits import Limits
 from plano.filters.state import State
 from plano.filters.translation import Translation
+from plano.limits.admission import Slots
+from plano.limits.cells import Counts
+from plano.limits.judge import Judge
 from plano.observing import Observing
 from plano.operations import OPERATIONS
 from plano.pipeline import Filter, Link, fold, name_of
@@ -30,6 +35,8 @@ from plano.state.store_per_loop import Stores
 from plano.types import Caller, Headers, Receive, Scope, Send
 from plano.ui import Ui
 from plano.ui.record import Record
+from plano.upstream.attempts import Attempts
+from plano.upstream.choosing import Choosing
 from plano.upstream.model_lists import ModelLists
 from plano.upstream.send import Upstream
 
@@ -39,16 +46,19 @@ DEFAULT_ORDER = (
     "metrics",
     "intake",
     "auth",
+    "admission",
     "filters",
+    "limits",
     "alias",
     "state",
+    "attempts",
     "translation",
     "attempt",
 )
-"""The pipeline, outermost first. `filters` stands for the user's own, in the order they were given; `attempt` is the
-span around each try at an upstream."""
+"""The pipeline, outermost first. `filters` stands for the user's own, in the order they were given; `attempts`
+is the loop that tries targets, `attempt` the span around each try."""
 
-_IN_THEIR_PLACE = frozenset({"ui", "tracing", "attempt"})
+_IN_THEIR_PLACE = frozenset({"ui", "tracing", "admission", "limits", "attempts", "attempt"})
 """Links that an order may leave out; then they stand where `DEFAULT_ORDER` has them."""
 
 
@@ -59,6 +69,9 @@ class Survivors(NamedTuple):
         stores: None where the gateway keeps no state.
         tracing: the filter that makes spans, or None.
         record: the requests that the page at `/ui` shows, or None without the page.
+        choosing: the health of targets.
+        slots: the requests that this process has at once.
+        counts: what limits and budgets have counted.
     """
 
     connections: Connections
@@ -66,6 +79,9 @@ class Survivors(NamedTuple):
     observing: Observing
     tracing: Any
     record: Record | None
+    choosing: Choosing
+    slots: Slots
+    counts: Counts
 
 
 class Generation:
@@ -105,6 +121,7 @@ class Generation:
         self._order = _complete(order)
         self._own = [*build_filters(config), *(Link(name_of(call), call) for call in filters)]
         self.guarded = config.loopback and not config.callers
+        self._judge = self._judged()
         self.pipeline = self._links()
         observing = survivors.observing
         upstream = Upstream(sender_for, config.timeouts, one_tenant=self._one_tenant)
@@ -136,9 +153,12 @@ class Generation:
             "metrics": survivors.observing.links(self.config),
             "intake": _own("intake", intake),
             "auth": _own("auth", self._auth),
+            "admission": _own("admission", self._admission()),
             "filters": self._own,
+            "limits": _own("limits", self._limits()),
             "alias": _own("alias", Alias(self.models, self.lists.refresh)),
             "state": _own("state", None if stores is None else self._state(stores)),
+            "attempts": _own("attempts", self._attempts()),
             "translation": _own("translation", Translation()),
             "attempt": _own("attempt", None if tracing is None else tracing.attempt),
         }
@@ -150,6 +170,37 @@ class Generation:
             chat_completions=self.config.chat_completions_continue,
             upstream_store=self.config.upstream_store,
             one_tenant=self._one_tenant,
+        )
+
+    def _admission(self) -> Admission | None:
+        said, slots = self.config.admission, self._survivors.slots
+        if said.max_in_flight is None and said.per_tenant is None:
+            return None
+        slots.resize(said.max_in_flight, queue=said.queue, share=said.per_tenant)
+        return Admission(slots, said.queue_wait, waited=self._survivors.observing.note_queue)
+
+    def _judged(self) -> Judge | None:
+        """Judges by the rules and budgets; None without any."""
+        config, survivors = self.config, self._survivors
+        if not (config.rules or config.budgets):
+            return None
+        return Judge(config.rules, config.budgets, survivors.counts, survivors.observing.prices)
+
+    def _limits(self) -> Limits | None:
+        return Limits(self._judge) if self._judge is not None and self._judge.concerns_requests else None
+
+    def _attempts(self) -> Attempts:
+        config, choosing = self.config, self._survivors.choosing
+        choosing.share = config.resilience.retry_budget
+        choosing.slots.queue = config.admission.queue
+        choosing.health.keep(self.models.targets())
+        return Attempts(
+            config.resilience,
+            max_retries=config.listener.max_retries,
+            choices=choosing,
+            limits=self._judge,
+            queue_wait=config.admission.queue_wait,
+            groups_of=self.models.groups,
         )
 
     @property
@@ -250,11 +301,15 @@ def _both(path: str) -> tuple[str, ...]:
 def _complete(order: Sequence[str]) -> list[str]:
     """An order with the links added that it may leave out."""
     named = set(order)
-    optional = _IN_THEIR_PLACE - named
-    assert named | optional == set(DEFAULT_ORDER), f"the order must name {', '.join(DEFAULT_ORDER)}, each once"
+    assert named | _IN_THEIR_PLACE >= set(DEFAULT_ORDER), f"the order must name {', '.join(DEFAULT_ORDER)}, each once"
+    assert named <= set(DEFAULT_ORDER), f"the order names {', '.join(sorted(named - set(DEFAULT_ORDER)))}"
     assert len(named) == len(order), "the order must name each link once"
-    first = [name for name in DEFAULT_ORDER if name in optional and name != "attempt"]
-    return [*first, *order, *(["attempt"] if "attempt" in optional else [])]
+    complete = list(order)
+    for position, name in reversed(list(enumerate(DEFAULT_ORDER))):
+        if name not in named:  # it stands before the link that follows it by default
+            following = next((each for each in DEFAULT_ORDER[position + 1 :] if each in complete), None)
+            complete.insert(len(complete) if following is None else complete.index(following), name)
+    return complete
 
 
 def _own(name: str, call: Any) -> list[Link]:
