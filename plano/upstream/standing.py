@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableSet
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -28,6 +28,8 @@ from plano.upstream.circuit import Circuit
 State: TypeAlias = Literal["in", "ejected", "probing", "ramping", "resting", "no_model"]
 """The state of a target with one of its keys. `in` and `no_model` get requests, `ramping` some of them, `ejected` and
 `resting` none, `probing` has the one that it gets."""
+
+STATES: tuple[State, ...] = get_args(State)
 
 HURTS: frozenset[UpstreamFailure] = frozenset(
     ("connect", "timeout", "server", "overloaded", "protocol", "broken_stream")

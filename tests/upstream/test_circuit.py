@@ -56,11 +56,11 @@ def ejected(clock: Clock, times: int = 1) -> Circuit:
         (".x" * 10, True),
         ("..x" * 30, False),
         ("." * 11 + "xx.xx.xx", False),
-        ("." * 10 + "xxx.xxx.xxx.x", True),
+        ("." * 7 + "xxx.xxx.xxx.x", True),
         ("." * 200 + "xxx.xxx.xxx.xxx.", False),
-        ("." * 200 + "   " + "xxx.xxx.xxx.xxx.", False),
-        ("." * 200 + "   " + "xxx.xxx.xxx.xxx.xxx.", True),
-        (".x" * 5 + "   " + ".x" * 5, False),
+        ("." * 200 + "    " + "xxx.xxx.xxx.xxx.", False),
+        ("." * 200 + "    " + "xxx.xxx.xxx.xxx.xxx.x", True),
+        (".x" * 5 + "    " + ".x" * 5, False),
     ],
 )
 def test_five_failures_in_a_row_or_half_of_twenty_in_thirty_seconds_eject(outcomes: str, out: bool) -> None:
