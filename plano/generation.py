@@ -18,10 +18,12 @@ from plano.edge.ask import Ask, CallerOf, caller_from, intake
 from plano.edge.filtered import CALLER, Filtered
 from plano.edge.stored_routes import ROUTES, Stored
 from plano.errors import NotFound, PermissionDenied
+from plano.filters.admission import Admission
 from plano.filters.alias import Alias
 from plano.filters.auth import Auth
 from plano.filters.state import State
 from plano.filters.translation import Translation
+from plano.limits.admission import Slots
 from plano.observing import Observing
 from plano.operations import OPERATIONS
 from plano.pipeline import Filter, Link, fold, name_of
@@ -39,6 +41,7 @@ DEFAULT_ORDER = (
     "metrics",
     "intake",
     "auth",
+    "admission",
     "filters",
     "alias",
     "state",
@@ -48,7 +51,7 @@ DEFAULT_ORDER = (
 """The pipeline, outermost first. `filters` stands for the user's own, in the order they were given; `attempt` is the
 span around each try at an upstream."""
 
-_IN_THEIR_PLACE = frozenset({"ui", "tracing", "attempt"})
+_IN_THEIR_PLACE = frozenset({"ui", "tracing", "admission", "attempt"})
 """Links that an order may leave out; then they stand where `DEFAULT_ORDER` has them."""
 
 
@@ -59,6 +62,7 @@ class Survivors(NamedTuple):
         stores: None where the gateway keeps no state.
         tracing: the filter that makes spans, or None.
         record: the requests that the page at `/ui` shows, or None without the page.
+        slots: the places of requests that run at once.
     """
 
     connections: Connections
@@ -66,6 +70,7 @@ class Survivors(NamedTuple):
     observing: Observing
     tracing: Any
     record: Record | None
+    slots: Slots
 
 
 class Generation:
@@ -136,6 +141,7 @@ class Generation:
             "metrics": survivors.observing.links(self.config),
             "intake": _own("intake", intake),
             "auth": _own("auth", self._auth),
+            "admission": _own("admission", self._admission()),
             "filters": self._own,
             "alias": _own("alias", Alias(self.models, self.lists.refresh)),
             "state": _own("state", None if stores is None else self._state(stores)),
@@ -143,6 +149,12 @@ class Generation:
             "attempt": _own("attempt", None if tracing is None else tracing.attempt),
         }
         return [link for name in self._order for link in built[name]]
+
+    def _admission(self) -> Admission | None:
+        """The link that admits requests; None if any number may run at once."""
+        said, slots = self.config.admission, self._survivors.slots
+        slots.resize(said.max_in_flight, queue=said.queue, share=said.per_tenant)
+        return None if said.max_in_flight is None and said.per_tenant is None else Admission(slots, said.queue_wait)
 
     def _state(self, stores: Stores) -> State:
         return State(
@@ -253,8 +265,11 @@ def _complete(order: Sequence[str]) -> list[str]:
     optional = _IN_THEIR_PLACE - named
     assert named | optional == set(DEFAULT_ORDER), f"the order must name {', '.join(DEFAULT_ORDER)}, each once"
     assert len(named) == len(order), "the order must name each link once"
-    first = [name for name in DEFAULT_ORDER if name in optional and name != "attempt"]
-    return [*first, *order, *(["attempt"] if "attempt" in optional else [])]
+    first = [name for name in ("ui", "tracing") if name in optional]
+    found = [*first, *order, *(["attempt"] if "attempt" in optional else [])]
+    if "admission" in optional:
+        found.insert(found.index("auth") + 1, "admission")
+    return found
 
 
 def _own(name: str, call: Any) -> list[Link]:
