@@ -20,6 +20,7 @@ from plano.credentials.loopback import objection
 from plano.edge.ask import CallerOf
 from plano.edge.exposition import Exposition
 from plano.generation import DEFAULT_ORDER, Generation, Survivors
+from plano.limits.admission import Slots
 from plano.observing import Observing
 from plano.pipeline import Filter, Link
 from plano.routing.models import ModelIndex
@@ -208,7 +209,7 @@ def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tr
     if tracing is not None:
         observing.finished_requests.at_once = True
     record = Record(observing.prices) if config.ui else None
-    return Survivors(connections, stores, observing, tracing, record)
+    return Survivors(connections, stores, observing, tracing, record, Slots())
 
 
 def _check_event_loop() -> None:

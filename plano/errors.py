@@ -19,6 +19,7 @@
     │   ├── UpstreamUnavailable        502  no connection, or it broke
     │   ├── UpstreamTimeout            504  connect, first byte, or idle between chunks
     │   └── UpstreamProtocolError      502  a reply of another form than was asked for
+    ├── GatewayBusy                    503  too many requests at once; 529 in messages
     ├── GatewayExhausted               503  no descriptors, memory or ports left for a connection to an upstream
     ├── GatewayStopping                503  the gateway stops, and cannot wait any longer for the request
     ├── StoreUnavailable               503  stored state was needed and could not be reached
@@ -26,8 +27,8 @@
     ├── GatewayFailed                  500  plano itself, or the application around it, has a bug
     └── FilterError                    500  a filter has a bug; names the filter
 
-The number is the HTTP status, unless an error is raised with another one. `tests/test_errors.py` holds this drawing
-against the classes.
+The number is the HTTP status, unless an error is raised with another one or a dialect has its own for it.
+`tests/test_errors.py` holds this drawing against the classes.
 
 Each error carries the facts that a client needs; `plano.dialects` renders them in the client's dialect, as a body or
 as the last event of a stream.
@@ -264,6 +265,17 @@ class UpstreamProtocolError(UpstreamError):
     """The upstream sent a reply that breaks its protocol, ends early, or is not of the API that was asked."""
 
     default_code = "upstream_protocol_error"
+
+
+class GatewayBusy(PlanoError):
+    """So many requests run at once that there is no place for another, and none came free in time.
+
+    The status is 503; clients of the messages API get a 529.
+    """
+
+    default_status = 503
+    default_kind: ClassVar[Kind] = "overloaded"
+    default_code = "gateway_busy"
 
 
 class GatewayExhausted(PlanoError):

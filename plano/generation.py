@@ -164,6 +164,12 @@ class Generation:
         }
         return [link for name in self._order for link in built[name]]
 
+    def _admission(self) -> Admission | None:
+        """The link that admits requests; None if any number may run at once."""
+        said, slots = self.config.admission, self._survivors.slots
+        slots.resize(said.max_in_flight, queue=said.queue, share=said.per_tenant)
+        return None if said.max_in_flight is None and said.per_tenant is None else Admission(slots, said.queue_wait)
+
     def _state(self, stores: Stores) -> State:
         return State(
             stores,
@@ -171,13 +177,6 @@ class Generation:
             upstream_store=self.config.upstream_store,
             one_tenant=self._one_tenant,
         )
-
-    def _admission(self) -> Admission | None:
-        said, slots = self.config.admission, self._survivors.slots
-        if said.max_in_flight is None and said.per_tenant is None:
-            return None
-        slots.resize(said.max_in_flight, queue=said.queue, share=said.per_tenant)
-        return Admission(slots, said.queue_wait, waited=self._survivors.observing.note_queue)
 
     def _judged(self) -> Judge | None:
         """Judges by the rules and budgets; None without any."""
@@ -308,7 +307,8 @@ def _complete(order: Sequence[str]) -> list[str]:
     for position, name in reversed(list(enumerate(DEFAULT_ORDER))):
         if name not in named:  # it stands before the link that follows it by default
             following = next((each for each in DEFAULT_ORDER[position + 1 :] if each in complete), None)
-            complete.insert(len(complete) if following is None else complete.index(following), name)
+            place = len(complete) if following is None else complete.index(following)
+            complete.insert(complete.index("auth") + 1 if name == "admission" else place, name)
     return complete
 
 

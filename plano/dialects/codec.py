@@ -150,6 +150,9 @@ class ClientCodec(Protocol):
     def renaming(self) -> Renaming | None:
         """Puts the name that a client asked for into a forwarded reply; None if clients are told the upstream's own."""
 
+    def status_of(self, error: PlanoError) -> int:
+        """The HTTP status of an error response. Some errors have another status in this dialect than `error.status`."""
+
     def write_error(self, error: PlanoError, *, request_id: str | None = None) -> bytes:
         """The JSON body of an error response, with the request's id where the dialect has a place for it."""
 

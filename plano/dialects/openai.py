@@ -86,6 +86,11 @@ def error_object(error: PlanoError) -> dict[str, Any]:
     return {"message": error.message, "type": _TYPES[error.kind], "param": error.param, "code": error.code}
 
 
+def status_of(error: PlanoError) -> int:
+    """The HTTP status of an error response."""
+    return error.status
+
+
 def write_error(error: PlanoError, *, request_id: str | None = None) -> bytes:
     """Write the JSON body of an error response. It has no place for the request's id."""
     return msgspec.json.encode({"error": error_object(error)})

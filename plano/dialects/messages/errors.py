@@ -43,6 +43,15 @@ _KIND_AND_STATUS: dict[str, tuple[Kind, int]] = {
 """The kind of each type of error, and the status that an error of this type has if it came without one."""
 
 
+_STATUS_OF_CODE: dict[str | None, int] = {"gateway_busy": 529}
+"""The statuses that Anthropic's API has for errors which have another one elsewhere, by the error's code."""
+
+
+def status_of(error: PlanoError) -> int:
+    """The HTTP status of an error response."""
+    return _STATUS_OF_CODE.get(error.code, error.status)
+
+
 def write_error(error: PlanoError, *, request_id: str | None = None) -> bytes:
     """Write the JSON body of an error response, with the request's id if that is given."""
     message = error.message

@@ -1,0 +1,197 @@
+"""Places for requests that run at once, with a queue for those that wait for one.
+
+A place is free, or somebody has it; nobody waits who could have one. So a newcomer who finds a free place may take it
+without a look at the queue: all who wait there are of tenants that have their share already.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, Future, get_running_loop
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import count
+from math import inf
+from random import random
+from time import perf_counter
+from typing import TypeAlias
+
+from plano.errors import GatewayBusy
+from plano.provider import Target
+
+_Queue: TypeAlias = "OrderedDict[int, Future[bool]]"
+"""Those of one tenant who wait, by the number at which they came. True gives one a place, False sends it away."""
+
+
+class Slots:
+    """The places of one worker process, or of one entry in it.
+
+    Args:
+        most: the most places; None for any number.
+        queue: the most who wait for one.
+        share: the most places that one tenant has; None for any number.
+        clock: gives the seconds in which deadlines are told.
+
+    Attributes:
+        most, queue, share: the limits now; infinity for any number.
+        in_flight: the places that are taken.
+        waiting: the number of those who wait.
+    """
+
+    def __init__(
+        self,
+        most: int | None = None,
+        *,
+        queue: int = 0,
+        share: int | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self.in_flight = 0
+        self.waiting = 0
+        self._clock = clock
+        self._numbers = count()
+        self._held: dict[str, int] = {}
+        self._queues: dict[str, _Queue] = {}
+        self.resize(most, queue=queue, share=share)
+
+    def resize(self, most: int | None, *, queue: int = 0, share: int | None = None) -> None:
+        """Set other limits. Places that are taken stay taken, and the queue stays as it is."""
+        self.most: float = inf if most is None else most
+        self.share: float = inf if share is None else share
+        self.queue = queue
+        self._hand_out()
+
+    def try_take(self, tenant: str = "") -> bool:
+        """Take a place if there is one for this tenant."""
+        if self.in_flight >= self.most or self._held.get(tenant, 0) >= self.share:
+            return False
+        self._take(tenant)
+        return True
+
+    async def wait(self, deadline: float, tenant: str = "") -> bool:
+        """Take a place, or wait for one in the queue. A wait that is cancelled gives everything back.
+
+        Args:
+            deadline: the time on the clock (`time.perf_counter()`) at which to give up.
+
+        Returns:
+            Whether there is a place. It is False at once if the queue is full.
+        """
+        if self.try_take(tenant):
+            return True
+        delay = deadline - self._clock()
+        if delay <= 0.0 or not self._room_in_queue(tenant):
+            return False
+        loop, number = get_running_loop(), next(self._numbers)
+        place: Future[bool] = loop.create_future()
+        self._queues.setdefault(tenant, OrderedDict())[number] = place
+        self.waiting += 1
+        timer = loop.call_later(delay, self._send_away, tenant, number)
+        try:
+            return await place
+        except CancelledError:
+            if place.done() and not place.cancelled() and place.result():
+                self.release(tenant)
+            raise
+        finally:
+            timer.cancel()
+            self._leave(tenant, number)
+
+    def release(self, tenant: str = "") -> None:
+        """Give a place back; the next in the queue has it at once."""
+        self.in_flight -= 1
+        left = self._held[tenant] - 1
+        if left:
+            self._held[tenant] = left
+        else:
+            del self._held[tenant]
+        if self._queues:
+            self._hand_out()
+
+    def _take(self, tenant: str) -> None:
+        self.in_flight += 1
+        self._held[tenant] = self._held.get(tenant, 0) + 1
+
+    def _hand_out(self) -> None:
+        """Give free places to the first in the queue whose tenants have less than their share."""
+        while self._queues and self.in_flight < self.most:
+            open_to = [tenant for tenant in self._queues if self._held.get(tenant, 0) < self.share]
+            if not open_to:
+                return
+            tenant = min(open_to, key=self._first)
+            place = self._leave(tenant, self._first(tenant))
+            if place is not None and not place.done() and not place.get_loop().is_closed():
+                self._take(tenant)
+                self._tell(place, tenant, granted=True)
+
+    def _first(self, tenant: str) -> int:
+        return next(iter(self._queues[tenant]))
+
+    def _room_in_queue(self, tenant: str) -> bool:
+        """Whether one more may wait. In a full queue where tenants have shares, the last of the tenant with most places
+        in it makes room for another's."""
+        if self.waiting < self.queue:
+            return True
+        if self.share == inf or not self._queues:
+            return False
+        crowd = max(self._queues, key=lambda each: len(self._queues[each]))
+        if len(self._queues[crowd]) <= len(self._queues.get(tenant, ())) + 1:
+            return False
+        self._send_away(crowd, next(reversed(self._queues[crowd])))
+        return True
+
+    def _send_away(self, tenant: str, number: int) -> None:
+        place = self._leave(tenant, number)
+        if place is not None:
+            self._tell(place, tenant, granted=False)
+
+    def _leave(self, tenant: str, number: int) -> Future[bool] | None:
+        """Take somebody out of the queue; None if they have left."""
+        queue = self._queues.get(tenant)
+        place = None if queue is None else queue.pop(number, None)
+        if place is not None:
+            self.waiting -= 1
+            if not queue:
+                del self._queues[tenant]
+        return place
+
+    def _tell(self, place: Future[bool], tenant: str, *, granted: bool) -> None:
+        """Wake somebody up, whose event loop may run in another thread."""
+        place.get_loop().call_soon_threadsafe(self._settle, place, tenant, granted)
+
+    def _settle(self, place: Future[bool], tenant: str, granted: bool) -> None:
+        if not place.done():
+            place.set_result(granted)
+        elif granted:  # the wait was cancelled a moment ago
+            self.release(tenant)
+
+
+class EntrySlots:
+    """The places at each entry that has a `max_in_flight`. They outlive a reload.
+
+    Args:
+        queue: the most who wait for an entry.
+    """
+
+    def __init__(self, queue: int = 0) -> None:
+        self.queue = queue
+        self._slots: dict[str, Slots] = {}
+
+    def of(self, target: Target) -> Slots | None:
+        """The places at a target's entry, which all its keys and models share; None for any number."""
+        most = target.max_in_flight
+        if most is None:
+            return None
+        slots = self._slots.get(target.entry)
+        if slots is None:
+            slots = self._slots[target.entry] = Slots(most, queue=self.queue)
+        elif (slots.most, slots.queue) != (most, self.queue):
+            slots.resize(most, queue=self.queue)
+        return slots
+
+
+def busy(random: Callable[[], float] = random) -> GatewayBusy:
+    """The refusal of a request for which there is no place: to be tried again in 1 to 3 seconds, not by all at once."""
+    return GatewayBusy(
+        "The gateway has as many requests as it can take at once. Please try again.",
+        retry_after=1 + int(3 * random()),
+    )
