@@ -22,8 +22,9 @@ def error_response(request: Request, error: PlanoError, *, headers: RawHeaders |
     headers.append((b"content-type", b"application/json"))
     headers += headers_of(error)
     dialect = request.dialect if request.dialect in CLIENT_DIALECTS else request.journal.dialect
-    body = client_codec(dialect).write_error(error, request_id=told_id(request, headers))
-    response = Response(request, status=error.status, headers=headers, body=body)
+    codec = client_codec(dialect)
+    body = codec.write_error(error, request_id=told_id(request, headers))
+    response = Response(request, status=codec.status_of(error), headers=headers, body=body)
     response.error = error
     return response
 

@@ -55,6 +55,7 @@ _TYPES: dict[Kind, str] = {
     "not_found": "invalid_request_error",
     "too_large": "invalid_request_error",
     "rate_limit": "rate_limit_error",
+    "billing": "insufficient_quota",
     "timeout": "timeout_error",
     "overloaded": "overloaded_error",
     "upstream": "upstream_error",
@@ -84,6 +85,11 @@ def kind_of_status(status: int) -> Kind:
 def error_object(error: PlanoError) -> dict[str, Any]:
     """The `error` object of both dialects (API reference, "Errors")."""
     return {"message": error.message, "type": _TYPES[error.kind], "param": error.param, "code": error.code}
+
+
+def status_of(error: PlanoError) -> int:
+    """The HTTP status of an error response."""
+    return error.status
 
 
 def write_error(error: PlanoError, *, request_id: str | None = None) -> bytes:

@@ -15,7 +15,8 @@ from plano.dialects.chat.stream_reader import ChatStreamReader
 from plano.dialects.chat.stream_writer import ChatStreamWriter
 from plano.dialects.chat.write_request import write_request
 from plano.dialects.codec import Conventions, StreamReader, StreamWriter
-from plano.dialects.openai import read_error, write_error
+from plano.dialects.openai import read_error, status_of, write_error
+from plano.dialects.openai_limits import write_limits
 from plano.dialects.signatures import holds_seal
 from plano.operations import EndpointPath
 from plano.types import ClientDialect
@@ -63,10 +64,12 @@ __all__ = [
     "reply_texts",
     "speaks",
     "spoken_fields",
+    "status_of",
     "stream_reader",
     "stream_writer",
     "usage_of",
     "write_error",
+    "write_limits",
     "write_reply",
     "write_request",
     "write_stream_error",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from plano.conversation import Conversation
 from plano.dialects.codec import Conventions
-from plano.dialects.openai import read_error, write_error
+from plano.dialects.openai import read_error, status_of, write_error
+from plano.dialects.openai_limits import write_limits
 from plano.dialects.responses.begin import begins, error_in, speaks
 from plano.dialects.responses.errors import write_stream_error
 from plano.dialects.responses.ids import hands_back
@@ -56,10 +57,12 @@ __all__ = [
     "reply_texts",
     "speaks",
     "spoken_fields",
+    "status_of",
     "stream_reader",
     "stream_writer",
     "usage_of",
     "write_error",
+    "write_limits",
     "write_reply",
     "write_request",
     "write_stream_error",
