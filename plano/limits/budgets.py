@@ -48,15 +48,19 @@ def calendar_period(unit: Literal["day", "week", "month"], now: float) -> Calend
 class Purse:
     """The state of a `Sum`.
 
+    Args:
+        offset: Unix time minus the time of the clock that `now` comes from.
+
     Attributes:
         spent: the amount that was spent in the period.
         reserved: the amount that running requests have reserved.
         running: their number.
     """
 
-    __slots__ = ("_ends", "_slices", "reserved", "running", "spent")
+    __slots__ = ("_ends", "_offset", "_slices", "reserved", "running", "spent")
 
-    def __init__(self) -> None:
+    def __init__(self, offset: float) -> None:
+        self._offset = offset
         self.spent = 0.0
         self.reserved = 0.0
         self.running = 0
@@ -76,7 +80,7 @@ class Purse:
         self.reserved += cell.cost
         self.running += 1
         if cell.ends is not None:
-            self._ends = cell.ends
+            self._ends = cell.ends - self._offset
 
     def settle(self, cell: Sum, correction: float, now: float) -> None:
         """Put the actual amount in the place of the one that `cell` reserved."""
@@ -98,7 +102,7 @@ class Purse:
     def reset(self, cell: Sum, now: float) -> float:
         """Seconds until nothing of it is spent any more, if nothing else is."""
         if cell.ends is not None:
-            return max(0.0, cell.ends - now)
+            return max(0.0, cell.ends - self._offset - now)
         return max(0.0, self._slices[-1].ends - now) if self._slices else 0.0
 
     def is_idle(self, now: float) -> bool:
@@ -110,7 +114,7 @@ class Purse:
 
     def _until_left(self, cell: Sum, now: float) -> float:
         if cell.ends is not None:
-            return max(_SOON, cell.ends - now)
+            return max(_SOON, cell.ends - self._offset - now)
         rest = self.spent
         for each in self._slices:
             rest -= each.amount

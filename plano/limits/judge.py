@@ -71,7 +71,8 @@ class Judge:
         self._memory = counts if isinstance(counts, MemoryCounts) else None
         self._prices = prices
         self._clock = clock
-        self._upkeep = PerLoop(lambda loop: Upkeep(counts, loop))
+        self._upkeeps = PerLoop(lambda loop: Upkeep(counts, loop))
+        self._latest: Upkeep | None = None
         of_requests = [rule for rule in rules if rule.model is None and rule.selector.by != "entry"]
         self._of_requests = families(of_requests).get(None, ())
         self._by_model = families(rule for rule in rules if rule not in of_requests)
@@ -113,7 +114,14 @@ class Judge:
 
     async def flush(self) -> None:
         """Wait until the counts have all corrections of this event loop."""
-        await self._upkeep(asyncio.get_running_loop()).flush()
+        await self._upkeep().flush()
+
+    def _upkeep(self) -> Upkeep:
+        """The upkeep of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._latest is None or self._latest.loop is not loop:
+            self._latest = self._upkeeps(loop)
+        return self._latest
 
     def _families(self, target: Target) -> tuple[Family, ...]:
         names = dict.fromkeys((None, target.name, target.entry, f"{target.provider.name}/*"))
@@ -128,10 +136,11 @@ class Judge:
             measures, price = self._priced(target, measures)
         if not measures:
             return _NOTHING
-        upkeep, now = self._upkeep(asyncio.get_running_loop()), self._clock()
+        upkeep, now = self._upkeep(), self._clock()
         need = self._need(request, target, measures, upkeep.holder(), price)
         cells = [
-            measure.cell(subject, need, now, refuses=over is None or measure.of != over) for measure, subject in measures
+            measure.cell(subject, need, now, refuses=over is None or measure.of != over)
+            for measure, subject in measures
         ]
         verdict = await self._counts.take(cells) if self._memory is None else self._memory.take_now(cells)
         taken = [(measure, cell) for (measure, _), cell in zip(measures, cells, strict=True)]

@@ -30,11 +30,13 @@ class MemoryCounts:
     """Counts in memory. A decision is made in one step without an await, so that no other comes between.
 
     Args:
-        clock: Unix seconds that never go back; a step of the machine's clock would hold limits up, or let go of them.
+        clock: seconds that never go back, because a step of the machine's clock would hold limits up or let go of them.
+        wall: Unix seconds, in which periods of the calendar end; the same as `clock` if only that is given.
     """
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
-        self._clock = clock or _steady_clock()
+    def __init__(self, clock: Callable[[], float] | None = None, wall: Callable[[], float] | None = None) -> None:
+        self._clock = clock or time.monotonic
+        self._wall = wall or clock or time.time
         self._made: dict[str, _State] = {}
         self._known: dict[str, _State] = {}
 
@@ -110,7 +112,12 @@ class MemoryCounts:
 
     def _state(self, cell: Cell) -> _State:
         """The state of a cell, or a new one that is not kept yet."""
-        return self._shelf(cell.key).get(cell.key) or _NEW[type(cell)]()
+        state = self._shelf(cell.key).get(cell.key)
+        if state is not None:
+            return state
+        if isinstance(cell, Rate):
+            return Bucket()
+        return Places() if isinstance(cell, Lease) else Purse(self._wall() - self._clock())
 
     def _keep(self, key: str, state: _State, now: float) -> None:
         shelf = self._shelf(key)
@@ -125,14 +132,5 @@ class MemoryCounts:
             del shelf[next(iter(shelf))]
 
 
-_NEW: dict[type[Cell], Callable[[], _State]] = {Rate: Bucket, Lease: Places, Sum: Purse}
-
-
 def _is_reserved(state: _State, cell: Cell) -> bool:
     return isinstance(state, Purse) and isinstance(cell, Sum) and not state.is_spent(cell)
-
-
-def _steady_clock() -> Callable[[], float]:
-    """A monotonic clock that begins at the present Unix time."""
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()

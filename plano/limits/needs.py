@@ -56,7 +56,8 @@ def size_of(request: Request) -> Size:
         size: Size = known[1]
         return size
     asked = _asked(request.raw)
-    wanted = next((each for each in (asked.max_completion_tokens, asked.max_output_tokens, asked.max_tokens) if each), None)
+    limits = (asked.max_completion_tokens, asked.max_output_tokens, asked.max_tokens)
+    wanted = next((each for each in limits if each), None)
     size = Size(
         estimate_input(request.raw),
         None if wanted is None else max(0, wanted),

@@ -1,7 +1,7 @@
 """Upkeep of what requests hold: settlements and releases go to the counts in batches, and leases are renewed.
 
 Requests end in many places: in a coroutine, in a callback, in a batch of finished requests, at the end of the process.
-None of them waits for a database here. One task at a time sends everything that is due, and one timer renews all leases.
+None of these waits for a database. One task at a time sends everything that is due, and one timer renews all leases.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Upkeep:
         self._waking = True
         try:
             self.loop.call_soon_threadsafe(self._start)
-        except RuntimeError:  # the loop is closed; counts that others share forget reservations and leases by themselves
+        except RuntimeError:  # the loop is closed, and what it held is forgotten when it expires
             self._waking = False
 
     def _start(self) -> None:
