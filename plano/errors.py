@@ -12,7 +12,8 @@
     │   ├── MethodNotAllowed           405  wrong HTTP method; 426 for an attempt at a WebSocket
     │   ├── BodyTimeout                408  the body did not arrive in time
     │   ├── TooLarge                   413  body, stored item or chain over its limit
-    │   └── RateLimited                429  too many requests
+    │   ├── RateLimited                429  too many requests
+    │   └── BudgetSpent                429  nothing is left of a budget; 402 in messages
     ├── UpstreamError                  502  the upstream, or the network, is to blame
     │   ├── UpstreamStatus                  the upstream's own error, with its own status
     │   ├── UpstreamRefusedKey         502  the upstream refused the gateway's key
@@ -27,7 +28,7 @@
     ├── GatewayFailed                  500  plano itself, or the application around it, has a bug
     └── FilterError                    500  a filter has a bug; names the filter
 
-The number is the HTTP status, unless an error is raised with another one or a dialect has its own for it.
+The number is the HTTP status, unless an error is raised with another one or a dialect has its own.
 `tests/test_errors.py` holds this drawing against the classes.
 
 Each error carries the facts that a client needs; `plano.dialects` renders them in the client's dialect, as a body or
@@ -46,6 +47,7 @@ Kind: TypeAlias = Literal[
     "not_found",
     "too_large",
     "rate_limit",
+    "billing",
     "timeout",
     "overloaded",
     "upstream",
@@ -223,11 +225,37 @@ class TooLarge(CallerError):
 
 
 class RateLimited(CallerError):
-    """The caller has sent too much in too short a time; `retry_after` says when it may go on."""
+    """The caller has sent too much in too short a time; `retry_after` says when it may go on.
+
+    Attributes:
+        rule: the name of the rule or budget that refused; None where it was another limit.
+    """
+
+    rule: str | None = None
 
     default_status = 429
     default_kind: ClassVar[Kind] = "rate_limit"
     default_code = "rate_limit_exceeded"
+
+
+class BudgetSpent(CallerError):
+    """Nothing is left of a budget; `retry_after` says when there is again. To ask before that is of no use, and
+    `x-should-retry` tells the SDKs so.
+
+    The status is 429 and the code `insufficient_quota`; clients of the messages API get a 402 of the type
+    `billing_error`.
+
+    Attributes:
+        budget: the budget, a `plano.limits.settings.Budget`.
+    """
+
+    default_status = 429
+    default_kind: ClassVar[Kind] = "billing"
+    default_code = "insufficient_quota"
+
+    def __init__(self, message: str, *, budget: object, retry_after: float) -> None:
+        super().__init__(message, retry_after=retry_after, headers=[(b"x-should-retry", b"false")])
+        self.budget = budget
 
 
 class UpstreamError(PlanoError):

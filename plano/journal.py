@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from plano.attempt import NOT_ASKED, Attempt
 from plano.conversation import Usage
+from plano.dialects.codec import Gauge
 from plano.errors import PlanoError, UpstreamFailure
 from plano.losses import Loss
 from plano.provider import Target
@@ -16,6 +17,11 @@ from plano.types import ANONYMOUS, Caller, ClientDialect, UpstreamDialect
 Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 """`completed`: the reply went out whole, error replies included. `failed`: a stream broke after it had
 begun. `aborted`: the client left first."""
+
+LimitedFor: TypeAlias = Literal[
+    "requests", "tokens", "input_tokens", "output_tokens", "in_flight", "budget_spent", "budget_reserved"
+]
+"""The reasons for which a limit refuses a request."""
 
 
 class Amounts(NamedTuple):
@@ -50,6 +56,12 @@ class Journal:
         error: the error that the client was told instead of a reply, or at the end of a broken one.
         bytes_in, bytes_out: sizes of the client's request body, without content codings, and of the body sent to it.
         releases: functions that release the upstream connections which the request had.
+        gauges: the limits that the request counts for, whichever target it goes to.
+        told: headers that tell the client its limits; they go out with a reply or an error.
+        limited_by: the name of the rule or budget that last refused it, or one of its targets.
+        limited_for: the reason of that refusal.
+        size: a body, and the size that limits found it to have.
+        reserved, settled: the `tokens` and `dollars` that limits reserved for it, and what was used in their place.
         weight: the number of requests that this sample of the filters' times represents.
         editor: the name of the filter that last changed the conversation; None if none did.
         store_failed: whether the reply should have been stored and could not be.
@@ -84,6 +96,13 @@ class Journal:
     bytes_in: int = 0
     bytes_out: int = 0
     releases: tuple[Callable[[], Awaitable[None]], ...] = ()
+    gauges: tuple[Gauge, ...] = ()
+    told: Sequence[tuple[bytes, bytes]] = ()
+    limited_by: str | None = None
+    limited_for: LimitedFor | None = None
+    size: tuple[bytes, Any] | None = None
+    reserved: Mapping[str, float] | None = None
+    settled: Mapping[str, float] | None = None
     outcome: Outcome | None = None
     error: PlanoError | None = None
     ended: float | None = None

@@ -20,7 +20,7 @@ from plano.errors import PlanoError
 from plano.frames.sse import Frame
 from plano.losses import Losses
 from plano.operations import EndpointPath
-from plano.types import ClientDialect, UpstreamDialect
+from plano.types import ClientDialect, RawHeaders, UpstreamDialect
 
 
 class StreamReader(Protocol):
@@ -96,6 +96,22 @@ class Renaming(NamedTuple):
     opening: Callable[[str, bytes], bytes | None]
 
 
+class Gauge(NamedTuple):
+    """The state of a limit, as clients are told it.
+
+    Attributes:
+        counts: the thing that it counts.
+        limit: the most in its period.
+        left: the amount that is left, never below zero.
+        reset: seconds until all of it is there again.
+    """
+
+    counts: Literal["requests", "tokens", "input_tokens", "output_tokens"]
+    limit: int
+    left: int
+    reset: float
+
+
 class Conventions(Struct, frozen=True, kw_only=True):
     """The conventions of servers that speak a dialect; their provider's row may differ.
 
@@ -159,6 +175,9 @@ class ClientCodec(Protocol):
     def write_stream_error(self, error: PlanoError, last: Sequence[bytes] = ()) -> bytes:
         """The SSE frame that ends a forwarded stream after it broke. Where events are numbered, its number follows on
         those in `last`, the stream's last pieces."""
+
+    def write_limits(self, gauges: Sequence[Gauge], now: float) -> RawHeaders:
+        """The headers that tell a client its limits, one gauge of each kind; `now` is in Unix seconds."""
 
     def reply_texts(self, reply: dict[str, Any]) -> list[Slot]:
         """The texts in a parsed reply body; all `whole`."""

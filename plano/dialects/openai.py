@@ -55,6 +55,7 @@ _TYPES: dict[Kind, str] = {
     "not_found": "invalid_request_error",
     "too_large": "invalid_request_error",
     "rate_limit": "rate_limit_error",
+    "billing": "insufficient_quota",
     "timeout": "timeout_error",
     "overloaded": "overloaded_error",
     "upstream": "upstream_error",

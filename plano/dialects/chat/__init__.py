@@ -16,6 +16,7 @@ from plano.dialects.chat.stream_writer import ChatStreamWriter
 from plano.dialects.chat.write_request import write_request
 from plano.dialects.codec import Conventions, StreamReader, StreamWriter
 from plano.dialects.openai import read_error, status_of, write_error
+from plano.dialects.openai_limits import write_limits
 from plano.dialects.signatures import holds_seal
 from plano.operations import EndpointPath
 from plano.types import ClientDialect
@@ -68,6 +69,7 @@ __all__ = [
     "stream_writer",
     "usage_of",
     "write_error",
+    "write_limits",
     "write_reply",
     "write_request",
     "write_stream_error",

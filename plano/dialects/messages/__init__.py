@@ -7,6 +7,7 @@ from plano.dialects.call_seals import holds_field
 from plano.dialects.codec import Conventions
 from plano.dialects.messages.begin import begins, error_in, speaks
 from plano.dialects.messages.errors import read_error, status_of, write_error, write_stream_error
+from plano.dialects.messages.limits import write_limits
 from plano.dialects.messages.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.messages.read_request import read_request
 from plano.dialects.messages.renaming import renaming
@@ -69,6 +70,7 @@ __all__ = [
     "stream_writer",
     "usage_of",
     "write_error",
+    "write_limits",
     "write_reply",
     "write_request",
     "write_stream_error",

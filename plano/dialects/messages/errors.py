@@ -22,6 +22,7 @@ _TYPES: dict[Kind, str] = {
     "not_found": "not_found_error",
     "too_large": "request_too_large",
     "rate_limit": "rate_limit_error",
+    "billing": "billing_error",
     "timeout": "timeout_error",
     "overloaded": "overloaded_error",
     "upstream": "api_error",
@@ -31,7 +32,7 @@ _TYPES: dict[Kind, str] = {
 _KIND_AND_STATUS: dict[str, tuple[Kind, int]] = {
     "invalid_request_error": ("invalid_request", 400),
     "authentication_error": ("authentication", 401),
-    "billing_error": ("permission", 402),
+    "billing_error": ("billing", 402),
     "permission_error": ("permission", 403),
     "not_found_error": ("not_found", 404),
     "request_too_large": ("too_large", 413),
@@ -46,10 +47,13 @@ _KIND_AND_STATUS: dict[str, tuple[Kind, int]] = {
 _STATUS_OF_CODE: dict[str | None, int] = {"gateway_busy": 529}
 """The statuses that Anthropic's API has for errors which have another one elsewhere, by the error's code."""
 
+_STATUS_OF_KIND: dict[Kind, int] = {"billing": 402}
+"""The statuses that Anthropic's API has for kinds of errors which have another one elsewhere."""
+
 
 def status_of(error: PlanoError) -> int:
     """The HTTP status of an error response."""
-    return _STATUS_OF_CODE.get(error.code, error.status)
+    return _STATUS_OF_CODE.get(error.code) or _STATUS_OF_KIND.get(error.kind, error.status)
 
 
 def write_error(error: PlanoError, *, request_id: str | None = None) -> bytes:

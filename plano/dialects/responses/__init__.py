@@ -8,6 +8,7 @@ from __future__ import annotations
 from plano.conversation import Conversation
 from plano.dialects.codec import Conventions
 from plano.dialects.openai import read_error, status_of, write_error
+from plano.dialects.openai_limits import write_limits
 from plano.dialects.responses.begin import begins, error_in, speaks
 from plano.dialects.responses.errors import write_stream_error
 from plano.dialects.responses.ids import hands_back
@@ -61,6 +62,7 @@ __all__ = [
     "stream_writer",
     "usage_of",
     "write_error",
+    "write_limits",
     "write_reply",
     "write_request",
     "write_stream_error",

@@ -1,0 +1,41 @@
+"""Holds callers to the rules that name no model."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from plano.limits.grants import Grant, used_by
+from plano.limits.judge import Judge
+from plano.pipeline import CallNext
+from plano.request import Request
+from plano.response import Response
+
+
+class Limits:
+    """Judges each request by the rules for all models, and settles with what all of its attempts used. Places are given
+    back as soon as the request is over, also when its client left.
+
+    Args:
+        judge: has the rules. Those that name a model, and budgets, are judged for each attempt.
+
+    Raises:
+        RateLimited: 429 in the client's dialect, with `retry-after`. Nothing was counted.
+        InvalidRequest: 400 if a header that a rule requires is absent.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        grant = await self._judge.for_request(request)
+        journal = request.journal
+        journal.releases += (grant.release,)
+        journal.closers += (partial(_settle, grant),)
+        return await call_next(request)
+
+
+def _settle(grant: Grant, request: Request) -> None:
+    grant.settle(used_by(request.journal))
+
+
+__all__ = ["Limits"]

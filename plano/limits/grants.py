@@ -1,0 +1,98 @@
+"""A grant: what limits let a request have, until it is settled by what the request used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plano.conversation import Usage
+from plano.journal import Journal
+from plano.limits.cells import Cell, Lease, Sum
+from plano.limits.measures import Measure, Price
+from plano.limits.upkeep import Upkeep
+
+_NOTHING_USED = Usage()
+
+
+class Grant:
+    """What one request, or one attempt of it, took from the limits that it counts for.
+
+    Args:
+        taken: the cells that were taken, each with its measure.
+        journal: the request's record, which is told what was reserved and settled.
+        upkeep: looks after the cells; None if there are none.
+        price: the price of the attempt's target, where dollars are counted.
+    """
+
+    __slots__ = ("_journal", "_leases", "_open", "_price", "_tokens", "_upkeep")
+
+    def __init__(
+        self,
+        taken: Sequence[tuple[Measure, Cell]],
+        journal: Journal,
+        upkeep: Upkeep | None,
+        price: Price | None = None,
+    ) -> None:
+        self._journal = journal
+        self._upkeep = upkeep
+        self._price = price
+        self._leases = [cell for _, cell in taken if isinstance(cell, Lease)]
+        self._tokens = [
+            (measure, cell) for measure, cell in taken if measure.needs_tokens and not isinstance(cell, Lease)
+        ]
+        self._open = bool(self._tokens)
+        if upkeep is not None and self._leases:
+            upkeep.hold(self._leases)
+        if self._tokens:
+            self._note_reserved()
+
+    def settle(self, usage: Usage | None) -> None:
+        """Put what was used in the place of what was reserved; None for nothing, which gives all of it back but the
+        request itself. Only the first call counts. It may come in any thread."""
+        if not self._open or self._upkeep is None:
+            return
+        self._open = False
+        used = _NOTHING_USED if usage is None else usage
+        corrections = [(cell, measure.amount(used, self._price) - cell.cost) for measure, cell in self._tokens]
+        # A budget counts its running requests, so that it is told of each, whatever it used.
+        self._upkeep.settle([each for each in corrections if each[1] or isinstance(each[0], Sum)])
+        self._note_settled(used)
+
+    async def release(self) -> None:
+        """Give back the places that it holds. To call this again changes nothing."""
+        leases, self._leases = self._leases, []
+        if leases and self._upkeep is not None:
+            self._upkeep.release(leases)
+
+    def _note_reserved(self) -> None:
+        before = self._journal.reserved or _NONE
+        dollars = (cell.cost for measure, cell in self._tokens if measure.counts == "dollars")
+        tokens = (cell.cost for measure, cell in self._tokens if measure.counts != "dollars")
+        self._journal.reserved = {
+            "tokens": max(before["tokens"], *tokens, 0),
+            "dollars": max(before["dollars"], *dollars, 0.0),
+        }
+
+    def _note_settled(self, used: Usage) -> None:
+        before = self._journal.settled or _NONE
+        total = used_by(self._journal)
+        self._journal.settled = {
+            "tokens": 0 if total is None else total.input_tokens + total.output_tokens,
+            "dollars": before["dollars"] + (0.0 if self._price is None else self._price.of(used)),
+        }
+
+
+_NONE = {"tokens": 0, "dollars": 0.0}
+
+
+def used_by(journal: Journal) -> Usage | None:
+    """The tokens that all attempts of a request used; None if none used any."""
+    attempts = journal.attempts
+    if len(attempts) == 1:
+        return attempts[0].said()
+    found = [usage for attempt in attempts if (usage := attempt.said()) is not None]
+    if not found:
+        return None
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in found),
+        output_tokens=sum(usage.output_tokens for usage in found),
+    )
