@@ -10,15 +10,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from plano.config.aliases import read_aliases
 from plano.config.assemble import can_trace, trouble
+from plano.config.budget_prices import check_prices, package_prices
 from plano.config.callers import read_callers
 from plano.config.document import Node, from_python, parse, read_text
 from plano.config.foreign import foreign
+from plano.config.limits import Subjects, read_budgets, read_rules
 from plano.config.listeners import check_address, listener_of, model_listener, read_filters
-from plano.config.names import Names, read_aliases
+from plano.config.names import Names
 from plano.config.problems import Problems
-from plano.config.providers import read_providers
+from plano.config.providers import read_providers, where
 from plano.config.reading import Reader, Section
+from plano.config.resilience import check_attempts, read_admission, read_resilience, read_shared_state
 from plano.config.schema import ROOT
 from plano.config.settings import (
     Config,
@@ -35,7 +39,6 @@ from plano.config.settings import (
 from plano.config.showing import shown
 from plano.errors import ConfigError
 from plano.observability.prices import Price, read_prices
-from plano.routing.settings import AliasEntry, AliasTarget
 from plano.state import StateSettings, open_store
 from plano.transport.tls import tls_context
 
@@ -102,12 +105,17 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
     filters = read_filters(root.get("filters") or (), listener, problems)
     callers = read_callers(root.get("auth"), names, problems)
     _check_passthrough(root, problems)
+    resilience = read_resilience(root.get("resilience"), listener, problems)
+    check_attempts(resilience, root.get("resilience"), listener, said, problems)
+    subjects = Subjects(names, said.given, _subjects(root))
+    rules = read_rules(root.get("ratelimits") or (), subjects, problems)
+    budgets = read_budgets(root.get("budgets") or (), subjects, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
     config = Config(
         file=None if is_mapping else problems.file,
         listener=listens,
         providers=tuple(providers),
-        aliases={name: AliasEntry(targets=(AliasTarget(model=model),)) for name, model in aliases.items()},
+        aliases=aliases,
         filters=tuple(filters.in_order),
         callers=tuple(callers),
         ui=root.get("ui"),
@@ -125,10 +133,41 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         prices=_prices(root.get("prices"), names, problems),
         prices_file=(root.get("prices") or {}).get("file"),
         tracing=_tracing(root.get("tracing"), problems),
+        resilience=resilience,
+        rules=tuple(rules),
+        budgets=tuple(budgets),
+        admission=read_admission(root.get("admission"), problems),
+        shared_state=read_shared_state(root.get("shared_state"), problems, counts=bool(rules or budgets)),
     )
+    _check_budgets(root, config, names, problems)
     if problems.has_errors:  # otherwise they are found when the filters are built
         _try_filters(filters.defined, problems)
     return replace(config, warnings=problems.warnings)
+
+
+def _subjects(root: Section) -> dict[str, set[str]]:
+    """The names of entries and, if any are configured, of callers and tenants."""
+    entries = {name for each in _provider_sections(root) if (name := each.get("name") or each.get("model"))}
+    callers: Sequence[Section] = (root.get("auth") or {}).get("keys") or ()
+    if not callers:
+        return {"entry": entries}
+    named = [each for each in callers if "name" in each]
+    tenants = {each.get("tenant") or each["name"] for each in named}
+    return {"entry": entries, "caller": {each["name"] for each in named}, "tenant": tenants}
+
+
+def _check_budgets(root: Section, config: Config, names: Names, problems: Problems) -> None:
+    """Checks the prices of budgets, unless something is wrong with prices or entries, which would be found to be
+    missing."""
+    sections: Sequence[Section] = root.get("budgets") or ()
+    if not sections or any(
+        problem.severity == "error" and problem.path.startswith(("prices", "model_providers", "llm_providers"))
+        for problem in problems.found
+    ):
+        return
+    places = {each.get("name") or each["model"]: where(each) for each in _provider_sections(root)}
+    package = package_prices() if (root.get("prices") or {}).get("package") else None
+    check_prices(sections, config, names, places, package, problems)
 
 
 def _try_filters(entries: Sequence[FilterEntry], problems: Problems) -> None:

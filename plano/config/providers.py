@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from plano.config.headers import wrong_value
+from plano.config.headers import is_name, wrong_value
+from plano.config.pools import read_keys
 from plano.config.problems import Problems, did_you_mean, one_of
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
@@ -50,7 +51,7 @@ CALLED_ELSEWHERE: Mapping[str, str] = {
 }
 """Names of providers in other gateways' configurations that differ from those here."""
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_REQUESTS_OWN = frozenset({"model", "messages", "input", "stream"})
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
 
 
@@ -82,7 +83,7 @@ def _without_repeated_wildcards(
                 problems.warn(
                     section.line_of("model"),
                     section.path_of("model"),
-                    f"never answers, because {_where(other)} is the same wildcard; give it a `name` to reach it by, "
+                    f"never answers, because {where(other)} is the same wildcard; give it a `name` to reach it by, "
                     "or take it out",
                 )
                 continue
@@ -93,7 +94,8 @@ def _without_repeated_wildcards(
 def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
     before = len(problems.found)
     names = _model(section, problems)
-    headers = _headers(section, problems)
+    headers, keys = _headers(section, problems), read_keys(section, problems)
+    defaults, overrides = (_fields(section, key, problems) for key in ("defaults", "overrides"))
     _base_url(section, problems)
     _proxy(section, problems)
     if names is None:
@@ -113,7 +115,7 @@ def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
         provider=provider,
         model=model,
         name=section.get("name") or section["model"],
-        key=section.get("access_key"),
+        key=keys[0][0] if len(keys) == 1 else section.get("access_key"),
         default=bool(section.get("default")),
         base_url=section.get("base_url"),
         apis=tuple(dict.fromkeys(section.get("apis") or ())),
@@ -123,6 +125,13 @@ def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
         http_host=section.get("http_host"),
         proxy=section.get("proxy"),
         http2=bool(section.get("http2")),
+        keys=keys if len(keys) > 1 else (),
+        context_window=section.get("context_window"),
+        max_in_flight=section.get("max_in_flight"),
+        timeout=section.get("timeout"),
+        first_output=section.get("first_output"),
+        defaults=defaults,
+        overrides=overrides,
     )
 
 
@@ -219,13 +228,14 @@ def _check_place(section: Section, provider: str, row: Provider, problems: Probl
 
 def _check_key(section: Section, row: Provider, problems: Problems) -> None:
     if section.get("passthrough_auth"):
-        if section.get("access_key") is not None:
-            problems.warn(
-                section.line_of("access_key"),
-                section.path_of("access_key"),
-                "is not sent, because `passthrough_auth` forwards the caller's own credential",
-            )
-    elif "access_key" not in section.given and row.key_variables and section.get("base_url") is None:
+        for key in ("access_key", "access_keys"):
+            if section.get(key):
+                problems.warn(
+                    section.line_of(key),
+                    section.path_of(key),
+                    "is not sent, because `passthrough_auth` forwards the caller's own credential",
+                )
+    elif not {"access_key", "access_keys"} & section.given and row.key_variables and section.get("base_url") is None:
         problems.warn(
             section.line,
             section.path_of("access_key"),
@@ -237,13 +247,14 @@ def _base_url(section: Section, problems: Problems) -> None:
     said = section.get("base_url")
     if said is None:
         return
-    wrong = _wrong_url(said)
+    wrong = wrong_url(said)
     if wrong is not None:
         problems.error(section.line_of("base_url"), section.path_of("base_url"), wrong)
         del section["base_url"]
 
 
-def _wrong_url(text: str) -> str | None:
+def wrong_url(text: str) -> str | None:
+    """Says why a text cannot be the base URL of a provider; None if it can."""
     split = _split(text)
     if split is None or split.scheme not in ("http", "https") or not split.hostname or not text.isprintable():
         return "must be a URL with scheme and host, such as `https://llm.example.com/v1`"
@@ -279,6 +290,21 @@ def _split(url: str) -> SplitResult | None:
     return split
 
 
+def _fields(section: Section, key: str, problems: Problems) -> dict[str, Any]:
+    """The fields of `defaults` or `overrides`."""
+    said: Section = section.get(key) or Section("", None)
+    for name in said:
+        if name in _REQUESTS_OWN:
+            problems.error(
+                said.line_of(name), said.path_of(name), "cannot be set here, because it is the request's own"
+            )
+        elif key == "defaults" and name in (section.get("overrides") or ()):
+            problems.warn(
+                said.line_of(name), said.path_of(name), "has no effect, because `overrides` sets it in any case"
+            )
+    return dict(said)
+
+
 def _headers(section: Section, problems: Problems) -> dict[str, Secret]:
     headers: dict[str, Secret] = {}
     said = section.get("headers") or Section("", None)
@@ -292,7 +318,7 @@ def _headers(section: Section, problems: Problems) -> dict[str, Secret]:
 
 
 def _wrong_header(name: str, value: Secret | None) -> str | None:
-    if _TOKEN.fullmatch(name) is None:
+    if not is_name(name):
         return "is not a valid name for a header"
     if name.lower() in _PLANOS_OWN:
         return "is a header that plano sets itself" + ("; use `http_host`" if name.lower() == "host" else "")
@@ -312,7 +338,7 @@ def _check_names(sections: Sequence[Section], problems: Problems) -> None:
             problems.error(
                 section.line_of(key),
                 section.path_of(key),
-                f"two entries are called {shown(name)}; the first is {_where(other)}. Give one of them another `name`",
+                f"two entries are called {shown(name)}; the first is {where(other)}. Give one of them another `name`",
             )
 
 
@@ -322,9 +348,10 @@ def _check_defaults(sections: Sequence[Section], problems: Problems) -> None:
         problems.error(
             section.line_of("default"),
             section.path_of("default"),
-            f"only one entry can be the default, and {_where(defaults[0])} already is",
+            f"only one entry can be the default, and {where(defaults[0])} already is",
         )
 
 
-def _where(section: Section) -> str:
+def where(section: Section) -> str:
+    """The place of an entry, for messages about another one."""
     return section.path if section.line is None else f"{section.path} on line {section.line}"

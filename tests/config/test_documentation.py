@@ -12,7 +12,8 @@ from plano import Plano
 from plano.config import load
 from plano.config.document import parse
 from plano.config.problems import Problems
-from plano.config.schema import ROOT, Key, paths
+from plano.config.keys import Key, paths
+from plano.config.schema import ROOT
 from plano.errors import ConfigError
 from plano.providers import CATALOGUE
 from tests.asgi import ask
