@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from plano.config.names import Names
 from plano.config.problems import Problems
-from plano.config.providers import wrong_url
 from plano.config.reading import Section
 from plano.config.showing import shown, shown_key
+from plano.config.urls import wrong_url
 from plano.errors import UpstreamFailure
 from plano.routing.models import WILDCARD
 from plano.routing.settings import ANY, CONDITIONS, NEVER, AliasEntry, AliasFallback, AliasTarget

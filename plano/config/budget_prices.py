@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TypeAlias
@@ -9,6 +10,7 @@ from typing import TypeAlias
 from plano.config.aliases import reached
 from plano.config.names import Names
 from plano.config.problems import Problems
+from plano.config.providers import where
 from plano.config.reading import Section
 from plano.config.settings import Config, ProviderEntry
 from plano.limits.settings import ANY, Budget
@@ -19,6 +21,7 @@ PriceOf: TypeAlias = Callable[[str, str], Price | None]
 """A function that knows the price of a provider's model."""
 
 _MOST_NAMED = 3
+_UNSURE = re.compile(r"prices|(model|llm)_providers")
 
 
 def package_prices() -> PriceOf | None:
@@ -32,49 +35,56 @@ def package_prices() -> PriceOf | None:
 
 def check_prices(
     sections: Sequence[Section],
+    entries: Sequence[Section],
     config: Config,
     names: Names,
-    places: Mapping[str, str],
     package: PriceOf | None,
     problems: Problems,
 ) -> None:
     """Reports each budget in dollars that covers an entry without a price, because its requests would cost nothing.
 
+    Nothing is reported while something is wrong with prices or entries, because they would count as missing.
+
     Args:
         sections: the budgets as they were read.
+        entries: the entries as they were read.
         config: the configuration.
         names: its models.
-        places: the place of each entry in the file, by the entry's name.
         package: the prices of a package; a wildcard then counts as priced, because its models may be in there.
         problems: receives the reports.
     """
-    prices = Prices(config.prices, config.prices_file)
-    limits = {section.get("name"): section["limit"] for section in sections if section.get("limit") is not None}
-    for budget in config.budgets:
-        found = [] if budget.dollars is None else _unpriced(budget, config, names, prices.known, package)
+    budgets = [budget for budget in config.budgets if budget.dollars is not None]
+    if not budgets or any(problem.severity == "error" and _UNSURE.match(problem.path) for problem in problems.found):
+        return
+    known = Prices(config.prices, config.prices_file).known
+    limits: dict[str, Section] = {each["name"]: each["limit"] for each in sections if each.keys() >= {"name", "limit"}}
+    places = {each.get("name") or each["model"]: where(each) for each in entries}
+    for budget in budgets:
+        found = [each for each in _covered(budget, config, names) if not _priced(*each, known, package)]
         if found:
-            limit: Section = limits[budget.name]
-            named = [f"`{name}` ({places[name]})" for name in found[:_MOST_NAMED]]
-            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-            problems.error(
-                limit.line_of("dollars"),
-                limit.path_of("dollars"),
-                f"needs a price of each model that the budget covers, but there is none of {', '.join(named)}{more}; add "
-                "it under `prices.models` (0 if it is free), or give the budget a `model`",
-            )
+            limit = limits[budget.name]
+            problems.error(limit.line_of("dollars"), limit.path_of("dollars"), _message(found, places))
 
 
-def _unpriced(
-    budget: Budget, config: Config, names: Names, known: Mapping[str, Price], package: PriceOf | None
-) -> list[str]:
-    """The names of the entries without a price, among those that a budget covers."""
-    entries = {entry.name: entry for entry in config.providers}
-    asked = [(entry, budget.model or "") for entry in entries.values() if _covers(budget, entry, config.providers)]
-    targets = (
-        [names.find(model) for model in sorted(reached(budget.fallback, config.aliases))] if budget.fallback else []
+def _message(found: Sequence[tuple[ProviderEntry, str]], places: Mapping[str, str]) -> str:
+    without = list(dict.fromkeys(entry.name for entry, _ in found))
+    more = f" and {len(without) - _MOST_NAMED} more" if len(without) > _MOST_NAMED else ""
+    named = ", ".join(f"`{name}` ({places[name]})" for name in without[:_MOST_NAMED])
+    return (
+        f"needs a price of each model that the budget covers, but there is none of {named}{more}; add it under "
+        "`prices.models` (0 if it is free), or give the budget a `model`"
     )
-    asked += [(entries[each.entry], each.name) for each in targets if each is not None and each.entry in entries]
-    return list(dict.fromkeys(entry.name for entry, model in asked if not _priced(entry, model, known, package)))
+
+
+def _covered(budget: Budget, config: Config, names: Names) -> list[tuple[ProviderEntry, str]]:
+    """The entries whose requests count for a budget, each with the model that is asked for, or "" for any."""
+    entries = {entry.name: entry for entry in config.providers}
+    found = [(each, budget.model or "") for each in entries.values() if _covers(budget, each, config.providers)]
+    for model in sorted(reached(budget.fallback, config.aliases)) if budget.fallback is not None else ():
+        target = names.find(model)
+        if target is not None and target.entry in entries:
+            found.append((entries[target.entry], target.name))
+    return found
 
 
 def _priced(entry: ProviderEntry, asked: str, known: Mapping[str, Price], package: PriceOf | None) -> bool:

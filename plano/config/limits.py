@@ -31,6 +31,16 @@ class Subjects(Struct, frozen=True):
     by: Mapping[str, Collection[str]]
 
 
+def subjects_of(names: Names, aliases: Collection[str], entries: Sequence[Section], auth: Section | None) -> Subjects:
+    """The subjects of a configuration. Without `auth`, callers and tenants are those of an application around plano."""
+    by = {"entry": {name for each in entries if (name := each.get("name") or each.get("model"))}}
+    callers = [each for each in (auth or {}).get("keys") or () if "name" in each]
+    if callers:
+        by["caller"] = {each["name"] for each in callers}
+        by["tenant"] = {each.get("tenant") or each["name"] for each in callers}
+    return Subjects(names, aliases, by)
+
+
 def read_rules(sections: Sequence[Section], subjects: Subjects, problems: Problems) -> list[Rule]:
     """Reads the rules; those with errors are left out."""
     _check_unique("rules", sections, problems)

@@ -16,11 +16,11 @@ from plano.config.budget_prices import check_prices, package_prices
 from plano.config.callers import read_callers
 from plano.config.document import Node, from_python, parse, read_text
 from plano.config.foreign import foreign
-from plano.config.limits import Subjects, read_budgets, read_rules
+from plano.config.limits import read_budgets, read_rules, subjects_of
 from plano.config.listeners import check_address, listener_of, model_listener, read_filters
 from plano.config.names import Names
 from plano.config.problems import Problems
-from plano.config.providers import read_providers, where
+from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
 from plano.config.resilience import check_attempts, read_admission, read_resilience, read_shared_state
 from plano.config.schema import ROOT
@@ -107,7 +107,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
     _check_passthrough(root, problems)
     resilience = read_resilience(root.get("resilience"), listener, problems)
     check_attempts(resilience, root.get("resilience"), listener, said, problems)
-    subjects = Subjects(names, said.given, _subjects(root))
+    subjects = subjects_of(names, said.given, _provider_sections(root), root.get("auth"))
     rules = read_rules(root.get("ratelimits") or (), subjects, problems)
     budgets = read_budgets(root.get("budgets") or (), subjects, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
@@ -139,35 +139,11 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         admission=read_admission(root.get("admission"), problems),
         shared_state=read_shared_state(root.get("shared_state"), problems, counts=bool(rules or budgets)),
     )
-    _check_budgets(root, config, names, problems)
+    package = package_prices() if (root.get("prices") or {}).get("package") else None
+    check_prices(root.get("budgets") or (), _provider_sections(root), config, names, package, problems)
     if problems.has_errors:  # otherwise they are found when the filters are built
         _try_filters(filters.defined, problems)
     return replace(config, warnings=problems.warnings)
-
-
-def _subjects(root: Section) -> dict[str, set[str]]:
-    """The names of entries and, if any are configured, of callers and tenants."""
-    entries = {name for each in _provider_sections(root) if (name := each.get("name") or each.get("model"))}
-    callers: Sequence[Section] = (root.get("auth") or {}).get("keys") or ()
-    if not callers:
-        return {"entry": entries}
-    named = [each for each in callers if "name" in each]
-    tenants = {each.get("tenant") or each["name"] for each in named}
-    return {"entry": entries, "caller": {each["name"] for each in named}, "tenant": tenants}
-
-
-def _check_budgets(root: Section, config: Config, names: Names, problems: Problems) -> None:
-    """Checks the prices of budgets, unless something is wrong with prices or entries, which would be found to be
-    missing."""
-    sections: Sequence[Section] = root.get("budgets") or ()
-    if not sections or any(
-        problem.severity == "error" and problem.path.startswith(("prices", "model_providers", "llm_providers"))
-        for problem in problems.found
-    ):
-        return
-    places = {each.get("name") or each["model"]: where(each) for each in _provider_sections(root)}
-    package = package_prices() if (root.get("prices") or {}).get("package") else None
-    check_prices(sections, config, names, places, package, problems)
 
 
 def _try_filters(entries: Sequence[FilterEntry], problems: Problems) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from plano.config.headers import is_name, wrong_value
-from plano.config.pools import read_keys
+from plano.config.outgoing import read_fields, read_keys
 from plano.config.problems import Problems, did_you_mean, one_of
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
 from plano.config.showing import shown
-from plano.dialects import CODECS
+from plano.config.urls import is_url, wrong_url
 from plano.provider import Provider
 from plano.providers import CATALOGUE
 from plano.providers.closed import closed_service
@@ -51,7 +50,6 @@ CALLED_ELSEWHERE: Mapping[str, str] = {
 }
 """Names of providers in other gateways' configurations that differ from those here."""
 
-_REQUESTS_OWN = frozenset({"model", "messages", "input", "stream"})
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
 
 
@@ -95,7 +93,7 @@ def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
     before = len(problems.found)
     names = _model(section, problems)
     headers, keys = _headers(section, problems), read_keys(section, problems)
-    defaults, overrides = (_fields(section, key, problems) for key in ("defaults", "overrides"))
+    defaults, overrides = (read_fields(section, key, problems) for key in ("defaults", "overrides"))
     _base_url(section, problems)
     _proxy(section, problems)
     if names is None:
@@ -253,56 +251,16 @@ def _base_url(section: Section, problems: Problems) -> None:
         del section["base_url"]
 
 
-def wrong_url(text: str) -> str | None:
-    """Says why a text cannot be the base URL of a provider; None if it can."""
-    split = _split(text)
-    if split is None or split.scheme not in ("http", "https") or not split.hostname or not text.isprintable():
-        return "must be a URL with scheme and host, such as `https://llm.example.com/v1`"
-    if split.username is not None or split.password is not None:
-        return "must not have a user or password in it; give the credential as `access_key` or in `headers`"
-    path = split.path.rstrip("/")
-    for codec in CODECS.values():
-        ending = codec.conventions.endpoint.path
-        if path.endswith(ending):
-            return f"must end before `{ending}`, which plano adds itself"
-    return None
-
-
 def _proxy(section: Section, problems: Problems) -> None:
     proxy: Secret | None = section.get("proxy")
     if proxy is None:
         return
-    split = _split(proxy.reveal())
-    if split is None or split.scheme not in ("http", "https") or not split.hostname:
+    if not is_url(proxy.reveal()):
         problems.error(
             section.line_of("proxy"),
             section.path_of("proxy"),
             "must be a proxy's URL with scheme and host, such as `http://proxy.example.com:3128`",
         )
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        split = urlsplit(url)
-        _ = split.port  # raises for an invalid port
-    except ValueError:
-        return None
-    return split
-
-
-def _fields(section: Section, key: str, problems: Problems) -> dict[str, Any]:
-    """The fields of `defaults` or `overrides`."""
-    said: Section = section.get(key) or Section("", None)
-    for name in said:
-        if name in _REQUESTS_OWN:
-            problems.error(
-                said.line_of(name), said.path_of(name), "cannot be set here, because it is the request's own"
-            )
-        elif key == "defaults" and name in (section.get("overrides") or ()):
-            problems.warn(
-                said.line_of(name), said.path_of(name), "has no effect, because `overrides` sets it in any case"
-            )
-    return dict(said)
 
 
 def _headers(section: Section, problems: Problems) -> dict[str, Secret]:

@@ -25,8 +25,8 @@ CONDITIONS: Mapping[str, frozenset[UpstreamFailure]] = {
     "quota_exceeded": frozenset({"rate_limit", "quota"}),
     "primary_and_first_fallback_failed": frozenset(),
 }
-"""The words of `conditions`, with the failures that each stands for. The last three but `any` are katanemo's Plano's own
-(documentation, "Model aliases"); its place in the list says everything that the last one says."""
+"""The words of `conditions`, with the failures that each stands for. The last two are those of katanemo's Plano
+(documentation, "Model aliases"). The very last one says no more than the place of its fallback in the list."""
 
 
 class AliasTarget(Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ import pytest
 from plano import Plano
 from plano.config import load
 from plano.config.document import parse
-from plano.config.problems import Problems
 from plano.config.keys import Key, paths
+from plano.config.problems import Problems
 from plano.config.schema import ROOT
 from plano.errors import ConfigError
 from plano.providers import CATALOGUE

@@ -1,10 +1,14 @@
-"""`access_keys`: several keys of one entry."""
+"""The keys and the fields of bodies that an entry sends: `access_keys`, `defaults` and `overrides`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from plano.config.problems import Problems
 from plano.config.reading import Section
 from plano.types import Secret
+
+_REQUESTS_OWN = frozenset({"model", "messages", "input", "stream"})
 
 
 def read_keys(section: Section, problems: Problems) -> tuple[tuple[Secret, float], ...]:
@@ -23,3 +27,15 @@ def read_keys(section: Section, problems: Problems) -> tuple[tuple[Secret, float
     if found and not any(found.values()):
         problems.error(line, path, "have no weight above 0")
     return tuple(found.items())
+
+
+def read_fields(section: Section, key: str, problems: Problems) -> dict[str, Any]:
+    """The fields of `defaults` or `overrides`."""
+    said: Section = section.get(key) or Section("", None)
+    for name in said:
+        place = said.line_of(name), said.path_of(name)
+        if name in _REQUESTS_OWN:
+            problems.error(*place, "cannot be set here, because it is the request's own")
+        elif key == "defaults" and name in (section.get("overrides") or ()):
+            problems.warn(*place, "has no effect, because `overrides` sets it in any case")
+    return dict(said)
