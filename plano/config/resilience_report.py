@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from plano.candidates import Candidate, Group
 from plano.config.settings import Config
+from plano.config.showing import shown
 from plano.errors import UPSTREAM_FAILURES, UpstreamFailure
 from plano.limits.settings import ANY as ANY_SUBJECT
 from plano.limits.settings import SECONDS, Admission, Budget, Rule, Selector, SharedState
@@ -132,7 +133,7 @@ def _time(seconds: float) -> str:
 
 def _subject(said: Selector) -> str:
     name = said.header if said.by == "header" else said.by
-    return f"for each {name}" if said.value == ANY_SUBJECT else f"for {name} {said.value}"
+    return f"for each {name}" if said.value == ANY_SUBJECT else f"for {name} {shown(said.value)}"
 
 
 def _on(model: str | None) -> str:

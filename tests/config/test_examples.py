@@ -127,7 +127,7 @@ def test_a_report_says_the_candidates_of_each_name_and_what_makes_a_request_move
         "limits:",
         "ratelimits[0]: 100000 tokens an hour for each x-user-id, of openai/gpt-4o",
         "tenants: 600 requests a minute, 20 in flight for each tenant",
-        "lab: 500 dollars a month for tenant lab; when it is spent, cheap-model",
+        "lab: 500 dollars a month for tenant `lab`; when it is spent, cheap-model",
         "admission: at most 500 requests run at once, at most 250 of a tenant; 200 more wait for at most 2 s",
         "shared state: redis; while it does not answer, each process counts by itself",
     ]
@@ -183,7 +183,7 @@ BY = {"selector": {"by": "tenant"}}
             [
                 "limits:",
                 "ratelimits[0]: 5 input tokens in 10 s, 6 output tokens in 10 s for each tenant, of demo/*",
-                "ratelimits[1]: 2 in flight for x-user u; requests without it are refused",
+                "ratelimits[1]: 2 in flight for x-user `u`; requests without it are refused",
                 "all: 7 tokens a day for each entry",
                 "admission: at most 3 requests run at once; none waits",
                 "shared state: redis; while it does not answer, requests are refused",
