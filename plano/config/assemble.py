@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec.structs import replace
 
 from plano.config.problems import Problem
@@ -121,7 +122,7 @@ def entry_of(said: ProviderEntry) -> Entry:
         default=said.default,
         base_url=said.base_url,
         apis=said.apis,
-        key=said.key,
+        key=said.keys[0][0] if said.keys else said.key,
         passthrough_auth=said.passthrough_auth,
         headers=tuple((name, value.reveal()) for name, value in said.headers.items()),
         host_header=said.http_host,
@@ -129,7 +130,18 @@ def entry_of(said: ProviderEntry) -> Entry:
         http2=said.http2,
         known=KNOWN.models.get(said.provider, ()) if said.interface in (None, said.provider) else (),
         assumed=_assumed(said),
+        keys=said.keys,
+        context_window=said.context_window,
+        max_in_flight=said.max_in_flight,
+        timeout=said.timeout,
+        first_output=said.first_output,
+        defaults=_fields(said.defaults),
+        overrides=_fields(said.overrides),
     )
+
+
+def _fields(said: Mapping[str, Any]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, msgspec.json.encode(value)) for name, value in said.items())
 
 
 def _assumed(said: ProviderEntry) -> tuple[UpstreamDialect, ...]:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KEY = re.compile(r"[\x20-\x7e]*")
 
 _UNFIT = "has a character that a header cannot carry"
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a valid name for a header."""
+    return _NAME.fullmatch(text) is not None
 
 
 def wrong_value(text: str) -> str | None:

@@ -10,15 +10,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from plano.config.aliases import read_aliases
 from plano.config.assemble import can_trace, trouble
+from plano.config.budget_prices import check_prices, package_prices
 from plano.config.callers import read_callers
 from plano.config.document import Node, from_python, parse, read_text
 from plano.config.foreign import foreign
+from plano.config.limits import read_budgets, read_rules, subjects_of
 from plano.config.listeners import check_address, listener_of, model_listener, read_filters
-from plano.config.names import Names, read_aliases
+from plano.config.names import Names
 from plano.config.problems import Problems
 from plano.config.providers import read_providers
 from plano.config.reading import Reader, Section
+from plano.config.resilience import check_attempts, read_admission, read_resilience, read_shared_state
 from plano.config.schema import ROOT
 from plano.config.settings import (
     Config,
@@ -35,7 +39,6 @@ from plano.config.settings import (
 from plano.config.showing import shown
 from plano.errors import ConfigError
 from plano.observability.prices import Price, read_prices
-from plano.routing.settings import AliasEntry, AliasTarget
 from plano.state import StateSettings, open_store
 from plano.transport.tls import tls_context
 
@@ -102,12 +105,17 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
     filters = read_filters(root.get("filters") or (), listener, problems)
     callers = read_callers(root.get("auth"), names, problems)
     _check_passthrough(root, problems)
+    resilience = read_resilience(root.get("resilience"), listener, problems)
+    check_attempts(resilience, root.get("resilience"), listener, said, problems)
+    subjects = subjects_of(names, said.given, _provider_sections(root), root.get("auth"))
+    rules = read_rules(root.get("ratelimits") or (), subjects, problems)
+    budgets = read_budgets(root.get("budgets") or (), subjects, problems)
     overrides: Mapping[str, Any] = root.get("overrides") or {}
     config = Config(
         file=None if is_mapping else problems.file,
         listener=listens,
         providers=tuple(providers),
-        aliases={name: AliasEntry(targets=(AliasTarget(model=model),)) for name, model in aliases.items()},
+        aliases=aliases,
         filters=tuple(filters.in_order),
         callers=tuple(callers),
         ui=root.get("ui"),
@@ -125,7 +133,14 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         prices=_prices(root.get("prices"), names, problems),
         prices_file=(root.get("prices") or {}).get("file"),
         tracing=_tracing(root.get("tracing"), problems),
+        resilience=resilience,
+        rules=tuple(rules),
+        budgets=tuple(budgets),
+        admission=read_admission(root.get("admission"), problems),
+        shared_state=read_shared_state(root.get("shared_state"), problems, counts=bool(rules or budgets)),
     )
+    package = package_prices() if (root.get("prices") or {}).get("package") else None
+    check_prices(root.get("budgets") or (), _provider_sections(root), config, names, package, problems)
     if problems.has_errors:  # otherwise they are found when the filters are built
         _try_filters(filters.defined, problems)
     return replace(config, warnings=problems.warnings)

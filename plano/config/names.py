@@ -1,18 +1,18 @@
-"""`model_aliases`, and the check of every name of a model in a configuration."""
+"""The names of models that a configuration has, against which every name in it is checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from plano.config.assemble import entry_of
-from plano.config.document import join
-from plano.config.problems import Problems, did_you_mean
+from plano.config.problems import did_you_mean
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
-from plano.config.showing import shown, shown_key
+from plano.config.showing import shown
 from plano.errors import ModelNotFound
+from plano.provider import Target
 from plano.providers import CATALOGUE
 from plano.providers.known import KNOWN
 from plano.routing.models import WILDCARD, Entry, ModelIndex
@@ -61,64 +61,44 @@ class Names:
 
     def is_model(self, name: str) -> bool:
         """Whether a name is that of a model, and not of an alias only."""
-        if not name:
-            return False
+        return self.find(name) is not None or bool(name and self._words & {name, name.partition("/")[2]})
+
+    def find(self, name: str) -> Target | None:
+        """The target of a model's name; None if no entry has it."""
         try:
-            self._index.resolve(name)
+            return self._index.resolve(name) if name else None
         except ModelNotFound:
-            return bool(self._words & {name, name.partition("/")[2]})
-        return True
+            return None
+
+    def place_of(self, name: str) -> tuple[str, str]:
+        """The entry and the model that a name stands for; two names with the same place are the same."""
+        target = self.find(name)
+        return ("", name) if target is None else (target.entry, target.name)
+
+    def full(self, name: str) -> str | None:
+        """The `provider/model` or `provider/*` that a rule's name stands for; None if no entry has such models."""
+        target = self.find(name)
+        if target is not None:
+            return target.name
+        provider = name.removesuffix(f"/{WILDCARD}")
+        if provider == name:
+            return name if self.unsure or self.is_model(name) else None
+        known = any(info.target.startswith(f"{provider}/") for info in self._index.listing())
+        return name if known or self.unsure else None
 
     def means_other(self, name: str, than: str) -> bool:
         """Whether a name is that of a model, and another model than a second name is."""
-        try:
-            return self._index.resolve(name).name != self._index.resolve(than).name
-        except ModelNotFound:
-            return False
+        one, other = self.find(name), self.find(than)
+        return one is not None and other is not None and one.name != other.name
 
     def unknown(self, name: str) -> str:
         """The message about a name that is not known."""
         if name.endswith(f"/{WILDCARD}") or name == WILDCARD:
-            where = "`model_providers` and in callers' `models`"
+            where = "`model_providers`, rules, budgets and callers' `models`"
             return f"no model is called {shown(name)}; `{WILDCARD}` stands for models in {where} only"
         full = [info.id for info in self._index.listing()]
         bare = [model.partition("/")[2] for model in full]
         return f"no model is called {shown(name)}.{did_you_mean(name, [*sorted(self._aliases), *full, *bare])}"
-
-
-def read_aliases(said: Mapping[str, Section], names: Names, problems: Problems) -> dict[str, str]:
-    """The target of each alias. Reports cycles, targets that are no model, and aliases that are patterns."""
-    aliases = {alias: section["target"] for alias, section in said.items() if "target" in section}
-    in_cycles: set[str] = set()
-    for alias, section in said.items():
-        target, place = section.get("target"), join("model_aliases", alias)
-        chain = _chain(alias, aliases)
-        if WILDCARD in alias or not alias:
-            problems.error(
-                section.line,
-                place,
-                "must be a plain name. For every model of a provider, add `- model: provider/*` to `model_providers`; "
-                "requests then name the models themselves",
-            )
-        elif target is None or alias in in_cycles:
-            continue
-        elif aliases.get(chain[-1]) == alias:
-            in_cycles.update(chain)
-            path = " -> ".join(shown_key(each) for each in [*chain, alias])
-            problems.error(section.line_of("target"), join(place, "target"), f"leads back to itself: {path}")
-        elif not names.knows(target):
-            problems.error(section.line_of("target"), join(place, "target"), names.unknown(target))
-        elif names.means_other(alias, chain[-1]):
-            problems.warn(section.line, place, "hides the model of the same name")
-    return aliases
-
-
-def _chain(alias: str, aliases: Mapping[str, str]) -> list[str]:
-    """The alias and the names that it leads to, up to one that is no alias, or that would lead back."""
-    chain = [alias]
-    while (following := aliases.get(chain[-1])) is not None and following not in chain:
-        chain.append(following)
-    return chain
 
 
 def _names_of(section: Section) -> tuple[str | None, str | None]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from plano.config.headers import wrong_value
+from plano.config.headers import is_name, wrong_value
+from plano.config.outgoing import read_fields, read_keys
 from plano.config.problems import Problems, did_you_mean, one_of
 from plano.config.reading import Section
 from plano.config.settings import ProviderEntry
 from plano.config.showing import shown
-from plano.dialects import CODECS
+from plano.config.urls import is_url, wrong_url
 from plano.provider import Provider
 from plano.providers import CATALOGUE
 from plano.providers.closed import closed_service
@@ -50,7 +50,6 @@ CALLED_ELSEWHERE: Mapping[str, str] = {
 }
 """Names of providers in other gateways' configurations that differ from those here."""
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLANOS_OWN = frozenset({"connection", "content-length", "host", "te", "transfer-encoding", "upgrade"})
 
 
@@ -82,7 +81,7 @@ def _without_repeated_wildcards(
                 problems.warn(
                     section.line_of("model"),
                     section.path_of("model"),
-                    f"never answers, because {_where(other)} is the same wildcard; give it a `name` to reach it by, "
+                    f"never answers, because {where(other)} is the same wildcard; give it a `name` to reach it by, "
                     "or take it out",
                 )
                 continue
@@ -93,7 +92,8 @@ def _without_repeated_wildcards(
 def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
     before = len(problems.found)
     names = _model(section, problems)
-    headers = _headers(section, problems)
+    headers, keys = _headers(section, problems), read_keys(section, problems)
+    defaults, overrides = (read_fields(section, key, problems) for key in ("defaults", "overrides"))
     _base_url(section, problems)
     _proxy(section, problems)
     if names is None:
@@ -113,7 +113,7 @@ def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
         provider=provider,
         model=model,
         name=section.get("name") or section["model"],
-        key=section.get("access_key"),
+        key=keys[0][0] if len(keys) == 1 else section.get("access_key"),
         default=bool(section.get("default")),
         base_url=section.get("base_url"),
         apis=tuple(dict.fromkeys(section.get("apis") or ())),
@@ -123,6 +123,13 @@ def _entry(section: Section, problems: Problems) -> ProviderEntry | None:
         http_host=section.get("http_host"),
         proxy=section.get("proxy"),
         http2=bool(section.get("http2")),
+        keys=keys if len(keys) > 1 else (),
+        context_window=section.get("context_window"),
+        max_in_flight=section.get("max_in_flight"),
+        timeout=section.get("timeout"),
+        first_output=section.get("first_output"),
+        defaults=defaults,
+        overrides=overrides,
     )
 
 
@@ -219,13 +226,14 @@ def _check_place(section: Section, provider: str, row: Provider, problems: Probl
 
 def _check_key(section: Section, row: Provider, problems: Problems) -> None:
     if section.get("passthrough_auth"):
-        if section.get("access_key") is not None:
-            problems.warn(
-                section.line_of("access_key"),
-                section.path_of("access_key"),
-                "is not sent, because `passthrough_auth` forwards the caller's own credential",
-            )
-    elif "access_key" not in section.given and row.key_variables and section.get("base_url") is None:
+        for key in ("access_key", "access_keys"):
+            if section.get(key):
+                problems.warn(
+                    section.line_of(key),
+                    section.path_of(key),
+                    "is not sent, because `passthrough_auth` forwards the caller's own credential",
+                )
+    elif not {"access_key", "access_keys"} & section.given and row.key_variables and section.get("base_url") is None:
         problems.warn(
             section.line,
             section.path_of("access_key"),
@@ -237,46 +245,22 @@ def _base_url(section: Section, problems: Problems) -> None:
     said = section.get("base_url")
     if said is None:
         return
-    wrong = _wrong_url(said)
+    wrong = wrong_url(said)
     if wrong is not None:
         problems.error(section.line_of("base_url"), section.path_of("base_url"), wrong)
         del section["base_url"]
-
-
-def _wrong_url(text: str) -> str | None:
-    split = _split(text)
-    if split is None or split.scheme not in ("http", "https") or not split.hostname or not text.isprintable():
-        return "must be a URL with scheme and host, such as `https://llm.example.com/v1`"
-    if split.username is not None or split.password is not None:
-        return "must not have a user or password in it; give the credential as `access_key` or in `headers`"
-    path = split.path.rstrip("/")
-    for codec in CODECS.values():
-        ending = codec.conventions.endpoint.path
-        if path.endswith(ending):
-            return f"must end before `{ending}`, which plano adds itself"
-    return None
 
 
 def _proxy(section: Section, problems: Problems) -> None:
     proxy: Secret | None = section.get("proxy")
     if proxy is None:
         return
-    split = _split(proxy.reveal())
-    if split is None or split.scheme not in ("http", "https") or not split.hostname:
+    if not is_url(proxy.reveal()):
         problems.error(
             section.line_of("proxy"),
             section.path_of("proxy"),
             "must be a proxy's URL with scheme and host, such as `http://proxy.example.com:3128`",
         )
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        split = urlsplit(url)
-        _ = split.port  # raises for an invalid port
-    except ValueError:
-        return None
-    return split
 
 
 def _headers(section: Section, problems: Problems) -> dict[str, Secret]:
@@ -292,7 +276,7 @@ def _headers(section: Section, problems: Problems) -> dict[str, Secret]:
 
 
 def _wrong_header(name: str, value: Secret | None) -> str | None:
-    if _TOKEN.fullmatch(name) is None:
+    if not is_name(name):
         return "is not a valid name for a header"
     if name.lower() in _PLANOS_OWN:
         return "is a header that plano sets itself" + ("; use `http_host`" if name.lower() == "host" else "")
@@ -312,7 +296,7 @@ def _check_names(sections: Sequence[Section], problems: Problems) -> None:
             problems.error(
                 section.line_of(key),
                 section.path_of(key),
-                f"two entries are called {shown(name)}; the first is {_where(other)}. Give one of them another `name`",
+                f"two entries are called {shown(name)}; the first is {where(other)}. Give one of them another `name`",
             )
 
 
@@ -322,9 +306,10 @@ def _check_defaults(sections: Sequence[Section], problems: Problems) -> None:
         problems.error(
             section.line_of("default"),
             section.path_of("default"),
-            f"only one entry can be the default, and {_where(defaults[0])} already is",
+            f"only one entry can be the default, and {where(defaults[0])} already is",
         )
 
 
-def _where(section: Section) -> str:
+def where(section: Section) -> str:
+    """The place of an entry, for messages about another one."""
     return section.path if section.line is None else f"{section.path} on line {section.line}"

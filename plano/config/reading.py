@@ -10,14 +10,17 @@ from typing import Any
 
 from plano.config.document import Children, Node, join, plain_scalar
 from plano.config.headers import without_outer_blanks, wrong_key
+from plano.config.keys import Key, Kind
 from plano.config.problems import Problems, did_you_mean, nearest, one_of
-from plano.config.schema import ELSEWHERE, Key, Kind
+from plano.config.schema import ADVICE, ELSEWHERE
 from plano.config.showing import is_harmless, shown
 from plano.config.variables import substitute
 from plano.types import Secret
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+
+_SCALARS = ("text", "secret", "boolean", "integer", "number", "duration", "anything")
 
 _INVALID = object()
 """The value of a node that is wrong; its problem has been added."""
@@ -120,8 +123,10 @@ class Reader:
 
     def _unknown(self, section: Section, name: str, keys: Mapping[str, Key], node: Node, is_open: bool) -> None:
         path = section.path_of(name)
-        meant = next((key for key in ELSEWHERE.get(name, ()) if key in keys), None) or nearest(name, keys)
-        hint = f" Did you mean `{meant}`?" if meant else ""
+        meant = next((key for key in ELSEWHERE.get(name, ()) if key in keys), None)
+        advice = None if meant else ADVICE.get(name)
+        meant = meant if meant or advice else nearest(name, keys)
+        hint = f" Did you mean `{meant}`?" if meant else f" {advice}" if advice else ""
         if name.partition(":")[0] in keys:
             hint = " Write a blank after the colon."
         if is_open:
@@ -219,9 +224,12 @@ class Reader:
 
     def _duration(self, key: Key, node: Node, path: str) -> Any:
         text = self._filled(node, path, "a duration")
+        if key.or_off and (node.value is False or text == "false"):
+            return None
         match = _DURATION.fullmatch(text) if text is not _INVALID else None
         if text is not _INVALID and (match is None or float(match[1]) in (0, math.inf)):
-            return self._wrong(node, path, "a duration such as `30s`, `500ms` or `5m`")
+            more = ", or `false`" if key.or_off else ""
+            return self._wrong(node, path, f"a duration such as `30s`, `500ms` or `5m`{more}")
         return _INVALID if match is None else float(match[1]) * _UNITS[match[2]]
 
     def _bounded(self, key: Key, node: Node, path: str, value: float) -> Any:
@@ -293,8 +301,8 @@ def _joined(before: Any, value: Any) -> Any:
 
 def _fits(node: Node, key: Key) -> bool:
     """Whether a value is a list, a mapping or neither, as the key's values are."""
-    if isinstance(node.value, list):
-        return key.kind in ("list", "either", "anything")
     if isinstance(node.value, dict):
         return key.kind in ("map", "object", "either", "anything")
-    return key.kind not in ("list", "map", "object", "either")
+    if key.item is not None and key.kind == "either":
+        return _fits(node, key.item)
+    return key.kind in (("list", "anything") if isinstance(node.value, list) else _SCALARS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from plano.config.assemble import build_models, entry_of
 from plano.config.problems import Problem
+from plano.config.resilience_report import alias_lines, aligned, attempt_lines, limit_lines, pool_lines
 from plano.config.settings import Config, ProviderEntry
 from plano.config.verdict import bounded
 from plano.operations import CREATE
@@ -38,9 +39,12 @@ def describe(
         _block("configuration", [config.file or "not from a file"]),
         _block("listens on", [f"{config.listener.address}:{config.listener.port}, {_patience(config)}"]),
         _block("callers", _callers(config)),
-        _block("providers", bounded(_rows([_provider(entry) for entry in config.providers]))),
+        _block("providers", bounded(aligned([_provider(entry) for entry in config.providers]))),
         _block("names", bounded(_names(config))),
-        _block("aliases", bounded(_aliases(models))),
+        _block("aliases", bounded(alias_lines(models))),
+        _block("key pools", bounded(pool_lines(config))),
+        _block("attempts", attempt_lines(config, models)),
+        _block("limits", bounded(limit_lines(config))),
         _block("pipeline", [" -> ".join([*links, "upstream"])]),
         _block("metrics", [_metrics(config, metric_lines)]),
         _block("warnings", bounded([str(problem) for problem in warnings_of(config, models)])),
@@ -50,13 +54,6 @@ def describe(
 
 def _block(title: str, lines: Sequence[str]) -> str:
     return "\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else ""
-
-
-def _rows(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Aligns rows in columns."""
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def _metrics(config: Config, most: int | None) -> str:
@@ -71,10 +68,6 @@ def _metrics(config: Config, most: int | None) -> str:
 def _patience(config: Config) -> str:
     timeouts = config.timeouts
     return f"waits {timeouts.connect:g} s for a connection and {timeouts.first_byte:g} s for each piece of a reply"
-
-
-def _aliases(models: ModelIndex) -> list[str]:
-    return _rows((alias, "->", target.name) for alias, target in sorted(models.aliases().items()))
 
 
 def _callers(config: Config) -> list[str]:
@@ -109,6 +102,8 @@ def _url(target: Target) -> str:
 def _credential(said: ProviderEntry) -> str:
     if said.passthrough_auth:
         return "the caller's credential"
+    if said.keys:
+        return f"{len(said.keys)} keys"
     return "a key" if said.key is not None else "no key"
 
 

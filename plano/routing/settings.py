@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import get_args
+
 from msgspec import Struct
 
 from plano.candidates import Algorithm
-from plano.errors import UpstreamFailure
+from plano.errors import UPSTREAM_FAILURES, UpstreamFailure
+
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+
+NEVER: frozenset[UpstreamFailure] = frozenset({"invalid", "broken_stream"})
+"""The failures after which nothing else is tried."""
+
+ANY: frozenset[UpstreamFailure] = frozenset(UPSTREAM_FAILURES) - NEVER - {"context_window", "content_filter"}
+"""The failures after which a fallback is tried, unless it says others."""
+
+CONDITIONS: Mapping[str, frozenset[UpstreamFailure]] = {
+    **{failure: frozenset({failure}) for failure in UPSTREAM_FAILURES if failure != "broken_stream"},
+    "timeout": frozenset({"timeout", "connect"}),
+    "any": ANY,
+    "quota_exceeded": frozenset({"rate_limit", "quota"}),
+    "primary_and_first_fallback_failed": frozenset(),
+}
+"""The words of `conditions`, with the failures that each stands for. The last two are those of katanemo's Plano
+(documentation, "Model aliases"). The very last one says no more than the place of its fallback in the list."""
 
 
 class AliasTarget(Struct, frozen=True, kw_only=True):

@@ -11,10 +11,12 @@ import pytest
 from plano import Plano
 from plano.config import load
 from plano.config.document import parse
+from plano.config.keys import Key, paths
 from plano.config.problems import Problems
-from plano.config.schema import ROOT, Key, paths
+from plano.config.schema import ROOT
 from plano.errors import ConfigError
 from plano.providers import CATALOGUE
+from plano.routing.settings import CONDITIONS
 from tests.asgi import ask
 from tests.documents import examples
 
@@ -33,7 +35,10 @@ def default(key: Key) -> str:
 
 
 def kind(key: Key) -> str:
-    return {"either": "list or mapping", "object": "mapping"}.get(key.kind, key.kind)
+    if key.kind == "either":
+        assert key.item is not None, "there is something else than a mapping"
+        return f"{kind(key.item)} or mapping"
+    return {"object": "mapping"}.get(key.kind, key.kind) + (" or false" if key.or_off else "")
 
 
 def test_every_key_is_documented_with_its_type_and_default_and_no_other() -> None:
@@ -48,6 +53,11 @@ def test_every_choice_is_named() -> None:
     for path, key in paths(ROOT):
         for choice in key.choices if path in meanings else ():
             assert f"`{choice}`" in meanings[path], path
+
+
+def test_every_condition_is_explained() -> None:
+    table = PAGE.partition("| Word in `conditions` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(CONDITIONS)
 
 
 def test_what_has_no_effect_or_is_refused_says_so() -> None:

@@ -17,11 +17,12 @@ from plano.providers.known import KNOWN
 from plano.types import Secret
 
 FOLDER = Path(__file__).parents[2] / "config"
-EXAMPLES = sorted([FOLDER / "plano_config.yaml", *(FOLDER / "examples").glob("*.yaml")])
+EXAMPLES = sorted([FOLDER / "plano_config.yaml", FOLDER / "resilience.yaml", *(FOLDER / "examples").glob("*.yaml")])
 KEYS = {
     name: f"sk-planted-{name}"
     for name in (
         "OPENAI_API_KEY",
+        "OPENAI_API_KEY_2",
         "ANTHROPIC_API_KEY",
         "GEMINI_API_KEY",
         "MISTRAL_API_KEY",
@@ -59,7 +60,7 @@ def test_the_default_configuration_needs_no_key_and_answers_by_itself() -> None:
 
 def test_only_the_originals_example_has_keys_without_effect() -> None:
     found = {path.name: [problem.path for problem in load(path, KEYS).warnings] for path in EXAMPLES}
-    assert {"routing_preferences", "ratelimits", "overrides.disable_signals"} <= set(found.pop("original.yaml"))
+    assert {"routing_preferences", "overrides.disable_signals"} <= set(found.pop("original.yaml"))
     assert set(map(tuple, found.values())) == {()}
 
 
@@ -73,7 +74,7 @@ def test_a_report_says_what_would_happen() -> None:
             ],
             "model_aliases": {"fast": {"target": "gpt-4o"}},
             "auth": {"keys": [{"name": "ci", "key": "0123456789abcdef", "models": ["fast"]}]},
-            "listeners": [{"type": "model", "name": "a", "port": 8080, "timeout": "30s", "max_retries": 1}],
+            "listeners": [{"type": "model", "name": "a", "port": 8080, "timeout": "30s"}],
         },
         {},
     )
@@ -98,13 +99,111 @@ def test_a_report_says_what_would_happen() -> None:
         "pipeline:",
         "auth -> mine -> alias -> upstream",
     ]
-    assert describe(config).splitlines()[-4:] == [
+    assert describe(config).splitlines()[-3:] == [
         "warnings:",
-        "  config: listeners[0].max_retries: `max_retries` is accepted, but has no effect yet",
         "  config: model_providers[2].passthrough_auth: sends callers' keys of `auth.keys` to this provider; "
         "give the entry an `access_key` instead",
         "  `gpt-4o` is a name of openai/gpt-4o, spare; openai/gpt-4o answers to it",
     ]
+
+
+def test_a_report_says_the_candidates_of_each_name_and_what_makes_a_request_move_on() -> None:
+    lines = [" ".join(line.split()) for line in describe(load(FOLDER / "resilience.yaml", KEYS)).splitlines()]
+    said = lines[lines.index("aliases:") : lines.index("pipeline:")]
+    assert said == [
+        "aliases:",
+        "cheap-model -> groq/openai/gpt-oss-20b",
+        "smart-model -> openai/gpt-4o (80, 2 keys), azure_openai/gpt-4o (20); weighted",
+        "then anthropic/claude-sonnet-4-5, after any, context_window",
+        "then groq/openai/gpt-oss-20b, after any",
+        "key pools:",
+        "openai/gpt-4o 2 keys, weights 1, 2; another one after rate_limit, quota, credential",
+        "attempts:",
+        "at most 3, begun within 120 s",
+        "at most 20 % of a target's requests, and 3 a second, are repeated at it",
+        "a stream begins within 30 s, with reasoning within 120 s",
+        "a client that waits for a stream is sent a comment every 15 s",
+        "a stream brings 5 tokens in any 10 s",
+        "limits:",
+        "ratelimits[0]: 100000 tokens an hour for each x-user-id, of openai/gpt-4o",
+        "tenants: 600 requests a minute, 20 in flight for each tenant",
+        "lab: 500 dollars a month for tenant `lab`; when it is spent, cheap-model",
+        "admission: at most 500 requests run at once, at most 250 of a tenant; 200 more wait for at most 2 s",
+        "shared state: redis; while it does not answer, each process counts by itself",
+    ]
+
+
+TWO = {"model_providers": [{"model": "demo/a"}, {"model": "demo/b"}]}
+BY = {"selector": {"by": "tenant"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        ({}, []),
+        ({"model_aliases": {"c": {"target": "a"}}}, ["aliases:", "c -> demo/a"]),
+        (
+            {
+                "model_aliases": {
+                    "c": {"target": "a", "fallbacks": [{"target": "b", "conditions": ["timeout", "quota"]}]}
+                }
+            },
+            [
+                "aliases:",
+                "c -> demo/a",
+                "then demo/b, after connect, timeout, quota",
+                "attempts:",
+                "at most 3 where a name has several targets or keys, else 1, begun within 120 s",
+                "at most 20 % of a target's requests, and 3 a second, are repeated at it",
+                "a stream begins within 30 s, with reasoning within 120 s",
+            ],
+        ),
+        (
+            {"listeners": [{"type": "model", "name": "a", "max_retries": 1}], "resilience": {"hedge": "3s"}},
+            [
+                "attempts:",
+                "at most 2, begun within 120 s",
+                "at most 20 % of a target's requests, and 3 a second, are repeated at it",
+                "a stream begins within 30 s, with reasoning within 120 s",
+                "a second target is asked too after 3 s without output; both are charged for",
+            ],
+        ),
+        (
+            {
+                "ratelimits": [
+                    {**BY, "model": "demo/*", "limit": {"input_tokens": 5, "output_tokens": 6, "period": "10s"}},
+                    {"selector": {"key": "X-User", "value": "u"}, "limit": {"in_flight": 2}, "required": True},
+                ],
+                "budgets": [
+                    {"name": "all", "selector": {"by": "entry"}, "limit": {"tokens": 7, "period": "24h"}},
+                ],
+                "admission": {"max_in_flight": 3},
+                "shared_state": {"type": "redis", "url": "redis://:sk-planted@h", "on_failure": "closed"},
+            },
+            [
+                "limits:",
+                "ratelimits[0]: 5 input tokens in 10 s, 6 output tokens in 10 s for each tenant, of demo/*",
+                "ratelimits[1]: 2 in flight for x-user `u`; requests without it are refused",
+                "all: 7 tokens a day for each entry",
+                "admission: at most 3 requests run at once; none waits",
+                "shared state: redis; while it does not answer, requests are refused",
+            ],
+        ),
+    ],
+)
+def test_a_report_says_what_is_configured_of_tries_and_limits(said: dict[str, Any], lines: list[str]) -> None:
+    report = describe(load(TWO | said, {}))
+    found = [" ".join(line.split()) for line in report.splitlines()]
+    assert found[found.index("demo/b, b") + 1 : found.index("pipeline:")] == lines
+    assert "sk-planted" not in report
+
+
+def test_a_report_says_where_an_aliass_own_endpoint_is() -> None:
+    alias = {"targets": [{"model": "a"}, {"model": "b", "endpoint": "https://eu.example/v1?key=sk-planted"}]}
+    entries = [{"model": "openai/a", "access_key": "k"}, {"model": "openai/b", "access_key": "k"}]
+    report = describe(load({"model_providers": entries, "model_aliases": {"c": alias}}, {}))
+    assert "c  ->  openai/a (1), openai/b at eu.example (1); weighted" in report
+    assert "sk-planted" not in report
 
 
 @pytest.mark.parametrize(

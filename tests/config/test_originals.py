@@ -244,6 +244,7 @@ LOADING = [
         + LISTENER
         + """\
         model_providers:
+        - {model: openai/gpt-4o, access_key: $OPENAI_API_KEY, default: true}
         - {model: openai/gpt-4o-litellm, base_url: 'https://litellm.example.com', passthrough_auth: true}
         - {model: openai/llama-3.3-70b, base_url: 'https://a.example', http_host: b.example, access_key: $CUSTOM}
         - model: moonshotai/kimi-for-coding
@@ -261,12 +262,35 @@ LOADING = [
         tracing: {opentracing_grpc_endpoint: 'http://localhost:4317', random_sampling: 0}
         """,
         [
-            "model_providers[3].capabilities",
-            "ratelimits",
+            "model_providers[4].capabilities",
             "overrides.disable_signals",
             "overrides.optimize_context_window",
         ],
         id="docs/source/resources/includes/plano_config_full_reference.yaml, models",
+    ),
+    pytest.param(
+        """\
+        version: v0.4.0
+        listeners: [{type: model, name: llms, port: 12000, max_retries: 3}]
+        model_providers:
+        - {model: openai/gpt-4o-mini, access_key: $OPENAI_API_KEY}
+        - {model: openai/gpt-4o, access_key: $OPENAI_API_KEY, default: true}
+        - {model: anthropic/claude-3-5-sonnet, access_key: $ANTHROPIC_API_KEY}
+        model_aliases:
+          smart-model:
+            target: gpt-4o
+            fallbacks:
+            - {target: claude-3-5-sonnet, conditions: [quota_exceeded, timeout]}
+            - {target: gpt-4o-mini, conditions: [primary_and_first_fallback_failed]}
+          load-balanced-model:
+            targets: [{model: gpt-4o, weight: 70}, {model: claude-3-5-sonnet, weight: 30}]
+            load_balance: {algorithm: round_robin}
+          safe-model:
+            target: gpt-4o
+            guardrails: [toxicity]
+        """,
+        ["model_aliases.safe-model.guardrails"],
+        id="docs/source/concepts/llm_providers/model_aliases.rst, its plans",
     ),
 ]
 

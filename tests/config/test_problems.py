@@ -491,6 +491,22 @@ MISPLACED = [
     "model_list: [{model_name: KEY, litellm_params: {model: openai/a, api_key: KEY, api_base: 'http://h?k=KEY'}}]",
     "providers: {openai: {keys: [{name: k, value: KEY, models: [gpt-4o]}]}}",
     "listeners: [{type: model, name: a, address: KEY}]",
+    "model_providers: [{model: openai/a, access_keys: KEY}]",
+    "model_providers: [{model: openai/a, access_keys: [[KEY]]}]",
+    'model_providers: [{model: openai/a, access_keys: ["KEY\\nKEY"]}]',
+    "model_providers: [{model: openai/a, access_keys: [{key: KEY, weight: KEY}]}]",
+    "model_providers: [{model: openai/a, access_key: KEY, access_keys: [KEY]}]",
+    "model_providers: [{model: demo/a, defaults: {model: KEY}, timeout: KEY}]",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {b: {target: a, fallbacks: [KEY, {target: KEY}]}}",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {KEY: {target: a, fallbacks: [KEY]}}",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {b: {targets: [{model: a}, {model: KEY, endpoint: KEY}]}}",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {b: {targets: [{model: a, endpoint: 'http://KEY@h'}]}}",
+    "model_providers: [{model: demo/a}]\nmodel_aliases: {KEY: {target: a}, b: {targets: [{model: KEY}, {model: a}]}}",
+    "model_providers: [{model: demo/a}]\nratelimits: [{model: KEY, selector: {by: entry, value: KEY}, limit: {}}]",
+    "model_providers: [{model: demo/a}]\nratelimits: [{selector: {key: 'KEY='}, limit: {requests: KEY}}]",
+    "model_providers: [{model: demo/a}]\nbudgets: [{name: KEY, fallback: KEY}, {name: KEY}]",
+    "shared_state: {type: redis, url: 'KEY://KEY', on_failure: KEY}",
+    "resilience: {keepalive: KEY, hedge: [KEY], minimum_rate: KEY}",
 ]
 
 
