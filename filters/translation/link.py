@@ -30,7 +30,7 @@ from plano.streams.relay import Relay
 from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
 from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
-from plano.upstream.defaults import default_limit, forced_limit
+from plano.upstream.defaults import limit_of
 
 logger = logging.getLogger("plano")
 
@@ -193,10 +193,8 @@ def _without_ours(request: Request) -> Request:
 
 def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:
     conversation = replace(request.conversation, model=target.model)
-    if target.overrides and (limit := forced_limit(target)) is not None:
-        conversation = replace(conversation, max_tokens=limit)  # room for thinking is made within it
-    elif CODECS[dialect].conventions.needs_limit and conversation.max_tokens is None:
-        conversation = replace(conversation, max_tokens=default_limit(target) or target.max_tokens)
+    if CODECS[dialect].conventions.needs_limit:  # it is needed before the body is written: thinking happens within it
+        conversation = replace(conversation, max_tokens=limit_of(target, conversation.max_tokens))
     body, losses = translate_request(
         conversation,
         dialect,

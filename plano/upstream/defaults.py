@@ -97,17 +97,16 @@ def fields_of(target: Target, dialect: UpstreamDialect, operation: str) -> Entry
     return found if found.defaults or found.overrides else None
 
 
-def default_limit(target: Target) -> int | None:
-    """The most output tokens that the entry's `defaults` say, for an API that refuses a request without them."""
-    return _limit(target.defaults)
+def limit_of(target: Target, said: int | None) -> int | None:
+    """The most output tokens for an API that refuses a request without them: the entry's own, or else the model's,
+    where the client said none. None if none is known."""
+    forced = _limit_in(target.overrides) if target.overrides else None
+    if forced is not None or said is not None:
+        return said if forced is None else forced
+    return (_limit_in(target.defaults) if target.defaults else None) or target.max_tokens
 
 
-def forced_limit(target: Target) -> int | None:
-    """The most output tokens that the entry's `overrides` say."""
-    return _limit(target.overrides)
-
-
-def _limit(said: Iterable[tuple[str, bytes]]) -> int | None:
+def _limit_in(said: Iterable[tuple[str, bytes]]) -> int | None:
     found = [_any.decode(value) for name, value in _flat(said) if name in LIMITS]
     return found[-1] if found and type(found[-1]) is int else None
 
