@@ -262,11 +262,11 @@ class State:
             return _neutral(_with_fields(request, fields), past.records)
         if past:
             losses = Losses()
-            entry = target.entry if native else None
-            found = [item for turn in past.records for item in history.items(turn, entry, losses)]
+            server = target.server if native else None
+            found = [item for turn in past.records for item in history.items(turn, server, losses)]
             for kept in past.items:
                 origin, item = record.read_item(kept)
-                found += history.fitted([item], origin, entry, losses)
+                found += history.fitted([item], origin, server, losses)
             request = _note(request, losses)
             fields["input"] = _joined([*found, *history.listed(said.input)])
         if native and not self._may_pass_on(target):
@@ -334,8 +334,8 @@ def _origin(request: Request, response: Response) -> Origin:
     """The origin of a reply: the target that answered, which may be another than the one that the name resolved to."""
     attempt = response.attempt
     if attempt is None or attempt.target is None:
-        return Origin(request.require_target().entry)
-    return Origin(attempt.target.entry, attempt.dialect or "chat")
+        return Origin(request.require_target().server)
+    return Origin(attempt.target.server, attempt.dialect or "chat")
 
 
 def _continued_completion(request: Request, records: list[Record]) -> Request:
@@ -348,7 +348,7 @@ def _continued_completion(request: Request, records: list[Record]) -> Request:
     if "chat" not in target.dialects:
         return _neutral(_with_fields(request, changes), records)
     losses = Losses()
-    before = history.messages(records, target.entry, losses)
+    before = history.messages(records, target.server, losses)
     own = history.listed(fields.get("messages", b""))
     return _with_fields(
         _note(request, losses), changes | {"messages": _joined([*before, *history.unsaid(own, before)])}
@@ -383,7 +383,7 @@ def _note(request: Request, losses: Losses) -> Request:
 
 def _own_references(losses: Losses, given: Raw, tools: Raw, past: _Past, target: Target) -> dict[str, Raw | None]:
     """The fields to change so that nothing refers to another tenant's objects; see `plano.state.references`."""
-    known = references.Known(target.entry, past.records, past.items)
+    known = references.Known(target.server, past.records, past.items)
     if tools:
         references.judge_tools(tools, known)
     if bytes(memoryview(given)[:1]) in _NO_ITEMS:

@@ -103,9 +103,9 @@ class Connections:
 
 
 class Senders:
-    """The senders of one configuration's entries, found on first use.
+    """The senders of one configuration's targets, found on first use.
 
-    A target's entry names it, so an entry of the same name in another configuration has a sender of its own.
+    A target's place names it, so an entry of the same name in another configuration has a sender of its own.
     """
 
     def __init__(self, connections: Connections, tls: Tls, override: Sender | None) -> None:
@@ -113,24 +113,24 @@ class Senders:
         self._tls = tls
         self._override = override
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._by_entry: dict[str, Sender] = {}
+        self._by_place: dict[str, Sender] = {}
 
     def sender_for(self, target: Target) -> Sender:
-        """The sender for a target. All URLs of an entry are on one host, so it is looked up once per entry."""
+        """The sender for a target. All URLs of a place are on one host, so it is looked up once for each."""
         if self._override is not None:
             return self._override
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._connections.on(loop)
             self._loop = loop
-        sender = self._by_entry.get(target.entry)
+        sender = self._by_place.get(target.place)
         if sender is None:
-            sender = self._by_entry[target.entry] = self._connections.find(target, self._tls)
+            sender = self._by_place[target.place] = self._connections.find(target, self._tls)
         return sender
 
     def forget(self) -> None:
         """Forgets the senders, because they are closed or belong to another event loop."""
-        self._by_entry, self._loop = {}, None
+        self._by_place, self._loop = {}, None
 
 
 def _transports(tls: Tls) -> Transports:

@@ -26,6 +26,8 @@ class Operation(Struct, frozen=True, kw_only=True):
         embeds: whether the request holds texts, in `input`.
         uses_tokens: whether it is paid for by the token.
         estimated: whether the gateway answers with an estimate if an upstream does not have it.
+        fields: the top-level fields that it has beside its content, of those that an entry may add; None for all of a
+            request for a reply.
         among_ids: whether its path could be that of a stored object, which is what all methods but POST mean there.
         often_missing: the dialects whose compatible servers mostly lack it, so that a 404 or 405 means just that.
     """
@@ -39,12 +41,37 @@ class Operation(Struct, frozen=True, kw_only=True):
     embeds: bool = False
     uses_tokens: bool = True
     estimated: bool = False
+    fields: frozenset[str] | None = None
     among_ids: bool = False
     often_missing: frozenset[ClientDialect] = frozenset()
 
 
 CREATE = "create"
 COMPACT = "compact"
+
+_ABOUT_INPUT = frozenset(
+    {
+        "cache_control",
+        "context_management",
+        "instructions",
+        "mcp_servers",
+        "output_config",
+        "parallel_tool_calls",
+        "reasoning",
+        "system",
+        "text",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "truncation",
+    }
+)
+"""The fields of a request that count as input (Anthropic, "Count tokens"; OpenAI, "Get input token counts")."""
+
+_ABOUT_VECTORS = frozenset(
+    {"dimensions", "encoding_format", "input_type", "output_dimension", "output_dtype", "task", "truncate", "user"}
+)
+"""OpenAI's fields of a request for embeddings, and those that Cohere, Voyage, Jina and NVIDIA add to them."""
 
 OPERATIONS: Mapping[str, Operation] = {
     row.name: row
@@ -64,6 +91,7 @@ OPERATIONS: Mapping[str, Operation] = {
             converses=True,
             uses_tokens=False,
             estimated=True,
+            fields=_ABOUT_INPUT,
             often_missing=frozenset({"responses"}),
         ),
         Operation(
@@ -72,6 +100,7 @@ OPERATIONS: Mapping[str, Operation] = {
             gen_ai="compact",
             reply_has="output",
             converses=True,
+            fields=_ABOUT_INPUT | {"prompt_cache_key", "service_tier"},
             among_ids=True,
             often_missing=frozenset({"responses"}),
         ),
@@ -81,6 +110,7 @@ OPERATIONS: Mapping[str, Operation] = {
             gen_ai="embeddings",
             reply_has="data",
             embeds=True,
+            fields=_ABOUT_VECTORS,
         ),
     )
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from plano.capabilities import Fields, Takes, takes_of
 from plano.credentials.headers import AuthStyle
@@ -67,6 +68,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         headers: sent with every request, where neither the client nor the entry says otherwise.
         query: appended to every URL (`api-version=...`) that does not have it already, or "".
         takes: the capabilities of its API, by the prefix of its models' ids; "" is the row for all of them.
+        windows: the most tokens of a request and its reply together, by patterns of its models' ids; see `window`.
         prepare: changes a request body in ways that no row can express, or None.
         triggers: gives the words (fields, or values), by dialect and model, of which at least one stands in every body
             that `prepare` changes; None if it has to look at every body. A word that is written with escapes is not
@@ -88,6 +90,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     query: str = ""
     takes: Mapping[str, Takes] = {}
+    windows: Mapping[str, int] = {}
     prepare: Prepare | None = None
     triggers: Callable[[UpstreamDialect, str], tuple[str, ...]] | None = None
 
@@ -109,6 +112,15 @@ class Provider(Struct, frozen=True, kw_only=True):
     def most_tokens(self, model: str) -> int | None:
         """The most output tokens `model` can give, or None if that is not known."""
         return takes_of(self.takes, model, self.dialects(model)[0]).max_tokens
+
+    def window(self, model: str) -> int | None:
+        """The most tokens of a request to `model` and its reply together, or None if that is not known.
+
+        A pattern in `windows` stands for an id, with `*` and `[…]` as in file names, and for the same id with a date
+        after it. It is no prefix, because the next model of a family may take more. The longest pattern counts.
+        """
+        found = [name for name in self.windows if fnmatchcase(model, name) or fnmatchcase(model, f"{name}-20[0-9]*")]
+        return self.windows[max(found, key=len)] if found else None
 
     def takes_for(self, dialect: UpstreamDialect, model: str) -> Takes | None:
         """The row of a model in a dialect; None if it states nothing."""
@@ -229,8 +241,10 @@ class Target(Struct, frozen=True, kw_only=True):
         http2: whether requests go to it over HTTP/2.
         assumed: the dialects that its server may lack, because it is not the provider's own and the entry does not say
             what it speaks.
-        place: names the entry together with its key and its host, where a pool of keys or targets has several.
+        place: names the entry together with its key and its host, where a pool of keys or targets has several; else
+            the entry alone.
         key_no: the number of its key in the entry's pool, from 0.
+        pool: all keys of the entry's pool; () where the entry has one key or none. No answer may show any of them.
         context_window: the most tokens of a request and its reply, None if not known.
         max_in_flight: the most requests that one worker has open at it; None for any number.
         timeout: seconds to wait for the first byte and between two pieces; None for the listener's.
@@ -256,6 +270,7 @@ class Target(Struct, frozen=True, kw_only=True):
     assumed: tuple[UpstreamDialect, ...] = ()
     place: str = ""
     key_no: int = 0
+    pool: tuple[Secret, ...] = ()
     context_window: int | None = None
     max_in_flight: int | None = None
     timeout: float | None = None
@@ -263,9 +278,18 @@ class Target(Struct, frozen=True, kw_only=True):
     defaults: tuple[tuple[str, bytes], ...] = ()
     overrides: tuple[tuple[str, bytes], ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.place:
+            force_setattr(self, "place", self.entry)
+
     def __repr__(self) -> str:
         # A repr ends up in logs and tracebacks; headers and a proxy's URL may hold credentials.
         return f"Target({self.name!r}, entry={self.entry!r})"
+
+    @property
+    def server(self) -> str:
+        """Names the entry together with its host; all of its keys have the same one."""
+        return self.place.removesuffix(f"#{self.key_no}") if self.pool else self.place
 
     def dialect_for(self, client: Dialect) -> UpstreamDialect:
         """The client's own dialect where this entry speaks it, else the entry's first."""

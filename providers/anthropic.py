@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plano.capabilities import Refused, Takes, Thinking, limits
 from plano.provider import ModelList, Provider
+from plano.providers.windows import WINDOWS
 
 _SAMPLING = Refused(
     fields=("temperature", "top_p", "top_k"),
@@ -68,4 +69,5 @@ ANTHROPIC = Provider(
         },
         MODELS,
     ),
+    windows=WINDOWS["anthropic"],
 )

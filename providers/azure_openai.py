@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from plano.provider import Provider
 from plano.providers.openai import MODELS
 from plano.providers.paths import EMBEDDINGS
+from plano.providers.windows import WINDOWS
 
 _UNDATED = ("v1", "preview", "latest")
 """The values of `api-version` that belong to the v1 API."""
@@ -51,4 +52,5 @@ AZURE_OPENAI = Provider(
     lists=None,  # its list has the models that can be deployed, not the deployments
     key_variables=("AZURE_OPENAI_API_KEY",),
     takes=MODELS,
+    windows=WINDOWS["openai"],  # a deployment is mostly called by its model
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plano.provider import Provider
 from plano.providers import compatible
+from plano.providers.windows import WINDOWS
 
 MOONSHOTAI = Provider(
     name="moonshotai",
@@ -13,4 +14,5 @@ MOONSHOTAI = Provider(
     speaks=("chat",),
     key_variables=("MOONSHOT_API_KEY",),
     takes=compatible.MOONSHOTAI,
+    windows=WINDOWS["moonshotai"],
 )

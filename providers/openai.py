@@ -9,6 +9,7 @@ from msgspec.structs import asdict, replace
 from plano.capabilities import Refused, Takes, Thinking, limits
 from plano.provider import Provider
 from plano.providers.paths import EMBEDDINGS
+from plano.providers.windows import WINDOWS
 
 _SAMPLING = Refused(
     fields=(
@@ -117,4 +118,5 @@ OPENAI = Provider(
         },
         MODELS,
     ),
+    windows=WINDOWS["openai"],
 )

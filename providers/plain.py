@@ -9,6 +9,7 @@ from __future__ import annotations
 from plano.provider import ModelList, Provider
 from plano.providers import compatible
 from plano.providers.paths import ALL, CHAT, CHAT_MESSAGES, CHAT_RESPONSES, EMBEDDINGS
+from plano.providers.windows import WINDOWS
 
 PLAIN: tuple[Provider, ...] = (
     Provider(
@@ -20,6 +21,7 @@ PLAIN: tuple[Provider, ...] = (
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         lists=ModelList(strip="models/"),
         takes=compatible.GEMINI,
+        windows=WINDOWS["gemini"],
     ),
     Provider(
         name="groq",
@@ -38,6 +40,7 @@ PLAIN: tuple[Provider, ...] = (
         speaks=("chat",),
         key_variables=("DEEPSEEK_API_KEY",),
         takes=compatible.DEEPSEEK,
+        windows=WINDOWS["deepseek"],
     ),
     Provider(
         name="together_ai",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plano.capabilities import Refused, Takes, Thinking
 from plano.provider import Provider
+from plano.providers.windows import WINDOWS
 
 _SEARCH = Refused(fields=("web_search_options",), reason="xAI's chat API does not take it")
 
@@ -37,4 +38,5 @@ XAI = Provider(
         "grok-4.[4-9]": _reasons("low", "medium", "high"),
         "grok-[5-9]": _reasons("low", "medium", "high"),
     },
+    windows=WINDOWS["xai"],
 )

@@ -49,6 +49,7 @@ def test_the_wheel_holds_everything_below_plano_and_nothing_beside_it(wheel: Pat
         "plano/filters/auth.py",
         "plano/providers/__init__.py",
         "plano/providers/models.json",
+        "plano/providers/windows.json",
         "plano/testing/__init__.py",
         *(f"plano/ui/static/{name}" for name in (PAGE, *FILES)),
     ):

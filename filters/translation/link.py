@@ -30,6 +30,7 @@ from plano.streams.relay import Relay
 from plano.translation.estimate import estimate_tokens
 from plano.translation.translate import Translator, translate_request
 from plano.types import CLIENT_DIALECTS, Dialect, UpstreamDialect, new_id
+from plano.upstream.defaults import limit_of
 
 logger = logging.getLogger("plano")
 
@@ -45,8 +46,8 @@ class Translation:
     made for it, and its reply is the client's as it is. Otherwise the conversation is written anew. Fields that the
     target's API cannot say are named in the `x-plano-dropped` response header, or, in a strict request, refused.
 
-    A server that turns out to lack an API which is only assumed of it (`Target.assumed`) is asked again over chat. Its
-    entry is asked over chat from then on.
+    A server that turns out to lack an API which is only assumed of it (`Target.assumed`) is asked again over chat, and
+    only over chat from then on.
 
     Raises:
         UnsupportedConversion: 400, before anything is sent.
@@ -70,7 +71,7 @@ class Translation:
         self, request: Request, target: Target, dialect: UpstreamDialect, anew: bool, call_next: CallNext
     ) -> Response:
         """Asks over a dialect that the target may lack, and if it does, over chat."""
-        if (target.entry, dialect) in self._lacking:
+        if (target.server, dialect) in self._lacking:
             return await _translated(request, target, COMMON, call_next)
         outgoing = _outgoing(request, target, dialect) if anew else request
         native = dialect == request.dialect
@@ -80,11 +81,11 @@ class Translation:
         await response.aclose()
         again = await _translated(request, target, COMMON, call_next)
         # With a 404 here too, its URL is wrong, and nothing is known of its APIs.
-        if again.status not in (404, 405) and (target.entry, dialect) not in self._lacking:
-            self._lacking.add((target.entry, dialect))  # as many as there are entries
+        if again.status not in (404, 405) and (target.server, dialect) not in self._lacking:
+            self._lacking.add((target.server, dialect))  # as many as there are entries with their hosts
             logger.warning(
                 "%s: its server has no %s API, so it is asked over chat; say so with `apis: [chat]`",
-                target.entry,
+                target.server,
                 dialect,
             )
         return again
@@ -192,8 +193,8 @@ def _without_ours(request: Request) -> Request:
 
 def _outgoing(request: Request, target: Target, dialect: UpstreamDialect) -> Request:
     conversation = replace(request.conversation, model=target.model)
-    if CODECS[dialect].conventions.needs_limit and conversation.max_tokens is None:
-        conversation = replace(conversation, max_tokens=target.max_tokens)
+    if CODECS[dialect].conventions.needs_limit:  # it is needed before the body is written: thinking happens within it
+        conversation = replace(conversation, max_tokens=limit_of(target, conversation.max_tokens))
     body, losses = translate_request(
         conversation,
         dialect,

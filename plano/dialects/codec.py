@@ -123,6 +123,8 @@ class Conventions(Struct, frozen=True, kw_only=True):
         longest_name: the most characters in a tool's name, None for any number.
         versioned: whether the last part of a base URL's path is a version, and `/v1` is added where it is none.
         needs_limit: whether every request must have a `max_tokens`.
+        limits: the names of the field with the most output tokens, the usual one first.
+        lacks: OpenAI's fields of the chat API that this API refuses, because it says them otherwise or not at all.
         request_id: the header with the server's own id for a request.
         call_prefix: the beginning of the ids that servers give to calls.
         closing: the data of the frame that ends a stream after the model's finish; b"" if there is none.
@@ -135,6 +137,8 @@ class Conventions(Struct, frozen=True, kw_only=True):
     longest_name: int | None = None
     versioned: bool = False
     needs_limit: bool = False
+    limits: tuple[str, ...] = ("max_tokens",)
+    lacks: frozenset[str] = frozenset()
     request_id: str = "x-request-id"
     call_prefix: str = "call_"
     closing: bytes = b""

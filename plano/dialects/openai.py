@@ -18,6 +18,28 @@ SHARED_FIELDS = frozenset({"moderation", "prompt_cache_options", "prompt_cache_r
 """Request fields that both dialects have in the same form, and the neutral model has not.
 They are kept in the `extras` of the dialect that they came in, and can be written into either."""
 
+CHAT_ONLY = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "modalities",
+        "n",
+        "prediction",
+        "presence_penalty",
+        "reasoning_effort",
+        "response_format",
+        "seed",
+        "stop",
+        "verbosity",
+        "web_search_options",
+    }
+)
+"""Fields of a chat request that neither responses nor messages have under that name (API reference, Chat)."""
+
 _STORED_INPUT_FIELDS = ("previous_response_id", "conversation", "prompt")
 """Request fields that refer to input stored with the vendor."""
 

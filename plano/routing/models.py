@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -104,6 +105,7 @@ class ModelIndex:
             self._by_entry.setdefault(route.entry.name, route)
         self._wildcards: dict[str, _Route] = {}
         self._under_wildcards: dict[str, Target] = {}
+        self._pools: dict[str, Candidates] = {}
         self._cache = cache
         self._claims: dict[str, list[str]] = {}
         self._names: dict[str, Target] = {}
@@ -135,9 +137,7 @@ class ModelIndex:
         """Everything that may answer for a name, which resolved to `target`; None if that target is all, with one
         key."""
         found = self._candidates.get(name or "")
-        if found is None and len(self._by_entry[target.entry].entry.keys) > 1:
-            return Candidates(name or target.name, (Group((self._candidate(target.name, target),)),))
-        return found
+        return self._pool(name or target.name, target) if found is None and target.pool else found
 
     def groups(self, name: str) -> tuple[Group, ...]:
         """The targets of a name, and after them the fallbacks that it brings with it. Raises ModelNotFound."""
@@ -254,6 +254,16 @@ class ModelIndex:
         weights = tuple(each for _, each in route.entry.keys) or (1.0,)
         return Candidate(name, route.keyed(target, endpoint), weights, weight)
 
+    def _pool(self, name: str, target: Target) -> Candidates:
+        """The candidates of a target with several keys. They are kept, because what is sent with each key is worked out
+        once for each target."""
+        found = self._pools.get(name)
+        if found is None or (found.first.entry, found.first.model) != (target.entry, target.model):
+            if len(self._pools) >= self._cache:
+                del self._pools[next(iter(self._pools))]
+            found = self._pools[name] = Candidates(name, (Group((self._candidate(target.name, target),)),))
+        return found
+
     def _wild(self, name: str) -> Target:
         target = self._under_wildcards.get(name)
         if target is not None:
@@ -285,6 +295,7 @@ class _Route:
         """Makes the target of one of the entry's models. It is built each time, so the caller should keep it."""
         entry = self.entry
         dialects = entry.apis or entry.provider.dialects(model)
+        pool = tuple(key for key, _ in entry.keys) if len(entry.keys) > 1 else ()
         return Target(
             provider=entry.provider,
             model=model,
@@ -305,8 +316,9 @@ class _Route:
             proxy=entry.proxy,
             http2=entry.http2,
             assumed=tuple(dialect for dialect in entry.assumed if dialect in dialects),
-            place=entry.name,
-            context_window=entry.context_window,
+            place=f"{entry.name}#0" if pool else entry.name,
+            pool=pool,
+            context_window=entry.context_window or entry.provider.window(model),
             max_in_flight=entry.max_in_flight,
             timeout=entry.timeout,
             first_output=entry.first_output,
@@ -316,17 +328,17 @@ class _Route:
 
     def keyed(self, target: Target, endpoint: str | None = None) -> tuple[Target, ...]:
         """One of the entry's targets with each of the entry's keys, at another base URL if one is given."""
-        place, entry = target.place, self.entry
+        server, entry = target.server, self.entry
         if endpoint is not None:
-            place = f"{place}@{endpoint}"
+            server = f"{server}@{_site(endpoint)}"
             asked = dict.fromkeys((*target.dialects, COMMON)) if entry.assumed else target.dialects
             found = with_model(endpoints(entry.provider, asked, endpoint), target.model)
-            target = replace(target, endpoints=found, place=place)
-        if len(entry.keys) < 2:
+            target = replace(target, endpoints=found, place=server)
+        if not target.pool:
             return (target,)
         return tuple(
-            replace(target, key=key, key_no=number, place=f"{place}#{number}")
-            for number, (key, _) in enumerate(entry.keys)
+            replace(target, key=key, key_no=number, place=f"{server}#{number}")
+            for number, key in enumerate(target.pool)
         )
 
     def _endpoints_for(self, dialects: tuple[UpstreamDialect, ...]) -> Endpoints:
@@ -345,6 +357,12 @@ def is_bare(name: str | None) -> bool:
 def _is_name(text: str) -> bool:
     """Whether a name is one that requests may use. Without this, logs and the cache would hold what callers make up."""
     return 0 < len(text) <= LONGEST_NAME and text.isprintable()
+
+
+def _site(url: str) -> str:
+    """A URL without what could be a secret in it, because places stand in logs."""
+    split = urlsplit(url)
+    return f"{split.netloc.rpartition('@')[2]}{split.path.rstrip('/')}"
 
 
 def _entry_of(said: AliasEntry | str) -> AliasEntry:

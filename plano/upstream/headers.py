@@ -34,9 +34,17 @@ _RETURNED = frozenset(
         b"retry-after",
         b"retry-after-ms",
         b"x-request-id",
-        b"x-should-retry",
     }
 )
+
+_OF_THE_CALLER = _RETURNED | {b"x-should-retry"}
+_LIMITS_OF_THE_CALLER = (b"x-ratelimit-", b"anthropic-ratelimit-")
+"""Headers that describe the account whose key was sent, and so go back only to the caller whose key it was. The limits
+of the gateway's account are not the caller's, and it is the gateway that repeats requests to it."""
+
+_NOT_AGAIN = (b"x-should-retry", b"false")
+"""Goes back to everybody, because what an upstream says not to repeat fails again from any key. OpenAI's and
+Anthropic's SDKs obey it."""
 
 NOT_GUESSED = (b"x-content-type-options", b"nosniff")
 """Makes browsers believe the content type (WHATWG Fetch, section "X-Content-Type-Options header")."""
@@ -44,15 +52,14 @@ NOT_GUESSED = (b"x-content-type-options", b"nosniff")
 INERT = (NOT_GUESSED, (b"content-security-policy", b"default-src 'none'; sandbox"))
 """Headers for an upstream's error. It may be a web page, and they keep it from acting on the gateway's origin."""
 
-_RETURNED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
-
 
 def mask_of(target: Target, headers: Headers) -> Mask:
-    """The mask that keeps a target's secrets out of errors: the entry's key or, with `passthrough_auth`, the key in
-    these headers, and the values of the entry's own headers, except those that any client may send."""
+    """The mask that keeps a target's secrets out of errors: all of the entry's keys, with `passthrough_auth` also the
+    key in these headers, and the values of the entry's own headers, except those that any client may send."""
     key = credential_of(headers) if target.passthrough_auth else target.key and target.key.reveal()
     own = [value.rpartition(" ")[2] for name, value in target.headers if name.encode() not in _NO_SECRETS]
-    return Mask([*own, key] if key else own)
+    pool = [each.reveal() for each in target.pool]
+    return Mask([*own, *pool, key] if key else [*own, *pool])
 
 
 def own_headers(target: Target, dialect: UpstreamDialect) -> RawHeaders:
@@ -112,9 +119,12 @@ def readable(content_type: str) -> bool:
     return "html" not in content_type and "xml" not in content_type
 
 
-def returned(headers: RawHeaders, mask: Mask) -> RawHeaders:
-    """The upstream's headers that go back to the client, by allowlist."""
-    found = [header for header in headers if (name := header[0]) in _RETURNED or name.startswith(_RETURNED_PREFIXES)]
+def returned(headers: RawHeaders, target: Target, mask: Mask) -> RawHeaders:
+    """The headers of a target's answer that go back to the client, by allowlist."""
+    if target.passthrough_auth:
+        found = [each for each in headers if each[0] in _OF_THE_CALLER or each[0].startswith(_LIMITS_OF_THE_CALLER)]
+    else:
+        found = [each for each in headers if each[0] in _RETURNED or each == _NOT_AGAIN]
     shortest = mask.shortest
     for _, value in found:
         if len(value) >= shortest:

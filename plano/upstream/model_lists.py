@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from urllib.parse import quote
 
 import msgspec
@@ -56,8 +57,9 @@ _page = msgspec.json.Decoder(_Page | list[_Model])
 class ModelLists:
     """The lists of the providers that have wildcard entries. Each is asked for when it is first needed.
 
-    A list is kept for an hour, and everybody who waits for it shares one request. Entries with `passthrough_auth` and
-    without a key have nothing to ask with, so they are left out.
+    A list is kept for an hour, and everybody who waits for it shares one request. The keys of a pool are tried in turn
+    until one gets the list. Entries with `passthrough_auth` and without a key have nothing to ask with, so they are
+    left out.
 
     Args:
         index: takes in the lists.
@@ -72,7 +74,7 @@ class ModelLists:
         self._sender_for = sender_for
         self._clock = clock
         self._listed = [
-            (entry, replace(target, passthrough_auth=False), url)
+            (entry.name, _asking(target), url)
             for entry, target in index.wildcards()
             if (url := _list_of(entry, target)) is not None
         ]
@@ -81,32 +83,39 @@ class ModelLists:
 
     async def refresh(self, *, patience: float = PATIENCE) -> None:
         """Brings the index up to date, as far as that takes no more than `patience` seconds."""
-        running = [task for entry, target, url in self._listed if (task := self._task(entry, target, url)) is not None]
+        running = [task for each in self._listed if (task := self._task(*each)) is not None]
         if running:
             await asyncio.wait(running, timeout=patience)
 
-    def _task(self, entry: Entry, target: Target, url: str) -> asyncio.Task[None] | None:
+    def _task(self, entry: str, targets: Sequence[Target], url: str) -> asyncio.Task[None] | None:
         """The task that asks for an entry's list; None if the list is fresh."""
-        task = self._running.get(entry.name)
+        task = self._running.get(entry)
         loop = asyncio.get_running_loop()
         if task is not None and not task.done() and task.get_loop() is loop:
             return task
-        if self._clock() < self._fresh_until.get(entry.name, 0.0):
+        if self._clock() < self._fresh_until.get(entry, 0.0):
             return None
-        task = self._running[entry.name] = loop.create_task(self._learn(entry, target, url))
+        task = self._running[entry] = loop.create_task(self._learn(entry, targets, url))
         return task
 
-    async def _learn(self, entry: Entry, target: Target, url: str) -> None:
+    async def _learn(self, entry: str, targets: Sequence[Target], url: str) -> None:
         try:
-            models = await self._ask(target, url)
+            models = await self._ask_any(targets, url)
         except Exception as error:
-            self._fresh_until[entry.name] = self._clock() + KEPT_FAILURE  # else each made-up name would ask again
+            self._fresh_until[entry] = self._clock() + KEPT_FAILURE  # else each made-up name would ask again
             if not isinstance(error, PlanoError):
                 raise
-            logger.info("%s: its list of models cannot be read: %s", entry.name, error.message)
+            logger.info("%s: its list of models cannot be read: %s", entry, error.message)
             return
-        self._fresh_until[entry.name] = self._clock() + KEPT
-        self._index.learn(entry.name, models[:MOST_MODELS])
+        self._fresh_until[entry] = self._clock() + KEPT
+        self._index.learn(entry, models[:MOST_MODELS])
+
+    async def _ask_any(self, targets: Sequence[Target], url: str) -> list[str]:
+        """The ids that the first key to be answered gets. Raises as `_ask` if none is."""
+        for target in targets[:-1]:
+            with suppress(PlanoError):
+                return await self._ask(target, url)
+        return await self._ask(targets[-1], url)
 
     async def _ask(self, target: Target, url: str) -> list[str]:
         """The ids of all pages.
@@ -144,11 +153,17 @@ class ModelLists:
             raise UpstreamProtocolError("The upstream's answer is not a list of models.") from error
 
 
+def _asking(target: Target) -> list[Target]:
+    """The target, once with each of its keys; the caller's own is not among them."""
+    target = replace(target, passthrough_auth=False)
+    return [replace(target, key=key, key_no=number) for number, key in enumerate(target.pool)] or [target]
+
+
 def _list_of(entry: Entry, target: Target) -> str | None:
     """The URL of an entry's list; None if it has none, or nothing to ask with."""
-    if target.provider.signer is not None or (entry.passthrough_auth and entry.key is None):
+    if target.provider.signer is not None or (entry.passthrough_auth and target.key is None):
         return None
-    if entry.key is None and entry.base_url is None and target.provider.key_variables:
+    if target.key is None and entry.base_url is None and target.provider.key_variables:
         return None  # the provider would refuse it
     return list_url(target.provider, target.dialects[0], entry.base_url)
 

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from plano.attempt import Attempt
 from plano.capabilities import Fields
@@ -36,6 +37,7 @@ from plano.streams.stages import one
 from plano.translation.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
 from plano.types import CLIENT_DIALECTS, RawHeaders, UpstreamDialect, new_id
+from plano.upstream.defaults import EntryFields, fields_of
 from plano.upstream.failures import failure_of, failure_of_status, root_of
 from plano.upstream.headers import (
     INERT,
@@ -75,6 +77,8 @@ class _ResolvedEndpoint(Struct, frozen=True):
         endpoint: its URLs, and the form of its bodies.
         headers: the headers of every request; the client's own may replace them.
         signer: signs each request, or None if the key travels as a header.
+        timeouts: the most seconds to wait.
+        own: the fields that the entry adds to each body, or None.
         prepare: the provider's quirks, or None if there can be none.
         triggers: the words that the quirks look for, as they stand in a body; None if they look at every body.
         mask: keeps the gateway's credentials out of the answers.
@@ -84,9 +88,16 @@ class _ResolvedEndpoint(Struct, frozen=True):
     endpoint: Endpoint
     headers: RawHeaders
     signer: Signer | None
+    timeouts: Timeouts
+    own: EntryFields | None
     prepare: Prepare | None
     triggers: tuple[bytes, ...] | None
     mask: Mask
+
+    @property
+    def changes(self) -> bool:
+        """Whether bodies may have to be changed."""
+        return self.own is not None or self.prepare is not None
 
 
 class Upstream:
@@ -94,7 +105,7 @@ class Upstream:
 
     Args:
         sender_for: gives the transport of a target; called for each request.
-        timeouts: seconds; `first_byte` and `idle` are the listener's `timeout`.
+        timeouts: seconds; `first_byte` and `idle` are the listener's `timeout`, and an entry's own takes their place.
         one_tenant: whether all callers are of one tenant. If not, an `idempotency-key` is made different for each
             tenant: two of them may choose the same one, and the provider, to which the gateway is one client, would
             answer one tenant with the other's reply.
@@ -117,7 +128,7 @@ class Upstream:
             GatewayExhausted: the gateway had no resources left for a connection.
         """
         target, journal = request.target or request.require_target(), request.journal
-        resolved = self._endpoints.get((target.entry, target.name, request.dialect, request.operation))
+        resolved = self._endpoints.get((target.place, target.name, request.dialect, request.operation))
         if resolved is None or resolved.target is not target:  # a filter may have made a target of its own
             resolved = self._resolve(request, target)
         mask = mask_of(target, request.headers) if target.passthrough_auth else resolved.mask
@@ -128,7 +139,7 @@ class Upstream:
             constant, headers = [], [*(each for each in constant if each[0] not in names), *theirs, *headers]
         endpoint, lost = resolved.endpoint, request.lost
         as_is = request.edited is None and request.raw_model == target.model and not endpoint.omits
-        if as_is and resolved.prepare is None:
+        if as_is and not resolved.changes:
             body = request.raw
         else:
             losses = Losses()
@@ -136,7 +147,7 @@ class Upstream:
             if len(losses):
                 lost = (*lost, *losses)
         url = endpoint.streamed if request.stream else endpoint.url
-        outgoing = Outgoing(url=url, headers=headers, constant=constant, body=body, timeouts=self._timeouts)
+        outgoing = Outgoing(url=url, headers=headers, constant=constant, body=body, timeouts=resolved.timeouts)
         attempt = Attempt(target, request.dialect, lost, perf_counter())
         journal.begin(attempt)
         try:
@@ -167,52 +178,61 @@ class Upstream:
                 if name == b"content-type" and value == b"application/json":  # nearly always
                     reply = exchange.whole(MAX_REPLY)
                     if reply is None:
-                        return await self._reply(request, attempt, exchange, mask)
+                        return await self._reply(request, target, attempt, exchange, mask)
                     attempt.last_piece = now
                     reply = _expected(request, attempt, reply, mask)
-                    return Response(request, headers=returned(exchange.headers, mask), body=reply, attempt=attempt)
+                    headers = returned(exchange.headers, target, mask)
+                    return Response(request, headers=headers, body=reply, attempt=attempt)
         return await self._response(request, target, attempt, exchange, mask)
 
     def _log(self, target: Target, error: PlanoError) -> None:
         """Log details that the client is not told, such as certificate, name or address, at most every `LOG_EVERY`."""
         now = perf_counter()
-        if now < self._quiet_until.get(target.entry, 0.0):
+        if now < self._quiet_until.get(target.place, 0.0):
             return
-        self._quiet_until[target.entry] = now + LOG_EVERY
+        self._quiet_until[target.place] = now + LOG_EVERY
         cause = root_of(error)
         why = "" if cause is error else f" ({type(cause).__name__}: {cause})"
-        logger.warning("%s: %s", target.entry, f"{error.message}{why}")
+        logger.warning("%s: %s", target.place, f"{error.message}{why}")
 
     def _resolve(self, request: Request, target: Target) -> _ResolvedEndpoint:
-        key = (target.entry, target.name, request.dialect, request.operation)
+        key = (target.place, target.name, request.dialect, request.operation)
         prepare, words = target.provider.preparation(request.dialect, target.model)
         triggers = None if words is None else tuple(b'"%b"' % word.encode() for word in words)
         prepare = prepare if OPERATIONS[request.operation].replies else None
         endpoint, headers = target.endpoints[key[2:]], own_headers(target, request.dialect)
         signer, mask = self._signers.signer_of(target), mask_of(target, request.headers)
-        resolved = _ResolvedEndpoint(target, endpoint, headers, signer, prepare, triggers, mask)
+        timeouts, patience = self._timeouts, target.timeout
+        if patience is not None:
+            timeouts = replace(timeouts, first_byte=patience, idle=patience)
+        own = fields_of(target, request.dialect, request.operation)
+        resolved = _ResolvedEndpoint(
+            target, endpoint, headers, signer, timeouts, own, prepare, triggers, mask
+        )
         if len(self._endpoints) >= MAX_ENDPOINTS:  # callers can make up any number of models under a wildcard
             del self._endpoints[next(iter(self._endpoints))]
         self._endpoints[key] = resolved
         return resolved
 
     def _body(self, request: Request, target: Target, resolved: _ResolvedEndpoint, losses: Losses) -> bytes:
-        """The request's body with the upstream's own model id in it, and the provider's quirks applied."""
-        prepare, triggers = resolved.prepare, resolved.triggers
+        """The request's body with the upstream's own model id and the entry's fields in it, and the provider's quirks
+        applied."""
+        own, prepare, triggers = resolved.own, resolved.prepare, resolved.triggers
         in_place = request.edited is None and request.raw_model == target.model and not resolved.endpoint.omits
         raw = request.body
-        if prepare is not None and triggers is not None and not any(map(raw.__contains__, triggers)):
+        if own is None and prepare is not None and triggers is not None and not any(map(raw.__contains__, triggers)):
             prepare = None
-        if in_place and prepare is None:
+        if in_place and own is None and prepare is None:
             return raw
         fields = _fields.decode(raw)
+        before = fields.copy()
+        added = own.add_to(fields) if own is not None else ()
         if prepare is not None:
-            before = fields.copy()
             prepare(request.dialect, target.model, fields, losses)
-            if len(losses) and request.strict:
+            if request.strict and any(loss.field not in added for loss in losses):
                 refuse_losses(losses, request.dialect)
-            if in_place and fields == before:
-                return raw
+        if in_place and fields == before:
+            return raw
         fields["model"] = Raw(_encode(target.model))
         for name in resolved.endpoint.omits:
             fields.pop(name, None)
@@ -232,7 +252,7 @@ class Upstream:
             )
         if "event-stream" in content_type or (request.stream and "json" not in content_type):
             return await self._stream(request, target, attempt, exchange, content_type, mask)
-        response = await self._reply(request, attempt, exchange, mask)
+        response = await self._reply(request, target, attempt, exchange, mask)
         if not request.stream:
             return response
         assert response.body is not None, "it was read whole"
@@ -240,15 +260,17 @@ class Upstream:
         headers = as_type(response.headers, b"text/event-stream")
         return Response(request, headers=headers, pieces=one(stream), attempt=attempt)
 
-    async def _reply(self, request: Request, attempt: Attempt, exchange: Exchange, mask: Mask) -> Response:
+    async def _reply(
+        self, request: Request, target: Target, attempt: Attempt, exchange: Exchange, mask: Mask
+    ) -> Response:
         body = _expected(request, attempt, await self._read(request, attempt, exchange), mask)
-        headers = [*returned(exchange.headers, mask), NOT_GUESSED]
+        headers = [*returned(exchange.headers, target, mask), NOT_GUESSED]
         return Response(request, headers=headers, body=body, attempt=attempt)
 
     async def _stream(
         self, request: Request, target: Target, attempt: Attempt, exchange: Exchange, content_type: str, mask: Mask
     ) -> Response:
-        headers = returned(exchange.headers, mask)
+        headers = returned(exchange.headers, target, mask)
         frames = target.endpoints[request.dialect, request.operation].frames
         relay = Relay(request, aiter(exchange), attempt, mask, FRAMES[frames]())
         if not request.stream:
@@ -283,7 +305,7 @@ class Upstream:
         if exchange.status >= 600:  # no HTTP server would pass it to the client
             raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
         attempt.fail(failure_of_status(exchange.status))
-        headers = [*returned(exchange.headers, mask), *INERT]
+        headers = [*returned(exchange.headers, target, mask), *INERT]
         body = mask.out_of(body)
         if request.dialect in CLIENT_DIALECTS and reading.maybe(OBJECT, body) is None:
             error = CODECS[request.dialect].read_error(exchange.status, body)

@@ -15,7 +15,7 @@ MAX_SIGNERS = 1000
 
 
 class Signers:
-    """The signers of targets, one for each entry and key, so that a token is fetched once for all of their models."""
+    """The signers of targets, one for each place (an entry with a key and a host), so that a token is fetched once for all of their models."""
 
     def __init__(self) -> None:
         self._signers: dict[tuple[str, Secret | None], Signer] = {}
@@ -25,7 +25,7 @@ class Signers:
         make = target.provider.signer
         if make is None or target.passthrough_auth:
             return None
-        key = target.entry, target.key
+        key = target.place, target.key
         found = self._signers.get(key)
         if found is None:
             if len(self._signers) >= MAX_SIGNERS:

@@ -84,10 +84,10 @@ async def test_a_callers_key_goes_up_only_where_the_entry_says_so(
     assert went_up(provider) == ({where} if own_key else set())
 
 
-SEEN = """
-anthropic-ratelimit-made-up anthropic-ratelimit-requests-remaining openai-processing-ms openai-version request-id
-retry-after retry-after-ms x-ratelimit-limit-requests x-ratelimit-made-up x-ratelimit-reset-tokens x-request-id
-x-should-retry
+SEEN = "openai-processing-ms openai-version request-id retry-after retry-after-ms x-request-id"
+OF_THE_KEY = """
+anthropic-ratelimit-made-up anthropic-ratelimit-requests-remaining x-ratelimit-limit-requests x-ratelimit-made-up
+x-ratelimit-reset-tokens x-should-retry
 """
 UNSEEN = """
 access-control-allow-origin age alt-svc anthropic-organization-id authorization cache-control cf-cache-status cf-ray
@@ -97,17 +97,17 @@ set-cookie strict-transport-security trailer transfer-encoding upgrade vary via 
 x-amzn-requestid x-api-key x-envoy-upstream-service-time x-groq-region x-internal-host x-made-up x-plano-dropped
 x-plano-model x-powered-by x-ratelimit x-robots-tag
 """
-DOWN = dict.fromkeys(SEEN.split(), True) | dict.fromkeys(UNSEEN.split(), False)
-"""A header of an upstream's response, and whether the client sees it."""
+DOWN = {name: rule for rule, names in ((ALWAYS, SEEN), (OWN_KEY, OF_THE_KEY), ("", UNSEEN)) for name in names.split()}
+"""A header of an upstream's response, and when the client sees it."""
 
 
 IDS = {"request-id", "x-request-id"}
 """Either stands for the other: a client sees one id."""
 
 
-def seen(names: list[str], client: Dialect) -> set[str]:
+def seen(names: list[str], client: Dialect, own_key: bool) -> set[str]:
     """The headers that come down where the upstream sent those of `names`."""
-    found = {name for name in names if DOWN[name]}
+    found = {name for name in names if DOWN[name] == ALWAYS or (own_key and DOWN[name] == OWN_KEY)}
     if found & IDS:
         found |= IDS if client == "messages" else {"x-request-id"}
     return found
@@ -117,15 +117,17 @@ def came_down(answer: Answer) -> set[str]:
     return {name for name, value in answer.headers.items() if UPSTREAMS in value}
 
 
+@pytest.mark.parametrize("own_key", [False, True], ids=["the entry's key", "the caller's key"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("status", [200, 400, 429, 500])
 @pytest.mark.parametrize("upstream", DIALECTS)
 @pytest.mark.parametrize("client", DIALECTS)
 async def test_response_headers_come_down_by_the_table(
-    client: Dialect, upstream: Dialect, status: int, stream: bool
+    client: Dialect, upstream: Dialect, status: int, stream: bool, own_key: bool
 ) -> None:
     provider = FakeProvider()
-    app = gateway(provider, entry(upstream))
+    more: dict[str, Any] = {"access_key": None, "passthrough_auth": True} if own_key else {}
+    app = gateway(provider, entry(upstream, **more))
     for names in [list(DOWN), *([name] for name in DOWN)]:
         headers = dict.fromkeys(names, UPSTREAMS)
         if status == 200:
@@ -136,6 +138,16 @@ async def test_response_headers_come_down_by_the_table(
             provider.fail(status, "No.", headers=headers)
         answer = await create(app, client, f"{upstream}_server/m", stream=stream)
         assert answer.status == status
-        assert came_down(answer) == seen(list(headers), client)
+        assert came_down(answer) == seen(list(headers), client, own_key)
         kind = "text/event-stream" if stream and status == 200 else "application/json"
         assert answer.headers["content-type"].partition(";")[0] == kind
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize(("said", "told"), [("false", "false"), ("true", None)])
+async def test_only_the_advice_not_to_repeat_comes_down(client: Dialect, said: str, told: str | None) -> None:
+    provider = FakeProvider()
+    app = gateway(provider, entry("chat"))
+    provider.fail(409, "No.", headers={"x-should-retry": said})
+    answer = await create(app, client, "chat_server/m")
+    assert (answer.status, answer.headers.get("x-should-retry")) == (409, told)

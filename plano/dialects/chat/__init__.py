@@ -24,7 +24,11 @@ from plano.types import ClientDialect
 name: ClientDialect = "chat"
 
 conventions = Conventions(
-    endpoint=EndpointPath(path="/chat/completions"), longest_id=40, longest_name=64, closing=b"[DONE]"
+    endpoint=EndpointPath(path="/chat/completions"),
+    longest_id=40,
+    longest_name=64,
+    limits=("max_tokens", "max_completion_tokens"),
+    closing=b"[DONE]",
 )
 """Names: API reference, Chat, `tools.function.name`. Ids: OpenAI's errors say so, its reference does not."""
 

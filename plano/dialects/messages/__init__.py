@@ -15,6 +15,7 @@ from plano.dialects.messages.reply import read_reply, write_reply
 from plano.dialects.messages.stream_reader import MessagesReader
 from plano.dialects.messages.stream_writer import MessagesWriter
 from plano.dialects.messages.write_request import write_request
+from plano.dialects.openai import CHAT_ONLY
 from plano.dialects.signatures import holds_seal
 from plano.operations import EndpointPath
 from plano.types import ClientDialect
@@ -27,6 +28,8 @@ conventions = Conventions(
     headers=(("anthropic-version", "2023-06-01"),),
     versioned=True,
     needs_limit=True,
+    lacks=CHAT_ONLY
+    | {"parallel_tool_calls", "prompt_cache_key", "safety_identifier", "store", "stream_options", "top_logprobs", "user"},
     request_id="request-id",
     call_prefix="toolu_",
 )

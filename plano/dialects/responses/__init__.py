@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from plano.conversation import Conversation
 from plano.dialects.codec import Conventions
-from plano.dialects.openai import read_error, status_of, write_error
+from plano.dialects.openai import CHAT_ONLY, read_error, status_of, write_error
 from plano.dialects.openai_limits import write_limits
 from plano.dialects.responses.begin import begins, error_in, speaks
 from plano.dialects.responses.errors import write_stream_error
@@ -23,7 +23,13 @@ from plano.types import ClientDialect
 
 name: ClientDialect = "responses"
 
-conventions = Conventions(endpoint=EndpointPath(path="/responses"), longest_id=64, longest_name=64)
+conventions = Conventions(
+    endpoint=EndpointPath(path="/responses"),
+    longest_id=64,
+    longest_name=64,
+    limits=("max_output_tokens",),
+    lacks=CHAT_ONLY,
+)
 """Names: API reference, Responses, `tools`. Ids: OpenAI's errors say so, its reference does not."""
 
 spoken_fields = frozenset({"arguments", "content", "delta", "input", "instructions", "refusal", "text"})
