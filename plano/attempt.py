@@ -8,7 +8,8 @@ from msgspec import Raw
 
 from plano.conversation import Finish, Usage
 from plano.dialects import CODECS
-from plano.errors import UpstreamFailure
+from plano.dialects.failures import failure_of
+from plano.errors import UpstreamError, UpstreamFailure
 from plano.losses import Loss
 from plano.provider import Target
 from plano.types import Dialect
@@ -28,7 +29,8 @@ class Attempt:
         answered: when the reply's status and headers had come, or the failure in their place.
         status: the upstream's HTTP status; 0 without one.
         upstream_id: the upstream's id for the request, from its `x-request-id`.
-        failure: the way in which it failed; None while it has not.
+        failure: the class of its failure; None while it has not failed.
+        retry_after: the seconds after which the upstream says that it may be asked again; None if it does not say.
         first_piece: when the first piece of the reply's body came.
         first_token: when the first piece with output of the model came.
         last_piece: when the last piece came.
@@ -48,6 +50,7 @@ class Attempt:
     status: int = 0
     upstream_id: str | None = None
     failure: UpstreamFailure | None = None
+    retry_after: float | None = None
     first_piece: float | None = None
     first_token: float | None = None
     last_piece: float | None = None
@@ -74,6 +77,14 @@ class Attempt:
         """Note how the attempt failed. Only the first failure counts, because later ones follow from it."""
         if self.failure is None:
             self.failure = failure
+
+    def fail_with(self, error: UpstreamError) -> None:
+        """Note the error that came before any output reached anybody. It tells more than `broken_stream`, which may
+        have been noted when the stream broke inside a filter's generator."""
+        if self.failure is None or self.failure == "broken_stream":
+            self.failure = failure_of(error)
+        if self.retry_after is None:
+            self.retry_after = error.retry_after
 
     def lose(self, losses: tuple[Loss, ...]) -> None:
         """Add losses of the reply: fields that the client's dialect cannot say."""

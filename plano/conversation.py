@@ -330,6 +330,10 @@ Finish: TypeAlias = Literal[
 """The reason why a reply ended. docs/translation.md has the table of each dialect's words for it."""
 
 
+FILTERED: frozenset[Finish | None] = frozenset({"content_filter", "refusal"})
+"""The reasons of replies that a filter ended. Anthropic's `refusal` is that of its classifiers."""
+
+
 class Usage(Model, frozen=True, kw_only=True):
     """Counts of tokens.
 

@@ -259,10 +259,18 @@ class BudgetSpent(CallerError):
 
 
 class UpstreamError(PlanoError):
-    """The upstream, or the network on the way to it, is to blame; the base of all such errors."""
+    """The upstream, or the network on the way to it, is to blame; the base of all such errors.
+
+    Attributes:
+        failure: its class where words of the upstream's tell it; None where type and status do.
+        sent: whether the upstream may have seen the request. False only where that is impossible: no connection was
+            made, or nothing had gone out on it.
+    """
 
     default_status = 502
     default_kind: ClassVar[Kind] = "upstream"
+    failure: UpstreamFailure | None = None
+    sent: bool = True
 
 
 class UpstreamStatus(UpstreamError):

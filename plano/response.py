@@ -11,7 +11,7 @@ from types import AsyncGeneratorType
 from typing import TypeAlias
 
 from plano.attempt import Attempt
-from plano.conversation import Conversation, Event, Reply, Usage
+from plano.conversation import FILTERED, Conversation, Event, Reply, Usage
 from plano.dialects import CODECS, client_codec
 from plano.dialects.codec import Codec
 from plano.errors import (
@@ -192,10 +192,11 @@ class Response:
         """Wait for the first real output of the model, and return this response.
 
         Until then another target may still be asked in its place: earlier pieces are held back, and go out with the
-        first output. A reply with a body has begun already.
+        first output. A reply with a body has begun already, unless it says that it failed.
 
         Raises:
-            UpstreamError: the upstream failed before that, with an error of its own or in its stream.
+            UpstreamError: the upstream failed before that, with an error of its own or in its reply. The class is in
+                `attempt.failure`.
         """
         if self.pieces is not None:
             if not isinstance(self.pieces, Flow):
@@ -204,17 +205,39 @@ class Response:
                 self._written.collected = not self.request.stream
             try:
                 await self.pieces.begun()
-            except UpstreamError:
+            except UpstreamError as error:
                 if self.attempt is not None:  # whose relay does not look at what generators around it say
-                    self.attempt.fail("broken_stream")
+                    self.attempt.fail_with(error)
                 raise
-        elif self.status >= 400 and self.body is not None:
-            error = self.error
-            if error is None and self.attempt is not None:
-                error = CODECS[self.dialect].read_error(self.status, self.body)
-            if isinstance(error, UpstreamError):
-                raise copy(error)
+        elif (self.attempt is not None and self.attempt.failure is not None) or self.error is not None:
+            self._raise_failure()
         return self
+
+    def _raise_failure(self) -> None:
+        """Raise the upstream's error that the body, or the error that this response was made of, tells."""
+        error, body = self.error, self.body or b""
+        if error is None and self.status >= 400:
+            error = CODECS[self.dialect].read_error(self.status, body)
+        elif error is None and self.ok:
+            try:
+                CODECS[self.dialect].read_reply(body)
+            except UpstreamError as found:
+                error = found
+        if isinstance(error, UpstreamError):
+            if self.attempt is not None:
+                self.attempt.fail_with(error)
+            raise copy(error)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a content filter of the upstream's ended the reply before the model said anything. Of a stream this
+        is known once it has begun."""
+        if isinstance(self.pieces, Flow):
+            return self.pieces.filtered
+        if self.body is None or not self.ok:
+            return False
+        reply = self.reply
+        return reply is not None and reply.finish in FILTERED and not reply.parts
 
     def events(self) -> AsyncIterator[Event]:
         """The reply step by step, streamed or not. Consumes the stream: answer with `with_events(...)`."""

@@ -17,7 +17,7 @@ from plano.dialects.codec import Renaming
 from plano.dialects.counts import count_reply
 from plano.dialects.deferred_tools import without_deferred
 from plano.dialects.responses.compaction import is_triggered
-from plano.errors import UnsupportedConversion
+from plano.errors import UnsupportedConversion, UpstreamError
 from plano.filters.translation import compaction
 from plano.filters.translation.stream import TranslatedStream
 from plano.operations import COMPACT, OPERATIONS
@@ -224,7 +224,12 @@ def _incoming(request: Request, target: Target, response: Response) -> Response:
         failed = response.translated(request, body=said)
         failed.set_header(b"content-type", b"application/json")
         return failed
-    body = translator.reply(body)
+    try:
+        body = translator.reply(body)
+    except UpstreamError as error:
+        if response.attempt is not None:
+            response.attempt.fail_with(error)
+        raise
     if codec.renaming is not None:
         body = codec.renaming.reply(name, body)
     if response.attempt is not None:

@@ -93,7 +93,9 @@ def failure(word: str | None) -> UpstreamStatus | None:
     if status is None:
         return None
     called = "an error" if word == "error" else f"the error `{_short(word)}`"
-    return _error(f"The upstream ended the reply with {called}.", status)
+    error = _error(f"The upstream ended the reply with {called}.", status)
+    error.failure = "overloaded" if status == 503 else None
+    return error
 
 
 def silent(word: str | None) -> UpstreamStatus:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
 from plano.dialects import reading
 from plano.dialects.fields import NULL
+
+Fault: TypeAlias = Literal["failed", "silent"]
+"""`failed`: a reply says that it ended in a failure. `silent`: it says nothing, and not why it ended."""
 
 
 class Look(Struct, gc=False):
@@ -31,9 +34,9 @@ class Look(Struct, gc=False):
         """Whether an error may stand beside or inside the reply; `body` is the whole reply."""
         return self.error != NULL
 
-    def failed(self, body: bytes) -> bool:
-        """Whether the reply says that it ended in a failure; `body` is the whole reply."""
-        return False
+    def fault(self, body: bytes) -> Fault | None:
+        """The reply's fault; `body` is the whole reply."""
+        return None
 
 
 def looking_at(kind: type[Look]) -> Callable[[bytes], Look]:

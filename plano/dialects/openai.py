@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 from plano.conversation import Conversation
 from plano.dialects import reading
 from plano.dialects.error_bodies import code_in, message_in, param_in, text_of
+from plano.dialects.failures import delay_in, failure_in
 from plano.errors import Kind, PlanoError, UpstreamStatus
 from plano.losses import refuse
 
@@ -67,9 +67,6 @@ def user_of(conversation: Conversation) -> str | None:
 CONTEXT_LENGTH = "context_length_exceeded"
 """The code that tells OpenAI's clients that a conversation is too long, so that they shorten it."""
 
-_TOO_LONG = re.compile(r"maximum context length|^prompt is too long", re.IGNORECASE)
-"""Messages that mean the same without the code, of compatible servers and of Anthropic, whose clients look for it."""
-
 _TYPES: dict[Kind, str] = {
     "invalid_request": "invalid_request_error",
     "authentication": "authentication_error",
@@ -121,16 +118,20 @@ def write_error(error: PlanoError, *, request_id: str | None = None) -> bytes:
 
 def error_from(status: int, found: Any) -> UpstreamStatus:
     """Read a parsed error: a body, or the value of its `error` field; see `plano.dialects.error_bodies`."""
-    message, code = message_in(found), code_in(found)
-    if code is None and message is not None and _TOO_LONG.search(message):
+    message, code, param = message_in(found), code_in(found), param_in(found)
+    failure = failure_in(found, status, message, param)
+    if failure == "context_window" and (code is None or code.isdecimal()):
         code = CONTEXT_LENGTH
-    return UpstreamStatus(
+    error = UpstreamStatus(
         message or f"The upstream answered with status {status}.",
         status=status,
         kind=kind_of_status(status),
         code=code,
-        param=param_in(found),
+        param=param,
+        retry_after=delay_in(found, message),
     )
+    error.failure = failure
+    return error
 
 
 def read_error(status: int, body: bytes) -> UpstreamStatus:

@@ -21,6 +21,7 @@ UNFIT = (InvalidRequest, *UNREADABLE)
 """The exceptions of reading an upstream's JSON with the readers that requests have."""
 
 CUT_OFF = "The upstream's stream ended before the reply was complete."
+SILENT = "The upstream's reply is empty and does not say why."
 
 _ANY_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 

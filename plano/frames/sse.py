@@ -167,6 +167,17 @@ class Splitter:
         return frames(self._aligner.finish())
 
 
+def without_comments(piece: bytes) -> bytes:
+    """A piece of whole frames without those that hold only comments (section 9.2.5)."""
+    if not _COMMENT.search(piece):
+        return piece
+    return b"".join(each for each in cut(piece) if not _ONLY_COMMENTS.fullmatch(each))
+
+
+_COMMENT = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n]):")
+_ONLY_COMMENTS = re.compile(rb"(?:\xef\xbb\xbf)?(?::[^\r\n]*[\r\n]+)+")
+
+
 def frame(data: bytes, event: str | None = None) -> bytes:
     """One event as bytes; `data` is a line of JSON."""
     if event is None:

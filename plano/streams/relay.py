@@ -128,14 +128,17 @@ class Relay(Flow):
             return b""
         return sse.frame(closing)
 
-    def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
+    def fail(self, error: UpstreamError, *, begun: bool) -> AsyncIterator[bytes] | None:
         """The pieces that end a broken stream for the client; None if the error is to be raised."""
+        if begun:
+            self._attempt.fail("broken_stream")
         self.note_failure(error)
-        return super().fail(error)
+        return super().fail(error, begun=begun)
 
     def note_failure(self, error: UpstreamError) -> None:
-        self._attempt.fail("broken_stream")
         self._mask.out_of_error(error)
+        if self._attempt.failure is None:
+            self._attempt.fail_with(error)
 
     def _before_first_token(self, piece: bytes) -> None:
         attempt, now = self._attempt, perf_counter()

@@ -9,8 +9,9 @@ from time import perf_counter
 from types import AsyncGeneratorType
 from typing import Protocol, TypeAlias
 
-from plano.dialects.codec import UpstreamCodec
-from plano.dialects.reading import CUT_OFF
+from plano.conversation import FILTERED
+from plano.dialects.codec import StreamEnd, UpstreamCodec
+from plano.dialects.reading import CUT_OFF, SILENT
 from plano.errors import UpstreamError, UpstreamProtocolError
 from plano.frames import sse
 from plano.journal import Journal
@@ -55,6 +56,7 @@ class Flow:
 
     Attributes:
         was_read: whether an iteration over it has begun.
+        filtered: whether a content filter ended the reply before any output, as far as `begun` has seen.
     """
 
     def __init__(self, source: AsyncIterator[bytes], codec: UpstreamCodec, journal: Journal | None = None) -> None:
@@ -64,9 +66,12 @@ class Flow:
         self._stages: list[Stage] = []
         self._feeds: list[Callable[[bytes], Passed]] = []
         self._only_feed: Callable[[bytes], Passed] | None = None  # with one stage, as mostly, nothing stands around it
-        self._held: deque[bytes] = deque()  # chunks that `begun` has read
+        self._held: deque[bytes] = deque()  # pieces that `begun` has read
+        self._events = self._size = 0  # the number of events and bytes that it has seen, comments included
+        self._outcome: UpstreamError | bool = False  # of `begun`: its error, or whether there is output
         self._broke_off = False  # the source raised in there, or the wait was cancelled
         self.was_read = False
+        self.filtered = False
 
     def add(self, stage: Stage) -> None:
         """Add a stage after the present ones."""
@@ -106,8 +111,12 @@ class Flow:
             async for piece in through(stage.finish(), self._stages[at:]):
                 yield piece
 
-    def fail(self, error: UpstreamError) -> AsyncIterator[bytes] | None:
-        """The pieces that end a broken stream for the client; None if the error is to be raised."""
+    def fail(self, error: UpstreamError, *, begun: bool) -> AsyncIterator[bytes] | None:
+        """The pieces that end a broken stream for the client; None if the error is to be raised.
+
+        Args:
+            begun: whether anything of the stream was given out.
+        """
         for at, stage in enumerate(self._stages, 1):
             last = stage.fail(error)
             if last is not None:
@@ -117,34 +126,40 @@ class Flow:
     async def begun(self) -> None:
         """Wait for the first real output of the model, and hold the pieces that come until then.
 
-        The wait also ends when `MAX_HELD_FRAMES` or `MAX_HELD_BYTES` are held. Held pieces go through the stages when
-        the stream is read on.
+        The wait also ends when `MAX_HELD_FRAMES` or `MAX_HELD_BYTES` have come. Held pieces go through the stages when
+        the stream is read on. Comments are not held: they kept a connection alive that is not the client's. A wait that
+        is cancelled can be taken up again.
 
         Raises:
             UpstreamError: the stream failed before that.
         """
-        if self.was_read:
+        if self.was_read or self._outcome is True:
             return
+        if isinstance(self._outcome, UpstreamError):
+            raise copy(self._outcome)
         try:
             await self._hold_until_output()
         except UpstreamError as error:
             self.note_failure(error)
+            self._outcome = copy(error)  # without the frames, which hold this stream
             raise
+        self._outcome = True
 
     async def _hold_until_output(self) -> None:
-        looked_at = iter(tuple(self._held))  # an earlier wait ended in the same way, or was given up
-        frames = size = 0
-        while frames < MAX_HELD_FRAMES and size < MAX_HELD_BYTES:
-            piece = next(looked_at, None) or await self._hold()
+        while self._events < MAX_HELD_FRAMES and self._size < MAX_HELD_BYTES:
+            piece = await self._hold()
             if piece is None:
-                if not self._codec.peek_stream(b"", list(self._held)[-4:]).complete:
+                if not self._end_of(list(self._held)[-4:]).complete:
                     raise UpstreamProtocolError(CUT_OFF)
                 return
-            size += len(piece)
-            found = [self._tells(frame) for frame in sse.frames(piece)]  # all: an error may have come with the output
-            if any(found):
+            self._events += len(sse.blocks(piece))
+            self._size += len(piece)
+            # All frames are looked at, because an error may have come with the output.
+            said = [frame for frame in sse.frames(piece) if self._tells(frame)]
+            if said:
+                if self._codec.speaks(piece) < 0:
+                    self._judge_end(said)
                 return
-            frames += len(found)
 
     async def _hold(self) -> bytes | None:
         """Wait for one more piece and hold it; None at the source's end."""
@@ -152,10 +167,29 @@ class Flow:
             chunk = await self._next()
             piece = self.rest() if chunk is None else self.arrived(chunk)
             if piece:
-                self._held.append(piece)
+                held = sse.without_comments(piece)
+                if held:
+                    self._held.append(held)
                 return piece
             if chunk is None:
                 return None
+
+    def _judge_end(self, said: list[sse.Frame]) -> None:
+        """Look at a reply that ends without having said anything. Raises UpstreamProtocolError if it does not say why.
+
+        Args:
+            said: the frames that count as output, which may all be about the end.
+        """
+        ends = [self._end_of([sse.frame(frame.data, frame.event)]) for frame in said]
+        if not all(end.complete or end.finish is not None for end in ends):
+            return
+        end = self._end_of(list(self._held)[-4:])
+        self.filtered = end.finish in FILTERED
+        if end.finish is None and not end.failed:
+            raise UpstreamProtocolError(SILENT)
+
+    def _end_of(self, pieces: list[bytes]) -> StreamEnd:
+        return self._codec.peek_stream(b"", pieces)
 
     async def _next(self) -> bytes | None:
         asked, self._broke_off = perf_counter(), True
@@ -183,7 +217,7 @@ class Flow:
         return b""
 
     def note_failure(self, error: UpstreamError) -> None:
-        """Note that the source broke."""
+        """Note that the source failed before any output."""
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
         return self.run()
@@ -234,7 +268,7 @@ class Flow:
         except Ended as ended:
             ending = ended.pieces
         except UpstreamError as error:
-            last = self.fail(error)
+            last = self.fail(error, begun=begun)
             if last is None:
                 raise
             ending = last

@@ -5,6 +5,7 @@ The message is for the client, so it names no internal host. The cause is kept f
 
 from __future__ import annotations
 
+import socket
 import ssl
 from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
@@ -69,6 +70,19 @@ _TABLE: tuple[tuple[type[Exception], type[UpstreamError], str], ...] = (
 )
 
 
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    socket.gaierror,
+    ConnectionRefusedError,
+    ssl.SSLCertVerificationError,
+)
+"""The errors that come before anything is sent: of names, connections, TLS and proxies."""
+
 _EXHAUSTED = frozenset((EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL))
 """The errors of a machine without descriptors, memory, buffers or local ports."""
 
@@ -88,7 +102,8 @@ def to_plano(error: Exception) -> PlanoError:
         return GatewayExhausted("The gateway cannot open more connections.")
     for foreign, ours, message in _TABLE:
         if isinstance(error, foreign):
-            if foreign is httpx.PoolTimeout:
-                return ours(message, status=503, kind="overloaded")
-            return ours(message)
+            crowded = foreign is httpx.PoolTimeout
+            told = ours(message, status=503, kind="overloaded") if crowded else ours(message)
+            told.sent = not (error.untouched if isinstance(error, Stale) else isinstance(error, _NEVER_SENT))
+            return told
     raise AssertionError(f"{type(error).__name__} is not one of FOREIGN") from error

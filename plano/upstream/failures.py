@@ -1,15 +1,17 @@
-"""The names of upstreams' failures, and the root causes of errors."""
+"""The classes of upstreams' error responses, and the root causes of errors."""
 
 from __future__ import annotations
 
-from plano.errors import (
-    UpstreamError,
-    UpstreamFailure,
-    UpstreamProtocolError,
-    UpstreamRefusedKey,
-    UpstreamTimeout,
-    UpstreamUnavailable,
-)
+from plano.dialects.failures import failure_of
+from plano.errors import PlanoError, UpstreamFailure
+
+__all__ = ["failure_of", "failure_of_reply", "root_of"]
+
+
+def failure_of_reply(said: PlanoError, *, callers_key: bool) -> UpstreamFailure:
+    """The class of an error response. A key that the caller has sent is the caller's to correct."""
+    failure = failure_of(said)
+    return "invalid" if callers_key and failure == "credential" else failure
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -17,24 +19,3 @@ def root_of(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
-
-
-def failure_of(error: UpstreamError) -> UpstreamFailure:
-    for kind, name in _FAILURES:
-        if isinstance(error, kind):
-            return name
-    return failure_of_status(error.status)
-
-
-def failure_of_status(status: int) -> UpstreamFailure:
-    if status == 429:
-        return "rate_limit"
-    return "invalid" if status < 500 else "server"
-
-
-_FAILURES: tuple[tuple[type[UpstreamError], UpstreamFailure], ...] = (
-    (UpstreamRefusedKey, "credential"),
-    (UpstreamUnavailable, "connect"),
-    (UpstreamTimeout, "timeout"),
-    (UpstreamProtocolError, "protocol"),
-)

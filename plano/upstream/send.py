@@ -22,6 +22,7 @@ from plano.errors import (
     GatewayExhausted,
     PlanoError,
     UpstreamError,
+    UpstreamFailure,
     UpstreamProtocolError,
     UpstreamRefusedKey,
 )
@@ -38,7 +39,7 @@ from plano.translation.translate import Translator, refuse_losses
 from plano.transport import Exchange, Outgoing, Sender, Timeouts
 from plano.types import CLIENT_DIALECTS, RawHeaders, UpstreamDialect, new_id
 from plano.upstream.defaults import EntryFields, fields_of
-from plano.upstream.failures import failure_of, failure_of_status, root_of
+from plano.upstream.failures import failure_of_reply, root_of
 from plano.upstream.headers import (
     INERT,
     NOT_GUESSED,
@@ -50,6 +51,7 @@ from plano.upstream.headers import (
     readable,
     returned,
 )
+from plano.upstream.retry_after import retry_after_in
 from plano.upstream.signing import Signers, sign
 
 logger = logging.getLogger("plano")
@@ -156,7 +158,7 @@ class Upstream:
             return await self._answer(request, target, attempt, outgoing, mask)
         except UpstreamError as error:
             mask.out_of_error(error)
-            attempt.fail(failure_of(error))
+            attempt.fail_with(error)
             self._log(target, error)
             raise
         except GatewayExhausted as error:  # the upstream is not to blame
@@ -295,23 +297,34 @@ class Upstream:
     async def _error(
         self, request: Request, target: Target, attempt: Attempt, exchange: Exchange, mask: Mask
     ) -> Response:
-        body = await self._read(request, attempt, exchange)
-        if exchange.status in (401, 403) and not target.passthrough_auth:
-            said = CODECS[request.dialect].read_error(exchange.status, body)
-            raise UpstreamRefusedKey(
-                f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
-                f"(status {exchange.status}). Fix the gateway's configuration; your request is fine."
-            ) from said
+        body = mask.out_of(await self._read(request, attempt, exchange))
         if exchange.status >= 600:  # no HTTP server would pass it to the client
             raise UpstreamProtocolError(f"The upstream answered with {exchange.status}, which is not a status.")
-        attempt.fail(failure_of_status(exchange.status))
+        said = CODECS[request.dialect].read_error(exchange.status, body)
+        failure = failure_of_reply(said, callers_key=target.passthrough_auth)
+        wait = retry_after_in(exchange.headers, time.time())
+        attempt.retry_after = said.retry_after if wait is None else wait
+        if failure == "credential" or (failure in _OF_THE_ACCOUNT and exchange.status in (401, 403)):
+            raise _refusal(target, exchange.status, failure) from said
+        attempt.fail(failure)
         headers = [*returned(exchange.headers, target, mask), *INERT]
-        body = mask.out_of(body)
         if request.dialect in CLIENT_DIALECTS and reading.maybe(OBJECT, body) is None:
-            error = CODECS[request.dialect].read_error(exchange.status, body)
-            body = client_codec(request.dialect).write_error(error, request_id=told_id(request, headers))
+            body = client_codec(request.dialect).write_error(said, request_id=told_id(request, headers))
             headers = as_type(headers, b"application/json")
         return Response(request, status=exchange.status, headers=headers, body=body, attempt=attempt)
+
+
+_OF_THE_ACCOUNT = frozenset({"quota", "no_model"})
+"""The failures that some providers tell by a 401 or 403 and that are about the gateway's account."""
+
+
+def _refusal(target: Target, status: int, failure: UpstreamFailure) -> UpstreamRefusedKey:
+    error = UpstreamRefusedKey(
+        f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
+        f"(status {status}). Fix the gateway's configuration; your request is fine."
+    )
+    error.failure = failure
+    return error
 
 
 def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> bytes:
@@ -326,11 +339,22 @@ def _expected(request: Request, attempt: Attempt, body: bytes, mask: Mask) -> by
     attempt.usage_said = look.usage  # found on the way, so that it need not be searched for again
     if look.found == NULL:
         if b'"error"' in body:
-            raise codec.read_error(502, body)
+            raise _misplaced(codec.read_error(502, body))
         raise UpstreamProtocolError(f"The upstream's reply is not one of the {request.dialect} API.")
-    if look.failed(body):
+    fault = look.fault(body)
+    if fault == "silent":
+        raise UpstreamProtocolError(reading.SILENT)
+    if fault is not None:
         attempt.fail("broken_stream")
     return mask.out_of(body) if look.may_say_error(body) else body
+
+
+def _misplaced(error: PlanoError) -> PlanoError:
+    """An error that came with a 200. Its status says nothing, so that without words that are known it is a reply of
+    another form."""
+    if isinstance(error, UpstreamError) and error.failure is None:
+        error.failure = "protocol"
+    return error
 
 
 def _translator(request: Request) -> Translator:

@@ -141,23 +141,32 @@ def test_texts_end_with_a_reason_that_says_something() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "body", "failed"),
+    ("codec", "body", "fault"),
     [
-        (chat, {"choices": [{"message": {}, "finish_reason": "stop"}]}, False),
-        (chat, {"choices": [{"message": {}, "finish_reason": "length"}]}, False),
-        (chat, {"choices": [{"message": {}, "finish_reason": "network_error"}]}, True),
-        (chat, {"choices": [{"message": {"content": '"finish_reason":"error"'}, "finish_reason": "length"}]}, False),
-        (chat, {"choices": [1]}, False),
-        (messages, {"content": [], "stop_reason": "end_turn"}, False),
-        (messages, {"content": [], "stop_reason": "network_error"}, True),
-        (messages, {"content": [], "stop_reason": 1}, False),
-        (responses, {"output": [], "status": "failed"}, True),
-        (responses, {"output": [], "status": ""}, False),
+        (chat, {"choices": [{"message": {}, "finish_reason": "stop"}]}, None),
+        (chat, {"choices": [{"message": {}, "finish_reason": "length"}]}, None),
+        (chat, {"choices": [{"message": {}, "finish_reason": "network_error"}]}, "failed"),
+        (chat, {"choices": [{"message": {"content": '"finish_reason":"error"'}, "finish_reason": "length"}]}, None),
+        (chat, {"choices": [{"message": {"role": "assistant", "content": None}, "finish_reason": None}]}, "silent"),
+        (chat, {"choices": [{"message": {"content": ""}}, {"message": {"content": "a"}}]}, None),
+        (chat, {"choices": [{"message": {"tool_calls": [{"id": "1"}]}}]}, None),
+        (chat, {"choices": []}, "silent"),
+        (chat, {"choices": [1]}, None),
+        (messages, {"content": [], "stop_reason": "end_turn"}, None),
+        (messages, {"content": [], "stop_reason": "network_error"}, "failed"),
+        (messages, {"content": [], "stop_reason": None}, "silent"),
+        (messages, {"content": []}, "silent"),
+        (messages, {"content": [{"type": "text", "text": "a"}], "stop_reason": None}, None),
+        (messages, {"content": [], "stop_reason": 1}, None),
+        (responses, {"output": [], "status": "failed"}, "failed"),
+        (responses, {"output": [], "status": "in_progress"}, None),
+        (responses, {"output": []}, "silent"),
+        (responses, {"output": [], "status": ""}, None),
     ],
 )
-def test_a_look_at_a_whole_reply_tells_a_failure(codec: Any, body: Any, failed: bool) -> None:
+def test_a_look_at_a_whole_reply_tells_its_fault(codec: Any, body: Any, fault: str | None) -> None:
     written = json.dumps(body, separators=(",", ":")).encode()
-    assert codec.look(written).failed(written) is failed
+    assert codec.look(written).fault(written) == fault
 
 
 # --- responses --------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ async def test_failures_are_counted_and_named_by_kind_alone() -> None:
     watched.upstream.fail(429, "a private message")
     assert (await watched.ask()).error == "rate_limit"
     watched.upstream.fail(500, "a private message", code="private_code")
-    assert (await watched.ask()).error == "server_error"
+    assert (await watched.ask()).error == "server"
     assert (await watched.ask(HELLO | {"model": "nope"})).error == "not_found"
     assert (await watched.ask(b"{")).error == "invalid_request"
     assert b"private" not in json.dumps([str(row) for row in watched.record.rows(OPERATOR)]).encode()

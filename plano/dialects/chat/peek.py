@@ -15,7 +15,7 @@ from plano.dialects.chat.usage import read_usage
 from plano.dialects.codec import Slot, StreamEnd
 from plano.dialects.fields import ABSENT, NULL, empty, says
 from plano.dialects.finish import fails, is_unknown, read_finish
-from plano.dialects.look import Look, looking_at
+from plano.dialects.look import Fault, Look, looking_at
 from plano.frames import sse
 
 
@@ -48,11 +48,15 @@ class _Look(Look, rename={"found": "choices"}, gc=False):
     def may_say_error(self, body: bytes) -> bool:
         return self.error != NULL or body.find(b'"error"') >= 0
 
-    def failed(self, body: bytes) -> bool:
+    def fault(self, body: bytes) -> Fault | None:
         if b'"finish_reason":"stop"' in body or b'"finish_reason":"tool_calls"' in body:  # nearly always
-            return False
+            return None
         choices = reading.maybe(_CHOICES, self.found)
-        return any(fails(choice.finish_reason) for choice in (choices or ())[:1])
+        if choices is None:
+            return None
+        if choices and fails(choices[0].finish_reason):
+            return "failed"
+        return None if any(choice.finish_reason or delta_says(choice.message) for choice in choices) else "silent"
 
 
 _CHOICES = msgspec.json.Decoder(list[_Choice])

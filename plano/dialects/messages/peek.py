@@ -11,9 +11,9 @@ from msgspec import Raw, Struct
 from plano.conversation import Finish, Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.fields import ABSENT, NULL, STRING, says
+from plano.dialects.fields import ABSENT, NULL, STRING, empty, says
 from plano.dialects.finish import fails, is_unknown, read_finish
-from plano.dialects.look import Look, looking_at
+from plano.dialects.look import Fault, Look, looking_at
 from plano.dialects.messages.usage import Tally, read_usage
 from plano.frames.sse import frames
 
@@ -38,11 +38,15 @@ class _Look(Look, rename={"found": "content"}, gc=False):
     found: Raw = NULL
     stop_reason: Raw = NULL
 
-    def failed(self, body: bytes) -> bool:
-        return self.stop_reason not in _USUAL and fails(reading.maybe(STRING, self.stop_reason))
+    def fault(self, body: bytes) -> Fault | None:
+        if self.stop_reason in _USUAL:
+            return None
+        if empty(self.stop_reason):
+            return "silent" if empty(self.found) else None
+        return "failed" if fails(reading.maybe(STRING, self.stop_reason)) else None
 
 
-_USUAL = tuple(Raw(word) for word in (b'"end_turn"', b'"tool_use"', b'"max_tokens"', b"null"))
+_USUAL = tuple(Raw(word) for word in (b'"end_turn"', b'"tool_use"', b'"max_tokens"'))
 
 look = looking_at(_Look)
 

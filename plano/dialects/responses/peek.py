@@ -11,8 +11,8 @@ from msgspec import Raw
 from plano.conversation import Usage
 from plano.dialects import reading
 from plano.dialects.codec import Slot, StreamEnd
-from plano.dialects.fields import NULL
-from plano.dialects.look import Look, looking_at
+from plano.dialects.fields import NULL, empty
+from plano.dialects.look import Fault, Look, looking_at
 from plano.dialects.responses import tool_search
 from plano.dialects.responses.envelope import IncompleteDetails, WireUsage, finish_of, read_usage
 from plano.frames import sse
@@ -22,8 +22,10 @@ class _Look(Look, rename={"found": "output"}, gc=False):
     found: Raw = NULL
     status: Raw = NULL
 
-    def failed(self, body: bytes) -> bool:
-        return self.status == _FAILED
+    def fault(self, body: bytes) -> Fault | None:
+        if self.status == _FAILED:
+            return "failed"
+        return "silent" if self.status == NULL and empty(self.found) else None
 
 
 _FAILED = Raw(b'"failed"')
