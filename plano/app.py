@@ -20,7 +20,8 @@ from plano.credentials.loopback import objection
 from plano.edge.ask import CallerOf
 from plano.edge.exposition import Exposition
 from plano.generation import DEFAULT_ORDER, Generation, Survivors
-from plano.limits.admission import Slots
+from plano.limits.admission import EntrySlots, Slots
+from plano.limits.memory import MemoryCounts
 from plano.observing import Observing
 from plano.pipeline import Filter, Link
 from plano.routing.models import ModelIndex
@@ -28,6 +29,8 @@ from plano.state.store_per_loop import Stores
 from plano.transport import AsyncBaseTransport, Sender
 from plano.types import Caller, Headers, Receive, Scope, Send
 from plano.ui.record import Record
+from plano.upstream.breaker import Health
+from plano.upstream.choosing import Choosing
 
 logger = logging.getLogger("plano")
 
@@ -209,7 +212,8 @@ def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tr
     if tracing is not None:
         observing.finished_requests.at_once = True
     record = Record(observing.prices) if config.ui else None
-    return Survivors(connections, stores, observing, tracing, record, Slots())
+    choosing = Choosing(Health(), EntrySlots(config.admission.queue), config.resilience.retry_budget)
+    return Survivors(connections, stores, observing, tracing, record, choosing, Slots(), MemoryCounts())
 
 
 def _check_event_loop() -> None:

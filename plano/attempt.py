@@ -38,7 +38,6 @@ class Attempt:
         usage: tokens, as far as they are known. When the request is over, an estimate stands here where the upstream
             said nothing; `Usage.estimated` tells.
         finish: why the model stopped, where a stream said so.
-        retry_after: seconds that the upstream asked to wait for before the next request, where it failed.
         pause: seconds that were waited before it, because of the attempts before it.
         first, spoken, last: the first piece of the upstream's stream, the first with output of the model, and the last
             few; frames are whole.
@@ -57,7 +56,6 @@ class Attempt:
     usage_said: Raw | None = None
     usage: Usage | None = None
     finish: Finish | None = None
-    retry_after: float | None = None
     pause: float = 0.0
     first: bytes | None = None
     spoken: bytes | None = None

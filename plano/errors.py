@@ -280,7 +280,7 @@ class UpstreamStatus(UpstreamError):
 class UpstreamRefusedKey(UpstreamError):
     """The upstream refused the key that the gateway is configured with (by a 401 or 403)."""
 
-    default_code = "upstream_authentication_failed"
+    default_code = "upstream_credentials_exhausted"
 
 
 class UpstreamUnavailable(UpstreamError):

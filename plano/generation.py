@@ -195,7 +195,6 @@ class Generation:
         choosing.health.keep(self.models.targets())
         return Attempts(
             config.resilience,
-            max_retries=config.listener.max_retries,
             choices=choosing,
             limits=self._judge,
             queue_wait=config.admission.queue_wait,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from plano.attempt import NOT_ASKED, Attempt
 from plano.conversation import Usage
@@ -22,13 +22,6 @@ LimitedFor: TypeAlias = Literal[
     "requests", "tokens", "input_tokens", "output_tokens", "in_flight", "budget_spent", "budget_reserved"
 ]
 """The reasons for which a limit refuses a request."""
-
-
-class Amounts(NamedTuple):
-    """What a request costs in limits and budgets."""
-
-    tokens: int
-    dollars: float
 
 
 class Journal:
@@ -57,7 +50,7 @@ class Journal:
         bytes_in, bytes_out: sizes of the client's request body, without content codings, and of the body sent to it.
         releases: functions that release the upstream connections which the request had.
         gauges: the limits that the request counts for, whichever target it goes to.
-        told: headers that tell the client its limits; they go out with a reply or an error.
+        told: headers that tell the client its limits and its attempts; they go out with a reply or an error.
         limited_by: the name of the rule or budget that last refused it, or one of its targets.
         limited_for: the reason of that refusal.
         size: a body, and the size that limits found it to have.
@@ -67,9 +60,6 @@ class Journal:
         store_failed: whether the reply should have been stored and could not be.
         committed: when the client's reply was certain to be the answering attempt's; None where only one was possible.
         moved: the failure for which another target answers than the first one, or `budget`.
-        told: headers of plano's own that go out with the reply or the error.
-        limited_by: the name of the rule or budget that refused the request.
-        reserved, settled: the tokens and dollars that were reserved in limits and budgets, and those that were used.
     """
 
     # Few requests touch these, so their defaults stay on the class: to make a journal sets two attributes, not twenty.
@@ -89,10 +79,6 @@ class Journal:
     store_failed: bool = False
     committed: float | None = None
     moved: str | None = None
-    told: tuple[tuple[bytes, bytes], ...] = ()
-    limited_by: str | None = None
-    reserved: Amounts | None = None
-    settled: Amounts | None = None
     bytes_in: int = 0
     bytes_out: int = 0
     releases: tuple[Callable[[], Awaitable[None]], ...] = ()

@@ -144,6 +144,19 @@ class ModelIndex:
         found = self._candidates.get(name)
         return (Group((self._candidate(name, self.resolve(name)),)),) if found is None else found.groups
 
+    def targets(self) -> list[Target]:
+        """Every target that the configuration names, with each of its keys. That of a wildcard stands for all of its
+        models."""
+        own = [key for route in self._routes for key in route.keyed(route.target(route.entry.model))]
+        named = [
+            key
+            for found in self._candidates.values()
+            for group in found.groups
+            for member in group.members
+            for key in member.keys
+        ]
+        return [*own, *named]
+
     def wildcards(self) -> list[tuple[Entry, Target]]:
         """The wildcard entries, each with the target of an unnamed model of its."""
         return [(route.entry, route.target(WILDCARD)) for route in self._routes if route.wildcard]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import sleep
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from random import Random
@@ -55,7 +55,6 @@ class Attempts:
 
     Args:
         settings: how often and how long is tried.
-        max_retries: the listener's.
         choices: chooses among targets by health and load.
         limits: limits and budgets of targets; None for none.
         queue_wait: the most seconds to wait for a slot of the only target that is left.
@@ -68,15 +67,13 @@ class Attempts:
         settings: Resilience,
         *,
         choices: Choosing,
-        max_retries: int | None = None,
         limits: TargetLimits | None = None,
         queue_wait: float = 2.0,
         groups_of: Callable[[str], Sequence[Group]],
         random: Random | None = None,
     ) -> None:
-        said = settings.max_attempts if max_retries is None else 1 + max_retries
-        self._alone = said or 1
-        self.most = said or MOST_ATTEMPTS
+        self._alone = settings.max_attempts or 1
+        self.most = settings.max_attempts or MOST_ATTEMPTS
         self.settings = settings
         self.choices = choices
         self.limits = limits
@@ -167,7 +164,7 @@ class _Run:
         """Waits before a repetition. Returns False if there is no time for it."""
         if perf_counter() + seconds >= self._due:
             return False
-        await asyncio.sleep(seconds)
+        await sleep(seconds)
         self._request.journal.waited += seconds
         return True
 

@@ -39,8 +39,8 @@ class Choosing:
     def cause(self, group: Group) -> UpstreamFailure:
         """The failure for which the members of a group are left out."""
         whys = [self.health.of(key).why for member in group.members for key in member.keys]
-        why = next((why for why in whys if why is not None), "server")
-        return "server" if why == "broken_stream" else why
+        known: list[UpstreamFailure] = [why for why in whys if why is not None and why != "broken_stream"]
+        return known[0] if known else "server"
 
     def keys(self, candidate: Candidate) -> list[Target]:
         """A candidate with those of its keys that may be used now, best first."""

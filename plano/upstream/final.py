@@ -33,7 +33,7 @@ def final(request: Request, done: Try, back_in: float | None) -> Response:
         if waits is not None:
             response.set_header(b"retry-after", b"%d" % max(1, ceil(waits)))
         if response.status >= 500:
-            request.journal.told += (NO_RETRY,)
+            request.journal.told = (*request.journal.told, NO_RETRY)
         return response
     assert error is not None, "a try that failed has a response or an error"
     raise _told(request, error, done, waits)
@@ -46,7 +46,7 @@ def _told(request: Request, error: PlanoError, done: Try, waits: float | None) -
     if waits is not None:
         error.retry_after = waits
     if error.status >= 500:
-        request.journal.told += (NO_RETRY,)
+        request.journal.told = (*request.journal.told, NO_RETRY)
     return error
 
 

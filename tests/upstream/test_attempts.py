@@ -48,16 +48,14 @@ class Net:
 
 
 @pytest.fixture(autouse=True)
-def no_waits(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> list[float]:
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Waits between tries are noted, and are over at once."""
     waits: list[float] = []
-    sleep = asyncio.sleep
 
-    async def noted(seconds: float, *rest: Any) -> None:
+    async def noted(seconds: float) -> None:
         waits.append(seconds)
-        await sleep(0)
 
-    monkeypatch.setattr("plano.upstream.attempts.asyncio.sleep", noted)
+    monkeypatch.setattr("plano.upstream.attempts.sleep", noted)
     return waits
 
 
@@ -81,10 +79,10 @@ async def test_2_all_keys_and_targets_together_are_tried_so_often_as_may_be(
     keys = {"access_keys": ["sk-one-secret", "sk-two-secret"], "access_key": None}
     entries = [{k: v for k, v in (entry(host) | keys).items() if v is not None} for host in ("a", "b")]
     net = Net(config(*entries))
-    net.hosts["a"].fail(503)
-    net.hosts["b"].fail(503)
+    net.hosts["a"].fail(500)
+    net.hosts["b"].fail(500)
     answer = await net.ask(dialect, stream)
-    assert answer.status == 503
+    assert answer.status == 500
     assert len(net.hosts.calls) == 3
     assert answer.headers["x-should-retry"] == "false"
 
@@ -401,9 +399,9 @@ KEYS = {"keys": [{"name": "app", "key": "app-key-1234", "models": ["smart"]}]}
 @EVERY_WAY
 async def test_28_a_fallback_that_the_caller_may_not_use_is_skipped(dialect: ClientDialect, stream: bool) -> None:
     net = Net(config(auth=KEYS))
-    net.hosts["a"].fail(503)
+    net.hosts["a"].fail(500)
     answer = await net.ask(dialect, stream, headers={"authorization": "Bearer app-key-1234"})
-    assert answer.status == 503
+    assert answer.status == 500
     assert set(net.hosts.calls) == {"a"}
 
 
@@ -411,12 +409,12 @@ async def test_28_a_fallback_that_the_caller_may_not_use_is_skipped(dialect: Cli
 @pytest.mark.parametrize("field", ["fallbacks", "models"])
 async def test_30_fallbacks_in_the_body(dialect: ClientDialect, stream: bool, field: str) -> None:
     net = Net(config(fallbacks=()))
-    net.hosts["a"].fail(503)
+    net.hosts["a"].fail(500)
     net.hosts["b"].reply("here")
     answer = await net.ask(dialect, stream, "a", **{field: ["b"]})
     assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "server")
     for recorded in (*net.hosts["a"].requests, *net.hosts["b"].requests):
-        assert field not in recorded.json
+        assert field not in msgspec.json.decode(recorded.body)
 
 
 @EVERY_WAY
@@ -431,9 +429,9 @@ async def test_30_unknown_or_forbidden_fallbacks_are_refused(dialect: ClientDial
 @EVERY_WAY
 async def test_31_a_client_can_refuse_fallbacks(dialect: ClientDialect, stream: bool) -> None:
     net = Net()
-    net.hosts["a"].fail(503)
+    net.hosts["a"].fail(500)
     answer = await net.ask(dialect, stream, headers={"x-plano-no-fallback": "true"})
-    assert answer.status == 503
+    assert answer.status == 500
     assert set(net.hosts.calls) == {"a"}
 
 
@@ -451,10 +449,10 @@ async def test_32_an_only_target_is_always_tried(dialect: ClientDialect, stream:
 @EVERY_WAY
 async def test_33_with_all_out_all_are_in(dialect: ClientDialect, stream: bool) -> None:
     net = Net(config(resilience={"max_attempts": 2}))
-    net.hosts["a"].fail(503)
-    net.hosts["b"].fail(503)
+    net.hosts["a"].fail(500)
+    net.hosts["b"].fail(500)
     for _ in range(10):
-        assert (await net.ask(dialect, stream)).status == 503
+        assert (await net.ask(dialect, stream)).status == 500
     net.hosts["a"].reply("here")
     net.hosts["b"].reply("here")
     assert (await net.ask(dialect, stream)).text == "here"
