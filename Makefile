@@ -9,6 +9,9 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/pip --quiet --disable-pip-version-check
 OLD := plano needs Python 3.11 or later; $(PYTHON) is %d.%d. Name another: make run PYTHON=python3.11
 CHECK := import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "$(OLD)" % v[:2])
 
+# Processes that share the suite; the one that is done first takes tests from the others. WORKERS=0 for one process.
+WORKERS ?= 2
+
 # Real coding agents, for the tests that run them; AGENTS="@openai/codex@latest" tries others.
 AGENTS := @anthropic-ai/claude-code@2.1.332 @openai/codex@0.171.0
 
@@ -19,7 +22,7 @@ run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_
 
 test: $(VENV)/.dev-ready   ## the whole suite; it starts its own Redis, PostgreSQL and Chromium
 	@scripts/install-chromium.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 
 test-lowest:               ## the same, with the lowest versions of its dependencies that pyproject.toml admits
 	@$(MAKE) test VENV=.venv-lowest LOWEST=.venv-lowest/lowest.txt

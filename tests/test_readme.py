@@ -48,7 +48,7 @@ def test_make_run_in_a_fresh_clone_and_the_first_curl(tmp_path: Path) -> None:
     """From nothing to the first answer: a clone, `make run`, and the README's curl."""
     make, curl = examples(README, "sh")[:2]
     clone = tmp_path / "plano"
-    ignored = shutil.ignore_patterns(".venv*", ".git", "*.egg-info", ".*_cache", "__pycache__")
+    ignored = shutil.ignore_patterns(".venv*", ".git", "*.egg-info", ".*_cache", ".hypothesis", "__pycache__")
     shutil.copytree(ROOT, clone, symlinks=True, ignore=ignored)
     config = clone / "config" / "plano_config.yaml"
     config.write_text(config.read_text().replace("port: 12000", "port: 0"))

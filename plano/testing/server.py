@@ -24,7 +24,7 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """
     import uvicorn  # here, so that tests without a socket do not load it
 
-    listening = socket.create_server((host, port))
+    listening = listening_socket(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
         app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False, date_header=False
@@ -42,6 +42,17 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     finally:
         stop()
         thread.join()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens. What it accepts sends each piece at once.
+
+    asyncio asks for that only where it made the socket itself. Without it, the end of a reply in two pieces waits for
+    the client's delayed acknowledgement of the first one, 40 ms on Linux (RFC 9293, section 3.7.4; RFC 1122, 4.2.3.2).
+    """
+    made = socket.create_server((host, port))
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 async def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from plano.translation.assembly import ReplyBuilder
 GOLDEN_FILES = Path(__file__).parent
 
 NOTHING_ASKED = Conversation()
+
+
+def case_id(value: object) -> str:
+    """The value as text, for the id of a parametrized test: without addresses, so that every process has the same."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def read_request(codec: Codec, body: Any) -> Conversation:

@@ -31,7 +31,7 @@ from plano.dialects import chat
 from plano.errors import ModelNotFound, RateLimited, UpstreamError, UpstreamProtocolError, UpstreamStatus
 from plano.losses import Losses
 from tests.dialects import support
-from tests.dialects.support import GOLDEN_FILES
+from tests.dialects.support import GOLDEN_FILES, case_id
 
 ASKED = Conversation()
 FUNCTIONS = Conversation(tools=(Tool(name="f", dialect="chat"),))
@@ -118,7 +118,7 @@ PARTS: list[tuple[tuple[Part, ...], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("parts", "fields"), PARTS, ids=str)
+@pytest.mark.parametrize(("parts", "fields"), PARTS, ids=case_id)
 def test_parts_read_and_write(parts: tuple[Part, ...], fields: dict[str, Any]) -> None:
     called = any(isinstance(part, ToolCall) for part in parts)
     reply = Reply(id="chatcmpl-1", model="m", created=5, parts=parts, finish="tool_calls" if called else "stop")
@@ -204,7 +204,7 @@ USAGE: list[tuple[Any, Usage | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("found", "usage"), USAGE, ids=str)
+@pytest.mark.parametrize(("found", "usage"), USAGE, ids=case_id)
 def test_usage_is_read_in_every_spelling(found: Any, usage: Usage | None) -> None:
     assert read(usage=found, content="hi").usage == usage
     assert chat.peek_usage(body_of(usage=found, content="hi")) == usage

@@ -40,7 +40,7 @@ from plano.dialects import chat
 from plano.errors import InvalidRequest, UnsupportedConversion
 from plano.losses import Losses
 from tests.dialects import support
-from tests.dialects.support import GOLDEN_FILES
+from tests.dialects.support import GOLDEN_FILES, case_id
 
 GOLDEN = sorted(GOLDEN_FILES.glob("request-*.chat.json"))
 ORACLE: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(CompletionCreateParams)
@@ -186,7 +186,7 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 """Fields to add to a conversation with one tool, and the fields that its body then has in addition."""
 
 
-@pytest.mark.parametrize(("neutral", "body"), FIELDS, ids=str)
+@pytest.mark.parametrize(("neutral", "body"), FIELDS, ids=case_id)
 def test_fields_read_and_write(neutral: dict[str, Any], body: dict[str, Any]) -> None:
     system = [{"role": "system", "content": "s"}] if "system" in neutral else []
     conversation = Conversation(messages=(HI,), tools=(F,), **neutral)
@@ -222,7 +222,7 @@ PARTS: list[tuple[tuple[Part, ...], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("parts", "content"), PARTS, ids=str)
+@pytest.mark.parametrize(("parts", "content"), PARTS, ids=case_id)
 def test_user_content_reads_and_writes(parts: tuple[Part, ...], content: Any) -> None:
     conversation = says(*parts)
     body = {"messages": [{"role": "user", "content": content}]}
@@ -289,7 +289,7 @@ ASSISTANT: list[tuple[tuple[Part, ...], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("parts", "message"), ASSISTANT, ids=str)
+@pytest.mark.parametrize(("parts", "message"), ASSISTANT, ids=case_id)
 def test_assistant_messages_read_and_write(parts: tuple[Part, ...], message: dict[str, Any]) -> None:
     conversation = answers(*parts)
     body = {"messages": [*SAYS_HI, {"role": "assistant", **message}]}
@@ -311,7 +311,7 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("short", "long"), SAME, ids=str)
+@pytest.mark.parametrize(("short", "long"), SAME, ids=case_id)
 def test_fields_that_say_the_same_read_the_same(short: dict[str, Any], long: dict[str, Any]) -> None:
     assert read({"messages": SAYS_HI, **short}) == read({"messages": SAYS_HI, **long})
 
@@ -342,7 +342,7 @@ def test_fields_that_say_the_same_read_the_same(short: dict[str, Any], long: dic
             {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]},
         ),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_messages_that_say_the_same_read_the_same(short: dict[str, Any], long: dict[str, Any]) -> None:
     assert chat.write_request(read({"messages": [short]}), Losses()) == chat.write_request(
@@ -418,7 +418,7 @@ def details(*ids: str | None) -> Any:
         (("rs_1", "rs_1", "rs_2", "rs_2"), [("0", "1", "rs_1"), ("2", "3", "rs_2")]),
         (("rs_1", "rs_2"), [("0", None, None), ("", "1", "rs_2")]),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_a_summary_and_its_seal_are_one_part(ids: tuple[str | None, ...], found: Any) -> None:
     body = {"messages": [{"role": "assistant", "content": None, "reasoning_details": details(*ids)}]}
@@ -464,7 +464,7 @@ WRONG: list[tuple[Any, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "param"), WRONG, ids=str)
+@pytest.mark.parametrize(("body", "param"), WRONG, ids=case_id)
 def test_a_wrong_request_is_refused_with_the_path_of_what_is_wrong(body: Any, param: str | None) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read(body)
@@ -694,7 +694,7 @@ def test_free_text_tools_of_other_dialects_become_functions() -> None:
         (Reasoning(mode="adaptive"), None),
         (Reasoning(mode="adaptive", effort="high"), "high"),
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_a_thinking_budget_is_said_as_an_effort(reasoning: Reasoning, effort: str | None) -> None:
     body, losses = written(says(Text(text="x"), reasoning=reasoning))

@@ -47,7 +47,7 @@ from plano.frames import sse
 from plano.losses import Losses
 from plano.translation.assembly import events_of
 from tests.dialects import support
-from tests.dialects.support import GOLDEN_FILES, built
+from tests.dialects.support import GOLDEN_FILES, built, case_id
 
 GOLDEN = (GOLDEN_FILES / "stream-rich.chat.sse").read_bytes()
 ASKED = Conversation()
@@ -394,7 +394,7 @@ DELTAS: list[tuple[list[Any], tuple[Part, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("deltas", "parts"), DELTAS, ids=str)
+@pytest.mark.parametrize(("deltas", "parts"), DELTAS, ids=case_id)
 def test_deltas_are_read(deltas: list[Any], parts: tuple[Part, ...]) -> None:
     assert parts_of(*deltas) == parts
 
@@ -463,7 +463,7 @@ def test_done_without_a_reason_is_an_end() -> None:
         [chunk(usage=TOTALS)],
         [b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n'],
     ],
-    ids=str,
+    ids=case_id,
 )
 def test_a_stream_that_ends_before_its_time_failed(pieces: list[bytes]) -> None:
     *_, last = events_in(pieces)
@@ -683,7 +683,7 @@ WRITTEN: list[tuple[Part, list[dict[str, Any]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "deltas"), WRITTEN, ids=str)
+@pytest.mark.parametrize(("part", "deltas"), WRITTEN, ids=case_id)
 def test_parts_are_written(part: Part, deltas: list[dict[str, Any]]) -> None:
     assert deltas_of(write(events_of(Reply(id="x", parts=(part,))))) == [
         {"role": "assistant", "content": ""},

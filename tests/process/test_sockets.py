@@ -40,6 +40,14 @@ def test_what_it_prints_can_be_reached(
                 assert answer.status == 200
 
 
+def test_pieces_of_a_stream_are_sent_at_once_on_every_event_loop() -> None:
+    (listening,) = bound("127.0.0.1", 0)
+    with listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_every_address_of_a_name_is_bound_at_one_port() -> None:
     sockets = bound("localhost", 0)
     try:

@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from plano.server import Connection, Limits
+from plano.testing.server import listening_socket
 from plano.types import Message, Receive, Scope, Send
 
 PROTOCOLS: dict[str, Any] = {"own": Connection, "uvicorn": HttpToolsProtocol}
@@ -95,7 +96,7 @@ async def serving(
     """A uvicorn.Server with one of the protocols, on a port of its own. All it holds is gone at the end."""
     if limits is not None:
         protocol = partial(protocol, limits=limits)
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listening_socket("127.0.0.1", 0)
     settings: dict[str, Any] = {"lifespan": "off", "date_header": False, "timeout_graceful_shutdown": 5} | options
     config = uvicorn.Config(
         application,
