@@ -237,7 +237,7 @@ async def test_null_is_nothing_that_the_client_says(client: Dialect) -> None:
     provider = FakeProvider()
     await asked(provider, speaking(client, defaults={"temperature": 0.2}), client, temperature=None)
     assert provider.last.json["temperature"] == 0.2
-    body = json.dumps({"model": "m", "max_tokens": 9, "temperature": 0.1, **{"input": "a", "messages": []}}).encode()
+    body = json.dumps({"model": "m", "max_tokens": 9, "temperature": 0.1, "input": "a", "messages": []}).encode()
     await asked(provider, speaking(client, defaults={"temperature": None}), client, body=body)
     assert provider.last.body == body
 
