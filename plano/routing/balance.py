@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Load(Protocol):
-    """What is known of a target's work.
+    """The facts about a target's work that decide between it and others.
 
     Attributes:
         in_flight: the requests that are open at it.
-        picked: the number of the last choice that fell on it; the balance writes it.
+        picked: the number of its last turn; the balance writes it.
     """
 
     in_flight: int
@@ -39,7 +39,6 @@ class Balance:
     def __init__(self, load_of: Callable[[Target], Load], random: Random | None = None) -> None:
         self._load_of = load_of
         self._random = random or Random()
-        self._picks = 0
         self._orders: dict[Algorithm, Callable[[Sequence[Candidate]], list[Candidate]]] = {
             "weighted": self._weighted,
             "round_robin": self._round_robin,
@@ -66,8 +65,8 @@ class Balance:
         if prefer is not None:
             found.sort(key=lambda member: all(target.place != prefer for target in member.keys))
         if found and algorithm == "round_robin":
-            self._picks += 1
-            self._load_of(found[0].target).picked = self._picks
+            loads = [self._load_of(member.target) for member in found]
+            loads[0].picked = 1 + max(load.picked for load in loads)
         return found
 
     def keys(self, candidate: Candidate, usable: Sequence[Target], prefer: str | None = None) -> Sequence[Target]:

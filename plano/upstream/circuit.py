@@ -51,7 +51,7 @@ RAMP = 10.0
 """Seconds in which the share of a target that is back grows from nothing to all."""
 
 PROBE_PATIENCE = 300.0
-"""Seconds after which another request may probe, whatever became of the last one."""
+"""Seconds after which another request may probe, even if the last one has not ended."""
 
 WEIGHT = 0.3
 """The weight of the newest time to first output in the average."""
@@ -62,7 +62,7 @@ be asked again, and so never be seen to be fast."""
 
 
 class Circuit:
-    """Counts the outcomes of one target's requests, with whichever key they were sent.
+    """Counts the outcomes of one target's requests with all of its keys.
 
     Args:
         clock: monotonic seconds.
@@ -76,7 +76,7 @@ class Circuit:
         until: when its ejection is over.
         in_flight: the requests that are open at it.
         asked: when the last request began.
-        picked: the number of the last choice that fell on it, for turns.
+        picked: the number of its last turn (`plano.routing.balance`).
         budget: its repeats.
     """
 

@@ -109,6 +109,13 @@ def test_turns_go_round_among_those_that_are_there() -> None:
     assert "".join(named(its.order("round_robin", [members]))[0] for _ in range(4)) == "bacb"
 
 
+def test_turns_go_on_after_a_reload() -> None:
+    loads: dict[str, Load] = {}
+    members = candidates({"a": 1, "b": 1, "c": 1})
+    turns = "".join(named(balance(loads).order("round_robin", [members]))[0] for _ in range(6))
+    assert turns == "abcabc"
+
+
 @pytest.mark.parametrize(
     ("in_flight", "weights", "order"),
     [

@@ -352,6 +352,29 @@ def test_made_up_models_use_up_no_memory_and_forget_no_trouble() -> None:
     assert len(health.snapshot()) == 50
 
 
+def test_an_outage_of_the_first_target_costs_few_calls_and_ends_soon() -> None:
+    """200 requests a second for ten minutes; the first target is down from the second minute to the fifth."""
+    clock = Clock()
+    health = Health(clock=clock, random=Random(3), on_change=lambda standing: None)
+    groups = [group("a"), group("x", *ANY)]
+    wasted, served = 0, {"a": 0, "x": 0}
+    for number in range(600 * 200):
+        clock.now = 1000.0 + number / 200
+        for member in (member for each in health.tiers(groups) for tier in each for member in tier):
+            trial = health.of(member.target).begin()
+            if member.name == "a" and 60 <= number / 200 < 300:
+                trial.failed("server")
+                wasted += 1
+            else:
+                trial.succeeded(0.1)
+                served[member.name] += number / 200 >= 540
+                break
+        else:
+            raise AssertionError("a request was not answered")
+    assert wasted <= 5 + 6, "five to see it, and a probe each time"
+    assert served == {"a": 60 * 200, "x": 0}
+
+
 Step = tuple[str, int, int]
 
 STEPS = st.lists(
