@@ -34,7 +34,7 @@ class Subjects(Struct, frozen=True):
 def subjects_of(names: Names, aliases: Collection[str], entries: Sequence[Section], auth: Section | None) -> Subjects:
     """The subjects of a configuration. Without `auth`, callers and tenants are those of an application around plano."""
     by = {"entry": {name for each in entries if (name := each.get("name") or each.get("model"))}}
-    callers = [each for each in (auth or {}).get("keys") or () if "name" in each]
+    callers = [each for each in (auth or Section("auth", None)).get("keys") or () if "name" in each]
     if callers:
         by["caller"] = {each["name"] for each in callers}
         by["tenant"] = {each.get("tenant") or each["name"] for each in callers}
