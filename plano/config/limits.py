@@ -12,6 +12,7 @@ from plano.config.problems import Problems, did_you_mean, one_of
 from plano.config.reading import Section
 from plano.config.showing import shown
 from plano.limits.settings import ANY, SECONDS, Budget, Rule, Selector
+from plano.routing.models import WILDCARD
 
 _RATES = ("requests", "tokens", "input_tokens", "output_tokens")
 _AMOUNTS = ("dollars", "tokens")
@@ -132,8 +133,12 @@ def _model(section: Section, subjects: Subjects, problems: Problems) -> str | No
         return None
     found = None if said in subjects.aliases else subjects.names.full(said)
     if found is None:
-        message = f"{shown(said)} is an alias; name the model" if said in subjects.aliases else ""
-        problems.error(section.line_of("model"), section.path_of("model"), message or subjects.names.unknown(said))
+        message = subjects.names.unknown(said)
+        if said in subjects.aliases:
+            message = f"{shown(said)} is an alias; name the model"
+        elif said.endswith(f"/{WILDCARD}"):
+            message = f"no entry has models of the provider {shown(said.removesuffix(f'/{WILDCARD}'))}"
+        problems.error(section.line_of("model"), section.path_of("model"), message)
     return found
 
 
