@@ -12,6 +12,7 @@ from plano.config.problems import Problems, did_you_mean, one_of
 from plano.config.reading import Section
 from plano.config.showing import shown
 from plano.limits.settings import ANY, SECONDS, Budget, Rule, Selector
+from plano.routing.models import WILDCARD
 
 _RATES = ("requests", "tokens", "input_tokens", "output_tokens")
 _AMOUNTS = ("dollars", "tokens")
@@ -34,7 +35,7 @@ class Subjects(Struct, frozen=True):
 def subjects_of(names: Names, aliases: Collection[str], entries: Sequence[Section], auth: Section | None) -> Subjects:
     """The subjects of a configuration. Without `auth`, callers and tenants are those of an application around plano."""
     by = {"entry": {name for each in entries if (name := each.get("name") or each.get("model"))}}
-    callers = [each for each in (auth or {}).get("keys") or () if "name" in each]
+    callers = [each for each in (auth or Section("auth", None)).get("keys") or () if "name" in each]
     if callers:
         by["caller"] = {each["name"] for each in callers}
         by["tenant"] = {each.get("tenant") or each["name"] for each in callers}
@@ -132,8 +133,12 @@ def _model(section: Section, subjects: Subjects, problems: Problems) -> str | No
         return None
     found = None if said in subjects.aliases else subjects.names.full(said)
     if found is None:
-        message = f"{shown(said)} is an alias; name the model" if said in subjects.aliases else ""
-        problems.error(section.line_of("model"), section.path_of("model"), message or subjects.names.unknown(said))
+        message = subjects.names.unknown(said)
+        if said in subjects.aliases:
+            message = f"{shown(said)} is an alias; name the model"
+        elif said.endswith(f"/{WILDCARD}"):
+            message = f"no entry has models of the provider {shown(said.removesuffix(f'/{WILDCARD}'))}"
+        problems.error(section.line_of("model"), section.path_of("model"), message)
     return found
 
 

@@ -15,7 +15,7 @@ from plano.upstream.settings import MinimumRate, Resilience
 def read_resilience(said: Section | None, listener: Section | None, problems: Problems) -> Resilience:
     """Reads `resilience`, and `max_retries` of the listener, which is one attempt less."""
     section = Section("resilience", None) if said is None else said
-    retries = (listener or {}).get("max_retries")
+    retries = None if listener is None else listener.get("max_retries")
     attempts = section.get("max_attempts")
     if listener is not None and "max_retries" in listener.given and "max_attempts" in section.given:
         problems.error(

@@ -274,6 +274,45 @@ ONE_MISTAKE = [
             listeners:
             - {type: model, name: a, address: 1.2.3.4.5}  #! listeners[0].address: must be an IP address or a host name
             """,
+        "a misspelt entry that an alias, a rule and a budget name": """\
+            model_providers:
+            - {model: demo/echo, nmae: a}  #! model_providers[0].nmae: is not a valid key here. Did you mean `name`?
+            model_aliases: {fast: {targets: [{model: demo/echo}], fallbacks: [echo]}}
+            ratelimits: [{model: echo, selector: {by: entry, value: a}, limit: {in_flight: 1}}]
+            budgets: [{name: b, model: demo/echo, selector: {by: caller}, limit: {dollars: 1, unit: day}}]
+            """,
+        "a wrong price that a budget needs": """\
+            model_providers: [{model: demo/echo}]
+            prices:
+              models:
+                demo/echo: {output: 1}  #! prices.models.demo/echo.input: is missing
+            budgets: [{name: b, selector: {by: caller}, limit: {dollars: 1, unit: day}}]
+            """,
+        "a wrong file of prices that a budget needs": """\
+            model_providers: [{model: demo/echo}]
+            prices: {file: no-such-prices.yaml}  #! prices.file: no-such-prices.yaml: cannot be read
+            budgets: [{name: b, selector: {by: caller}, limit: {dollars: 1, unit: day}}]
+            """,
+        "a wrong limit of a rule": """\
+            model_providers: [{model: demo/echo}]
+            ratelimits:
+            - selector: {by: caller}
+              limit: {requests: many, unit: minute}  #! ratelimits[0].limit.requests: must be a whole number, not `many`
+            """,
+        "a wrong number of attempts": """\
+            model_providers: [{model: demo/echo}]
+            resilience: {max_attempts: 2.5, hedge: 3s}  #! resilience.max_attempts: must be a whole number, not `2.5`
+            """,
+        "a wrong alias that a fallback names": """\
+            model_providers: [{model: demo/echo}, {model: demo/other}]
+            model_aliases:
+              fast: {traget: echo}  #! model_aliases.fast.traget: is not a valid key here. Did you mean `target`?
+              slow: {target: other, fallbacks: [fast]}
+            """,
+        "a wrong type of shared state": """\
+            model_providers: [{model: demo/echo}]
+            shared_state: {type: reddis}  #! shared_state.type: must be `memory` or `redis`, not `reddis`
+            """,
         "an address of the older form": """\
             model_providers: [{model: demo/echo}]
             listeners: {egress_traffic: {address: "127.0.0.1:12000"}}  #! listeners.egress_traffic.address: must be an
