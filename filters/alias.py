@@ -13,7 +13,7 @@ from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.routing.models import ModelIndex, is_bare
-from plano.routing.policy import ANY
+from plano.routing.settings import ANY
 
 
 class Alias:
@@ -59,10 +59,12 @@ def _to_target(request: Request, models: ModelIndex) -> Request:
     target, caller = models.resolve(request.model), request.caller
     if caller.models is not None and not (caller.may_use(request.model or "") or caller.may_use(target.name)):
         raise ModelNotFound(request.model or "")
-    request.journal.resolved = target
     candidates = models.candidates(request.model, target)
     if request.fallbacks:
         candidates = _with_fallbacks(request, models, target, candidates)
+    if candidates is not None:
+        target = candidates.first
+    request.journal.resolved = target
     return replace(request, target=target, candidates=candidates)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from plano.attempt import Attempt
 from plano.dialects import client_codec, reading
 from plano.errors import InvalidRequest, NotFound, StateUnreadable, StoreUnavailable, TooLarge
 from plano.journal import Journal
@@ -47,13 +48,26 @@ class _Past(NamedTuple):
 
 
 class _Turn(Struct, frozen=True, gc=False):
-    """The part of a turn that is known before its reply."""
+    """The part of a turn that is known before its reply.
+
+    Attributes:
+        target: the target that the model's name resolved to.
+        attempt: the attempt that answers; None where that is known only at the end, as of a stream that is kept alive.
+    """
 
     tenant: str
-    origin: Origin
+    target: Target
+    attempt: Attempt | None
     asked: bytes | Raw
     after: Turn | None
     conversation: str | None = None
+
+    def origin(self, journal: Journal) -> Origin:
+        """The origin of the reply: the target that answered, which may be another than the one that was asked for."""
+        attempt = self.attempt or journal.answer
+        if attempt.target is None:
+            return Origin(self.target.entry)
+        return Origin(attempt.target.entry, attempt.dialect or "chat")
 
 
 _NO_PAST = _Past([], [], None)
@@ -130,7 +144,7 @@ class State:
         response = await call_next(onward)
         if said.store is False or not response.ok:
             return response
-        turn = _Turn(request.caller.tenant, _origin(request, response), request.body, after)
+        turn = _Turn(request.caller.tenant, request.require_target(), response.attempt, request.body, after)
         if response.pieces is not None:
             store = self._store()
             put = partial(self._put_stream, request.journal, turn)
@@ -157,7 +171,7 @@ class State:
         self, journal: Journal, turn: _Turn, id_: str, reply: list[bytes], *, streamed: bool = False
     ) -> bool | Awaitable[bool]:
         """Stores a chat completion. Returns False, and notes it in the journal, if it could not be stored."""
-        payload = record.pack(Head(turn.origin, len(turn.asked), streamed), turn.asked, *reply)
+        payload = record.pack(Head(turn.origin(journal), len(turn.asked), streamed), turn.asked, *reply)
         return self._put(journal, turn, id_, "chat", payload)
 
     # --- responses ---
@@ -166,8 +180,8 @@ class State:
         said = asked.of_response(request.body)
         target = request.require_target()
         past = await self._past(request, said, target)
-        if past is None:  # only the provider knows the history
-            return await call_next(request)
+        if past is None:  # only this provider knows the history
+            return await call_next(replace(request, candidates=None))
         self._check(said, past)
         try:
             onward = self._onward(request, said, past, target)
@@ -181,7 +195,7 @@ class State:
         store = said.store is not False
         if not (store or echo):
             return response
-        turn = _Turn(request.caller.tenant, _origin(request, response), said.input, past.after, said.conversation)
+        turn = _Turn(request.caller.tenant, target, response.attempt, said.input, past.after, said.conversation)
         if response.pieces is not None:
             put = partial(self._put_response, request.journal, turn) if store else None
             return response.through(ResponseStage(put, echo, at_once=self._store().at_once))
@@ -196,8 +210,9 @@ class State:
         an id, or one that is not complete, need not be stored."""
         if reply is None:
             return True
-        kept = turn.origin.dialect == "responses" and reply.kept and self._upstream_store is not False
-        origin = Origin(turn.origin.entry, turn.origin.dialect, kept)
+        origin = turn.origin(journal)
+        kept = origin.dialect == "responses" and reply.kept and self._upstream_store is not False
+        origin = replace(origin, kept=kept)
         if turn.conversation is not None and not await self._append(journal, turn, origin, reply):
             return False
         head = Head(origin, len(turn.asked), False, turn.conversation)
@@ -328,14 +343,6 @@ class State:
 
 _NOT_KEPT = (StoreUnavailable, TooLarge, InvalidRequest)
 """The errors of a reply that cannot be stored: no store is available, the reply is too long, or its id is invalid."""
-
-
-def _origin(request: Request, response: Response) -> Origin:
-    """The origin of a reply: the target that answered, which may be another than the one that the name resolved to."""
-    attempt = response.attempt
-    if attempt is None or attempt.target is None:
-        return Origin(request.require_target().server)
-    return Origin(attempt.target.server, attempt.dialect or "chat")
 
 
 def _continued_completion(request: Request, records: list[Record]) -> Request:

@@ -106,6 +106,7 @@ class ModelIndex:
         self._wildcards: dict[str, _Route] = {}
         self._under_wildcards: dict[str, Target] = {}
         self._pools: dict[str, Candidates] = {}
+        self._keyed: dict[tuple[str, str, str | None], tuple[Target, ...]] = {}
         self._cache = cache
         self._claims: dict[str, list[str]] = {}
         self._names: dict[str, Target] = {}
@@ -265,7 +266,15 @@ class ModelIndex:
     def _candidate(self, name: str, target: Target, *, weight: float = 1.0, endpoint: str | None = None) -> Candidate:
         route = self._by_entry[target.entry]
         weights = tuple(each for _, each in route.entry.keys) or (1.0,)
-        return Candidate(name, route.keyed(target, endpoint), weights, weight)
+        if len(weights) < 2 and endpoint is None:
+            return Candidate(name, (target,), weights, weight)
+        place = target.entry, target.model, endpoint
+        keyed = self._keyed.get(place)
+        if keyed is None:
+            if len(self._keyed) >= self._cache:
+                del self._keyed[next(iter(self._keyed))]
+            keyed = self._keyed[place] = route.keyed(target, endpoint)
+        return Candidate(name, keyed, weights, weight)
 
     def _pool(self, name: str, target: Target) -> Candidates:
         """The candidates of a target with several keys. They are kept, because what is sent with each key is worked out

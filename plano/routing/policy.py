@@ -41,12 +41,6 @@ POLICIES: Mapping[UpstreamFailure, Policy] = {
     "broken_stream": Policy(next_target=False),
 }
 
-ONLY_LISTED = frozenset[UpstreamFailure]({"context_window", "content_filter"})
-"""The failures after which only a fallback that lists them is tried."""
-
-ANY = frozenset(failure for failure, policy in POLICIES.items() if policy.next_target) - ONLY_LISTED
-"""The failures that the condition `any` stands for."""
-
 CALLERS = frozenset[UpstreamFailure]({"invalid", "context_window", "content_filter"})
 """The failures that the client's own request causes."""
 

@@ -83,7 +83,10 @@ class Attempts:
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         target = request.target or request.require_target()
-        if request.candidates is not None:
+        candidates = request.candidates
+        if candidates is not None and candidates.first is not target:  # a filter has chosen another target
+            candidates, request = None, replace(request, candidates=None)
+        if candidates is not None:
             most = self.most
         elif self._alone > 1 or target.max_in_flight is not None or self._limited(target):
             most = self._alone

@@ -10,7 +10,8 @@ from plano.candidates import Candidate, Group
 from plano.errors import UpstreamFailure
 from plano.limits.settings import Budget
 from plano.provider import Target
-from plano.routing.policy import ANY, CALLERS, POLICIES
+from plano.routing.policy import CALLERS, POLICIES
+from plano.routing.settings import ANY
 from plano.upstream.breaker import Tiers
 from plano.upstream.waits import wait_before
 from plano.upstream.windows import larger
