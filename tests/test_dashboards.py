@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plano.observability.instruments import METRICS, labels_of
+from plano.observability.metrics import METRICS, labels_of
 from tests.documents import ROOT
 from tests.promql import check
 

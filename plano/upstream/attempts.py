@@ -115,6 +115,7 @@ class _Run:
         self._refusal: PlanoError | None = None
         self._busy: Step | None = None
         self._patient = False
+        self._second: Step | None = None
         self._origin: Candidate | None = None
         self._groups = self._candidates()
         self._plan = Plan(self._groups, by.choices, wanted=self._wanted, random=by.random)
@@ -202,6 +203,7 @@ class _Run:
     def _instead(self, step: Step, refused: PlanoError) -> Step | None:
         """The try in place of one that a limit of the gateway refused."""
         if isinstance(refused, GatewayBusy):
+            self._request.journal.limit("max_in_flight", "target_full")
             self._busy = self._busy or step
             instead = self._plan.skip(step, "overloaded")
             if instead is None and not self._failed and not self._patient:
@@ -221,7 +223,11 @@ class _Run:
         hedge = self._by.settings.hedge
         if hedge is None or self._left() < 2 or not may_hedge(self._request):
             return [await self._try(step, hold)]
-        return await hedged(self._try(step, hold), self._hedge, hedge)
+        self._second = None
+        tries = await hedged(self._try(step, hold), self._hedge, hedge)
+        won = tries[-1].answers and tries[-1].step is self._second
+        self._request.journal.hedges += ("unneeded" if self._second is None else "won" if won else "lost",)
+        return tries
 
     async def _hedge(self) -> Awaitable[Try] | None:
         """The second of two tries at once; None if there is none."""
@@ -229,10 +235,12 @@ class _Run:
         if step is None or self._left() < 1:
             return None
         try:
-            return self._try(step, await self._hold(step))
+            hold = await self._hold(step)
         except _REFUSALS:
             self._plan.skip(step, None)
             return None
+        self._second = step
+        return self._try(step, hold)
 
     async def _try(self, step: Step, hold: Hold) -> Try:
         target, settings = step.target, self._by.settings
