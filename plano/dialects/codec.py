@@ -127,6 +127,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
         lacks: OpenAI's fields of the chat API that this API refuses, because it says them otherwise or not at all.
         request_id: the header with the server's own id for a request.
         call_prefix: the beginning of the ids that servers give to calls.
+        overloaded: the HTTP status of an error that means "too busy".
         closing: the data of the frame that ends a stream after the model's finish; b"" if there is none.
     """
 
@@ -141,6 +142,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
     lacks: frozenset[str] = frozenset()
     request_id: str = "x-request-id"
     call_prefix: str = "call_"
+    overloaded: int = 503
     closing: bytes = b""
 
 

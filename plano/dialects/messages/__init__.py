@@ -38,6 +38,7 @@ conventions = Conventions(
         "top_logprobs",
         "user",
     },
+    overloaded=529,
     request_id="request-id",
     call_prefix="toolu_",
 )
