@@ -111,9 +111,7 @@ def _limit_in(said: Iterable[tuple[str, bytes]]) -> int | None:
     return found[-1] if found and type(found[-1]) is int else None
 
 
-def _known(
-    said: Iterable[tuple[str, bytes]], dialect: UpstreamDialect, operation: str
-) -> Iterator[tuple[str, Raw]]:
+def _known(said: Iterable[tuple[str, bytes]], dialect: UpstreamDialect, operation: str) -> Iterator[tuple[str, Raw]]:
     """The fields that an operation has in an API, as that spells them."""
     conventions, fields = CODECS[dialect].conventions, OPERATIONS[operation].fields
     for name, value in _flat(said):

@@ -206,9 +206,7 @@ class Upstream:
         if patience is not None:
             timeouts = replace(timeouts, first_byte=patience, idle=patience)
         own = fields_of(target, request.dialect, request.operation)
-        resolved = _ResolvedEndpoint(
-            target, endpoint, headers, signer, timeouts, own, prepare, triggers, mask
-        )
+        resolved = _ResolvedEndpoint(target, endpoint, headers, signer, timeouts, own, prepare, triggers, mask)
         if len(self._endpoints) >= MAX_ENDPOINTS:  # callers can make up any number of models under a wildcard
             del self._endpoints[next(iter(self._endpoints))]
         self._endpoints[key] = resolved

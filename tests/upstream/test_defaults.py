@@ -30,9 +30,7 @@ def speaking(
     *upstreams: Dialect, defaults: dict[str, Any] | None = None, overrides: dict[str, Any] | None = None, **more: Any
 ) -> Target:
     """A target that speaks these dialects, with fields of its entry's."""
-    return target_of(
-        row(*upstreams, **more), defaults=encoded(defaults or {}), overrides=encoded(overrides or {})
-    )
+    return target_of(row(*upstreams, **more), defaults=encoded(defaults or {}), overrides=encoded(overrides or {}))
 
 
 def without_limit(client: Dialect) -> dict[str, Any]:
@@ -79,7 +77,9 @@ async def test_a_limit_is_said_in_any_spelling(client: Dialect, upstream: Dialec
     async def limits(target: Target, **fields: Any) -> dict[str, int]:
         answer = await asked(provider, target, client, **fields)
         assert answer.status == 200, answer.body
-        return {field: value for field, value in provider.last.json.items() if field in {*LIMIT.values(), *SAID.values()}}
+        return {
+            field: value for field, value in provider.last.json.items() if field in {*LIMIT.values(), *SAID.values()}
+        }
 
     default, override = speaking(upstream, defaults={name: 321}), speaking(upstream, overrides={name: 321})
     if client != "messages":  # where the client has to say one
@@ -176,7 +176,12 @@ async def test_a_default_does_not_drive_out_what_the_client_says(
     assert {name: provider.last.json[name] for name in ("temperature", "top_p") if name in provider.last.json} == sent
 
 
-LITELLM = {"temperature": 0.2, "max_tokens": 100, "seed": 7, "extra_body": {"top_k": 40, "chat_template_kwargs": {"a": 1}}}
+LITELLM = {
+    "temperature": 0.2,
+    "max_tokens": 100,
+    "seed": 7,
+    "extra_body": {"top_k": 40, "chat_template_kwargs": {"a": 1}},
+}
 
 
 @pytest.mark.parametrize("client", ["chat", "responses"])
@@ -232,7 +237,7 @@ async def test_null_is_nothing_that_the_client_says(client: Dialect) -> None:
     provider = FakeProvider()
     await asked(provider, speaking(client, defaults={"temperature": 0.2}), client, temperature=None)
     assert provider.last.json["temperature"] == 0.2
-    body = json.dumps({"model": "m", "max_tokens": 9, "temperature": 0.1, **{"input": "a", "messages": []}}).encode()
+    body = json.dumps({"model": "m", "max_tokens": 9, "temperature": 0.1, "input": "a", "messages": []}).encode()
     await asked(provider, speaking(client, defaults={"temperature": None}), client, body=body)
     assert provider.last.body == body
 

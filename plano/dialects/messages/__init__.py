@@ -28,7 +28,15 @@ conventions = Conventions(
     versioned=True,
     needs_limit=True,
     lacks=CHAT_ONLY
-    | {"parallel_tool_calls", "prompt_cache_key", "safety_identifier", "store", "stream_options", "top_logprobs", "user"},
+    | {
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "safety_identifier",
+        "store",
+        "stream_options",
+        "top_logprobs",
+        "user",
+    },
     request_id="request-id",
     call_prefix="toolu_",
 )
