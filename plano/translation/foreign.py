@@ -8,7 +8,6 @@ to items that the server does not know. What is stored with another vendor canno
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -131,7 +130,8 @@ class Foreign:
             self._losses.drop(field, FOREIGN)
         return foreign
 
-    def _unnamed(self, part: Any) -> Any:
+    def _unnamed(self, part: Text | Refusal | ToolCall) -> Text | Refusal | ToolCall:
+        """The part without the id of its item, which another server does not know."""
         return replace(part, item_id=None) if self._another and part.item_id is not None else part
 
     def _extras(self, extras: Extras, within: str) -> Extras:

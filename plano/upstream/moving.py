@@ -24,6 +24,8 @@ from plano.response import Response
 from plano.translation.foreign import Foreign, seals_in
 from plano.translation.translate import refuse_losses, translate_request
 
+_NOTHING: tuple[bytes, ...] = ()
+
 _WORDS = (
     b'signature"',  # also `thought_signature`
     b'"redacted_thinking"',
@@ -84,7 +86,7 @@ class _Marking:
         return self._mark_seals(piece, self._mark)
 
     async def finish(self) -> AsyncGenerator[bytes, None]:
-        for piece in ():
+        for piece in _NOTHING:
             yield piece
 
     def fail(self, error: UpstreamError) -> bytes | None:

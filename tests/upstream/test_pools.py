@@ -248,3 +248,28 @@ async def test_a_list_of_models_is_got_with_the_first_key_that_works(dead: int, 
     await ModelLists(index, lambda target: sender).refresh(patience=20.0)  # type: ignore[arg-type,return-value]
     assert sender.keys == asked_keys
     assert index.resolve("listed").name == "made_up/listed"
+
+
+SEALED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "c2VhbGVk"}
+SPOKEN = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": []}
+
+
+@pytest.mark.parametrize(("then", "kept"), [(0, True), (1, True), (3, False)])
+async def test_stored_reasoning_goes_back_to_its_host_alone(then: int, kept: bool) -> None:
+    provider, index = FakeProvider(), pool("responses")
+    found = [*targets(index), *targets(index, "away")]
+    order = [found[0], found[then]]
+
+    async def in_turn(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request.replace(target=order.pop(0)))
+
+    config = {"model_providers": [{"model": "openai/m", "access_key": "k", "default": True}]}
+    gateway = Plano(config, filters=[in_turn], order=ORDER, transport=provider)
+    reply = {"id": "resp_1", "object": "response", "status": "completed", "output": [SEALED, SPOKEN]}
+    provider.raw(200, {"content-type": "application/json"}, json.dumps(reply).encode())
+    for more in ({"store": True}, {"previous_response_id": "resp_1"}):
+        answer = await ask(gateway, "POST", PATHS["responses"], asked_in("responses", model="m", **more))
+        assert answer.status == 200, answer.body
+    await gateway.aclose()
+    assert (b"c2VhbGVk" in provider.last.body) is kept
+    assert answer.headers.get("x-plano-dropped") == (None if kept else "messages.thinking")
