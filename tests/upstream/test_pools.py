@@ -254,11 +254,13 @@ SEALED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content":
 SPOKEN = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": []}
 
 
-@pytest.mark.parametrize(("then", "kept"), [(0, True), (1, True), (3, False)])
-async def test_stored_reasoning_goes_back_to_its_host_alone(then: int, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("first", "then", "kept"), [(0, 0, True), (0, 1, True), (0, 3, False), (3, 3, True), (3, 4, True), (3, 0, False)]
+)
+async def test_stored_reasoning_goes_back_to_its_host_alone(first: int, then: int, kept: bool) -> None:
     provider, index = FakeProvider(), pool("responses")
     found = [*targets(index), *targets(index, "away")]
-    order = [found[0], found[then]]
+    order = [found[first], found[then]]
 
     async def in_turn(request: Request, call_next: CallNext) -> Response:
         return await call_next(request.replace(target=order.pop(0)))
