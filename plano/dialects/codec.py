@@ -163,6 +163,9 @@ class ClientCodec(Protocol):
         """Whether a request holds values that plano made for its client (another vendor's seal, an item's id), which
         no upstream knows."""
 
+    def mark_seals(self, piece: bytes, mark: bytes) -> bytes:
+        """The whole frames of a stream, or a whole reply, with `mark` in front of each seal of a vendor."""
+
     def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         """`asked` is the client's request: it decides echoes and which calls are custom."""
 
