@@ -19,6 +19,13 @@ from plano.request import Request
 USUAL_OUTPUT = 1024
 """The output tokens that are reserved of rates for a request which does not say how many it wants at most."""
 
+_MOST_OUTPUT = 1_000_000
+"""The most output tokens that are believed: more than any model gives. Far larger numbers could not be given back
+exactly."""
+
+_MOST_CHOICES = 128
+"""The most replies to one request (OpenAI's API reference, Chat, `n`)."""
+
 
 class Price(Protocol):
     """The price of a model; `plano.observability.prices.Price` is one."""
@@ -150,8 +157,8 @@ def size_of(request: Request) -> Size:
     wanted = next((each for each in limits if each), None)
     size = Size(
         estimate_input(request.raw),
-        None if wanted is None else max(0, wanted),
-        max(1, asked.n or 1) if operation_of(request.operation).replies else 0,
+        None if wanted is None else min(max(0, wanted), _MOST_OUTPUT),
+        min(max(1, asked.n or 1), _MOST_CHOICES) if operation_of(request.operation).replies else 0,
     )
     request.journal.size = (request.raw, size)
     return size
