@@ -25,7 +25,6 @@ from plano.provider import Target
 from plano.request import Request
 from plano.runtime.per_loop import PerLoop
 
-
 _NOTHING = Grant((), Journal(), None)
 
 _MOST_TARGETS = 1024

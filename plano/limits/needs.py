@@ -102,12 +102,13 @@ class Need:
         return None if self._target is None else self._target.max_tokens
 
     def _price(self) -> Price:
+        target = self._target
+        assert target is not None, "dollars are counted for the target that runs"
         if self.price is None:
-            assert self._target is not None, "dollars are counted for the target that runs"
-            self.price = self._prices.of(self._target)
+            self.price = self._prices.of(target)
         if self.price is None:
             raise PermissionDenied(
-                f"The model `{self._target.name}` is paid from a budget and has no price.", code="price_unknown"
+                f"The model `{target.name}` is paid from a budget and has no price.", code="price_unknown"
             )
         return self.price
 
