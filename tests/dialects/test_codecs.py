@@ -75,6 +75,8 @@ def test_every_client_verb_works(dialect: ClientDialect) -> None:
         "write_reply": codec.write_reply(reply, ASKED, Losses()),
         "stream_writer": codec.stream_writer(ASKED).feed(Failed(ERROR)),
         "renaming": codec.renaming is None or b"other" in codec.renaming.reply("other", dumps(WHOLE[dialect])),
+        "status_of": codec.status_of(ERROR),
+        "write_limits": codec.write_limits([Gauge("requests", 9, 8, 7.0)], 0.0),
         "write_error": b"It broke." in codec.write_error(ERROR, request_id="1"),
         "write_stream_error": codec.write_stream_error(ERROR, (STREAMED[dialect],)).endswith(b"\n\n"),
         "reply_texts": codec.reply_texts(WHOLE[dialect]),
