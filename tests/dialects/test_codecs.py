@@ -11,6 +11,7 @@ import pytest
 
 from plano.conversation import Conversation, Failed
 from plano.dialects import CLIENT_CODECS, CODECS, ClientCodec, Codec, UpstreamCodec, client_codec
+from plano.dialects.codec import Gauge
 from plano.dialects.fields import NULL
 from plano.errors import UpstreamProtocolError, UpstreamStatus
 from plano.frames import sse

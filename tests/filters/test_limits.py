@@ -29,10 +29,13 @@ from tests.test_promises import MINIMAL, PATHS
 class Gateway:
     """A gateway with limits as its only filter."""
 
-    def __init__(self, *rules: Rule, transport: FakeProvider | None = None, url: str | None = None) -> None:
+    def __init__(
+        self, *rules: Rule, transport: FakeProvider | None = None, url: str | None = None, twice: bool = False
+    ) -> None:
         self.clock = Clock()
         self.counts = MemoryCounts(self.clock)
         self.journals: list[Any] = []
+        self._twice = twice
         entry = {"model": "fake/m", "provider_interface": "openai", "access_key": "k", "apis": list(CLIENT_DIALECTS)}
         self.app = Plano(
             {"model_providers": [entry | {"base_url": url or "https://llm.example/v1", "default": True}]},
@@ -42,6 +45,8 @@ class Gateway:
 
     async def _watch(self, request: Any, call_next: Any) -> Any:
         self.journals.append(request.journal)
+        if self._twice:
+            await call_next(request)
         return await call_next(request)
 
     async def left(self, counts: str) -> int:
@@ -157,6 +162,18 @@ async def test_requests_that_concurrency_refuses_leave_the_rate_alone() -> None:
 
     assert sorted(answer.status for answer in answers) == [200] * 2 + [429] * 28
     assert await gateway.left("requests") == 40 - 2 - 1
+
+
+async def test_a_filter_that_asks_twice_makes_one_request_with_the_tokens_of_both() -> None:
+    provider = FakeProvider()
+    provider.script(Reply("Hello", usage=Usage(input_tokens=70, output_tokens=30)))
+    gateway = Gateway(rule(requests=10, tokens=5_000, in_flight=1), transport=provider, twice=True)
+
+    assert (await ask(gateway.app, "POST", PATHS["chat"], body("chat"))).status == 200
+
+    assert len(provider.requests) == 2
+    assert await gateway.left("tokens") == 5_000 - 200 - 1_029
+    assert await gateway.left("requests") == 10 - 3
 
 
 def test_a_request_used_what_all_of_its_attempts_used() -> None:
