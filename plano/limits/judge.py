@@ -200,7 +200,7 @@ def _asked_of(
 
 
 def _tightest(gauges: Sequence[Gauge]) -> Sequence[Gauge]:
-    """Of each kind the gauge with the least left."""
+    """The gauge with the least left of each kind."""
     if len(gauges) == 1:
         return gauges
     found: dict[str, Gauge] = {}
