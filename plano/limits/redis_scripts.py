@@ -1,0 +1,244 @@
+"""The Lua that counts inside Redis, so that a decision over any number of cells is one round trip and no other comes
+between.
+
+The layout of the keys:
+
+    plano:{limits}:<key>   of a Rate   string  "used at": the amount that was used, and when it was that
+                           of a Lease  zset    holder -> Unix seconds at which its place is free again
+                           of a Sum    hash    s<slice> -> what was spent in a part of a rolling period; s0 by calendar
+                                               r<hour>, n<hour> -> what was reserved in that hour, and by how many
+
+All keys have one hash tag, so in a cluster one node keeps them. A decision has cells of several subjects (a tenant, a
+header's value, an entry), and each of them also meets others in other decisions. So no smaller tag holds all cells of
+every decision, and cells in two slots cannot be taken together: one would have to be given back where the other is
+refused, and other requests would be refused meanwhile. Counts are small, and one node decides tens of thousands of
+times a second.
+
+Each script begins with a command that changes nothing and writes, because a demoted primary answers reads: it would
+refuse, or admit, by counts that are no longer true.
+
+Redis drops each key when nothing would be lost without it. A reservation that nobody settles, because its process was
+killed, counts until the end of the next hour.
+"""
+
+from __future__ import annotations
+
+from plano.redis_client import Script
+
+TAG = "plano:{limits}:"
+NOTHING = f"{TAG}-"
+"""A key that is never there. The first of every script."""
+
+SLICES = 60
+"""The parts in which a rolling period moves on, as in `plano.limits.budgets`."""
+
+# KEYS[1]: nothing. ARGV[1]: Unix seconds, or an empty text for the server's own time.
+_BEGIN = """
+redis.call('DEL', KEYS[1])
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+local function expire(key, seconds)
+  redis.call('PEXPIRE', key, math.ceil(math.max(seconds, 0) * 1000) + 10000)
+end
+"""
+
+_RATE = """
+local function used_of(key, limit, period)
+  local text = redis.call('GET', key)
+  if not text then return 0 end
+  local used, at = string.match(text, '(%S+) (%S+)')
+  return math.max(0, used - math.max(0, now - at) * limit / period)
+end
+local function use(key, limit, period, used)
+  if used <= 0 then redis.call('DEL', key) return end
+  redis.call('SET', key, string.format('%.17g %.17g', used, now))
+  expire(key, used * period / limit)
+end
+"""
+
+_SUM = f"""
+local function slice_at(period) return period and math.floor(now / (period / {SLICES})) or 0 end
+local function field(kind, number) return string.format('%s%.0f', kind, number) end
+local hour = math.floor(now / 3600)
+local function purse_of(key, period)
+  local slice = slice_at(period)
+  local purse = {{spent = 0, reserved = 0, running = 0, slices = {{}}}}
+  local fields = redis.call('HGETALL', key)
+  for i = 1, #fields, 2 do
+    local kind, number = string.match(fields[i], '(%a)(%d+)')
+    local amount = tonumber(fields[i + 1])
+    number = tonumber(number)
+    if kind == 's' and period and number < slice - {SLICES} or kind ~= 's' and number < hour - 1 then
+      redis.call('HDEL', key, fields[i])
+    elseif kind == 's' then
+      purse.spent = purse.spent + amount
+      purse.slices[#purse.slices + 1] = {{number, amount}}
+    elseif kind == 'r' then
+      purse.reserved = purse.reserved + amount
+    else
+      purse.running = purse.running + amount
+    end
+  end
+  table.sort(purse.slices, function(one, other) return one[1] < other[1] end)
+  return purse
+end
+local function leaves(number, period) return (number + {SLICES} + 1) * period / {SLICES} - now end
+local function keep(key, ends, period)
+  expire(key, ends and ends - now or period + period / {SLICES})
+end
+"""
+
+# KEYS: nothing, and that of each cell. ARGV: now, seconds of a lease, and for each cell its kind, limit and three more:
+# rate: period, cost; lease: holder; sum: cost, end, period.
+# Returns a text: index of the first cell that refuses or -1, seconds until all would be taken, 1 if it is merely
+# reserved, and what is left and the seconds until it is full for each cell.
+TAKE = Script.of(
+    _BEGIN
+    + _RATE
+    + _SUM
+    + """
+local read = {}
+function read.rate(key, limit, period, cost)
+  period, cost = tonumber(period), tonumber(cost)
+  local used = used_of(key, limit, period)
+  local over = used + math.min(cost, limit) - limit
+  local close = 0.000001 * math.max(1, limit / period)
+  local cell = {wait = over > close and over * period / limit or 0}
+  function cell.take()
+    used = used + cost
+    use(key, limit, period, used)
+  end
+  function cell.left() return limit - used, used * period / limit end
+  return cell
+end
+function read.lease(key, limit, holder)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  local held = redis.call('ZCARD', key)
+  local cell = {wait = 0}
+  if held >= limit and not redis.call('ZSCORE', key, holder) then
+    cell.wait = 1
+    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if first[2] then cell.wait = math.min(1, first[2] - now) end
+  end
+  function cell.take()
+    redis.call('ZADD', key, string.format('%.17g', now + ARGV[2]), holder)
+    expire(key, ARGV[2])
+    held = redis.call('ZCARD', key)
+  end
+  function cell.left()
+    local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')
+    return limit - held, last[2] and last[2] - now or 0
+  end
+  return cell
+end
+function read.sum(key, limit, cost, ends, period)
+  cost, ends, period = tonumber(cost), tonumber(ends), tonumber(period)
+  local purse = purse_of(key, period)
+  local cell = {wait = 0}
+  if purse.spent >= limit then
+    local rest = purse.spent
+    cell.wait = 0.001
+    if ends then cell.wait = math.max(cell.wait, ends - now) end
+    for _, slice in ipairs(not ends and purse.slices or {}) do
+      rest = rest - slice[2]
+      if rest < limit then
+        cell.wait = math.max(cell.wait, leaves(slice[1], period))
+        break
+      end
+    end
+  elseif purse.running > 0 and purse.spent + purse.reserved + cost > limit then
+    cell.wait = 2
+    cell.reserved = true
+  end
+  function cell.take()
+    purse.reserved = purse.reserved + cost
+    redis.call('HINCRBYFLOAT', key, field('r', hour), string.format('%.17g', cost))
+    redis.call('HINCRBY', key, field('n', hour), 1)
+    keep(key, ends, period)
+  end
+  function cell.left()
+    local reset = 0
+    if ends then reset = math.max(0, ends - now)
+    elseif #purse.slices > 0 then reset = math.max(0, leaves(purse.slices[#purse.slices][1], period)) end
+    return limit - purse.spent - purse.reserved, reset
+  end
+  return cell
+end
+
+local cells, refused, wait = {}, nil, 0
+for i = 2, #KEYS do
+  local at = 5 * i - 7
+  local cell = read[ARGV[at]](KEYS[i], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  if cell.wait > 0 then
+    refused = refused or i - 1
+    wait = math.max(wait, cell.wait)
+  end
+  cells[i - 1] = cell
+end
+local said = {refused and refused - 1 or -1, string.format('%.17g', wait), refused and cells[refused].reserved and 1 or 0}
+for _, cell in ipairs(cells) do
+  if not refused then cell.take() end
+  local left, reset = cell.left()
+  said[#said + 1] = string.format('%.17g %.17g', left, reset)
+end
+return table.concat(said, ' ')
+"""
+)
+
+# KEYS: nothing, and that of each correction. ARGV: now, and for each correction its kind, limit, period, end, the
+# reserved amount, the difference, and the number of takes that it corrects.
+SETTLE = Script.of(
+    _BEGIN
+    + _RATE
+    + _SUM
+    + """
+local settle = {}
+function settle.rate(key, limit, period, _, _, difference)
+  use(key, limit, period, used_of(key, limit, period) + difference)
+end
+local function lower(key, kind, number, amount)
+  local name = field(kind, number)
+  local there = tonumber(redis.call('HGET', key, name) or 0)
+  local taken = math.min(there, amount)
+  if taken == there then redis.call('HDEL', key, name)
+  else redis.call('HINCRBYFLOAT', key, name, string.format('%.17g', -taken)) end
+  return amount - taken
+end
+function settle.sum(key, limit, period, ends, cost, difference, takes)
+  lower(key, 'r', hour - 1, lower(key, 'r', hour, cost))
+  lower(key, 'n', hour - 1, lower(key, 'n', hour, takes))
+  if cost + difference ~= 0 then
+    redis.call('HINCRBYFLOAT', key, field('s', slice_at(period)), string.format('%.17g', cost + difference))
+  end
+  if purse_of(key, period).running == 0 then
+    redis.call('HDEL', key, field('r', hour), field('r', hour - 1))
+  end
+  keep(key, ends, period)
+end
+
+for i = 2, #KEYS do
+  local at = 7 * i - 12
+  local numbers = {}
+  for j = 1, 6 do numbers[j] = tonumber(ARGV[at + j]) or false end
+  settle[ARGV[at]](KEYS[i], unpack(numbers))
+end
+"""
+)
+
+# KEYS: nothing, and that of each lease. ARGV: now, and the holder of each.
+RELEASE = Script.of(_BEGIN + "for i = 2, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i]) end")
+
+# KEYS: nothing, and that of each lease. ARGV: now, seconds of a lease, and the holder of each. A lease that expired, or
+# that a restarted server has forgotten, is there again, because its request still runs.
+RENEW = Script.of(
+    _BEGIN
+    + """
+for i = 2, #KEYS do
+  redis.call('ZADD', KEYS[i], string.format('%.17g', now + ARGV[2]), ARGV[i + 1])
+  expire(KEYS[i], tonumber(ARGV[2]))
+end
+"""
+)
