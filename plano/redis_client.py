@@ -35,6 +35,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from plano.errors import ConfigError
 from plano.runtime.renewal import Renewal
@@ -46,6 +47,9 @@ CONNECTIONS = 64
 
 WRONG_SERVER = (ReadOnlyError, BusyLoadingError, ClusterDownError, MasterDownError)
 """The refusals of a server that is not the primary, or not yet. It has done nothing of what it was asked."""
+
+TIMEOUTS = (TimeoutError, RedisTimeout)
+"""The exceptions of a server that does not answer in time."""
 
 _REFUSED_IN_TEXT = re.compile(r"(^|-)(READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS)\b")
 """The same where redis-py does not know the code, or where a script was refused: Redis 6 names the code in the text."""
@@ -148,6 +152,13 @@ class RedisClient:
         if isinstance(pool, SentinelConnectionPool):
             for sentinel in pool.sentinel_manager.sentinels:
                 await sentinel.aclose()
+
+
+def described(error: Exception) -> str:
+    """An error's class, and the code that Redis gave it. The rest of a message may hold a password."""
+    code = str(error).partition(" ")[0]
+    known = isinstance(error, ResponseError) and code.isalpha() and code.isupper()
+    return f"{type(error).__name__}: {code}" if known else type(error).__name__
 
 
 def _wrong_server(error: RedisError) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from itertools import count
+from typing import Any
 
 from plano.limits import redis_scripts as scripts
 from plano.limits.cells import LEASE_SECONDS, Cell, Lease, Rate, Sum, Verdict
-from plano.redis_client import RedisClient
-
-Settlement: TypeAlias = tuple[Cell, float, int]
-"""A cell with the reserved amount as its cost, the actual amount minus that, and the number of takes it corrects."""
+from plano.limits.owed import Batch
+from plano.redis_client import RedisClient, Script
 
 
 class RedisCounts:
@@ -25,38 +25,52 @@ class RedisCounts:
     """
 
     def __init__(self, client: RedisClient, *, clock: Callable[[], float] | None = None) -> None:
-        self.client = client
+        self._client = client
         self._clock = clock
+        self._name = secrets.token_hex(8)
+        self._numbers = count(1)
         self._renewals: dict[int, set[str]] = {}
 
     async def take(self, cells: Sequence[Cell]) -> Verdict:
         """Takes all cells or none."""
         values = [value for cell in cells for value in _asked(cell)]
-        return _verdict(await self._run(scripts.TAKE, (cell.key for cell in cells), str(LEASE_SECONDS), *values))
+        return _verdict(await self._run(scripts.TAKE, _keys(cells), str(LEASE_SECONDS), *values))
 
     async def settle(self, corrections: Sequence[tuple[Cell, float]]) -> None:
         """Corrects cells that were taken: for each the actual amount minus the reserved one."""
-        await self.settle_all([(cell, difference, 1) for cell, difference in corrections])
+        await self.tell(self.batch(corrections))
 
-    async def settle_all(self, settlements: Sequence[Settlement]) -> None:
-        """Corrects cells of which each may sum up several takes of one key."""
-        said = [each for each in settlements if not isinstance(each[0], Lease)]
-        if said:
-            values = [value for each in said for value in _corrected(*each)]
-            await self._run(scripts.SETTLE, (cell.key for cell, *_ in said), *values)
+    def batch(self, corrections: Sequence[tuple[Cell, float]]) -> Batch:
+        """Makes a batch of corrections, each of one take."""
+        settlements = [(cell, difference, 1) for cell, difference in corrections if not isinstance(cell, Lease)]
+        return Batch(self.mark(), settlements)
+
+    def mark(self) -> str:
+        """A new mark for a batch. Marks grow, so that Redis forgets the oldest first."""
+        return str(next(self._numbers))
+
+    async def tell(self, batch: Batch) -> None:
+        """Corrects cells, once however often the batch is told."""
+        values = [value for each in batch.settlements for value in _corrected(*each)]
+        if values:
+            keys = [scripts.MARKS + self._name, *_keys(cell for cell, *_ in batch.settlements)]
+            await self._run(scripts.SETTLE, keys, batch.mark, *values)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Gives places back."""
+        if not leases:
+            return
         for renewed in self._renewals.values():
             renewed.update(lease.holder for lease in leases)
-        await self._run(scripts.RELEASE, *_places(leases))
+        await self._run(scripts.RELEASE, _keys(leases), *(lease.holder for lease in leases))
 
     async def renew(self, leases: Sequence[Lease]) -> None:
         """Holds places for another `LEASE_SECONDS`, those included that a restarted server has forgotten."""
+        if not leases:
+            return
         released = self._renewals[id(leases)] = set[str]()
-        keys, holders = _places(leases)[0], _places(leases)[1:]
         try:
-            await self._run(scripts.RENEW, keys, str(LEASE_SECONDS), *holders)
+            await self._run(scripts.RENEW, _keys(leases), str(LEASE_SECONDS), *(lease.holder for lease in leases))
         finally:
             del self._renewals[id(leases)]
         # The two may have met on their way: a place that was given back meanwhile is held again.
@@ -68,20 +82,24 @@ class RedisCounts:
         """Returns when the server that keeps the counts accepts a write."""
         await self._run(scripts.RELEASE, ())
 
+    def reconnect(self) -> None:
+        """Has no connection used again that is open now."""
+        self._client.renew()
+
     @property
     def degraded(self) -> bool:
         return False
 
     async def aclose(self) -> None:
-        await self.client.aclose()
+        await self._client.aclose()
 
-    async def _run(self, script: Any, keys: Iterable[str], *values: str) -> Any:
+    async def _run(self, script: Script, keys: Sequence[str], *values: str) -> Any:
         now = "" if self._clock is None else repr(self._clock())
-        return await self.client.run(script, [scripts.NOTHING, *(scripts.TAG + key for key in keys)], now, *values)
+        return await self._client.run(script, [scripts.NOTHING, *keys], now, *values)
 
 
-def _places(leases: Sequence[Lease]) -> tuple[Any, ...]:
-    return ([lease.key for lease in leases], *(lease.holder for lease in leases))
+def _keys(cells: Iterable[Cell]) -> list[str]:
+    return [scripts.COUNTS + cell.key for cell in cells]
 
 
 def _asked(cell: Cell) -> Iterator[str]:
@@ -95,11 +113,10 @@ def _asked(cell: Cell) -> Iterator[str]:
             yield from ("sum", repr(cell.limit), repr(cell.cost), _number(cell.ends), _number(cell.period))
 
 
-def _corrected(cell: Cell, difference: float, takes: int) -> Iterator[str]:
+def _corrected(cell: Rate | Sum, difference: float, takes: int) -> Iterator[str]:
     """A correction as SETTLE reads it."""
-    assert not isinstance(cell, Lease), "a lease is released, not settled"
-    ends = cell.ends if isinstance(cell, Sum) else None
-    yield from ("rate" if isinstance(cell, Rate) else "sum", repr(cell.limit), _number(cell.period), _number(ends))
+    kind, ends = ("sum", cell.ends) if isinstance(cell, Sum) else ("rate", None)
+    yield from (kind, repr(cell.limit), _number(cell.period), _number(ends))
     yield from (repr(cell.cost), repr(difference), repr(takes))
 
 

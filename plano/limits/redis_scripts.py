@@ -3,10 +3,11 @@ between.
 
 The layout of the keys:
 
-    plano:{limits}:<key>   of a Rate   string  "used at": the amount that was used, and when it was that
-                           of a Lease  zset    holder -> Unix seconds at which its place is free again
-                           of a Sum    hash    s<slice> -> what was spent in a part of a rolling period; s0 by calendar
+    plano:{limits}:count:<key>  Rate   string  "used at": the amount that was used, and the time of that
+                                Lease  zset    holder -> Unix seconds at which its place is free again
+                                Sum    hash    s<slice> -> what was spent in a part of a rolling period, or s0
                                                r<hour>, n<hour> -> what was reserved in that hour, and by how many
+    plano:{limits}:told:<name>         zset    the marks of the last settlements that one process told
 
 All keys have one hash tag, so in a cluster one node keeps them. A decision has cells of several subjects (a tenant, a
 header's value, an entry), and each of them also meets others in other decisions. So no smaller tag holds all cells of
@@ -26,7 +27,9 @@ from __future__ import annotations
 from plano.redis_client import Script
 
 TAG = "plano:{limits}:"
-NOTHING = f"{TAG}-"
+COUNTS = f"{TAG}count:"
+MARKS = f"{TAG}told:"
+NOTHING = f"{TAG}nothing"
 """A key that is never there. The first of every script."""
 
 SLICES = 60
@@ -178,7 +181,8 @@ for i = 2, #KEYS do
   end
   cells[i - 1] = cell
 end
-local said = {refused and refused - 1 or -1, string.format('%.17g', wait), refused and cells[refused].reserved and 1 or 0}
+local merely = refused and cells[refused].reserved
+local said = {refused and refused - 1 or -1, string.format('%.17g', wait), merely and 1 or 0}
 for _, cell in ipairs(cells) do
   if not refused then cell.take() end
   local left, reset = cell.left()
@@ -188,8 +192,9 @@ return table.concat(said, ' ')
 """
 )
 
-# KEYS: nothing, and that of each correction. ARGV: now, and for each correction its kind, limit, period, end, the
-# reserved amount, the difference, and the number of takes that it corrects.
+# KEYS: nothing, the marks of this process, and that of each correction. ARGV: now, a mark, and for each correction its
+# kind, limit, period, end, the reserved amount, the difference, and the number of takes that it corrects. A call whose
+# mark is known changes nothing: a server that stood still may do what it was told before it is told again.
 SETTLE = Script.of(
     _BEGIN
     + _RATE
@@ -219,8 +224,11 @@ function settle.sum(key, limit, period, ends, cost, difference, takes)
   keep(key, ends, period)
 end
 
-for i = 2, #KEYS do
-  local at = 7 * i - 12
+if redis.call('ZADD', KEYS[2], ARGV[2], ARGV[2]) == 0 then return end
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -257)
+expire(KEYS[2], 86400)
+for i = 3, #KEYS do
+  local at = 7 * i - 18
   local numbers = {}
   for j = 1, 6 do numbers[j] = tonumber(ARGV[at + j]) or false end
   settle[ARGV[at]](KEYS[i], unpack(numbers))

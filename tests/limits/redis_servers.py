@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from plano.limits.redis_scripts import TAG
 from tests.servers import Redis, RedisCluster
 
 
 def empty(server: Redis | RedisCluster) -> None:
     for node in server.nodes if isinstance(server, RedisCluster) else [server]:
         node.command("FLUSHALL")
-
-
-def key_of_limits(key: str) -> str:
-    return TAG + key

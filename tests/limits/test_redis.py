@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import pytest
-import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from plano.limits.cells import LEASE_SECONDS, Cell, Counts, Lease, Rate, Sum, Verdict
 from plano.limits.memory import MemoryCounts
 from plano.limits.redis import RedisCounts
 from plano.redis_client import connect
-from tests.limits.redis_servers import empty, key_of_limits
-from tests.servers import Proxy, Redis, RedisCluster
+from tests.limits.redis_servers import empty
+from tests.servers import Redis, RedisCluster
 
 BEGIN = float(2**30)
 """A time at which binary fractions of a second are exact."""
