@@ -155,10 +155,9 @@ class RedisClient:
 
 
 def described(error: Exception) -> str:
-    """An error's class, and the code that Redis gave it. The rest of a message may hold a password."""
-    code = str(error).partition(" ")[0]
-    known = isinstance(error, ResponseError) and code.isalpha() and code.isupper()
-    return f"{type(error).__name__}: {code}" if known else type(error).__name__
+    """An error's class, and the code in its text if that is known. The rest of a text may hold a password."""
+    code = _REFUSED_IN_TEXT.search(str(error)) if isinstance(error, ResponseError) else None
+    return f"{type(error).__name__}: {code[2]}" if code else type(error).__name__
 
 
 def _wrong_server(error: RedisError) -> bool:

@@ -18,6 +18,10 @@ Settlement: TypeAlias = tuple[Rate | Sum, float, int]
 MOST_KEYS = 10_000
 """The most budgets, and the most places, that are remembered."""
 
+MOST_BATCHES = 100
+"""The most batches that are remembered as they were told. Few are, because no call is made while Redis is known not to
+answer."""
+
 
 class Batch(NamedTuple):
     """Settlements that are told together.
@@ -43,7 +47,8 @@ class Owed:
 
     def tell_again(self, batch: Batch) -> None:
         """Remembers a batch as it was told, because nobody knows whether it arrived."""
-        self._batches.append(batch)
+        if len(self._batches) < MOST_BATCHES:
+            self._batches.append(batch)
 
     def settle(self, corrections: Sequence[tuple[Cell, float]]) -> None:
         """Remembers corrections that have not been told, summed up by key."""

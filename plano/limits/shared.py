@@ -28,6 +28,7 @@ from plano.limits.redis import RedisCounts
 from plano.redis_client import TIMEOUTS, RedisClient, described
 
 T = TypeVar("T")
+Late: TypeAlias = Callable[[asyncio.Task[Any]], None]
 OnFailure: TypeAlias = Literal["local", "open", "closed"]
 
 log = logging.getLogger("plano.limits")
@@ -61,6 +62,42 @@ AT_ONCE = 500
 _FAILURES: tuple[type[Exception], ...] = (*TIMEOUTS, *RedisClient.failures)
 
 
+class _Unanswered(Exception):
+    """Redis failed, or was not asked."""
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # otherwise asyncio reports that nobody asked for it
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T], late: Late = _forget) -> T:
+    """Awaits `work` for so long, and then leaves it.
+
+    The work has a task of its own because a cancellation does not always reach it: before Python 3.12,
+    `asyncio.wait_for`, under which redis-py sends, swallows one that comes when the sending is just done.
+
+    Args:
+        seconds: the longest wait. After it the work is cancelled.
+        work: the call. It goes on if its caller is cancelled, so that it is known what it did.
+        late: is given its task when that ends after it was left.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    task = asyncio.create_task(work, name="plano-shared-state")
+    try:
+        await asyncio.wait((task,), timeout=seconds)
+    except asyncio.CancelledError:
+        task.add_done_callback(late)
+        raise
+    if task.done():
+        return task.result()
+    task.add_done_callback(late)
+    task.cancel()
+    raise TimeoutError
+
+
 class SharedCounts:
     """Counts in Redis, or in their place what `on_failure` says.
 
@@ -70,11 +107,11 @@ class SharedCounts:
     Args:
         redis: the counts in Redis.
         on_failure: `local`: the same limits for this process; `open`: everything is taken; `closed`: nothing is.
-        deadline: seconds that a call may wait for Redis.
         probe_seconds: seconds between two probes.
         clock: monotonic seconds.
 
     Attributes:
+        deadline: seconds that a call may wait for Redis.
         failures: the decisions that were made without Redis, by `on_failure`.
     """
 
@@ -90,7 +127,7 @@ class SharedCounts:
         self.failures: dict[str, int] = {on_failure: 0}
         self._redis = redis
         self._on_failure = on_failure
-        self._deadline = deadline
+        self.deadline = deadline
         self._probe_seconds = probe_seconds
         self._clock = clock
         self._in_a_row = 0
@@ -129,14 +166,10 @@ class SharedCounts:
         Raises:
             StoreUnavailable: Redis does not answer, and `on_failure` is `closed`.
         """
-        asked = asyncio.ensure_future(self._asked(self._redis.take(cells)))
         try:
-            verdict = await asyncio.shield(asked)
+            verdict = await self._asked(self._redis.take(cells), partial(self._give_back, cells))
         except _Unanswered:
             return self._alone(cells)
-        except asyncio.CancelledError:
-            asked.add_done_callback(partial(self._give_back, cells))
-            raise
         for cell, left in zip(cells, verdict.left, strict=True):
             if isinstance(cell, Sum):
                 self._know(cell, cell.limit - left)
@@ -192,14 +225,18 @@ class SharedCounts:
             return False
         return True
 
-    async def _asked(self, work: Coroutine[Any, Any, T]) -> T:
-        """Awaits `work` for the deadline. Raises _Unanswered if Redis failed, or is not asked now."""
+    async def _asked(self, work: Coroutine[Any, Any, T], late: Late = _forget) -> T:
+        """Awaits `work` for the deadline; `late` is called as `_within` says.
+
+        Raises:
+            _Unanswered: Redis failed, or is not asked now.
+        """
         if not self._asks:
             work.close()
             raise _Unanswered
         started = self._clock()
         try:
-            result = await _within(self._deadline, work)
+            result = await _within(self.deadline, work, late)
         except _FAILURES as error:
             self._failed(error, started)
             raise _Unanswered from error
@@ -253,8 +290,8 @@ class SharedCounts:
         with suppress(*_FAILURES):
             await self._pay()
 
-    def _give_back(self, cells: Sequence[Cell], asked: asyncio.Future[Verdict]) -> None:
-        """Gives back what was taken for a request that is gone."""
+    def _give_back(self, cells: Sequence[Cell], asked: asyncio.Task[Verdict]) -> None:
+        """Gives back what was taken when nobody waited for it any more."""
         if asked.cancelled() or asked.exception() is not None or asked.result().refused is not None:
             return
         self._owed.settle([(cell, -cell.cost) for cell in cells if isinstance(cell, Sum)])
@@ -279,17 +316,8 @@ class SharedCounts:
         task.add_done_callback(self._tasks.discard)
 
 
-class _Unanswered(Exception):
-    """Redis failed, or was not asked."""
-
-
 _MEANWHILE: dict[OnFailure, str] = {
     "local": "each process keeps the limits by itself",
     "open": "no limits hold",
     "closed": "requests with limits are refused",
 }
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    async with asyncio.timeout(seconds):
-        return await work

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import pytest
+import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +19,7 @@ from plano.limits.memory import MemoryCounts
 from plano.limits.redis import RedisCounts
 from plano.redis_client import connect
 from tests.limits.redis_servers import empty
-from tests.servers import Redis, RedisCluster
+from tests.servers import Proxy, Redis, RedisCluster
 
 BEGIN = float(2**30)
 """A time at which binary fractions of a second are exact."""
@@ -268,3 +271,157 @@ def test_any_story_ends_alike_in_memory_and_in_redis(redis_server: Redis, steps:
         assert shared.retry_after == pytest.approx(remembered.retry_after, abs=1e-6)
         assert shared.left == pytest.approx(remembered.left, abs=1e-6)
         assert shared.reset == pytest.approx(remembered.reset, abs=1e-6)
+
+
+@pytest.mark.parametrize("limit", [7, 43, 997])
+@pytest.mark.parametrize("period", [1.0, 60.0])
+async def test_exactly_the_limit_is_taken_at_once(redis_server: Redis, limit: int, period: float) -> None:
+    clock = Clock()
+    clock.now = 1_780_000_000.123456
+    empty(redis_server)
+    async with counting(redis_server, clock) as found:
+        asked = await asyncio.gather(*(found.take([rate(limit=limit, period=period)]) for _ in range(limit + 5)))
+    assert [verdict.refused for verdict in asked].count(None) == limit
+
+
+async def test_ten_minutes_of_a_limit_are_exact_to_one_request(redis_server: Redis) -> None:
+    clock = Clock()
+    empty(redis_server)
+    async with counting(redis_server, clock) as found:
+        admitted = 0
+        for _ in range(3 * 600):
+            admitted += (await found.take([rate(limit=60.0)])).refused is None
+            clock.now += 0.333333
+    assert abs(admitted - 60 - 3 * 600 * 0.333333) <= 1
+
+
+async def test_a_decision_a_settlement_and_a_release_are_one_round_trip_each(redis_server: Redis) -> None:
+    empty(redis_server)
+    asked: list[Cell] = [rate(), lease("a"), month(1.0), rolling(1.0)]
+    leases = [lease("a"), lease("b", key="other")]
+    async with Proxy(redis_server.port) as proxy:
+        found = RedisCounts(connect(f"redis://127.0.0.1:{proxy.port}/0", key="url", timeout=10.0))
+        steps: list[Callable[[], Any]] = [
+            lambda: found.take(asked),
+            lambda: found.settle([(rate(), 1.0), (month(1.0), 1.0), (rolling(1.0), 0.0)]),
+            lambda: found.renew(leases),
+            lambda: found.release(leases),
+        ]
+        trips = []
+        for step in steps:
+            await step()  # the server learns the script
+            before = proxy.trips
+            await step()
+            trips.append(proxy.trips - before)
+        await found.aclose()
+    assert trips == [1, 1, 1, 1]
+
+
+async def test_a_server_that_forgot_its_scripts_or_may_not_be_told_them_goes_on(redis_server: Redis) -> None:
+    empty(redis_server)
+    async with counting(redis_server, Clock()) as found:
+        assert (await found.take([rate()])).left == (9.0,)
+        redis_server.command("SCRIPT", "FLUSH")
+        redis_server.command("ACL", "SETUSER", "default", "-script")
+        try:
+            assert (await found.take([rate()])).left == (8.0,)
+        finally:
+            redis_server.command("ACL", "SETUSER", "default", "+script")
+
+
+async def test_every_key_expires_by_itself_and_lies_in_one_slot(redis_server: Redis) -> None:
+    empty(redis_server)
+    async with counting(redis_server, None) as found:
+        now = time.time()
+        budget = Sum("m", 10.0, 1.0, now + 100.0, None)
+        await found.take([rate(), lease("a"), budget, rolling(1.0)])
+        await found.settle([(budget, 0.0), (rolling(1.0), 0.0)])
+        await found.renew([lease("a", key="renewed")])
+    with redis.Redis(port=redis_server.port, decode_responses=True) as client:
+        left = {key: client.pttl(key) / 1000 for key in client.scan_iter()}
+    assert len(left) == 6
+    assert all("{limits}" in key for key in left)
+    periods = {"r": 6.0, "l": LEASE_SECONDS, "m": 100.0, "s": 61.0, "renewed": LEASE_SECONDS}
+    assert all(period < left[f"plano:{{limits}}:count:{key}"] + 5.0 for key, period in periods.items())
+    assert max(left.values()) <= 86_400.0 + 10.0
+
+
+async def test_a_reservation_that_nobody_settles_is_dropped_an_hour_later(redis_server: Redis) -> None:
+    clock = Clock()
+    empty(redis_server)
+    async with counting(redis_server, clock) as found:
+        asked = month(8.0, ends=100_000.0)
+        await found.take([asked])
+        clock.now += 3600.0
+        assert (await found.take([asked])).reserved
+        clock.now += 3600.0
+        assert (await found.take([asked])).refused is None
+
+
+async def test_a_batch_that_is_told_twice_counts_once(redis_server: Redis) -> None:
+    empty(redis_server)
+    async with counting(redis_server, Clock()) as found:
+        batch = found.batch([(month(1.0), 2.0)])
+        for _ in range(2):
+            await found.tell(batch)
+        assert (await found.take([month(0.0)])).left == (7.0,)
+
+
+async def test_a_place_that_is_given_back_while_it_is_renewed_is_free(redis_server: Redis) -> None:
+    empty(redis_server)
+    async with counting(redis_server, Clock()) as found:
+        for _ in range(20):
+            held = [lease(f"holder {number}", limit=10) for number in range(10)]
+            await found.take(held[:1])
+            await asyncio.gather(found.renew(held), found.release(held))
+            assert (await found.take([lease("new", limit=1)])).refused is None
+            await found.release([lease("new")])
+
+
+PROCESS = """
+import asyncio, sys
+from plano.limits.cells import Lease, Rate
+from plano.limits.redis import RedisCounts
+from plano.limits.shared import SharedCounts
+from plano.redis_client import connect
+
+async def main():
+    client = connect(sys.argv[1], key="shared_state.url", timeout=30.0)
+    counts = SharedCounts(RedisCounts(client), "closed", deadline=30.0)
+    await counts.take([Rate("warm", 100.0, 60.0, 1.0)])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    cells = [Rate("requests", 10.0, 86_400.0, 1.0), Lease("places", 100, sys.argv[2])]
+    verdicts = await asyncio.gather(*(counts.take(cells) for _ in range(50)))
+    print(sum(verdict.refused is None for verdict in verdicts), flush=True)
+    sys.stdin.readline()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_let_ten_of_a_hundred_through_and_a_killed_ones_places_are_free_later(
+    redis_server: Redis,
+) -> None:
+    empty(redis_server)
+    command = [sys.executable, "-c", PROCESS, redis_server.url]
+    pipes: Any = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    processes = [await asyncio.create_subprocess_exec(*command, f"holder {number}", **pipes) for number in range(2)]
+    try:
+        for process in processes:
+            assert await process.stdout.readline() == b"ready\n"  # type: ignore[union-attr]
+        for process in processes:
+            process.stdin.write(b"\n")  # type: ignore[union-attr]
+        admitted = [int(await process.stdout.readline()) for process in processes]  # type: ignore[union-attr]
+    finally:
+        for process in processes:
+            process.kill()
+            await process.wait()
+    assert sum(admitted) == 10
+    clock = Clock()
+    clock.now = time.time()
+    async with counting(redis_server, clock) as found:
+        held = sum(1 for each in admitted if each)
+        assert (await found.take([lease("new", limit=held, key="places")])).refused == 0
+        clock.now += LEASE_SECONDS
+        assert (await found.take([lease("new", limit=held, key="places")])).refused is None

@@ -1,0 +1,79 @@
+"""The counts that the settings name, on one event loop after another."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from plano.errors import ConfigError
+from plano.limits.cells import Rate
+from plano.limits.counts_per_loop import CountsPerLoop, open_counts
+from plano.limits.memory import MemoryCounts
+from plano.limits.settings import SharedState
+from plano.types import Secret
+from tests.limits.redis_servers import empty
+from tests.servers import Redis
+
+RATE = Rate("requests", 10.0, 86_400.0, 1.0)
+
+
+def test_counts_are_in_memory_unless_redis_is_named() -> None:
+    assert isinstance(open_counts(SharedState()), MemoryCounts)
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1", "redis://:secret@127.0.0.1/0?nosuchoption=1"])
+def test_a_url_that_cannot_work_is_refused_at_the_start(url: str | None) -> None:
+    with pytest.raises(ConfigError, match=r"shared_state\.url") as caught:
+        open_counts(SharedState(type="redis", url=url and Secret(url)))
+    assert "secret" not in str(caught.value)
+
+
+def opened(url: str) -> CountsPerLoop:
+    counts = open_counts(SharedState(type="redis", url=Secret(url)))
+    assert isinstance(counts, CountsPerLoop)
+    return counts
+
+
+def test_each_event_loop_has_connections_of_its_own_and_all_count_together(redis_server: Redis) -> None:
+    empty(redis_server)
+    counts = opened(redis_server.url)
+
+    async def take() -> int:
+        # A stall of the machine may outlast the deadline. Then the process counts alone, until Redis answers.
+        async with asyncio.timeout(20):
+            while True:
+                await counts.release([])
+                verdict = await counts.take([RATE])
+                if not counts.degraded:
+                    return int(verdict.left[0])
+
+    left = [asyncio.run(take()) for _ in range(3)]
+    assert left[0] <= 9
+    assert left == sorted(left, reverse=True)
+    assert len(set(left)) == 3
+
+
+def test_it_is_closed_and_used_again(redis_server: Redis) -> None:
+    counts = opened(redis_server.url)
+
+    async def use() -> None:
+        for _ in range(2):
+            assert await counts.ready()
+            await counts.take([RATE])
+            await counts.settle([])
+            await counts.renew([])
+            await counts.aclose()
+
+    asyncio.run(use())
+
+
+def test_failures_are_counted_over_all_loops() -> None:
+    counts = opened("redis://127.0.0.1:1/0")
+
+    async def take() -> bool:
+        await counts.take([RATE])
+        return counts.degraded
+
+    assert [asyncio.run(take()) for _ in range(2)] == [True, True]
+    assert counts.failures == {"local": 2}
