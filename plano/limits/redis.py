@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
+
+import msgspec
 
 from plano.limits import redis_scripts as scripts
 from plano.limits.cells import LEASE_SECONDS, Cell, Lease, Rate, Sum, Verdict
@@ -33,8 +35,8 @@ class RedisCounts:
 
     async def take(self, cells: Sequence[Cell]) -> Verdict:
         """Takes all cells or none."""
-        values = [value for cell in cells for value in _asked(cell)]
-        return _verdict(await self._run(scripts.TAKE, _keys(cells), str(LEASE_SECONDS), *values))
+        said = await self._run(scripts.TAKE, _keys(cells), LEASE_SECONDS, [_asked(cell) for cell in cells])
+        return _verdict(said)
 
     async def settle(self, corrections: Sequence[tuple[Cell, float]]) -> None:
         """Corrects cells that were taken: for each the actual amount minus the reserved one."""
@@ -51,10 +53,9 @@ class RedisCounts:
 
     async def tell(self, batch: Batch) -> None:
         """Corrects cells, once however often the batch is told."""
-        values = [value for each in batch.settlements for value in _corrected(*each)]
-        if values:
+        if batch.settlements:
             keys = [scripts.MARKS + self._name, *_keys(cell for cell, *_ in batch.settlements)]
-            await self._run(scripts.SETTLE, keys, batch.mark, *values)
+            await self._run(scripts.SETTLE, keys, batch.mark, [_corrected(*each) for each in batch.settlements])
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Gives places back."""
@@ -62,7 +63,7 @@ class RedisCounts:
             return
         for renewed in self._renewals.values():
             renewed.update(lease.holder for lease in leases)
-        await self._run(scripts.RELEASE, _keys(leases), *(lease.holder for lease in leases))
+        await self._run(scripts.RELEASE, _keys(leases), [lease.holder for lease in leases])
 
     async def renew(self, leases: Sequence[Lease]) -> None:
         """Holds places for another `LEASE_SECONDS`, those included that a restarted server has forgotten."""
@@ -70,7 +71,7 @@ class RedisCounts:
             return
         released = self._renewals[id(leases)] = set[str]()
         try:
-            await self._run(scripts.RENEW, _keys(leases), str(LEASE_SECONDS), *(lease.holder for lease in leases))
+            await self._run(scripts.RENEW, _keys(leases), LEASE_SECONDS, [lease.holder for lease in leases])
         finally:
             del self._renewals[id(leases)]
         # The two may have met on their way: a place that was given back meanwhile is held again.
@@ -80,7 +81,7 @@ class RedisCounts:
 
     async def ping(self) -> None:
         """Returns when the server that keeps the counts accepts a write."""
-        await self._run(scripts.RELEASE, ())
+        await self._run(scripts.RELEASE, (), ())
 
     def reconnect(self) -> None:
         """Has no connection used again that is open now."""
@@ -93,43 +94,42 @@ class RedisCounts:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _run(self, script: Script, keys: Sequence[str], *values: str) -> Any:
-        now = "" if self._clock is None else repr(self._clock())
-        return await self._client.run(script, [scripts.NOTHING, *keys], now, *values)
+    async def _run(self, script: Script, keys: Sequence[str], *values: object) -> Any:
+        now = None if self._clock is None else self._clock()
+        return await self._client.run(script, [scripts.NOTHING, *keys], _encode((now, *values)))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[int, float, bool, list[tuple[float, float]]]).decode
 
 
 def _keys(cells: Iterable[Cell]) -> list[str]:
     return [scripts.COUNTS + cell.key for cell in cells]
 
 
-def _asked(cell: Cell) -> Iterator[str]:
+def _asked(cell: Cell) -> tuple[object, ...]:
     """A cell as TAKE reads it."""
     match cell:
         case Rate():
-            yield from ("rate", repr(cell.limit), repr(cell.period), repr(cell.cost), "")
+            return ("rate", cell.limit, cell.period, cell.cost)
         case Lease():
-            yield from ("lease", repr(cell.limit), cell.holder, "", "")
+            return ("lease", cell.limit, cell.holder)
         case Sum():
-            yield from ("sum", repr(cell.limit), repr(cell.cost), _number(cell.ends), _number(cell.period))
+            return ("sum", cell.limit, cell.cost, cell.ends, cell.period)
 
 
-def _corrected(cell: Rate | Sum, difference: float, takes: int) -> Iterator[str]:
+def _corrected(cell: Rate | Sum, difference: float, takes: int) -> tuple[object, ...]:
     """A correction as SETTLE reads it."""
     kind, ends = ("sum", cell.ends) if isinstance(cell, Sum) else ("rate", None)
-    yield from (kind, repr(cell.limit), _number(cell.period), _number(ends))
-    yield from (repr(cell.cost), repr(difference), repr(takes))
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else repr(value)
+    return (kind, cell.limit, cell.period, ends, cell.cost, difference, takes)
 
 
 def _verdict(said: bytes) -> Verdict:
-    refused, retry_after, reserved, *rest = said.split()
+    refused, retry_after, reserved, states = _decode(said)
     return Verdict(
-        refused=None if refused == b"-1" else int(refused),
-        retry_after=float(retry_after),
-        left=tuple(map(float, rest[::2])),
-        reset=tuple(map(float, rest[1::2])),
-        reserved=reserved == b"1",
+        refused=None if refused < 0 else refused,
+        retry_after=retry_after,
+        left=tuple([left for left, _ in states]),
+        reset=tuple([reset for _, reset in states]),
+        reserved=reserved,
     )

@@ -35,10 +35,12 @@ NOTHING = f"{TAG}nothing"
 SLICES = 60
 """The parts in which a rolling period moves on, as in `plano.limits.budgets`."""
 
-# KEYS[1]: nothing. ARGV[1]: Unix seconds, or an empty text for the server's own time.
+# KEYS[1]: nothing. ARGV[1]: a list in MessagePack, because one argument costs the client less than many. It begins with
+# Unix seconds, or nil for the server's own time.
 _BEGIN = """
 redis.call('DEL', KEYS[1])
-local now = tonumber(ARGV[1])
+local said = cmsgpack.unpack(ARGV[1])
+local now = said[1]
 if not now then
   local time = redis.call('TIME')
   now = time[1] + time[2] / 1000000
@@ -94,10 +96,10 @@ local function keep(key, ends, period)
 end
 """
 
-# KEYS: nothing, and that of each cell. ARGV: now, seconds of a lease, and for each cell its kind, limit and three more:
+# KEYS: nothing, and that of each cell. ARGV: now, seconds of a lease, and for each cell its kind, limit and more:
 # rate: period, cost; lease: holder; sum: cost, end, period.
-# Returns a text: index of the first cell that refuses or -1, seconds until all would be taken, 1 if it is merely
-# reserved, and what is left and the seconds until it is full for each cell.
+# Returns the index of the first cell that refuses or -1, seconds until all would be taken, whether it is merely
+# reserved, and for each cell what is left and the seconds until it is full.
 TAKE = Script.of(
     _BEGIN
     + _RATE
@@ -105,7 +107,6 @@ TAKE = Script.of(
     + """
 local read = {}
 function read.rate(key, limit, period, cost)
-  period, cost = tonumber(period), tonumber(cost)
   local used = used_of(key, limit, period)
   local over = used + math.min(cost, limit) - limit
   local close = 0.000001 * math.max(1, limit / period)
@@ -127,8 +128,8 @@ function read.lease(key, limit, holder)
     if first[2] then cell.wait = math.min(1, first[2] - now) end
   end
   function cell.take()
-    redis.call('ZADD', key, string.format('%.17g', now + ARGV[2]), holder)
-    expire(key, ARGV[2])
+    redis.call('ZADD', key, string.format('%.17g', now + said[2]), holder)
+    expire(key, said[2])
     held = redis.call('ZCARD', key)
   end
   function cell.left()
@@ -138,7 +139,6 @@ function read.lease(key, limit, holder)
   return cell
 end
 function read.sum(key, limit, cost, ends, period)
-  cost, ends, period = tonumber(cost), tonumber(ends), tonumber(period)
   local purse = purse_of(key, period)
   local cell = {wait = 0}
   if purse.spent >= limit then
@@ -172,23 +172,20 @@ function read.sum(key, limit, cost, ends, period)
 end
 
 local cells, refused, wait = {}, nil, 0
-for i = 2, #KEYS do
-  local at = 5 * i - 7
-  local cell = read[ARGV[at]](KEYS[i], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+for i, asked in ipairs(said[3]) do
+  local cell = read[asked[1]](KEYS[i + 1], asked[2], asked[3], asked[4], asked[5])
   if cell.wait > 0 then
-    refused = refused or i - 1
+    refused = refused or i
     wait = math.max(wait, cell.wait)
   end
-  cells[i - 1] = cell
+  cells[i] = cell
 end
-local merely = refused and cells[refused].reserved
-local said = {refused and refused - 1 or -1, string.format('%.17g', wait), merely and 1 or 0}
-for _, cell in ipairs(cells) do
+local states = {}
+for i, cell in ipairs(cells) do
   if not refused then cell.take() end
-  local left, reset = cell.left()
-  said[#said + 1] = string.format('%.17g %.17g', left, reset)
+  states[i] = {cell.left()}
 end
-return table.concat(said, ' ')
+return cmsgpack.pack({refused and refused - 1 or -1, wait, refused and cells[refused].reserved or false, states})
 """
 )
 
@@ -224,29 +221,26 @@ function settle.sum(key, limit, period, ends, cost, difference, takes)
   keep(key, ends, period)
 end
 
-if redis.call('ZADD', KEYS[2], ARGV[2], ARGV[2]) == 0 then return end
+if redis.call('ZADD', KEYS[2], said[2], said[2]) == 0 then return end
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -257)
 expire(KEYS[2], 86400)
-for i = 3, #KEYS do
-  local at = 7 * i - 18
-  local numbers = {}
-  for j = 1, 6 do numbers[j] = tonumber(ARGV[at + j]) or false end
-  settle[ARGV[at]](KEYS[i], unpack(numbers))
+for i, each in ipairs(said[3]) do
+  settle[each[1]](KEYS[i + 2], each[2], each[3], each[4], each[5], each[6], each[7])
 end
 """
 )
 
-# KEYS: nothing, and that of each lease. ARGV: now, and the holder of each.
-RELEASE = Script.of(_BEGIN + "for i = 2, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i]) end")
+# KEYS: nothing, and that of each lease. ARGV: now, and the holders.
+RELEASE = Script.of(_BEGIN + "for i, holder in ipairs(said[2]) do redis.call('ZREM', KEYS[i + 1], holder) end")
 
-# KEYS: nothing, and that of each lease. ARGV: now, seconds of a lease, and the holder of each. A lease that expired, or
+# KEYS: nothing, and that of each lease. ARGV: now, seconds of a lease, and the holders. A lease that expired, or
 # that a restarted server has forgotten, is there again, because its request still runs.
 RENEW = Script.of(
     _BEGIN
     + """
-for i = 2, #KEYS do
-  redis.call('ZADD', KEYS[i], string.format('%.17g', now + ARGV[2]), ARGV[i + 1])
-  expire(KEYS[i], tonumber(ARGV[2]))
+for i, holder in ipairs(said[3]) do
+  redis.call('ZADD', KEYS[i + 1], string.format('%.17g', now + said[2]), holder)
+  expire(KEYS[i + 1], said[2])
 end
 """
 )
