@@ -37,6 +37,6 @@ async def shared(url: str, on_failure: OnFailure = "local") -> AsyncIterator[Sha
 async def recovered(counts: SharedCounts) -> None:
     """Returns when the counts are shared again, by themselves."""
     async with asyncio.timeout(2 * PATIENT):
-        while counts.degraded:
-            await asyncio.sleep(0.01)
+        await asyncio.gather(*counts._tasks)
+    assert not counts.degraded
     counts.deadline = PATIENT
