@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,7 +14,7 @@ from plano.limits.memory import MemoryCounts
 from plano.limits.settings import SharedState
 from plano.types import Secret
 from tests.limits.redis_servers import empty
-from tests.servers import Redis
+from tests.servers import Redis, RedisCluster
 
 RATE = Rate("requests", 10.0, 86_400.0, 1.0)
 
@@ -81,3 +82,23 @@ def test_failures_are_counted_over_all_loops() -> None:
 
     assert [asyncio.run(take()) for _ in range(2)] == [True, True]
     assert counts.failures == {"local": 2}
+
+
+@pytest.mark.parametrize("name", ["redis_server", "redis_cluster"])
+async def test_a_request_is_answered_and_told_apart_while_redis_stands_still(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    server: Redis | RedisCluster = request.getfixturevalue(name)
+    empty(server)
+    counts = opened(server.url)
+    await left(counts)
+    with ExitStack() as frozen:
+        for node in server.nodes if isinstance(server, RedisCluster) else [server]:
+            frozen.enter_context(node.frozen())
+        async with asyncio.timeout(20):
+            admitted = [(await counts.take([RATE])).refused for _ in range(20)].count(None)
+        assert admitted == 10
+        assert counts.degraded
+    await left(counts)
+    assert not counts.degraded
+    await counts.aclose()
