@@ -24,6 +24,7 @@ from plano.testing.provider import FakeProvider
 from plano.testing.record import Recorded
 from plano.testing.script import (
     Answer,
+    Break,
     Failure,
     Reply,
     Verbatim,
@@ -39,6 +40,7 @@ from plano.testing.server import serve
 __all__ = [
     "WAYS",
     "Answer",
+    "Break",
     "Failure",
     "FakeHosts",
     "FakeProvider",

@@ -11,6 +11,7 @@ import pytest
 
 from plano.conversation import Conversation, Failed
 from plano.dialects import CLIENT_CODECS, CODECS, ClientCodec, Codec, UpstreamCodec, client_codec
+from plano.dialects.codec import Gauge
 from plano.dialects.fields import NULL
 from plano.errors import UpstreamProtocolError, UpstreamStatus
 from plano.frames import sse
@@ -72,10 +73,12 @@ def test_every_client_verb_works(dialect: ClientDialect) -> None:
         "name": codec.name,
         "read_request": codec.read_request(dumps(PORTABLE[dialect])).messages,
         "hands_back": codec.hands_back(b'{"signature":"plano-seal.chat.-.x"}'),
+        "mark_seals": codec.mark_seals(STREAMED[dialect], b"mark"),
         "write_reply": codec.write_reply(reply, ASKED, Losses()),
         "stream_writer": codec.stream_writer(ASKED).feed(Failed(ERROR)),
         "renaming": codec.renaming is None or b"other" in codec.renaming.reply("other", dumps(WHOLE[dialect])),
         "status_of": codec.status_of(ERROR) == ERROR.status,
+        "write_limits": codec.write_limits([Gauge("requests", 9, 8, 7.0)], 0.0),
         "write_error": b"It broke." in codec.write_error(ERROR, request_id="1"),
         "write_stream_error": codec.write_stream_error(ERROR, (STREAMED[dialect],)).endswith(b"\n\n"),
         "reply_texts": codec.reply_texts(WHOLE[dialect]),
