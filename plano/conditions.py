@@ -19,7 +19,7 @@ from plano.upstream.choosing import Choosing
 from plano.upstream.standing import STATES
 
 MOST_TOLD = 100
-"""The most targets that `/readyz` tells of. Callers make up the models of wildcards."""
+"""The most targets that are told. Callers make up the models of wildcards."""
 
 _AMOUNTS = ("requests", "tokens", "input_tokens", "output_tokens", "in_flight")
 
@@ -76,14 +76,14 @@ class Conditions:
         self._on.begin("limited", limits)
         self._on.begin("unrepeated", [(provider, entry) for entry, provider in places.items()])
 
-    def all(self) -> list[Condition]:
-        """The conditions of all targets that could have been asked."""
-        return self._choosing.health.snapshot()
-
     def told(self) -> list[dict[str, Any]]:
-        """The targets for which not all is well, for `/readyz`."""
-        found = [each for each in self.all() if each.state != "in"][:MOST_TOLD]
-        return [shown(each) for each in found]
+        """The targets for which not all is well, as `/readyz` tells them."""
+        return [_told(each) for each in self._all() if each.state != "in"][:MOST_TOLD]
+
+    def shown(self) -> list[dict[str, Any]]:
+        """All targets that could have been asked, for operators; first those for which not all is well."""
+        found = sorted(self._all(), key=lambda each: each.state == "in")[:MOST_TOLD]
+        return [{**_told(each), "place": masked(each.place), "in_flight": each.in_flight} for each in found]
 
     async def shared_state(self) -> tuple[bool, str]:
         """Whether requests can be taken, and whether shared state is `reachable`, `degraded` or `none`."""
@@ -92,9 +92,12 @@ class Conditions:
         ready = await self._shared.ready()
         return ready, "degraded" if self._shared.degraded else "reachable"
 
+    def _all(self) -> list[Condition]:
+        return self._choosing.health.snapshot()
+
     def _refresh(self) -> None:
         on = self._on
-        states = Counter((each.entry, each.state) for each in self.all())
+        states = Counter((each.entry, each.state) for each in self._all())
         self._seen |= {entry for entry, _ in states}
         for entry, state in product(self._seen, STATES):
             on.target_states[(self._providers.get(entry, OTHER), entry, state)].set(states[entry, state])
@@ -108,7 +111,7 @@ class Conditions:
                 on.unshared[(mode,)].set(count)
 
 
-def shown(condition: Condition) -> dict[str, Any]:
+def _told(condition: Condition) -> dict[str, Any]:
     """A target's condition as JSON. A model's name that a caller made up is shortened and masked."""
     return {
         "entry": condition.entry,

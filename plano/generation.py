@@ -269,7 +269,12 @@ class Generation:
         if record is None:
             return {}
         return Ui(
-            record, self.models, self._viewer, observing.finished_requests.refresh, shared=observing.shared
+            record,
+            self.models,
+            self._viewer,
+            observing.finished_requests.refresh,
+            observing.conditions.shown,
+            shared=observing.shared,
         ).endpoints()
 
     async def _viewer(self, scope: Scope, headers: Headers) -> Caller:

@@ -214,10 +214,9 @@ def line_of(request: Request, method: str, path: str) -> Line:
         line.cached_tokens = usage.cached_tokens
     if usage is not None and usage.estimated:
         line.estimated = True
-    if len(journal.attempts) != 1 or journal.committed is not None or answer.failure is not None:
-        line.attempts = tried(journal)
-        if journal.committed is not None:
-            line.committed_ms = _ms(journal.committed - started)
+    line.attempts = tried(journal)
+    if journal.committed is not None:
+        line.committed_ms = _ms(journal.committed - started)
     if journal.limited_by is not None:
         line.limited_by = journal.limited_by
     if journal.reserved is not None:
@@ -229,8 +228,10 @@ def line_of(request: Request, method: str, path: str) -> Line:
     return line
 
 
-def tried(journal: Journal) -> list[Tried]:
-    """The attempts of a request that is over, for people."""
+def tried(journal: Journal) -> list[Tried] | None:
+    """The attempts of a request that is over; None if the first one answered and no other was possible."""
+    if len(journal.attempts) == 1 and journal.committed is None and journal.answer.failure is None:
+        return None
     return [_tried(attempt, attempt.target) for attempt in journal.attempts if attempt.target is not None]
 
 
