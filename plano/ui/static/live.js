@@ -368,7 +368,7 @@ function showDetails(one) {
     ["Cost", one.dollars === null ? null : dollars(one.dollars)],
     ["Lost in translation", one.losses.join(", ")],
     ...one.attempts.map((each, index) => [`Attempt ${index + 1}`, attempt(each)]),
-    ["Another answered, for", one.moved],
+    ["Fell back after", one.moved],
     ["Limited by", one.limited_by],
   ].filter(([, value]) => value !== null && value !== "" && value !== "–");
   node("details-facts").replaceChildren(
