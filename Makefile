@@ -73,5 +73,5 @@ $(VENV)/.run-ready: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/.dev-ready: pyproject.toml | $(VENV)/bin/pip
 	$(if $(LOWEST),$(BIN)/python scripts/lowest.py > $(LOWEST))
-	$(PIP) install --group dev --editable '.[postgres,otel,zstd]' $(if $(LOWEST),--constraint $(LOWEST))
+	$(PIP) install --group dev --editable '.[postgres,otel,prices,zstd]' $(if $(LOWEST),--constraint $(LOWEST))
 	@touch $@ $(VENV)/.run-ready

@@ -55,6 +55,7 @@ OUTSIDE = {
     "httpx": ("plano.transport",),
     "starlette": ("plano.app", "plano.cli", "plano.generation"),
     "psycopg": ("plano.state",),
+    "genai_prices": ("plano.observability.price_package",),
     "opentelemetry": ("plano.filters.tracing", "plano.observability.otlp"),
 }
 """Libraries that are imported in one place only."""

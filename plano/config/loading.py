@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
-from plano.config.assemble import can_trace, trouble
+from plano.config.assemble import can_trace, has_prices, trouble
 from plano.config.callers import read_callers
 from plano.config.document import Node, from_python, parse, read_text
 from plano.config.foreign import foreign
@@ -124,6 +125,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         log=Log(**(root.get("log") or {})),
         prices=_prices(root.get("prices"), names, problems),
         prices_file=(root.get("prices") or {}).get("file"),
+        prices_package=(root.get("prices") or {}).get("package", False),
         tracing=_tracing(root.get("tracing"), problems),
     )
     if problems.has_errors:  # otherwise they are found when the filters are built
@@ -253,9 +255,24 @@ def _prices(section: Section | None, names: Names, problems: Problems) -> dict[s
     for name, said in models.items():
         if not (names.unsure or names.is_model(re.sub(r"/\*$", "/any", name))):
             problems.warn(models.line_of(name), models.path_of(name), names.unknown(name))
-        if "input" in said:
-            prices[name] = Price(**said)
+        price = _price(said, problems)
+        if price is not None:
+            prices[name] = price
+    if section.get("package") and not has_prices():
+        line, path = section.line_of("package"), section.path_of("package")
+        problems.warn(line, path, "has no effect: it needs `pip install 'plano[prices]'`")
     return prices
+
+
+def _price(said: Section, problems: Problems) -> Price | None:
+    """A model's price; None if it is wrong, which the problems say."""
+    if "input" not in said or not all("above" in tier for tier in said["tiers"]):
+        return None
+    try:
+        return msgspec.convert(said, Price)
+    except msgspec.ValidationError as error:
+        problems.error(said.line_of("tiers"), said.path_of("tiers"), str(error))
+        return None
 
 
 def _tracing(section: Section | None, problems: Problems) -> Tracing | None:

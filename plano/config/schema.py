@@ -186,6 +186,17 @@ PRICE: Mapping[str, Key] = {
     "output": _number(default=0.0, least=0),
     "cached_input": _number(least=0),
     "cache_creation": _number(least=0),
+    "tiers": _list(
+        _object(
+            {
+                "above": _integer(required=True),
+                "input": _number(least=0),
+                "output": _number(least=0),
+                "cached_input": _number(least=0),
+                "cache_creation": _number(least=0),
+            }
+        )
+    ),
 }
 
 TRACING: Mapping[str, Key] = {
@@ -262,7 +273,7 @@ ROOT: Mapping[str, Key] = {
     "log": _object(
         {"format": _text("auto", choices=("auto", "json", "text")), "access": _boolean(True), "bodies": _boolean()}
     ),
-    "prices": _object({"file": _text(), "models": _map(_object(PRICE))}),
+    "prices": _object({"file": _text(), "models": _map(_object(PRICE)), "package": _boolean()}),
     "tracing": _object(TRACING),
     "prompt_caching": _object(
         {
