@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -36,6 +37,7 @@ SHARE, BUCKET, REFILL = 0.2, 30, 3
 RETRIES = 2
 MODEL = "plain"
 
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _BODY = b'{"error":{"message":"The server is down.","type":"server_error","param":null,"code":null}}'
 _OUT = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
     len(_BODY),
@@ -133,7 +135,8 @@ class Arrivals(Load):
 
     def next(self, client: Client, now: float) -> None:
         if self.round.failure:
-            self.told[self.round.failure.partition(b" ")[2][:3].decode(errors="replace") or "closed"] += 1
+            status = _STATUS.match(self.round.failure)
+            self.told[status[1].decode() if status else "no whole reply"] += 1
             self.round.failure = b""
         self._idle.append(client)
         self._count()
