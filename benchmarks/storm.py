@@ -35,6 +35,10 @@ SHARE, BUCKET, REFILL = 0.2, 30, 3
 """A target's retry budget: a share of its requests, a bucket, and so many a second."""
 
 RETRIES = 2
+MOST = 2000
+"""The most connections of clients. A gateway that falls behind by more would find some of them reset by its system,
+whose queue of those to be accepted is no longer."""
+
 MODEL = "plain"
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
@@ -92,15 +96,23 @@ class _Failing(Connection):
 class Arrivals(Load):
     """An open loop: requests come at a rate, whether earlier ones are answered or not.
 
+    Args:
+        connections: the connections that are open from the beginning.
+
     Attributes:
         told: how often clients got each error, by its status.
     """
 
-    def __init__(self, port: int, request: bytes) -> None:
-        super().__init__(port, request, connections=0)
+    def __init__(self, port: int, request: bytes, *, connections: int) -> None:
+        super().__init__(port, request, connections=connections)
         self._idle: list[Client] = []
         self._opening: set[asyncio.Task[None]] = set()
         self.forget()
+
+    async def __aenter__(self) -> Arrivals:
+        await super().__aenter__()
+        self._idle += self._clients
+        return self
 
     def forget(self) -> None:
         """Begin to count anew."""
@@ -118,6 +130,9 @@ class Arrivals(Load):
                 await asyncio.sleep(ahead)
             if self._idle:
                 self._idle.pop().ask()
+            elif len(self._clients) + len(self._opening) >= MOST:
+                self.told["not sent, because the machine is too slow"] += 1
+                self._count()
             else:
                 task = asyncio.create_task(self._open())
                 self._opening.add(task)
@@ -226,7 +241,7 @@ async def measured(storm: Storm, seconds: float, folder: Path) -> tuple[object, 
     await asyncio.to_thread(server.start, [*command, "--log-level", "error"])
     request = http_request(wire.PATHS["chat"], wire.request("chat", storm.model), {"authorization": f"Bearer {KEY}"})
     try:
-        async with Arrivals(server.port, request) as load:
+        async with Arrivals(server.port, request, connections=round(storm.rate)) as load:
             await load.send(storm.rate, 1.0)
             for number in storm.out:
                 upstreams[number].out = True
