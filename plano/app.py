@@ -21,7 +21,7 @@ from plano.edge.ask import CallerOf
 from plano.edge.exposition import Exposition
 from plano.generation import DEFAULT_ORDER, Generation, Survivors
 from plano.limits.admission import EntrySlots, Slots
-from plano.limits.memory import MemoryCounts
+from plano.limits.counts_per_loop import open_counts
 from plano.observing import Observing
 from plano.pipeline import Filter, Link
 from plano.routing.models import ModelIndex
@@ -34,7 +34,7 @@ from plano.upstream.choosing import Choosing
 
 logger = logging.getLogger("plano")
 
-FIXED = ("log", "metrics", "state_storage", "tracing", "ui")
+FIXED = ("log", "metrics", "shared_state", "state_storage", "tracing", "ui")
 """The parts of a configuration that `Plano.reload` leaves as they are."""
 
 
@@ -177,6 +177,8 @@ class Plano:
             await self._survivors.connections.aclose()
         finally:
             self._survivors.observing.finished_requests.flush()
+        await self._generation.settle_limits()
+        await self._survivors.counts.aclose()
         if self._survivors.stores is not None:
             await self._survivors.stores.aclose()
         if self._survivors.tracing is not None:
@@ -208,7 +210,7 @@ def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tr
     connections = Connections(transport)
     stores = None if config.state_storage is None else Stores(config.state_storage)
     choosing = Choosing(Health(), EntrySlots(config.admission.queue), config.resilience.retry_budget)
-    counts = MemoryCounts()
+    counts = open_counts(config.shared_state)
     observing = Observing(config, connections, stores, choosing, counts)
     tracing = build_tracing(config, tracer_provider)
     if tracing is not None:

@@ -14,7 +14,7 @@ import msgspec
 
 from plano.conditions import Conditions
 from plano.config import Config
-from plano.config.assemble import entry_of
+from plano.config.assemble import entry_of, other_prices
 from plano.connections import Connections
 from plano.credentials.loopback import is_loopback, objection
 from plano.edge.answers import send_json
@@ -97,7 +97,7 @@ class Observing:
         places = [(entry.provider.name, entry.name) for entry in entries]
         self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
         self.conditions.serve(config, entries, models, judge)
-        self.prices.replace(config.prices, config.prices_file)
+        self.prices.replace(config.prices, config.prices_file, other_prices(config))
 
     @property
     def shared(self) -> bool:
