@@ -45,7 +45,7 @@ class Tried(msgspec.Struct, omit_defaults=True, gc=False, rename={"outcome": "cl
         outcome: in the log `class`: the class of its failure, or `abandoned`; None if it answered.
         status: the upstream's status; 0 without one.
         ms: from its begin until it was known whether it answers.
-        waited_ms: the wait before it.
+        waited_ms: the wait before it; None if there was none.
     """
 
     entry: str
@@ -53,7 +53,7 @@ class Tried(msgspec.Struct, omit_defaults=True, gc=False, rename={"outcome": "cl
     outcome: str | None = None
     status: int = 0
     ms: float | None = None
-    waited_ms: float = 0.0
+    waited_ms: float | None = None
 
 
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
@@ -243,7 +243,7 @@ def _tried(attempt: Attempt, target: Target) -> Tried:
         None if outcome == "answered" else outcome,
         attempt.status,
         None if over is None or attempt.sent is None else _ms(over - attempt.sent),
-        _ms(attempt.pause),
+        _ms(attempt.pause) if attempt.pause else None,
     )
 
 

@@ -367,7 +367,7 @@ function showDetails(one) {
     ["Tokens are", one.estimated ? "estimated, because the upstream did not report them" : null],
     ["Cost", one.dollars === null ? null : dollars(one.dollars)],
     ["Lost in translation", one.losses.join(", ")],
-    ...one.attempts.map((each, index) => [`Attempt ${index + 1}`, attempt(each)]),
+    ...(one.attempts.length > 1 || one.moved ? one.attempts : []).map((each, index) => [`Attempt ${index + 1}`, attempt(each)]),
     ["Fell back after", one.moved],
     ["Limited by", one.limited_by],
   ].filter(([, value]) => value !== null && value !== "" && value !== "–");
