@@ -271,7 +271,7 @@ def limit(**said: Any) -> dict[str, Any]:
     return {"selector": {"by": "caller"}, "limit": {"unit": "minute", **said}}
 
 
-BUDGET = {"name": "purse", "selector": {"by": "caller"}, "limit": {"dollars": 0.00004, "unit": "month"}}
+BUDGET = {"name": "purse", "selector": {"by": "caller"}, "limit": {"dollars": 0.00003, "unit": "month"}}
 SLOW = Reply("late", delay=0.3)
 
 LIMITS: list[tuple[dict[str, Any], int, str, str]] = [
