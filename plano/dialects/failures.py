@@ -259,7 +259,8 @@ _LONGEST_TEXT = 4096
 
 def _layers(found: Any) -> list[dict[str, Any]]:
     """The objects that describe an error, the outermost first."""
-    layers, waiting = [], [found]
+    layers: list[dict[str, Any]] = []
+    waiting = [found]
     while waiting and len(layers) < _MOST_LAYERS:
         each = waiting.pop(0)
         if isinstance(each, list):
