@@ -101,7 +101,7 @@ _ROWS = (
             r"input is too long for requested model",  # Bedrock (aws-samples/bedrock-chat#95)
             r"maximum prompt length is \d+",  # xAI
             r"reduce the length of the messages",  # Groq
-            r"inputs? tokens? \+ `?max_new_tokens`? must be",  # Together, Text Generation Inference
+            r"`?inputs?`? tokens? \+ `?max_new_tokens`? must be",  # Together, Text Generation Inference
             r"\Atoo many tokens: ",  # Cohere (cohere-ai/sandbox-topically#4)
             r"range of input length should be",  # DashScope (QwenLM/qwen-code#98)
             r"exceeded model token limit",  # Moonshot
