@@ -149,15 +149,24 @@ async def refused(step: Step, hold: Hold, error: PlanoError) -> Try:
 
 
 async def made(
-    step: Step, hold: Hold, request: Request, call_next: CallNext, patience: float | None, *, filtered: bool
+    step: Step,
+    hold: Hold,
+    request: Request,
+    call_next: CallNext,
+    patience: float | None,
+    *,
+    filtered: bool,
+    before: int | None = None,
 ) -> Try:
     """A try, up to the first output of a stream.
 
     Args:
+        call_next: asks the target.
+        before: the number of attempts before this one; None if it has not begun.
         patience: seconds in which a stream must bring its first output; None for a whole reply.
         filtered: whether a reply that the provider's filter ended before any output is a failure.
     """
-    known = len(request.journal.attempts)
+    known = len(request.journal.attempts) if before is None else before
     response: Response | None = None
     error: PlanoError | None = None
     try:
