@@ -107,6 +107,7 @@ async def test_a_gateway_with_every_target_out_is_ready() -> None:
 async def test_keys_are_told_by_number_alone() -> None:
     net = Net(model_providers=[entry("a", **KEYS)], model_aliases={})
     net.hosts["a"].fails(1, 401)
+    net.hosts["a"].reply("here")
     assert (await net.ask(model="a")).status == 200
     (target,) = (await net.ready())[1]["targets"]
     assert target["key_no"] in (0, 1)

@@ -69,7 +69,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
         losses: how many fields a translation could not carry.
         estimated: the upstream did not report the tokens, so they are estimated.
         error: the error's code, or its kind.
-        attempts: the attempts in order; None if the first one answered and no other was possible.
+        attempts: the attempts in order; None if the first one answered at once.
         committed_ms: from the request's head until it was certain which attempt answers.
         limited_by: the rule or the budget that last refused the request, or one of its targets.
         reserved, settled: the `tokens` and `dollars` that limits reserved, and what was used in their place.
@@ -229,7 +229,7 @@ def line_of(request: Request, method: str, path: str) -> Line:
 
 
 def tried(journal: Journal) -> list[Tried] | None:
-    """The attempts of a request that is over; None if the first one answered and no other was possible."""
+    """The attempts of a request that is over; None if the first one answered at once."""
     if len(journal.attempts) == 1 and journal.committed is None and journal.answer.failure is None:
         return None
     return [_tried(attempt, attempt.target) for attempt in journal.attempts if attempt.target is not None]

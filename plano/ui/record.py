@@ -53,7 +53,7 @@ class Row(Struct, frozen=True, gc=False):
     """A request that is over. Times are in seconds, and `at` counts from 1970; `dollars` is None without a price.
 
     Attributes:
-        attempts: none if the first one answered and no other was possible.
+        attempts: none if the first one answered at once.
         moved: the failure for which another target answered than the first one.
     """
 

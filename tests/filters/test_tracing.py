@@ -683,6 +683,7 @@ async def test_every_attribute_is_documented_and_no_other() -> None:
     # An attempt that followed another one says why, and what was waited before it.
     traced = Traced(config(resilience={"max_attempts": 2}))
     traced.upstream.fails(1)
+    traced.upstream.reply("Hello")
     await traced.ask(HELLO)
     for kind, spans in zip(("request", "attempt"), traced.spans(), strict=True):
         seen[kind] |= {name for span in spans for name in said(span)}
