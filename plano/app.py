@@ -25,6 +25,7 @@ from plano.limits.memory import MemoryCounts
 from plano.observing import Observing
 from plano.pipeline import Filter, Link
 from plano.routing.models import ModelIndex
+from plano.runtime.clock import REAL, Clock
 from plano.state.store_per_loop import Stores
 from plano.transport import AsyncBaseTransport, Sender
 from plano.types import Caller, Headers, Receive, Scope, Send
@@ -56,6 +57,8 @@ class Plano:
             either, the global provider is used if the host has set one before.
         open: without callers' keys, anybody whom the host lets through may call, and that is intended. Otherwise, if
             it is mounted, the first request logs a warning.
+        clock: the time by which requests are tried again, targets rest, and limits count: the machine's, or a
+            `plano.testing.FakeClock`.
 
     Attributes:
         metrics: the registry of this instance's metrics, for a host that serves them itself.
@@ -74,9 +77,10 @@ class Plano:
         transport: Sender | AsyncBaseTransport | None = None,
         tracer_provider: Any = None,
         open: bool = False,
+        clock: Clock = REAL,
     ) -> None:
         config = config if isinstance(config, Config) else load(config)
-        self._survivors = _survivors(config, transport, tracer_provider)
+        self._survivors = _survivors(config, transport, tracer_provider, clock)
         self.metrics = self._survivors.observing.instruments.registry
         self._assemble = partial(Generation, survivors=self._survivors, filters=filters, order=order, caller_of=caller)
         self._generation = self._assemble(config)
@@ -204,7 +208,9 @@ class Plano:
             await self.aclose()
 
 
-def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tracer_provider: Any) -> Survivors:
+def _survivors(
+    config: Config, transport: Sender | AsyncBaseTransport | None, tracer_provider: Any, clock: Clock
+) -> Survivors:
     connections = Connections(transport)
     stores = None if config.state_storage is None else Stores(config.state_storage)
     observing = Observing(config, connections, stores)
@@ -212,8 +218,10 @@ def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tr
     if tracing is not None:
         observing.finished_requests.at_once = True
     record = Record(observing.prices) if config.ui else None
-    choosing = Choosing(Health(), EntrySlots(config.admission.queue), config.resilience.retry_budget)
-    return Survivors(connections, stores, observing, tracing, record, choosing, Slots(), MemoryCounts())
+    entries = EntrySlots(config.admission.queue, clock=clock)
+    choosing = Choosing(Health(clock=clock.now), entries, config.resilience.retry_budget)
+    slots, counts = Slots(clock=clock), MemoryCounts(clock.now, clock.wall)
+    return Survivors(connections, stores, observing, tracing, record, choosing, slots, counts, clock)
 
 
 def _check_event_loop() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import sleep
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from random import Random
@@ -21,6 +20,7 @@ from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.routing.policy import CALLERS, usefulness
+from plano.runtime.clock import REAL, Clock
 from plano.upstream.choosing import Choosing
 from plano.upstream.final import final
 from plano.upstream.keepalive import kept_alive
@@ -59,6 +59,7 @@ class Attempts:
         limits: limits and budgets of targets; None for none.
         queue_wait: the most seconds to wait for a slot of the only target that is left.
         groups_of: the groups of a name, for the fallback of a budget.
+        clock: decides when the waits and the deadline are over.
         random: the source of jitter.
     """
 
@@ -70,6 +71,7 @@ class Attempts:
         limits: TargetLimits | None = None,
         queue_wait: float = 2.0,
         groups_of: Callable[[str], Sequence[Group]],
+        clock: Clock = REAL,
         random: Random | None = None,
     ) -> None:
         self._alone = settings.max_attempts or 1
@@ -79,6 +81,7 @@ class Attempts:
         self.limits = limits
         self.queue_wait = queue_wait
         self.groups_of = groups_of
+        self.clock = clock
         self.random = random or Random()
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
@@ -94,7 +97,7 @@ class Attempts:
             return call_next(request)
         answer = _Run(self, request, call_next, most).answer()
         if self.settings.keepalive is not None and request.stream:
-            return kept_alive(request, answer, self.settings.keepalive)
+            return kept_alive(request, answer, self.settings.keepalive, self.clock)
         return answer
 
     def _limited(self, target: Target) -> bool:
@@ -109,7 +112,8 @@ class _Run:
         self._request = request
         self._call_next = call_next
         self._most = most
-        self._due = perf_counter() + by.settings.deadline
+        self._now = by.clock.now
+        self._due = self._now() + by.settings.deadline
         self._before = len(request.journal.attempts)
         self._failed: list[Try] = []
         self._refusal: PlanoError | None = None
@@ -165,9 +169,9 @@ class _Run:
 
     async def _waited(self, seconds: float) -> bool:
         """Waits before a repetition. Returns False if there is no time for it."""
-        if perf_counter() + seconds >= self._due:
+        if self._now() + seconds >= self._due:
             return False
-        await sleep(seconds)
+        await self._by.clock.sleep(seconds)
         self._request.journal.waited += seconds
         return True
 
@@ -181,7 +185,7 @@ class _Run:
         target, limits, choices = step.target, self._by.limits, self._by.choices
         slots = choices.slots.of(target)
         if slots is not None and not slots.try_take():
-            until = perf_counter() + self._by.queue_wait
+            until = self._now() + self._by.queue_wait
             if not (self._patient and await slots.wait(min(until, self._due))):
                 raise busy()
         try:
@@ -218,7 +222,7 @@ class _Run:
         hedge = self._by.settings.hedge
         if hedge is None or self._left() < 2 or not may_hedge(self._request):
             return [await self._try(step, hold)]
-        return await hedged(self._try(step, hold), self._hedge, hedge)
+        return await hedged(self._try(step, hold), self._hedge, hedge, self._by.clock)
 
     async def _hedge(self) -> Awaitable[Try] | None:
         """The second of two tries at once; None if there is none."""
@@ -239,8 +243,16 @@ class _Run:
         if request.stream:
             own = target.first_output
             usual = settings.first_output_reasoning if _reasons(request) else settings.first_output
-            patience = max(0.0, min(usual if own is None else own, self._due - perf_counter()))
-        return await made(step, hold, onward, self._call_next, patience, filtered=self._plan.lists("content_filter"))
+            patience = max(0.0, min(usual if own is None else own, self._due - self._now()))
+        return await made(
+            step,
+            hold,
+            onward,
+            self._call_next,
+            patience,
+            filtered=self._plan.lists("content_filter"),
+            clock=self._by.clock,
+        )
 
     def _left(self) -> int:
         """The attempts that may still be made."""
@@ -251,7 +263,7 @@ class _Run:
         failure = done.failure
         if failure is None:  # this target cannot say the request
             return self._plan.skip(done.step, None)
-        if self._left() < 1 or perf_counter() >= self._due or failure in ("invalid", "broken_stream"):
+        if self._left() < 1 or self._now() >= self._due or failure in ("invalid", "broken_stream"):
             return None
         if not done.unsent and repeatable(self._request) == "unsent":
             return None
@@ -268,7 +280,7 @@ class _Run:
         self._tell(journal)
         done.hold.answered(journal, done.attempt)
         least = self._by.settings.minimum_rate
-        return response if least is None or response.pieces is None else response.through(Pace(least))
+        return response if least is None or response.pieces is None else response.through(Pace(least, self._now))
 
     def _tell(self, journal: Journal) -> None:
         told = [(b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before))]

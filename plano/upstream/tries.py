@@ -18,6 +18,7 @@ from plano.observability.usage import estimate_input
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
+from plano.runtime.clock import Clock, done_within
 from plano.upstream.plan import Step
 from plano.upstream.standing import Trial
 
@@ -126,19 +127,27 @@ class Try(NamedTuple):
 
 
 async def made(
-    step: Step, hold: Hold, request: Request, call_next: CallNext, patience: float | None, *, filtered: bool
+    step: Step,
+    hold: Hold,
+    request: Request,
+    call_next: CallNext,
+    patience: float | None,
+    *,
+    filtered: bool,
+    clock: Clock,
 ) -> Try:
     """A try, up to the first output of a stream.
 
     Args:
         patience: seconds in which a stream must bring its first output; None for a whole reply.
         filtered: whether a reply that the provider's filter ended before any output is a failure.
+        clock: decides when they are over.
     """
     known = len(request.journal.attempts)
     response: Response | None = None
     error: PlanoError | None = None
     try:
-        async with asyncio.timeout(patience):
+        async with clock.timeout(patience):
             response = await call_next(request)
             if patience is not None and response.ok:
                 await response.begun()
@@ -185,13 +194,13 @@ def _charge(attempt: Attempt | None, request: Request) -> None:
 
 
 async def hedged(
-    first: Awaitable[Try], second: Callable[[], Awaitable[Awaitable[Try] | None]], after: float
+    first: Awaitable[Try], second: Callable[[], Awaitable[Awaitable[Try] | None]], after: float, clock: Clock
 ) -> list[Try]:
     """Two tries at once, the second one if the first has not answered in time.
 
     Args:
         second: makes the second try; None if there is none.
-        after: seconds.
+        after: seconds, by `clock`.
 
     Returns:
         The tries that are over, in order; if one answers, it is the last. The other one was broken off then.
@@ -199,7 +208,7 @@ async def hedged(
     running = {asyncio.ensure_future(first)}
     over: list[Try] = []
     try:
-        done, running = await asyncio.wait(running, timeout=after)
+        done = await done_within(clock, after, running)
         if not done:
             other = await second()
             if other is not None:
