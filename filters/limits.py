@@ -29,8 +29,10 @@ class Limits:
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         grant = await self._judge.for_request(request)
         journal = request.journal
-        journal.releases += (grant.release,)
-        journal.closers += (partial(_settle, grant),)
+        if grant.holds:
+            journal.releases += (grant.release,)
+        if grant.reserves:
+            journal.closers += (partial(_settle, grant),)
         return await call_next(request)
 
 

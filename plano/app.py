@@ -215,8 +215,7 @@ def _survivors(
     stores = None if config.state_storage is None else Stores(config.state_storage)
     observing = Observing(config, connections, stores)
     tracing = build_tracing(config, tracer_provider)
-    if tracing is not None:
-        observing.finished_requests.at_once = True
+    observing.finished_requests.at_once = tracing is not None or clock is not REAL
     record = Record(observing.prices) if config.ui else None
     entries = EntrySlots(config.admission.queue, clock=clock)
     choosing = Choosing(Health(clock=clock.now), entries, config.resilience.retry_budget)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,6 +12,10 @@ settings.register_profile(
     "plano", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("plano")
+
+# Variables given to `make test` reach any make below it by this one. Tests run make in folders of their own, and
+# `make test VENV=elsewhere` must not let them install into that environment (GNU make, section "Options/Recursion").
+os.environ.pop("MAKEFLAGS", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,6 +44,17 @@ def holds_field(body: bytes) -> bool:
     return body.find(_FIELD) >= 0
 
 
+def seal_of(extras: Extras) -> str | None:
+    """A call's seal, or a message's, as it stands in its extras; None if it has none."""
+    found = extras.get("chat", {}).get(FIELD)
+    return None if found is None else bytes(found).decode()
+
+
+def unsealed(extras: Extras) -> Extras:
+    """The extras without the seal."""
+    return {**extras, "chat": {name: value for name, value in extras["chat"].items() if name != FIELD}}
+
+
 def sealed_id(id_: str, extras: Extras) -> str:
     """The id that a client gets for a call with these `extras`."""
     found = extras.get("chat", {}).get(FIELD)

@@ -127,6 +127,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
         lacks: OpenAI's fields of the chat API that this API refuses, because it says them otherwise or not at all.
         request_id: the header with the server's own id for a request.
         call_prefix: the beginning of the ids that servers give to calls.
+        overloaded: the HTTP status of an error that means "too busy".
         closing: the data of the frame that ends a stream after the model's finish; b"" if there is none.
     """
 
@@ -141,6 +142,7 @@ class Conventions(Struct, frozen=True, kw_only=True):
     lacks: frozenset[str] = frozenset()
     request_id: str = "x-request-id"
     call_prefix: str = "call_"
+    overloaded: int = 503
     closing: bytes = b""
 
 
@@ -160,6 +162,9 @@ class ClientCodec(Protocol):
     def hands_back(self, body: bytes) -> bool:
         """Whether a request holds values that plano made for its client (another vendor's seal, an item's id), which
         no upstream knows."""
+
+    def mark_seals(self, piece: bytes, mark: bytes) -> bytes:
+        """The whole frames of a stream, or a whole reply, with `mark` in front of each seal of a vendor."""
 
     def write_reply(self, reply: Reply, asked: Conversation, losses: Losses) -> bytes:
         """`asked` is the client's request: it decides echoes and which calls are custom."""

@@ -4,11 +4,16 @@ A `Thinking` part's seal (Anthropic's signature, OpenAI's encrypted content) onl
 vendor that made it. A client of another dialect still has to hand it back on its next turn, so it travels in
 that dialect's own seal field (messages `signature`, responses `encrypted_content`), marked with the dialect that it
 came from. A seal without a mark belongs to the dialect that it stands in.
+
+Servers of one dialect do not take each other's seals either, even for the same model. So where a name has several
+targets, the seals in a reply of any but the first one carry another mark in front, which tells the server that made
+them. It is taken off again for that server, and for all others the seal is left out.
 """
 
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 from plano.conversation import RedactedThinking, Thinking
 from plano.types import UPSTREAM_DIALECTS, UpstreamDialect
@@ -22,6 +27,20 @@ _MARKED = re.compile(rb'(?<!\\)"plano-seal\.|_plano-seal_')
 """The mark at the beginning of a value, or inside a call's id. In a text that quotes it, the quotes are escaped."""
 
 _NO_ID = "-"
+
+MADE_AT = f"{MARK}at."
+_MADE_AT = MADE_AT.encode()
+_DIGITS = 8
+
+
+def maker_mark(server: str) -> bytes:
+    """The mark of seals that a server made; `server` names it."""
+    return _MADE_AT + sha256(server.encode()).hexdigest()[:_DIGITS].encode() + b"."
+
+
+def holds_maker(body: bytes) -> bool:
+    """Whether a seal with the mark of a server stands anywhere in a request's body."""
+    return body.find(_MADE_AT) >= 0
 
 
 def holds_seal(body: bytes) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from plano.limits.cells import Sum
@@ -33,7 +34,12 @@ class CalendarPeriod(NamedTuple):
 
 def calendar_period(unit: Literal["day", "week", "month"], now: float) -> CalendarPeriod:
     """The period around `now`, which is in Unix seconds. Weeks begin on Mondays (ISO 8601)."""
-    begin = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _period_around(unit, int(now // 86400))
+
+
+@lru_cache(16)
+def _period_around(unit: Literal["day", "week", "month"], day: int) -> CalendarPeriod:
+    begin = datetime.fromtimestamp(day * 86400, UTC)
     if unit == "day":
         end = begin + timedelta(days=1)
     elif unit == "week":
@@ -95,15 +101,13 @@ class Purse:
         """Whether nothing is left, reservations aside."""
         return self.spent >= cell.limit
 
-    def left(self, cell: Sum, now: float) -> float:
-        """The amount that is neither spent nor reserved; below zero it is overspent."""
-        return cell.limit - self.spent - self.reserved
-
-    def reset(self, cell: Sum, now: float) -> float:
-        """Seconds until nothing of it is spent any more, if nothing else is."""
+    def look(self, cell: Sum, now: float) -> tuple[float, float]:
+        """The amount that is neither spent nor reserved, below zero if it is overspent, and the seconds until nothing
+        of it is spent any more, if nothing else is."""
+        left = cell.limit - self.spent - self.reserved
         if cell.ends is not None:
-            return max(0.0, cell.ends - self._offset - now)
-        return max(0.0, self._slices[-1].ends - now) if self._slices else 0.0
+            return left, max(0.0, cell.ends - self._offset - now)
+        return left, max(0.0, self._slices[-1].ends - now) if self._slices else 0.0
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing would be lost without it."""

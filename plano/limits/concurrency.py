@@ -38,13 +38,11 @@ class Places:
         self._expiries.pop(cell.holder, None)  # it moves to the end, so that the order stays that of the moments
         self.take(cell, now)
 
-    def left(self, cell: Lease, now: float) -> float:
-        """The places that are free; below zero more requests run than the limit, after it was lowered."""
-        return float(cell.limit - len(self._expiries))
-
-    def reset(self, cell: Lease, now: float) -> float:
-        """Seconds until every place is free, if none is renewed."""
-        return max(0.0, next(reversed(self._expiries.values())) - now) if self._expiries else 0.0
+    def look(self, cell: Lease, now: float) -> tuple[float, float]:
+        """The places that are free, below zero after the limit was lowered, and the seconds until all of them are, if
+        none is renewed."""
+        latest = next(reversed(self._expiries.values()), now)
+        return float(cell.limit - len(self._expiries)), max(0.0, latest - now)
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing would be lost without it."""

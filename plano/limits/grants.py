@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from plano.conversation import Usage
 from plano.journal import Journal
-from plano.limits.cells import Cell, Lease, Sum
-from plano.limits.measures import Measure, Price
+from plano.limits.cells import Cell, Lease, Rate, Sum
+from plano.limits.measures import Measure
+from plano.limits.needs import Price
 from plano.limits.upkeep import Upkeep
 
 _NOTHING_USED = Usage()
@@ -17,13 +18,13 @@ class Grant:
     """What one request, or one attempt of it, took from the limits that it counts for.
 
     Args:
-        taken: the cells that were taken, each with its measure.
+        taken: the cells that were taken, each with its measure; none of those that are never given back.
         journal: the request's record, which is told what was reserved and settled.
         upkeep: looks after the cells; None if there are none.
         price: the price of the attempt's target, where dollars are counted.
     """
 
-    __slots__ = ("_journal", "_leases", "_open", "_price", "_tokens", "_upkeep")
+    __slots__ = ("_journal", "_leases", "_open", "_price", "_upkeep", "_used")
 
     def __init__(
         self,
@@ -35,15 +36,28 @@ class Grant:
         self._journal = journal
         self._upkeep = upkeep
         self._price = price
-        self._leases = [cell for _, cell in taken if isinstance(cell, Lease)]
-        self._tokens = [
-            (measure, cell) for measure, cell in taken if measure.needs_tokens and not isinstance(cell, Lease)
-        ]
-        self._open = bool(self._tokens)
+        self._leases: list[Lease] = []
+        self._used: list[tuple[Measure, Rate | Sum]] = []
+        for measure, cell in taken:
+            if isinstance(cell, Lease):
+                self._leases.append(cell)
+            else:
+                self._used.append((measure, cell))
+        self._open = bool(self._used)
         if upkeep is not None and self._leases:
             upkeep.hold(self._leases)
-        if self._tokens:
+        if self._used:
             self._note_reserved()
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has places to give back."""
+        return bool(self._leases)
+
+    @property
+    def reserves(self) -> bool:
+        """Whether it has anything to settle."""
+        return self._open
 
     def settle(self, usage: Usage | None) -> None:
         """Put what was used in the place of what was reserved; None for nothing, which gives all of it back but the
@@ -52,7 +66,7 @@ class Grant:
             return
         self._open = False
         used = _NOTHING_USED if usage is None else usage
-        corrections = [(cell, measure.amount(used, self._price) - cell.cost) for measure, cell in self._tokens]
+        corrections = [(cell, measure.amount(used, self._price) - cell.cost) for measure, cell in self._used]
         # A budget counts its running requests, so that it is told of each, whatever it used.
         self._upkeep.settle([each for each in corrections if each[1] or isinstance(each[0], Sum)])
         self._note_settled(used)
@@ -65,8 +79,8 @@ class Grant:
 
     def _note_reserved(self) -> None:
         before = self._journal.reserved or _NONE
-        dollars = (cell.cost for measure, cell in self._tokens if measure.counts == "dollars")
-        tokens = (cell.cost for measure, cell in self._tokens if measure.counts != "dollars")
+        dollars = (cell.cost for measure, cell in self._used if measure.counts == "dollars")
+        tokens = (cell.cost for measure, cell in self._used if measure.counts != "dollars")
         self._journal.reserved = {
             "tokens": max(before["tokens"], *tokens, 0),
             "dollars": max(before["dollars"], *dollars, 0.0),

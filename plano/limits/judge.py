@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from math import ceil
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
-from plano.conversation import Usage
 from plano.dialects import client_codec
 from plano.dialects.codec import Gauge
-from plano.errors import BudgetSpent, PermissionDenied, RateLimited
+from plano.errors import BudgetSpent, RateLimited
 from plano.journal import Journal, LimitedFor
 from plano.limits.cells import Cell, Counts, Verdict
 from plano.limits.grants import Grant
-from plano.limits.measures import Family, Measure, Need, Price, families
+from plano.limits.measures import Family, Measure, families
 from plano.limits.memory import MemoryCounts
-from plano.limits.needs import size_of
+from plano.limits.needs import Need, Prices
 from plano.limits.settings import Budget, Rule
 from plano.limits.upkeep import Upkeep
 from plano.operations import operation_of
@@ -27,18 +26,13 @@ from plano.request import Request
 from plano.runtime.per_loop import PerLoop
 
 
-class Prices(Protocol):
-    """Finds the prices of targets; `plano.observability.prices.Prices` is one."""
-
-    def of(self, target: Target) -> Price | None:
-        """The price of a target, None if it is not known."""
-        ...
-
-
 _NOTHING = Grant((), Journal(), None)
 
-_EVERYTHING = Usage(input_tokens=3, output_tokens=1, cached_tokens=1, cache_creation_tokens=1)
-"""A usage that costs something unless all prices are zero."""
+_MOST_TARGETS = 1024
+"""The most targets whose rules are remembered."""
+
+_ROUNDING = 0.001
+"""The part of a unit by which sums of floating point numbers may be off."""
 
 
 class Judge:
@@ -79,6 +73,7 @@ class Judge:
         for model, found in families(budgets).items():
             self._by_model[model] = (*self._by_model.get(model, ()), *found)
         self._of_budget = {budget.name: families([budget]) for budget in budgets}
+        self._of_target: dict[tuple[str, str], tuple[Family, ...]] = {}
         self.concerns_requests = bool(self._of_requests)
         self.used: dict[str, float] = {}
 
@@ -86,7 +81,7 @@ class Judge:
         """Whether anything is judged for this target. If not, `for_target` need not be called."""
         return bool(self._by_model) and bool(self._families(target))
 
-    async def for_request(self, request: Request) -> Grant:
+    def for_request(self, request: Request) -> Awaitable[Grant]:
         """Take what the rules for all requests count.
 
         Raises:
@@ -94,9 +89,9 @@ class Judge:
             InvalidRequest: a header that a rule requires is absent.
             StoreUnavailable: the shared counts do not answer, and are to be obeyed.
         """
-        return await self._decide(request, None, self._of_requests, None)
+        return self._decide(request, None, self._of_requests, None)
 
-    async def for_target(self, request: Request, target: Target, *, over: Budget | None = None) -> Grant:
+    def for_target(self, request: Request, target: Target, *, over: Budget | None = None) -> Awaitable[Grant]:
         """Take what the rules for a target and the budgets count.
 
         Args:
@@ -110,7 +105,7 @@ class Judge:
             InvalidRequest: a header that a rule requires is absent.
             StoreUnavailable: the shared counts do not answer, and are to be obeyed.
         """
-        return await self._decide(request, target, self._families(target), over)
+        return self._decide(request, target, self._families(target), over)
 
     async def flush(self) -> None:
         """Wait until the counts have all corrections of this event loop."""
@@ -124,99 +119,85 @@ class Judge:
         return self._latest
 
     def _families(self, target: Target) -> tuple[Family, ...]:
-        names = dict.fromkeys((None, target.name, target.entry, f"{target.provider.name}/*"))
-        return tuple(chain.from_iterable(self._by_model.get(name, ()) for name in names))
+        found = self._of_target.get((target.name, target.entry))
+        if found is None:
+            names = dict.fromkeys((None, target.name, target.entry, f"{target.provider.name}/*"))
+            found = tuple(chain.from_iterable(self._by_model.get(name, ()) for name in names))
+            if len(self._of_target) >= _MOST_TARGETS:  # wildcards have as many as clients make up
+                self._of_target.clear()
+            self._of_target[target.name, target.entry] = found
+        return found
 
     async def _decide(
         self, request: Request, target: Target | None, concerned: Sequence[Family], over: Budget | None
     ) -> Grant:
-        measures = self._measures(request, target, concerned, over)
-        price = None
-        if target is not None and any(measure.counts == "dollars" for measure, _ in measures):
-            measures, price = self._priced(target, measures)
-        if not measures:
-            return _NOTHING
-        upkeep, now = self._upkeep(), self._clock()
-        need = self._need(request, target, measures, upkeep.holder(), price)
-        cells = [
-            measure.cell(subject, need, now, refuses=over is None or measure.of != over)
-            for measure, subject in measures
-        ]
-        verdict = await self._counts.take(cells) if self._memory is None else self._memory.take_now(cells)
-        taken = [(measure, cell) for (measure, _), cell in zip(measures, cells, strict=True)]
-        self._tell(request.journal, taken, verdict, now, whole=target is None)
-        if verdict.refused is not None:
-            _refuse(request.journal, taken[verdict.refused][0], verdict)
-        return Grant(taken, request.journal, upkeep, price)
-
-    def _measures(
-        self, request: Request, target: Target | None, concerned: Sequence[Family], over: Budget | None
-    ) -> list[tuple[Measure, str]]:
-        """Everything that is counted, with the subjects it is counted for."""
-        found = []
-        for family in concerned:
-            measures, subject = family.measures(request, target)
-            found += [(measure, subject) for measure in measures]
+        now = self._clock()
+        need = Need(request, target, self._prices, now, self._new_holder)
+        asked = _asked_of(concerned, request, target, need, over)
         if over is not None:
-            found = [(measure, subject) for measure, subject in found if measure.of != over]
-            # Where it counts by entry, the entry that was asked for pays.
-            for family in chain.from_iterable(self._of_budget[over.name].values()):
-                measures, subject = family.measures(request, request.target or target)
-                found += [(measure, subject) for measure in measures]
-        if not operation_of(request.operation).uses_tokens:
-            found = [(measure, subject) for measure, subject in found if not measure.needs_tokens]
-        return found
+            asked += self._charged(over, request, target, need)
+        if not asked:
+            return _NOTHING
+        cells = [cell for _, cell in asked]
+        verdict = await self._counts.take(cells) if self._memory is None else self._memory.take_now(cells)
+        self._tell(request.journal, asked, verdict, now, whole=target is None)
+        if verdict.refused is not None:
+            _refuse(request.journal, asked[verdict.refused][0], verdict)
+        held = [pair for pair in asked if pair[0].counts != "requests"]
+        return Grant(held, request.journal, self._upkeep(), need.price) if held else _NOTHING
 
-    def _priced(
-        self, target: Target, measures: list[tuple[Measure, str]]
-    ) -> tuple[list[tuple[Measure, str]], Price | None]:
-        """The measures, without dollars if the target is free of charge, and its price."""
-        price = self._prices.of(target)
-        if price is None:
-            raise PermissionDenied(
-                f"The model `{target.name}` is paid from a budget and has no price.", code="price_unknown"
-            )
-        if not price.of(_EVERYTHING):
-            measures = [(measure, subject) for measure, subject in measures if measure.counts != "dollars"]
-        return measures, price
+    def _new_holder(self) -> str:
+        return self._upkeep().holder()
 
-    def _need(
-        self,
-        request: Request,
-        target: Target | None,
-        measures: list[tuple[Measure, str]],
-        holder: str,
-        price: Price | None,
-    ) -> Need:
-        if not any(measure.needs_tokens for measure, _ in measures):
-            return Need(input=0, output=0, budget_output=0, holder=holder, price=None)
-        size = size_of(request)
-        most = None if target is None else target.max_tokens
-        return Need(
-            input=size.input,
-            output=size.output(most),
-            budget_output=size.most_output(most),
-            holder=holder,
-            price=price,
-        )
+    def _charged(self, over: Budget, request: Request, target: Target | None, need: Need) -> list[tuple[Measure, Cell]]:
+        """The cells of a budget that is charged and does not refuse. Where it counts by entry, the entry that was asked
+        for pays."""
+        families = tuple(chain.from_iterable(self._of_budget[over.name].values()))
+        return _asked_of(families, request, request.target or target, need, None, refuses=False)
 
     def _tell(
-        self, journal: Journal, taken: Sequence[tuple[Measure, Cell]], verdict: Verdict, now: float, *, whole: bool
+        self, journal: Journal, asked: Sequence[tuple[Measure, Cell]], verdict: Verdict, now: float, *, whole: bool
     ) -> None:
         """Note the headers for the client, and how much of the budgets is used."""
-        gauges: list[Gauge] = []
-        for (measure, cell), left, reset in zip(taken, verdict.left, verdict.reset, strict=True):
+        gauges: tuple[Gauge, ...] = ()
+        for index, (measure, cell) in enumerate(asked):
+            counts, left = measure.counts, verdict.left[index]
             if isinstance(measure.of, Budget):
                 if cell.limit == measure.limit:
                     self.used[measure.of.name] = 1.0 - left / measure.limit
-            elif measure.counts in ("requests", "tokens", "input_tokens", "output_tokens"):
-                gauges.append(Gauge(measure.counts, int(measure.limit), max(0, int(left)), reset))
+            elif counts != "in_flight":
+                assert counts != "dollars", "only budgets count dollars"
+                gauges += (Gauge(counts, int(measure.limit), max(0, int(left + _ROUNDING)), verdict.reset[index]),)
         if whole:
-            journal.gauges = tuple(gauges)
-        if self._counts.degraded or not (gauges or journal.gauges):
-            journal.told = ()
-        else:
-            journal.told = client_codec(journal.dialect).write_limits(_tightest((*journal.gauges, *gauges)), now)
+            journal.gauges = gauges
+        elif journal.gauges:
+            gauges = (*journal.gauges, *gauges)
+        journal.told = ()
+        if gauges and not self._counts.degraded:
+            journal.told = client_codec(journal.dialect).write_limits(_tightest(gauges), now)
+
+
+def _asked_of(
+    concerned: Sequence[Family],
+    request: Request,
+    target: Target | None,
+    need: Need,
+    over: Budget | None,
+    *,
+    refuses: bool = True,
+) -> list[tuple[Measure, Cell]]:
+    """The cells that a request takes, each with its measure; none of the budget `over`."""
+    asked: list[tuple[Measure, Cell]] = []
+    spends = operation_of(request.operation).uses_tokens
+    for family in concerned:
+        measures, subject = family.measures(request, target)
+        for measure in measures:
+            if (measure.uses_tokens and not spends) or (over is not None and measure.of == over):
+                continue
+            cell = measure.cell(subject, need, refuses=refuses)
+            if cell is not None:
+                asked.append((measure, cell))
+    return asked
 
 
 def _tightest(gauges: Sequence[Gauge]) -> Sequence[Gauge]:

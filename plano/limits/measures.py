@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 from plano.conversation import Usage
@@ -14,6 +13,7 @@ from plano.errors import InvalidRequest
 from plano.limits.budgets import calendar_period
 from plano.limits.cells import Cell, Lease, Rate, Sum
 from plano.limits.memory import CLIENT_MADE
+from plano.limits.needs import Need, Price
 from plano.limits.settings import ANY, Budget, Rule, SelectBy
 from plano.provider import Target
 from plano.request import Request
@@ -21,40 +21,10 @@ from plano.request import Request
 Counted: TypeAlias = Literal["requests", "tokens", "input_tokens", "output_tokens", "in_flight", "dollars"]
 
 WITHOUT_LIMIT = 1e18
-"""The limit of a budget that is charged and refuses nothing."""
+"""The limit of a budget that is charged and refuses nothing. It is a number that every store of counts can hold."""
 
 _LONGEST_SUBJECT = 64
 """The most characters of a header's value that stand in a key; a longer value is hashed."""
-
-
-class Price(Protocol):
-    """The price of a model; `plano.observability.prices.Price` is one."""
-
-    def of(self, usage: Usage) -> float:
-        """The cost in dollars."""
-        ...
-
-
-class Need(Struct, frozen=True, kw_only=True):
-    """The most that a request is expected to use.
-
-    Attributes:
-        input, output: tokens for rates.
-        budget_output: output tokens for budgets that reserve as many as the request may use.
-        holder: an id for the places that it takes.
-        price: the price of its target; None where no dollars are counted.
-    """
-
-    input: int
-    output: int
-    budget_output: int | None
-    holder: str
-    price: Price | None
-
-    def usage_for(self, budget: Budget) -> Usage:
-        """The usage that is reserved of a budget."""
-        output = budget.reserve_output if self.budget_output is None else min(self.budget_output, budget.reserve_output)
-        return Usage(input_tokens=self.input, output_tokens=output)
 
 
 class Measure(Struct, frozen=True, kw_only=True):
@@ -65,30 +35,30 @@ class Measure(Struct, frozen=True, kw_only=True):
         counts: what is counted.
         limit: the most of it.
         prefix: the beginning of its keys; the subject follows.
+        uses_tokens: whether it counts what a request uses, and not the request itself.
     """
 
     of: Rule | Budget
     counts: Counted
     limit: float
     prefix: str
+    uses_tokens: bool
 
-    @property
-    def needs_tokens(self) -> bool:
-        """Whether only operations that use tokens count."""
-        return self.counts not in ("requests", "in_flight")
+    def cell(self, subject: str, need: Need, *, refuses: bool = True) -> Cell | None:
+        """The cell that a request takes; None if it needs none of this. With `refuses=False`, a budget takes anything.
 
-    def cell(self, subject: str, need: Need, now: float, *, refuses: bool = True) -> Cell:
-        """The cell that a request takes; `now` is in Unix seconds. With `refuses=False`, a budget takes anything."""
+        Raises:
+            PermissionDenied: dollars are counted, and the target has no price.
+        """
         rule = self.of
         if isinstance(rule, Budget):
-            return self._sum(rule, subject, need, now, self.limit if refuses else WITHOUT_LIMIT)
+            return self._sum(rule, subject, need, self.limit if refuses else WITHOUT_LIMIT)
         key = self.prefix + subject
         if self.counts == "requests":
             return Rate(key, self.limit, rule.period, 1.0)
         if self.counts == "in_flight":
-            return Lease(key, int(self.limit), need.holder)
-        reserved = Usage(input_tokens=need.input, output_tokens=need.output)
-        return Rate(key, self.limit, rule.period, self.amount(reserved, None))
+            return Lease(key, int(self.limit), need.holder())
+        return Rate(key, self.limit, rule.period, self.amount(need.usage(), None))
 
     def amount(self, usage: Usage, price: Price | None) -> float:
         """The amount of this in `usage`."""
@@ -103,15 +73,13 @@ class Measure(Struct, frozen=True, kw_only=True):
             case _:
                 return usage.input_tokens + usage.output_tokens
 
-    def _sum(self, budget: Budget, subject: str, need: Need, now: float, limit: float) -> Sum:
-        usage, price = need.usage_for(budget), need.price
-        cost = self.amount(usage, price)
-        if self.counts == "dollars":  # the input may be written to a cache, which some vendors charge more for
-            cached = msgspec.structs.replace(usage, cache_creation_tokens=usage.input_tokens)
-            cost = max(cost, self.amount(cached, price))
+    def _sum(self, budget: Budget, subject: str, need: Need, limit: float) -> Sum | None:
+        cost = need.dollars(budget) if self.counts == "dollars" else self.amount(need.usage_for(budget), None)
+        if not cost:
+            return None  # a model that costs nothing may be used when the budget is spent
         if budget.unit is None:
             return Sum(self.prefix + subject, limit, cost, None, budget.period)
-        period = calendar_period(budget.unit, now)
+        period = calendar_period(budget.unit, need.now)
         return Sum(f"{self.prefix}{period.label}|{subject}", limit, cost, period.ends, None)
 
 
@@ -196,7 +164,8 @@ def _measures_of(rule: Rule | Budget, taken: set[str]) -> Iterable[Measure]:
             number += 1
             prefix = f"{place}{counts}|{number}|"
         taken.add(prefix + selector.value)
-        yield Measure(of=rule, counts=counts, limit=limit, prefix=prefix)
+        uses_tokens = counts not in ("requests", "in_flight")
+        yield Measure(of=rule, counts=counts, limit=limit, prefix=prefix, uses_tokens=uses_tokens)
 
 
 _COUNTED: tuple[Counted, ...] = ("in_flight", "requests", "tokens", "input_tokens", "output_tokens", "dollars")

@@ -42,25 +42,43 @@ class MemoryCounts:
 
     def take_now(self, cells: Sequence[Cell]) -> Verdict:
         """Take all cells or none."""
+        if len(cells) == 1:
+            return self._take_one(cells[0])
         now = self._clock()
-        states: list[Any] = [self._state(cell) for cell in cells]
+        states: list[Any] = []
         refused, retry_after = None, 0.0
-        for index, (state, cell) in enumerate(zip(states, cells, strict=True)):
+        for index, cell in enumerate(cells):
+            state: Any = self._state(cell)
+            states.append(state)
             wait = state.wait(cell, now)
             if wait > 0.0:
                 refused = index if refused is None else refused
                 retry_after = max(retry_after, wait)
         if refused is None:
-            for state, cell in zip(states, cells, strict=True):
-                state.take(cell, now)
-                self._keep(cell.key, state, now)
+            for index, cell in enumerate(cells):
+                states[index].take(cell, now)
+                self._keep(cell.key, states[index], now)
+        looks = [states[index].look(cell, now) for index, cell in enumerate(cells)]
         return Verdict(
             refused,
             retry_after,
-            tuple([state.left(cell, now) for state, cell in zip(states, cells, strict=True)]),
-            tuple([state.reset(cell, now) for state, cell in zip(states, cells, strict=True)]),
+            tuple([left for left, _ in looks]),
+            tuple([reset for _, reset in looks]),
             refused is not None and _is_reserved(states[refused], cells[refused]),
         )
+
+    def _take_one(self, cell: Cell) -> Verdict:
+        """The same for one cell, in half the time."""
+        now = self._clock()
+        state: Any = self._state(cell)
+        wait = state.wait(cell, now)
+        if wait > 0.0:
+            left, reset = state.look(cell, now)
+            return Verdict(0, wait, (left,), (reset,), _is_reserved(state, cell))
+        state.take(cell, now)
+        self._keep(cell.key, state, now)
+        left, reset = state.look(cell, now)
+        return Verdict(None, 0.0, (left,), (reset,))
 
     def settle_now(self, corrections: Sequence[tuple[Cell, float]]) -> None:
         """Correct cells that were taken."""
@@ -108,7 +126,7 @@ class MemoryCounts:
         return len(self._made) + len(self._known)
 
     def _shelf(self, key: str) -> dict[str, _State]:
-        return self._made if key.startswith(CLIENT_MADE) else self._known
+        return self._made if key[0] == CLIENT_MADE else self._known
 
     def _state(self, cell: Cell) -> _State:
         """The state of a cell, or a new one that is not kept yet."""

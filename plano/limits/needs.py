@@ -1,16 +1,115 @@
-"""The tokens that a request is expected to use, from its body alone."""
+"""The most that a request is expected to use, from its body and its target."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
+from plano.conversation import Usage
+from plano.errors import PermissionDenied
+from plano.limits.settings import Budget
 from plano.observability.usage import estimate_input
 from plano.operations import operation_of
+from plano.provider import Target
 from plano.request import Request
 
 USUAL_OUTPUT = 1024
 """The output tokens that are reserved of rates for a request which does not say how many it wants at most."""
+
+_MOST_OUTPUT = 1_000_000
+"""The most output tokens that are believed: more than any model gives. Far larger numbers could not be given back
+exactly."""
+
+_MOST_CHOICES = 128
+"""The most replies to one request (OpenAI's API reference, Chat, `n`)."""
+
+
+class Price(Protocol):
+    """The price of a model; `plano.observability.prices.Price` is one."""
+
+    def of(self, usage: Usage) -> float:
+        """The cost in dollars."""
+        ...
+
+
+class Prices(Protocol):
+    """Finds the prices of targets; `plano.observability.prices.Prices` is one."""
+
+    def of(self, target: Target) -> Price | None:
+        """The price of a target, None if it is not known."""
+        ...
+
+
+class Need:
+    """What a request, or one attempt of it, asks of its limits. Most limits ask little, so that the rest is determined
+    only when one asks for it.
+
+    Args:
+        target: the target of the attempt; None for the whole request.
+        now: Unix seconds.
+        new_holder: makes up an id for the places that it takes.
+
+    Attributes:
+        price: the price of its target, once a limit has asked for it.
+    """
+
+    __slots__ = ("_new_holder", "_prices", "_request", "_target", "now", "price")
+
+    def __init__(
+        self, request: Request, target: Target | None, prices: Prices, now: float, new_holder: Callable[[], str]
+    ) -> None:
+        self._request = request
+        self._target = target
+        self._prices = prices
+        self._new_holder = new_holder
+        self.now = now
+        self.price: Price | None = None
+
+    def holder(self) -> str:
+        """An id for a place."""
+        return self._new_holder()
+
+    def usage(self) -> Usage:
+        """The usage that is reserved of rates."""
+        size = size_of(self._request)
+        return Usage(input_tokens=size.input, output_tokens=size.output(USUAL_OUTPUT, self._most))
+
+    def usage_for(self, budget: Budget) -> Usage:
+        """The usage that is reserved of a budget."""
+        size, most = size_of(self._request), budget.reserve_output
+        return Usage(input_tokens=size.input, output_tokens=min(size.output(most, self._most), most))
+
+    def dollars(self, budget: Budget) -> float:
+        """The dollars that are reserved of a budget. The input may have to be written to a cache, which some vendors
+        charge more for.
+
+        Raises:
+            PermissionDenied: the target has no price.
+        """
+        price, usage = self._price(), self.usage_for(budget)
+        written = Usage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_creation_tokens=usage.input_tokens,
+        )
+        return max(price.of(usage), price.of(written))
+
+    @property
+    def _most(self) -> int | None:
+        return None if self._target is None else self._target.max_tokens
+
+    def _price(self) -> Price:
+        if self.price is None:
+            assert self._target is not None, "dollars are counted for the target that runs"
+            self.price = self._prices.of(self._target)
+        if self.price is None:
+            raise PermissionDenied(
+                f"The model `{self._target.name}` is paid from a budget and has no price.", code="price_unknown"
+            )
+        return self.price
 
 
 class Size(Struct, frozen=True):
@@ -26,16 +125,14 @@ class Size(Struct, frozen=True):
     asked: int | None
     choices: int
 
-    def output(self, most: int | None) -> int:
-        """Output tokens for rates; `most` is the model's own maximum, if that is known."""
-        return self._limited(USUAL_OUTPUT if self.asked is None else self.asked, most)
+    def output(self, usual: int, most: int | None) -> int:
+        """Output tokens.
 
-    def most_output(self, most: int | None) -> int | None:
-        """Output tokens for budgets; None for as many as a budget reserves."""
-        known = most if self.asked is None else self.asked
-        return None if known is None and self.choices else self._limited(known or 0, most)
-
-    def _limited(self, output: int, most: int | None) -> int:
+        Args:
+            usual: the number for a request that does not say.
+            most: the model's own maximum, if that is known.
+        """
+        output = usual if self.asked is None else self.asked
         return self.choices * (output if most is None else min(output, most))
 
 
@@ -60,8 +157,8 @@ def size_of(request: Request) -> Size:
     wanted = next((each for each in limits if each), None)
     size = Size(
         estimate_input(request.raw),
-        None if wanted is None else max(0, wanted),
-        max(1, asked.n or 1) if operation_of(request.operation).replies else 0,
+        None if wanted is None else min(max(0, wanted), _MOST_OUTPUT),
+        min(max(1, asked.n or 1), _MOST_CHOICES) if operation_of(request.operation).replies else 0,
     )
     request.journal.size = (request.raw, size)
     return size

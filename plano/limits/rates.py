@@ -24,28 +24,28 @@ class Bucket:
         """Seconds until `cell` can be taken; 0.0 if it can be taken now. A cost above the limit waits for a full
         bucket."""
         unit = cell.period / cell.limit
-        behind = self.full_at - now
-        excess = (behind if behind > 0.0 else 0.0) + (min(cell.cost, cell.limit) - cell.limit) * unit
+        excess = self.full_at - now
+        if excess <= 0.0:
+            return 0.0
+        if cell.cost < cell.limit:
+            excess -= (cell.limit - cell.cost) * unit
         return excess if excess > _TOLERANCE * unit else 0.0
 
     def take(self, cell: Rate, now: float) -> None:
-        self._move(cell, cell.cost, now)
+        self.settle(cell, cell.cost, now)
 
     def settle(self, cell: Rate, correction: float, now: float) -> None:
         """Take more, or give some back."""
-        self._move(cell, correction, now)
+        full_at = self.full_at
+        self.full_at = (full_at if full_at > now else now) + correction * cell.period / cell.limit
 
-    def left(self, cell: Rate, now: float) -> float:
-        """The amount that is left; below zero there is debt."""
-        return cell.limit - self.reset(cell, now) * cell.limit / cell.period
-
-    def reset(self, cell: Rate, now: float) -> float:
-        """Seconds until the bucket is full."""
-        return max(0.0, self.full_at - now)
+    def look(self, cell: Rate, now: float) -> tuple[float, float]:
+        """The amount that is left, below zero if there is debt, and the seconds until the bucket is full."""
+        reset = self.full_at - now
+        if reset <= 0.0:
+            return cell.limit, 0.0
+        return cell.limit - reset * cell.limit / cell.period, reset
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing would be lost without it."""
         return self.full_at <= now
-
-    def _move(self, cell: Rate, amount: float, now: float) -> None:
-        self.full_at = max(self.full_at, now) + amount * cell.period / cell.limit

@@ -20,10 +20,10 @@ from plano.frames import sse
 from plano.losses import Losses
 from plano.state.record import Origin, Record
 from plano.translation.assembly import ReplyBuilder
+from plano.translation.foreign import FOREIGN
 from plano.types import UpstreamDialect
 
 _THOUGHTS = (Thinking, RedactedThinking)
-FOREIGN = "another provider made it, and only that provider can take it back"
 
 
 class _Choice(Struct):

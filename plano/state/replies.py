@@ -225,7 +225,7 @@ class CompletionStream:
         leading = _LEADING_ID.match(self.pieces[0])
         if leading is not None:
             return leading.group(1).decode("ascii")
-        for piece in self.pieces[:4]:  # the first may hold comments, or Azure's filter results
+        for piece in self.pieces[:64]:  # the first may hold comments, or Azure's filter results
             for frame in sse.frames(piece):
                 found = completion_id(frame.data)
                 if found is not None:

@@ -56,7 +56,7 @@ class FakeClock(Clock):
         due = self._passed + max(0.0, seconds)
         with self._timer(due, lambda: None) as alarm:
             while True:
-                await self._quiet()
+                await self._quiet(due)
                 if self._passed >= due:
                     return
                 self._go_to(min(each.due for each in (alarm, *self._timers) if each.due > self._passed))
@@ -93,13 +93,14 @@ class FakeClock(Clock):
                     self._drop(timer)
                     timer.fire()
 
-    async def _quiet(self) -> None:
-        """Wait until the event loop has nothing else to do."""
-        seen, turns = -1, 0
-        while turns < _QUIET:
+    async def _quiet(self, due: float) -> None:
+        """Wait until the event loop has nothing else to do. Those whose time has come wait for half as long as those
+        who want to move it, so that they are gone before it moves on."""
+        seen, turns = self._changes, 0
+        while turns < (_QUIET if self._passed < due else _QUIET // 2):
+            await asyncio.sleep(0)
             turns = turns + 1 if seen == self._changes else 0
             seen = self._changes
-            await asyncio.sleep(0)
 
 
 class _Timer:

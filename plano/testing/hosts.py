@@ -49,5 +49,7 @@ class FakeHosts:
         host = urlsplit(request.url).hostname or ""
         self.calls.append(host)
         if host in self.down or host not in self._providers:
-            raise UpstreamUnavailable("The upstream could not be reached.")
+            error = UpstreamUnavailable("The upstream could not be reached.")
+            error.sent = False
+            raise error
         return await self._providers[host].send(request)

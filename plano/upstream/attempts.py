@@ -26,7 +26,7 @@ from plano.upstream.final import final
 from plano.upstream.keepalive import kept_alive
 from plano.upstream.pace import Pace
 from plano.upstream.plan import Plan, Step
-from plano.upstream.repeatable import may_hedge, repeatable
+from plano.upstream.repeatable import may_hedge, only_there, repeatable
 from plano.upstream.settings import MOST_ATTEMPTS, Resilience
 from plano.upstream.tries import Grant, Hold, Try, hedged, made
 from plano.upstream.windows import fits
@@ -156,8 +156,11 @@ class _Run:
         candidates, target = self._request.candidates, self._request.require_target()
         if candidates is None:
             return (Group((Candidate(target.name, (target,)),)),)
+        primary = candidates.groups[0]
+        if only_there(self._request):
+            return (Group(primary.members[:1]),)
         refused = self._request.headers.find(_NO_FALLBACK) or b""
-        return candidates.groups[:1] if refused.lower() == b"true" else candidates.groups
+        return (primary,) if refused.lower() == b"true" else candidates.groups
 
     def _wanted(self, candidate: Candidate, group: int) -> bool:
         """Whether a fallback may be used by this caller and is large enough for the request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from math import ceil
 
+from plano.dialects import client_codec
 from plano.errors import PlanoError, UpstreamError, UpstreamStatus
 from plano.request import Request
 from plano.response import Response
@@ -51,7 +52,7 @@ def _told(request: Request, error: PlanoError, done: Try, waits: float | None) -
 
 
 def _overloaded(request: Request) -> int:
-    return 529 if request.journal.dialect == "messages" else 503
+    return client_codec(request.journal.dialect).conventions.overloaded
 
 
 def _out_of_quota(done: Try) -> UpstreamError:

@@ -32,6 +32,9 @@ _WORDS = (
 )
 """The words of which at least one stands in every request that may not simply be repeated."""
 
+_STORED_THERE = (b'"previous_response_id"', b'"conversation"')
+"""The words of which one stands in every request that continues what its provider has stored."""
+
 _HOSTED = re.compile(r"mcp(_toolset)?|computer([_-].*)?|code_(interpreter|execution.*)|image_generation")
 _SHELL = "shell"
 
@@ -52,11 +55,17 @@ class _Asked(Struct):
     tools: list[_Tool] | None = None
 
 
+class _Continued(Struct):
+    previous_response_id: str | None = None
+    conversation: Raw | None = None
+
+
 class _Stored(Struct):
     store: bool | None = None
 
 
 _asked = msgspec.json.Decoder(_Asked)
+_continued = msgspec.json.Decoder(_Continued)
 _stored = msgspec.json.Decoder(_Stored)
 
 
@@ -70,6 +79,15 @@ def may_hedge(request: Request) -> bool:
     """Whether two targets may be asked at the same time: the request has no effects beside its reply, and does not ask
     for its reply to be stored with the vendor."""
     return request.operation == CREATE and not _asks_to_store(request.body) and not _has_effects(request.body)
+
+
+def only_there(request: Request) -> bool:
+    """Whether a request continues what its provider has stored, so that no other one could answer it."""
+    body = request.body
+    if request.dialect != "responses" or all(body.find(word) < 0 for word in _STORED_THERE):
+        return False
+    said = reading.maybe(_continued, body)
+    return said is not None and (said.previous_response_id is not None or said.conversation is not None)
 
 
 def _has_effects(body: bytes) -> bool:

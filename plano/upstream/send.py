@@ -96,11 +96,6 @@ class _ResolvedEndpoint(Struct, frozen=True):
     triggers: tuple[bytes, ...] | None
     mask: Mask
 
-    @property
-    def changes(self) -> bool:
-        """Whether bodies may have to be changed."""
-        return self.own is not None or self.prepare is not None
-
 
 class Upstream:
     """Sends a request to the target that its model's name resolved to.
@@ -141,7 +136,7 @@ class Upstream:
             constant, headers = [], [*(each for each in constant if each[0] not in names), *theirs, *headers]
         endpoint, lost = resolved.endpoint, request.lost
         as_is = request.edited is None and request.raw_model == target.model and not endpoint.omits
-        if as_is and not resolved.changes:
+        if as_is and resolved.prepare is None and resolved.own is None:
             body = request.raw
         else:
             losses = Losses()

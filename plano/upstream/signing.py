@@ -15,7 +15,7 @@ MAX_SIGNERS = 1000
 
 
 class Signers:
-    """The signers of targets, one for each place (an entry with a key and a host), so that a token is fetched once for all of their models."""
+    """The signers of targets, one for each place, so that a token is fetched once for all of its models."""
 
     def __init__(self) -> None:
         self._signers: dict[tuple[str, Secret | None], Signer] = {}

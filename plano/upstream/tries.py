@@ -209,6 +209,7 @@ async def hedged(
     over: list[Try] = []
     try:
         done = await done_within(clock, after, running)
+        running -= done
         if not done:
             other = await second()
             if other is not None:

@@ -72,6 +72,7 @@ def test_every_client_verb_works(dialect: ClientDialect) -> None:
         "name": codec.name,
         "read_request": codec.read_request(dumps(PORTABLE[dialect])).messages,
         "hands_back": codec.hands_back(b'{"signature":"plano-seal.chat.-.x"}'),
+        "mark_seals": codec.mark_seals(STREAMED[dialect], b"mark"),
         "write_reply": codec.write_reply(reply, ASKED, Losses()),
         "stream_writer": codec.stream_writer(ASKED).feed(Failed(ERROR)),
         "renaming": codec.renaming is None or b"other" in codec.renaming.reply("other", dumps(WHOLE[dialect])),

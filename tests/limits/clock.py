@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-START = 1_796_000_000.0
+START = 1_795_988_000.0
 """2026-11-29 21:33:20 UTC, a Sunday."""
 
 

@@ -49,7 +49,7 @@ def test_what_was_reserved_is_corrected(correction: float, left: float) -> None:
 
     bucket.settle(cell, correction, START)
 
-    assert bucket.left(cell, START) == pytest.approx(left, abs=1e-3)
+    assert bucket.look(cell, START)[0] == pytest.approx(left, abs=1e-3)
 
 
 def test_a_request_above_the_limit_waits_for_a_full_bucket_and_is_admitted_again_when_its_debt_is_paid() -> None:

@@ -61,7 +61,9 @@ async def test_a_stream_that_breaks_before_output_is_a_failure_of_its_class(
 
 
 @pytest.mark.parametrize("upstream", ROWS)
-@pytest.mark.parametrize("how", ["lost", "incomplete", "error", Failure(500)], ids=["lost", "incomplete", "error", "failure"])
+@pytest.mark.parametrize(
+    "how", ["lost", "incomplete", "error", Failure(500)], ids=["lost", "incomplete", "error", "failure"]
+)
 async def test_a_stream_that_breaks_after_output_is_not_tried_again(upstream: ClientDialect, how: Break) -> None:
     hosts, gateway, _ = pair(upstream)
     hosts["first"].breaks_after(8, how=how)

@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from plano import Plano
+from plano import CallNext, Plano, Request, Response
 from plano.errors import UpstreamError
+from plano.generation import DEFAULT_ORDER
+from plano.operations import OPERATIONS
 from plano.testing import WAYS, FakeClock, FakeHosts, Reply, ask
 from plano.types import ClientDialect
+from tests.asgi import Exchange, Leaving, scope
 
 EVERY_WAY = pytest.mark.parametrize(("dialect", "stream"), WAYS)
 STREAMED = pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
@@ -481,3 +484,169 @@ async def test_the_most_useful_error_is_told(dialect: ClientDialect, stream: boo
     answer = await net.ask(dialect, stream)
     assert answer.status == 429
     assert 1 <= int(answer.headers["retry-after"]) <= 7
+
+
+# --- a filter of the provider's, where a fallback is there for that ---
+
+FILTERED = {"target": "b", "conditions": ["any", "content_filter"]}
+
+
+@EVERY_WAY
+async def test_24_a_content_filter_moves_on_where_a_fallback_lists_it(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(fallbacks=(FILTERED,)))
+    net.hosts["b"].reply("here")
+    net.hosts["a"].fails(1, 400, code="content_filter")
+    net.hosts["a"].script(Reply(finish="content_filter"))
+    for _ in range(2):
+        answer = await net.ask(dialect, stream)
+        assert (answer.text, answer.headers["x-plano-fallback"]) == ("here", "content_filter")
+    assert net.hosts.calls == ["a", "b", "a", "b"], "its health is untouched"
+
+
+@EVERY_WAY
+async def test_24_a_reply_that_was_filtered_later_is_the_clients(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(fallbacks=(FILTERED,)))
+    net.hosts["a"].script(Reply("As far as it came", finish="content_filter"))
+    answer = await net.ask(dialect, stream)
+    assert answer.text == "As far as it came"
+    assert net.hosts.calls == ["a"]
+
+
+# --- clients that leave ---
+
+
+def body(dialect: ClientDialect, stream: bool) -> bytes:
+    said: dict[str, Any] = {"model": "smart", "stream": stream}
+    if dialect == "responses":
+        said["input"] = "Hello"
+    else:
+        said |= {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 100}
+    return msgspec.json.encode(said)
+
+
+@EVERY_WAY
+async def test_20_nothing_is_tried_for_a_client_that_left(
+    dialect: ClientDialect, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = asyncio.Event()
+
+    async def long_wait(seconds: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    net = Net(config(fallbacks=()))
+    monkeypatch.setattr(net.clock, "sleep", long_wait)
+    net.hosts["a"].fail(500)
+    exchange = Exchange(body(dialect, stream))
+    path = OPERATIONS["create"].paths[dialect]
+    running = asyncio.create_task(net.gateway(scope("POST", path), exchange.receive, exchange.send))
+    await asyncio.wait_for(waiting.wait(), 20)
+    exchange.leave()
+    await asyncio.wait_for(running, 20)
+    assert net.hosts.calls == ["a"]
+    assert [each.in_flight for each in net.gateway._survivors.choosing.health.snapshot()] == [0]
+
+
+@STREAMED
+async def test_21_what_a_client_left_behind_is_settled(dialect: ClientDialect) -> None:
+    rule = {"selector": {"by": "tenant"}, "limit": {"tokens": 10_000, "in_flight": 1, "unit": "day"}}
+    net = Net(config(fallbacks=(), ratelimits=[rule, {**rule, "model": "openai/a"}]))
+    net.hosts["a"].script(Reply("word " * 400, pause=0.001))
+    path = OPERATIONS["create"].paths[dialect]
+    exchange = Leaving(20, body(dialect, True))
+    await asyncio.wait_for(net.gateway(scope("POST", path), exchange.receive, exchange.send), 30)
+    net.hosts["a"].reply("here")
+    answer = await asyncio.wait_for(net.ask(dialect, True), 20)
+    assert answer.text == "here", "its places are free again"
+    prefix = "anthropic-ratelimit-tokens" if dialect == "messages" else "x-ratelimit"
+    name = f"{prefix}-remaining" if dialect == "messages" else f"{prefix}-remaining-tokens"
+    assert 10_000 - 2_500 < int(answer.headers[name]) < 10_000, "neither all that was reserved, nor nothing"
+
+
+# --- what is left alone ---
+
+
+@EVERY_WAY
+async def test_a_filters_own_target_is_the_only_one(dialect: ClientDialect, stream: bool) -> None:
+    async def to_b(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request.replace(target=gateway.models.resolve("b")))
+
+    hosts = FakeHosts("a", "b")
+    order = [name for name in DEFAULT_ORDER if name not in ("filters", "attempts", "admission", "limits")]
+    order.insert(order.index("state"), "filters")
+    gateway = Plano(config(resilience={"max_attempts": 1}), filters=[to_b], order=order, transport=hosts)
+    hosts["b"].fail(500)
+    answer = await ask(gateway, dialect, "Hello", stream=stream, model="smart")
+    assert answer.status == 500
+    assert hosts.calls == ["b"]
+
+
+async def test_a_history_that_is_stored_here_moves_on() -> None:
+    net = Net(config(entry("a"), entry("b")))
+    net.hosts["a"].reply("one")
+    first = await net.ask("responses", False)
+    net.hosts["a"].fail(500)
+    net.hosts["b"].reply("two")
+    second = await net.ask("responses", False, previous_response_id=first.reply.id)
+    assert second.text == "two"
+    assert b"one" in net.hosts["b"].last.body
+
+
+async def test_a_history_that_only_the_provider_has_goes_nowhere_else() -> None:
+    net = Net(config(entry("a"), entry("b"), state_storage={"type": "none"}))
+    net.hosts["a"].fail(500)
+    answer = await net.ask("responses", False, previous_response_id="resp_of_the_provider")
+    assert answer.status in (400, 500)
+    assert "b" not in net.hosts.calls
+
+
+@pytest.mark.parametrize(
+    "more", [{"background": True}, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}]
+)
+async def test_what_may_have_had_an_effect_is_not_repeated(more: dict[str, Any]) -> None:
+    net = Net(config(entry("a"), entry("b")))
+    net.hosts["a"].fail(500)
+    assert (await net.ask("responses", False, **more)).status == 500
+    assert net.hosts.calls == ["a"]
+    net.hosts.down.add("a")
+    net.hosts["b"].reply("here")
+    assert (await net.ask("responses", False, **more)).text == "here", "it is certain that `a` has not seen it"
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses"])
+async def test_a_kept_alive_reply_is_stored_as_its_targets(dialect: ClientDialect) -> None:
+    net = Net(
+        config(
+            entry("a", apis=["chat"]),
+            entry("b", apis=["chat"]),
+            resilience={"keepalive": "0.05s", "first_output": "0.2s"},
+        )
+    )
+    net.hosts["a"].script(Reply("late", delay=30.0))
+    net.hosts["b"].reply("here")
+    answer = await net.ask(dialect, True)
+    assert answer.text == "here"
+    assert answer.body.count(b"keep-alive") >= 1
+    id = answer.reply.id
+    more: dict[str, Any] = {"metadata": {"response_id": id}} if dialect == "chat" else {"previous_response_id": id}
+    again = await net.ask(dialect, True, **more)
+    assert again.status == 200
+    assert b"here" in net.hosts["b"].last.body
+
+
+@STREAMED
+async def test_a_stream_that_becomes_too_slow_is_broken_off(dialect: ClientDialect) -> None:
+    net = Net(config(fallbacks=(), resilience={"minimum_rate": {"tokens": 1000, "over": "0.05s"}}))
+    net.hosts["a"].script(Reply("word " * 100, pause=0.02))
+    answer = await net.ask(dialect, True)
+    assert answer.status == 200
+    assert "broken off" in str(answer.error)
+
+
+async def test_embeddings_move_on_too() -> None:
+    net = Net(config(entry("a"), entry("b")))
+    net.hosts["a"].fail(500, on="/embeddings")
+    exchange = Exchange(msgspec.json.encode({"model": "smart", "input": "Hello"}))
+    await net.gateway(scope("POST", "/v1/embeddings"), exchange.receive, exchange.send)
+    assert exchange.answer.status == 200
+    assert exchange.answer.headers["x-plano-fallback"] == "server"

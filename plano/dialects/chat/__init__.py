@@ -11,6 +11,7 @@ from plano.dialects.chat.errors import write_stream_error
 from plano.dialects.chat.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.chat.read_request import read_request
 from plano.dialects.chat.reply import read_reply, write_reply
+from plano.dialects.chat.seals import mark_seals
 from plano.dialects.chat.stream_reader import ChatStreamReader
 from plano.dialects.chat.stream_writer import ChatStreamWriter
 from plano.dialects.chat.write_request import write_request
@@ -58,6 +59,7 @@ __all__ = [
     "event_texts",
     "hands_back",
     "look",
+    "mark_seals",
     "name",
     "peek_stream",
     "peek_usage",

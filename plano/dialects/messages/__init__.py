@@ -12,6 +12,7 @@ from plano.dialects.messages.peek import event_texts, look, peek_stream, peek_us
 from plano.dialects.messages.read_request import read_request
 from plano.dialects.messages.renaming import renaming
 from plano.dialects.messages.reply import read_reply, write_reply
+from plano.dialects.messages.seals import mark_seals
 from plano.dialects.messages.stream_reader import MessagesReader
 from plano.dialects.messages.stream_writer import MessagesWriter
 from plano.dialects.messages.write_request import write_request
@@ -38,6 +39,7 @@ conventions = Conventions(
         "top_logprobs",
         "user",
     },
+    overloaded=529,
     request_id="request-id",
     call_prefix="toolu_",
 )
@@ -66,6 +68,7 @@ __all__ = [
     "event_texts",
     "hands_back",
     "look",
+    "mark_seals",
     "name",
     "peek_stream",
     "peek_usage",

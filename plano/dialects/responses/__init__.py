@@ -15,6 +15,7 @@ from plano.dialects.responses.ids import hands_back
 from plano.dialects.responses.peek import event_texts, look, peek_stream, peek_usage, reply_texts, usage_of
 from plano.dialects.responses.reply import read_reply, write_reply
 from plano.dialects.responses.request import read_request
+from plano.dialects.responses.seals import mark_seals
 from plano.dialects.responses.stream_reader import StreamReader
 from plano.dialects.responses.stream_writer import StreamWriter
 from plano.dialects.responses.write_request import write_request
@@ -53,6 +54,7 @@ __all__ = [
     "event_texts",
     "hands_back",
     "look",
+    "mark_seals",
     "name",
     "peek_stream",
     "peek_usage",
