@@ -12,8 +12,8 @@ from plano.response import Response
 
 
 class Limits:
-    """Judges each request by the rules for all models, and settles with what all of its attempts used. Places are given
-    back as soon as the request is over, also when its client left.
+    """Judges each request once by the rules for all models, and settles with what all of its attempts used. Places are
+    given back as soon as the request is over, also when its client left.
 
     Args:
         judge: has the rules. Those that name a model, and budgets, are judged for each attempt.
@@ -27,8 +27,11 @@ class Limits:
         self._judge = judge
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        grant = await self._judge.for_request(request)
         journal = request.journal
+        if journal.judged:  # a filter asks again; the request's grant is settled with what all attempts used
+            return await call_next(request)
+        grant = await self._judge.for_request(request)
+        journal.judged = True
         if grant.holds:
             journal.releases += (grant.release,)
         if grant.reserves:

@@ -66,8 +66,8 @@ class _Turn(Struct, frozen=True, gc=False):
         """The origin of the reply: the target that answered, which may be another than the one that was asked for."""
         attempt = self.attempt or journal.answer
         if attempt.target is None:
-            return Origin(self.target.entry)
-        return Origin(attempt.target.entry, attempt.dialect or "chat")
+            return Origin(self.target.server)
+        return Origin(attempt.target.server, attempt.dialect or "chat")
 
 
 _NO_PAST = _Past([], [], None)

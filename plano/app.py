@@ -21,7 +21,7 @@ from plano.edge.ask import CallerOf
 from plano.edge.exposition import Exposition
 from plano.generation import DEFAULT_ORDER, Generation, Survivors
 from plano.limits.admission import EntrySlots, Slots
-from plano.limits.memory import MemoryCounts
+from plano.limits.counts_per_loop import open_counts
 from plano.observing import Observing
 from plano.pipeline import Filter, Link
 from plano.routing.models import ModelIndex
@@ -35,7 +35,7 @@ from plano.upstream.choosing import Choosing
 
 logger = logging.getLogger("plano")
 
-FIXED = ("log", "metrics", "state_storage", "tracing", "ui")
+FIXED = ("log", "metrics", "shared_state", "state_storage", "tracing", "ui")
 """The parts of a configuration that `Plano.reload` leaves as they are."""
 
 
@@ -181,6 +181,8 @@ class Plano:
             await self._survivors.connections.aclose()
         finally:
             self._survivors.observing.finished_requests.flush()
+        await self._generation.settle_limits()
+        await self._survivors.counts.aclose()
         if self._survivors.stores is not None:
             await self._survivors.stores.aclose()
         if self._survivors.tracing is not None:
@@ -219,7 +221,7 @@ def _survivors(
     record = Record(observing.prices) if config.ui else None
     entries = EntrySlots(config.admission.queue, clock=clock)
     choosing = Choosing(Health(clock=clock.now), entries, config.resilience.retry_budget)
-    slots, counts = Slots(clock=clock), MemoryCounts(clock.now, clock.wall)
+    slots, counts = Slots(clock=clock), open_counts(config.shared_state, clock)
     return Survivors(connections, stores, observing, tracing, record, choosing, slots, counts, clock)
 
 

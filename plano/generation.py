@@ -146,6 +146,11 @@ class Generation:
             return known
         return self._auth.caller(headers) if self._caller_of is None else await caller_from(self._caller_of, scope)
 
+    async def settle_limits(self) -> None:
+        """Wait until limits and budgets know what all requests have used."""
+        if self._judge is not None:
+            await self._judge.flush()
+
     def _links(self) -> list[Link]:
         """Every link of the pipeline, in order."""
         survivors = self._survivors

@@ -49,7 +49,8 @@ class Journal:
         error: the error that the client was told instead of a reply, or at the end of a broken one.
         bytes_in, bytes_out: sizes of the client's request body, without content codings, and of the body sent to it.
         releases: functions that release the upstream connections which the request had.
-        gauges: the limits that the request counts for, whichever target it goes to.
+        judged: whether the limits for requests have let it pass.
+        gauges: the limits of the whole request, which hold for every target that it goes to.
         told: headers that tell the client its limits and its attempts; they go out with a reply or an error.
         limited_by: the name of the rule or budget that last refused it, or one of its targets.
         limited_for: the reason of that refusal.
@@ -82,6 +83,7 @@ class Journal:
     bytes_in: int = 0
     bytes_out: int = 0
     releases: tuple[Callable[[], Awaitable[None]], ...] = ()
+    judged: bool = False
     gauges: tuple[Gauge, ...] = ()
     told: Sequence[tuple[bytes, bytes]] = ()
     limited_by: str | None = None

@@ -23,7 +23,7 @@ ROOMS = [
         "request streams translation",
         "faults response request_ids error_response",
         "pipeline",
-        "runtime routing state observability limits",
+        "runtime redis_client routing state observability limits",
         "edge transport",
         "upstream filters providers",
         "config testing",
@@ -55,6 +55,7 @@ OUTSIDE = {
     "httpx": ("plano.transport",),
     "starlette": ("plano.app", "plano.cli", "plano.generation"),
     "psycopg": ("plano.state",),
+    "redis": ("plano.redis_client",),
     "opentelemetry": ("plano.filters.tracing", "plano.observability.otlp"),
 }
 """Libraries that are imported in one place only."""

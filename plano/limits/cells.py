@@ -90,7 +90,7 @@ class Verdict(Struct, frozen=True):
 
 
 class Counts(Protocol):
-    """Where counts are kept."""
+    """A store of counts."""
 
     async def take(self, cells: Sequence[Cell]) -> Verdict:
         """Take all cells or none, in one decision."""

@@ -15,7 +15,7 @@ _NOTHING_USED = Usage()
 
 
 class Grant:
-    """What one request, or one attempt of it, took from the limits that it counts for.
+    """The cells that one request, or one attempt of it, took from its limits.
 
     Args:
         taken: the cells that were taken, each with its measure; none of those that are never given back.

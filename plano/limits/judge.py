@@ -25,7 +25,6 @@ from plano.provider import Target
 from plano.request import Request
 from plano.runtime.per_loop import PerLoop
 
-
 _NOTHING = Grant((), Journal(), None)
 
 _MOST_TARGETS = 1024
@@ -201,7 +200,7 @@ def _asked_of(
 
 
 def _tightest(gauges: Sequence[Gauge]) -> Sequence[Gauge]:
-    """Of each kind the gauge with the least left."""
+    """The gauge with the least left of each kind."""
     if len(gauges) == 1:
         return gauges
     found: dict[str, Gauge] = {}

@@ -169,7 +169,7 @@ def _measures_of(rule: Rule | Budget, taken: set[str]) -> Iterable[Measure]:
 
 
 _COUNTED: tuple[Counted, ...] = ("in_flight", "requests", "tokens", "input_tokens", "output_tokens", "dollars")
-"""Whatever is refused soonest and for the shortest time comes first."""
+"""The order in which measures refuse: places first, because they come free soonest."""
 
 
 def _within(tenant: str, subject: str) -> str:

@@ -44,8 +44,8 @@ class Prices(Protocol):
 
 
 class Need:
-    """What a request, or one attempt of it, asks of its limits. Most limits ask little, so that the rest is determined
-    only when one asks for it.
+    """The amounts that a request, or one attempt of it, asks of its limits. Each is determined only when a limit counts
+    it.
 
     Args:
         target: the target of the attempt; None for the whole request.
@@ -102,14 +102,15 @@ class Need:
         return None if self._target is None else self._target.max_tokens
 
     def _price(self) -> Price:
-        if self.price is None:
-            assert self._target is not None, "dollars are counted for the target that runs"
-            self.price = self._prices.of(self._target)
-        if self.price is None:
+        if self.price is not None:
+            return self.price
+        assert self._target is not None, "dollars are counted for the target that runs"
+        price = self.price = self._prices.of(self._target)
+        if price is None:
             raise PermissionDenied(
                 f"The model `{self._target.name}` is paid from a budget and has no price.", code="price_unknown"
             )
-        return self.price
+        return price
 
 
 class Size(Struct, frozen=True):

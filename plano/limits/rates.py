@@ -1,7 +1,8 @@
-"""Counts an amount per period by GCRA, the generic cell rate algorithm (ITU-T I.371): one moment per count.
+"""Counts an amount per period by GCRA, the generic cell rate algorithm (ITU-T I.371), as a leaky bucket.
 
-The moment is when the bucket is full again. Each unit that is taken moves it on by period / limit, and the bucket holds
-as much as lies between now and then. The burst is the whole limit, so that a bucket at rest gives all of it at once.
+What was taken leaks out at limit / period, and the bucket holds the whole limit: the burst is the limit, so that a
+bucket at rest gives all of it at once. The level is kept, and not the moment when the bucket is empty: at Unix times
+the sums of such moments are off by more than a unit.
 """
 
 from __future__ import annotations
@@ -15,37 +16,41 @@ _TOLERANCE = 1e-6
 class Bucket:
     """The state of a `Rate`. All times are seconds of one clock."""
 
-    __slots__ = ("full_at",)
+    __slots__ = ("_at", "_used", "full_at")
 
     def __init__(self) -> None:
+        self._used = 0.0
+        self._at = 0.0
         self.full_at = 0.0
 
     def wait(self, cell: Rate, now: float) -> float:
         """Seconds until `cell` can be taken; 0.0 if it can be taken now. A cost above the limit waits for a full
         bucket."""
-        unit = cell.period / cell.limit
-        excess = self.full_at - now
-        if excess <= 0.0:
+        if self.full_at <= now:
             return 0.0
+        excess = self._level(cell, now)
         if cell.cost < cell.limit:
-            excess -= (cell.limit - cell.cost) * unit
-        return excess if excess > _TOLERANCE * unit else 0.0
+            excess -= cell.limit - cell.cost
+        return excess * cell.period / cell.limit if excess > _TOLERANCE else 0.0
 
     def take(self, cell: Rate, now: float) -> None:
         self.settle(cell, cell.cost, now)
 
     def settle(self, cell: Rate, correction: float, now: float) -> None:
         """Take more, or give some back."""
-        full_at = self.full_at
-        self.full_at = (full_at if full_at > now else now) + correction * cell.period / cell.limit
+        self._used = used = max(0.0, self._level(cell, now) + correction)
+        self._at = now
+        self.full_at = now + used * cell.period / cell.limit
 
     def look(self, cell: Rate, now: float) -> tuple[float, float]:
         """The amount that is left, below zero if there is debt, and the seconds until the bucket is full."""
-        reset = self.full_at - now
-        if reset <= 0.0:
-            return cell.limit, 0.0
-        return cell.limit - reset * cell.limit / cell.period, reset
+        used = self._level(cell, now)
+        return cell.limit - used, used * cell.period / cell.limit
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing would be lost without it."""
         return self.full_at <= now
+
+    def _level(self, cell: Rate, now: float) -> float:
+        """The amount that has not leaked out yet."""
+        return 0.0 if self.full_at <= now else max(0.0, self._used - (now - self._at) * cell.limit / cell.period)

@@ -35,7 +35,7 @@ class Upkeep:
         self._releases: list[Lease] = []
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
-        self._waking = False
+        self._waking = self._renewal_due = False
         self._name = os.urandom(6).hex()
         self._numbers = count(1)
 
@@ -70,10 +70,14 @@ class Upkeep:
 
     async def flush(self) -> None:
         """Wait until everything that is due has been sent."""
-        while self._corrections or self._releases or self._sending is not None:
+        while self._is_due or self._sending is not None:
             self._start()
             if self._sending is not None:
                 await asyncio.wait([self._sending])
+
+    @property
+    def _is_due(self) -> bool:
+        return bool(self._corrections or self._releases or self._renewal_due)
 
     def _wake(self) -> None:
         if self._waking:
@@ -86,18 +90,22 @@ class Upkeep:
 
     def _start(self) -> None:
         self._waking = False
-        if self._sending is None and (self._corrections or self._releases):
+        if self._sending is None and self._is_due:
             self._sending = self.loop.create_task(self._send())
 
     async def _send(self) -> None:
         try:
-            while self._corrections or self._releases:
+            while self._is_due:
                 corrections, self._corrections = self._corrections, []
                 releases, self._releases = self._releases, []
                 if releases:
                     await _logged(self._counts.release(releases))
                 if corrections:
                     await _logged(self._counts.settle(corrections))
+                if self._renewal_due:
+                    # One call after the other: a renewal that overtook a release would take the place again.
+                    self._renewal_due = False
+                    await _logged(self._counts.renew(list(self._leases.values())))
         finally:
             self._sending = None
 
@@ -105,12 +113,12 @@ class Upkeep:
         self._timer = None
         if not self._leases:
             return
-        leases = list(self._leases.values())
         self._timer = self.loop.call_later(RENEW_SECONDS, self._renew)
         if self._memory is not None:
-            self._memory.renew_now(leases)
+            self._memory.renew_now(list(self._leases.values()))
         else:
-            self._renewing = self.loop.create_task(_logged(self._counts.renew(leases)))
+            self._renewal_due = True
+            self._start()
 
 
 async def _logged(call: Coroutine[Any, Any, None]) -> None:

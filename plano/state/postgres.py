@@ -24,6 +24,7 @@ from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from plano.errors import ConfigError
+from plano.runtime.renewal import Renewal
 from plano.state import postgres_sql as sql
 from plano.state.backend import (
     IMPORTED,
@@ -37,7 +38,6 @@ from plano.state.backend import (
     no_such_item,
     total,
 )
-from plano.state.renewal import Renewal
 
 T = TypeVar("T")
 

@@ -16,21 +16,7 @@ steps.
 
 from __future__ import annotations
 
-from hashlib import sha1
-
-from msgspec import Struct
-
-
-class Script(Struct, frozen=True):
-    """Lua and the name that Redis caches it under."""
-
-    text: str
-    sha: str
-
-
-def _script(text: str) -> Script:
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
+from plano.redis_client import Script
 
 _WALK = """
 local function walk(tree, row, depth)
@@ -53,10 +39,10 @@ local function absent() redis.call('DEL', KEYS[1]) end
 """
 
 # KEYS: tree. ARGV: row, depth. Returns the values of the turns, newest first.
-WALK = _script(_WALK + "return walk(KEYS[1], ARGV[1], tonumber(ARGV[2]))")
+WALK = Script.of(_WALK + "return walk(KEYS[1], ARGV[1], tonumber(ARGV[2]))")
 
 # KEYS: id. ARGV: start of the tree's key, now, limit, depth. Returns the pointer, then the values as WALK does.
-CHAIN = _script(
+CHAIN = Script.of(
     _WALK
     + _ABSENT
     + """
@@ -72,7 +58,7 @@ return found
 )
 
 # KEYS: tree, and the id unless the client is clustered. ARGV: milliseconds to live, row, value, pointer.
-PUT = _script(
+PUT = Script.of(
     """
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
@@ -82,7 +68,7 @@ return 1
 )
 
 # KEYS: id. ARGV: start of the tree's key, now.
-DELETE = _script(
+DELETE = Script.of(
     _ABSENT
     + """
 local pointer = redis.call('GET', KEYS[1])
@@ -142,7 +128,7 @@ end
 """
 
 # ARGV: now, milliseconds to live, expires, mark, head, items.
-CREATE = _script(
+CREATE = Script.of(
     _ALIVE
     + _WRITTEN
     + _KEEP
@@ -158,10 +144,10 @@ return 1
 )
 
 # ARGV: now.
-HEAD = _script(_ALIVE + "return alive(ARGV[1]) and redis.call('HGET', KEYS[1], 'head')")
+HEAD = Script.of(_ALIVE + "return alive(ARGV[1]) and redis.call('HGET', KEYS[1], 'head')")
 
 # ARGV: now, milliseconds to live, expires, head.
-UPDATE = _script(
+UPDATE = Script.of(
     _ALIVE
     + _KEEP
     + """
@@ -173,7 +159,7 @@ return 1
 )
 
 # ARGV: now.
-REMOVE = _script(
+REMOVE = Script.of(
     _ALIVE
     + """
 local there = alive(ARGV[1]) and 1 or 0
@@ -184,7 +170,7 @@ return there
 
 # ARGV: now, milliseconds to live, expires, mark, bytes to add, limit, items. Returns 1; 0 if there is no conversation;
 # minus the size if that would exceed the limit.
-APPEND = _script(
+APPEND = Script.of(
     _ALIVE
     + _WRITTEN
     + _KEEP
@@ -203,7 +189,7 @@ return 1
 
 # ARGV: now, how many, order, and `after` if it is given. Returns a list of items; nil if there is no conversation; 0 if
 # there is no item `after`.
-PAGE = _script(
+PAGE = Script.of(
     _ALIVE
     + _LAST
     + """
@@ -222,7 +208,7 @@ return redis.call('ZREVRANGEBYSCORE', KEYS[2], seq or '+inf', '-inf', 'LIMIT', 0
 )
 
 # ARGV: now, id.
-ITEM = _script(
+ITEM = Script.of(
     _ALIVE
     + _LAST
     + """
@@ -232,7 +218,7 @@ return seq and redis.call('ZRANGEBYSCORE', KEYS[2], seq, seq)[1]
 )
 
 # ARGV: now, id.
-REMOVE_ITEM = _script(
+REMOVE_ITEM = Script.of(
     _ALIVE
     + """
 local seqs = alive(ARGV[1]) and redis.call('HGET', KEYS[3], ARGV[2])

@@ -28,7 +28,7 @@ class StateSettings(Struct, frozen=True, kw_only=True):
         type: the store.
         path: the file of the sqlite store; its folder must exist.
         url: the address of the redis store: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`,
-            `redis+cluster://` and their `rediss+` forms; see `plano.state.redis`.
+            `redis+cluster://` and their `rediss+` forms; see `plano.redis_client`.
         connection_string: the address of the postgres store as libpq reads it (URL or `key=value`), TLS included.
         ttl_seconds: how long a turn can be continued; None means 30 days, in memory 24 hours.
         max_item_bytes: the longest turn, request and reply together.
@@ -98,9 +98,11 @@ def _open_sqlite(settings: StateSettings) -> Backend:
 def _open_redis(settings: StateSettings) -> Backend:
     if not settings.url:
         raise ConfigError("state_storage.url: missing; type redis needs it, e.g. redis://localhost:6379/0")
-    from plano.state.redis import RedisBackend, connect
+    from plano.redis_client import connect
+    from plano.state.redis import RedisBackend
 
-    return RedisBackend(connect(settings.url.reveal(), timeout=settings.deadline_seconds))
+    client = connect(settings.url.reveal(), key="state_storage.url", timeout=settings.deadline_seconds)
+    return RedisBackend(client)
 
 
 def _open_postgres(settings: StateSettings) -> Backend:

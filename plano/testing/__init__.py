@@ -25,6 +25,7 @@ from plano.testing.provider import FakeProvider
 from plano.testing.record import Recorded
 from plano.testing.script import (
     Answer,
+    Break,
     Failure,
     Reply,
     Verbatim,
@@ -40,6 +41,7 @@ from plano.testing.server import serve
 __all__ = [
     "WAYS",
     "Answer",
+    "Break",
     "Failure",
     "FakeClock",
     "FakeHosts",

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from plano.candidates import Candidate, Group
-from plano.errors import BudgetSpent, GatewayBusy, PermissionDenied, PlanoError, RateLimited
+from plano.errors import BudgetSpent, GatewayBusy, PermissionDenied, PlanoError, RateLimited, UnsupportedConversion
 from plano.journal import Journal
 from plano.limits.admission import busy
 from plano.limits.settings import Budget
@@ -24,6 +24,7 @@ from plano.runtime.clock import REAL, Clock
 from plano.upstream.choosing import Choosing
 from plano.upstream.final import final
 from plano.upstream.keepalive import kept_alive
+from plano.upstream.moving import marked, moved
 from plano.upstream.pace import Pace
 from plano.upstream.plan import Plan, Step
 from plano.upstream.repeatable import may_hedge, only_there, repeatable
@@ -44,7 +45,7 @@ class TargetLimits(Protocol):
     def concerns(self, target: Target) -> bool:
         """Whether any may apply to it."""
 
-    async def for_target(self, request: Request, target: Target, *, over: Budget | None = None) -> Grant | None:
+    def for_target(self, request: Request, target: Target, *, over: Budget | None = None) -> Awaitable[Grant]:
         """Reserves what a try may use. Raises RateLimited or BudgetSpent."""
 
 
@@ -241,7 +242,11 @@ class _Run:
     async def _try(self, step: Step, hold: Hold) -> Try:
         target, settings = step.target, self._by.settings
         request = self._request
-        onward = request if target is request.target else replace(request, target=target)
+        try:
+            onward = moved(request if target is request.target else replace(request, target=target), target)
+        except UnsupportedConversion as error:  # it refers to what another vendor has stored
+            await hold.abandoned(None)
+            return Try(step, hold, None, error, None)
         patience = None
         if request.stream:
             own = target.first_output
@@ -282,6 +287,7 @@ class _Run:
             journal.moved = self._failed[0].failure if self._failed else done.step.because
         self._tell(journal)
         done.hold.answered(journal, done.attempt)
+        response = marked(self._request, response, done.step.target)
         least = self._by.settings.minimum_rate
         return response if least is None or response.pieces is None else response.through(Pace(least, self._now))
 

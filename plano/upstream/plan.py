@@ -103,7 +103,7 @@ class Plan:
         self._random = random
         self._entered = 0
         self._choices: list[_Choice] = []
-        self._places: set[str] = set()
+        self._places: set[tuple[str, str]] = set()
         self._current: _Choice | None = None
         self._rounds = 0
 
@@ -185,8 +185,9 @@ class Plan:
 
     def _made(self, group: Group, tiers: Tiers, number: int, over: Budget | None) -> Iterator[_Choice]:
         for candidate in self._by.order(group, tiers):
-            if candidate.target.place not in self._places and self._wanted(candidate, number):
-                self._places.add(candidate.target.place)
+            place = candidate.target.place, candidate.target.model
+            if place not in self._places and self._wanted(candidate, number):
+                self._places.add(place)
                 yield _Choice(candidate, number, over)
 
     def _takes(self, choice: _Choice, failure: UpstreamFailure, here: int) -> bool:

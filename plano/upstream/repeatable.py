@@ -84,7 +84,7 @@ def may_hedge(request: Request) -> bool:
 def only_there(request: Request) -> bool:
     """Whether a request continues what its provider has stored, so that no other one could answer it."""
     body = request.body
-    if request.dialect != "responses" or all(body.find(word) < 0 for word in _STORED_THERE):
+    if all(body.find(word) < 0 for word in _STORED_THERE):
         return False
     said = reading.maybe(_continued, body)
     return said is not None and (said.previous_response_id is not None or said.conversation is not None)

@@ -310,7 +310,8 @@ async def test_a_configuration_of_the_original_answers_by_every_name(
             answer = await ask(app, "POST", PATHS[dialect], body(dialect, name))
             assert answer.status == 200, answer.body
             assert b"Hello" in answer.body
-            assert provider.requests[-1].json["model"] == app.models.resolve(name).model
+            groups = app.models.groups(name)
+            assert provider.requests[-1].json["model"] in {member.target.model for member in groups[0].members}
     assert len(provider.requests) == len(names) * len(CLIENT_DIALECTS)
 
 

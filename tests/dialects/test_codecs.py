@@ -11,6 +11,7 @@ import pytest
 
 from plano.conversation import Conversation, Failed
 from plano.dialects import CLIENT_CODECS, CODECS, ClientCodec, Codec, UpstreamCodec, client_codec
+from plano.dialects.codec import Gauge
 from plano.dialects.fields import NULL
 from plano.errors import UpstreamProtocolError, UpstreamStatus
 from plano.frames import sse
@@ -77,6 +78,7 @@ def test_every_client_verb_works(dialect: ClientDialect) -> None:
         "stream_writer": codec.stream_writer(ASKED).feed(Failed(ERROR)),
         "renaming": codec.renaming is None or b"other" in codec.renaming.reply("other", dumps(WHOLE[dialect])),
         "status_of": codec.status_of(ERROR) == ERROR.status,
+        "write_limits": codec.write_limits([Gauge("requests", 9, 8, 7.0)], 0.0),
         "write_error": b"It broke." in codec.write_error(ERROR, request_id="1"),
         "write_stream_error": codec.write_stream_error(ERROR, (STREAMED[dialect],)).endswith(b"\n\n"),
         "reply_texts": codec.reply_texts(WHOLE[dialect]),

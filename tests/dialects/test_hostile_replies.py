@@ -189,7 +189,10 @@ GUARD = "it is the guard itself, or says what it raises"
 OF_REQUESTS = "a part of a request, which was read as what it is before anything is written of it"
 GUARDED = "of a reply or an event; the reader that calls it guards all that it calls"
 CHECKED = "what it decodes was decoded before, into the same type"
+OF_THE_CONFIGURATION = "it was written when the configuration was loaded"
+
 EXCUSED: dict[str, str] = {
+    "dialects/call_seals.py seal_of": OF_REQUESTS,
     "dialects/chat/thinking.py _close": GUARDED,
     "dialects/chat/write_content.py add_extras": OF_REQUESTS,
     "dialects/chat/write_request.py _write_rest": OF_REQUESTS,
@@ -211,6 +214,9 @@ EXCUSED: dict[str, str] = {
     "dialects/responses/request.py _object": OF_REQUESTS,
     "dialects/responses/settings.py write_text": OF_REQUESTS,
     "dialects/responses/write_request.py _include": OF_REQUESTS,
+    "translation/foreign.py _item": OF_REQUESTS,
+    "upstream/defaults.py _flat": OF_THE_CONFIGURATION,
+    "upstream/defaults.py _limit_in": OF_THE_CONFIGURATION,
     "upstream/send.py _body": OF_REQUESTS,
 }
 """The functions that may decode without a guard around it, and the reason."""

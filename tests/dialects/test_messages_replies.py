@@ -352,7 +352,7 @@ def test_every_kind_of_error_has_its_type(error: PlanoError, type_: str) -> None
             "m",
         ),
         (500, b'{"type":"error","error":{"type":"api_error","message":"m"}}', "upstream", "m"),
-        (402, b'{"type":"error","error":{"type":"billing_error","message":"m"}}', "permission", "m"),
+        (402, b'{"type":"error","error":{"type":"billing_error","message":"m"}}', "billing", "m"),
         (429, b'{"type":"error","error":{"type":"brand_new","message":"m"}}', "rate_limit", "m"),
         (400, b'{"error":{"message":"m","code":"c"}}', "invalid_request", "m"),
         (404, b'{"message":"nope"}', "not_found", "nope"),

@@ -191,7 +191,7 @@ async def test_each_filter_answers_for_its_own_time() -> None:
     await create(app, "messages", "chat")
     found = await scrape(app)
     names = {labels["filter"] for labels in found.labels("plano_filter_seconds_total")}
-    assert names == {"metrics", "intake", "auth", "slow", "alias", "translation", "upstream"}
+    assert names == {"metrics", "intake", "auth", "slow", "alias", "attempts", "translation", "upstream"}
     assert found.of("plano_filter_seconds_total", filter="slow") >= 0.05
     whole = found.of("gen_ai_server_request_duration_seconds_sum")
     assert found.of("plano_filter_seconds_total") <= whole - 0.05  # nobody's is waiting for the upstream

@@ -52,6 +52,14 @@ def test_what_was_reserved_is_corrected(correction: float, left: float) -> None:
     assert bucket.look(cell, START)[0] == pytest.approx(left, abs=1e-3)
 
 
+@pytest.mark.parametrize("limit", [7, 43, 97, 997])
+@pytest.mark.parametrize("now", [0.0, START, 1.9e9])
+def test_all_of_a_limit_is_given_at_once_at_any_time(limit: int, now: float) -> None:
+    counts = MemoryCounts(Clock(now))
+    taken = [counts.take_now([rate(limit, 1.0)]).refused is None for _ in range(limit + 1)]
+    assert taken == [True] * limit + [False]
+
+
 def test_a_request_above_the_limit_waits_for_a_full_bucket_and_is_admitted_again_when_its_debt_is_paid() -> None:
     clock = Clock()
     counts = MemoryCounts(clock)

@@ -85,6 +85,25 @@ async def test_a_server_that_fails_stops_nothing(caplog: pytest.LogCaptureFixtur
     assert [record.message for record in caplog.records] == ["limits could not be corrected"] * 4
 
 
+def test_a_renewal_never_overtakes_a_release() -> None:
+    loop, server = Loop(), Shared()
+
+    async def run() -> None:
+        upkeep = Upkeep(server, asyncio.get_running_loop())
+        upkeep.hold([lease(1), lease(2)])
+        upkeep.release([lease(1)])
+        await asyncio.sleep(0.02)
+        loop.moved += RENEW_SECONDS + 0.01
+        await asyncio.sleep(0.02)
+        assert server.calls == [("release", 1)]  # it is still on its way
+        server.free.set()
+        await upkeep.flush()
+        assert server.calls == [("release", 1), ("renew", 1)]
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(run())
+
+
 async def test_a_settlement_may_come_from_another_thread() -> None:
     shared = Shared()
     shared.free.set()

@@ -12,10 +12,10 @@ import redis
 import trustme
 
 from plano.errors import ConfigError, StoreUnavailable
+from plano.redis_client import Script
 from plano.state import Item, StateSettings, Store, Turn, open_store
 from plano.state import redis_scripts as scripts
 from plano.state.redis import _conversation_keys, _id_key
-from plano.state.redis_scripts import Script
 from plano.types import Secret
 from tests.servers import Proxy, Redis, RedisCluster, free_port, wait_until
 
@@ -240,20 +240,20 @@ async def test_a_damaged_value_is_said_to_be_one_and_the_store_goes_on(
     await store.put("acme", turn("two"), after=first)
     await store.put("acme", turn("whole"))
     await store.create_conversation("acme", "conv", b"head", [Item("a", b"payload")])
-    backend: Any = store._backend
+    client: Any = store._backend._client
     tree, row = first.key.split(":")[:2]
-    await backend._do("HSET", f"plano:tree:{{{tree}}}", row, value)
+    await client.do("HSET", f"plano:tree:{{{tree}}}", row, value)
     items = next(key for key in _conversation_keys("acme", "conv") if key.endswith(":items"))
-    kind = (await backend._do("TYPE", items)).decode()
+    kind = (await client.do("TYPE", items)).decode()
     assert kind == "zset"
-    [member] = await backend._do("ZRANGE", items, 0, -1)
-    await backend._do("ZREM", items, member)
-    await backend._do("ZADD", items, 1, value)
+    [member] = await client.do("ZRANGE", items, 0, -1)
+    await client.do("ZREM", items, member)
+    await client.do("ZADD", items, 1, value)
 
     for reading in (store.get("acme", "one"), store.get_chain("acme", "two"), store.list_items("acme", "conv")):
         with pytest.raises(StoreUnavailable):
             await reading
-    await backend._do("SET", _id_key("acme", "one"), value)
+    await client.do("SET", _id_key("acme", "one"), value)
     for reading in (store.get("acme", "one"), store.get_chain("acme", "one")):
         with pytest.raises(StoreUnavailable):
             await reading

@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 import pytest
 
 from plano.errors import StoreUnavailable
+from plano.runtime.renewal import PAUSE
 from plano.state import StateSettings, Store, open_store
-from plano.state.renewal import PAUSE, Renewal
 from plano.types import Secret
 from tests.servers import Postgres, Proxy, Redis, free_port, wait_until
-from tests.state.conftest import Clock
 from tests.state.failing import DEADLINE, demoted, read_only, recovered, turn
 
 Server: TypeAlias = Redis | Postgres
@@ -235,19 +234,3 @@ async def test_a_primary_that_cannot_write_is_the_primary_still(refusal: bytes, 
             with pytest.raises(StoreUnavailable):
                 await store.ping()
     assert server.asked == [1, 1, 1]
-
-
-def test_a_renewal_outdates_what_was_opened_before_and_the_next_comes_after_a_pause() -> None:
-    clock = Clock()
-    renew = Renewal(clock)
-    before = clock.now
-    assert not renew.outdates(before)
-    renew()
-    assert renew.outdates(before)
-    clock.passes(PAUSE / 2)
-    between = clock.now
-    renew()
-    assert not renew.outdates(between)
-    clock.passes(PAUSE / 2)
-    renew()
-    assert renew.outdates(between)
