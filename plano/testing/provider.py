@@ -88,8 +88,8 @@ class FakeProvider:
     def breaks_after(self, events: int, *parts: Part | str, how: Break = "lost") -> None:
         """Append a reply that breaks off after so many events; without `parts`, it gets text that is long enough.
 
-        `how`: the connection is `lost`, or the stream ends cleanly but `incomplete`, or with an `error` event, which may
-        be that of a `Failure`.
+        `how`: the connection is `lost`, or the stream ends cleanly but `incomplete`, or with an `error` event, or with
+        that of a `Failure`.
         """
         self.script(Reply(*(parts or ("word " * (events + 1),)), breaks_after=events, how=how))
 
