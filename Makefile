@@ -15,7 +15,7 @@ WORKERS ?= 2
 # Real coding agents, for the tests that run them; AGENTS="@openai/codex@latest" tries others.
 AGENTS := @anthropic-ai/claude-code@2.1.332 @openai/codex@0.171.0
 
-.PHONY: run test test-lowest test-agents lint docs format bench bench-peers bench-instructions bench-growth bench-leftovers clean
+.PHONY: run test test-lowest test-agents lint docs format bench bench-peers bench-instructions bench-growth bench-leftovers bench-storm clean
 
 run: $(VENV)/.run-ready    ## the gateway on 127.0.0.1:12000, with config/plano_config.yaml
 	@exec $(BIN)/plano up config/plano_config.yaml
@@ -58,6 +58,10 @@ bench-growth: $(VENV)/.dev-ready    ## instructions of inputs that grow, by perf
 bench-leftovers: $(VENV)/.dev-ready    ## memory over thousands of large requests that end in every way
 	$(BIN)/python -m benchmarks.leftovers $(BENCH)
 
+bench-storm: $(VENV)/.dev-ready    ## outages of upstreams: the errors of clients, and the calls; then what limits and failover cost
+	$(BIN)/python -m benchmarks.storm $(BENCH)
+	$(BIN)/python -m benchmarks.resilience
+
 clean:
 	rm -rf $(VENV) .venv-lowest .agents build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
@@ -76,5 +80,5 @@ $(VENV)/.run-ready: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/.dev-ready: pyproject.toml | $(VENV)/bin/pip
 	$(if $(LOWEST),$(BIN)/python scripts/lowest.py > $(LOWEST))
-	$(PIP) install --group dev --editable '.[postgres,otel,zstd]' $(if $(LOWEST),--constraint $(LOWEST))
+	$(PIP) install --group dev --editable '.[postgres,otel,prices,zstd]' $(if $(LOWEST),--constraint $(LOWEST))
 	@touch $@ $(VENV)/.run-ready

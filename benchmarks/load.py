@@ -54,7 +54,7 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
-class _Client(asyncio.Protocol):
+class Client(asyncio.Protocol):
     def __init__(self, load: Load) -> None:
         self._load = load
         self._transport: asyncio.Transport | None = None
@@ -170,7 +170,7 @@ class Load:
         self.round = Round()
         self._port = port
         self._connections = connections
-        self._clients: list[_Client] = []
+        self._clients: list[Client] = []
         self._active = 0
         self._until = 0.0
         self._left = 0
@@ -180,7 +180,7 @@ class Load:
         loop = asyncio.get_running_loop()
         for start in range(0, self._connections, 100):
             amount = min(100, self._connections - start)
-            opening = [loop.create_connection(lambda: _Client(self), "127.0.0.1", self._port) for _ in range(amount)]
+            opening = [loop.create_connection(lambda: Client(self), "127.0.0.1", self._port) for _ in range(amount)]
             self._clients += [client for _, client in await asyncio.gather(*opening)]
         return self
 
@@ -216,14 +216,14 @@ class Load:
         self.round.elapsed = perf_counter() - began
         return self.round
 
-    def next(self, client: _Client, now: float) -> None:
+    def next(self, client: Client, now: float) -> None:
         if now < self._until and self._left > 0 and self._over is not None:
             self._left -= 1
             client.ask()
         else:
             self.lost(client)
 
-    def lost(self, client: _Client) -> None:
+    def lost(self, client: Client) -> None:
         """Notes that a connection sends no more requests in this round."""
         self._active -= 1
         if self._active <= 0 and self._over is not None and not self._over.done():

@@ -16,7 +16,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -44,15 +44,22 @@ def _chunk(delta: dict[str, str], finish: str | None = None, **more: Any) -> byt
     return b"data: " + json.dumps(head | {"choices": choices} | more).encode() + b"\n\n"
 
 
-STREAM = [_chunk({"role": "assistant", "content": ""}), *(_chunk({"content": " word"}) for _ in range(20))]
-STREAM += [_chunk({}, "stop"), _chunk({}, usage={"prompt_tokens": 12, "completion_tokens": 20}), b"data: [DONE]\n\n"]
+def stream_of(words: int) -> list[bytes]:
+    """The frames of a stream of so many words."""
+    opening = [_chunk({"role": "assistant", "content": ""}), *(_chunk({"content": " word"}) for _ in range(words))]
+    usage = {"prompt_tokens": 12, "completion_tokens": words}
+    return [*opening, _chunk({}, "stop"), _chunk({}, usage=usage), b"data: [DONE]\n\n"]
+
+
+STREAM = stream_of(20)
 
 
 class Instant:
-    """An upstream that has its whole reply ready."""
+    """An upstream that has its whole reply ready, or all frames of a stream."""
 
-    def __init__(self, stream: bool) -> None:
+    def __init__(self, stream: Sequence[bytes] = ()) -> None:
         self.status = 200
+        self._stream = stream
         kind = b"text/event-stream" if stream else b"application/json"
         self.headers: RawHeaders = [(b"content-type", kind)]
 
@@ -66,7 +73,7 @@ class Instant:
         return REPLY
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in STREAM:
+        for piece in self._stream:
             yield piece
 
     async def aclose(self) -> None:
@@ -74,19 +81,24 @@ class Instant:
 
 
 class Bench:
-    """A gateway and the request that is sent to it again and again."""
+    """A gateway and the request that is sent to it again and again.
 
-    def __init__(self, *, on: bool, stream: bool) -> None:
+    Args:
+        config: goes into the gateway's configuration.
+        stream: the frames of a stream; empty for a whole reply.
+        model: the name that is asked for.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, stream: Sequence[bytes] = (), model: str = "m") -> None:
         self.gateway = Plano(
             {
                 "model_providers": [{"model": "openai/m", "access_key": "k" * 20}],
                 "auth": {"keys": [{"name": "app", "key": "c" * 20}]},
-                "metrics": {"enabled": on},
-                "log": {"access": on},
+                **config,
             },
             transport=Instant(stream),
         )
-        body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+        body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         self._body = json.dumps(body).encode()
@@ -121,9 +133,9 @@ class Bench:
         await self.gateway(scope, receive, send)
 
 
-async def compare(requests: int, rounds: int, stream: bool) -> tuple[float, float]:
+async def compare(requests: int, rounds: int, stream: Sequence[bytes]) -> tuple[float, float]:
     """The CPU microseconds of a request with everything off, and how many more it takes with everything on."""
-    benches = {on: Bench(on=on, stream=stream) for on in (False, True)}
+    benches = {on: Bench({"metrics": {"enabled": on}, "log": {"access": on}}, stream=stream) for on in (False, True)}
     spent: dict[bool, list[float]] = {on: [] for on in benches}
     for bench in benches.values():
         await bench.run(requests // 10)
@@ -137,7 +149,7 @@ async def compare(requests: int, rounds: int, stream: bool) -> tuple[float, floa
 async def scrape(entries: int) -> tuple[int, float]:
     """The lines of a scrape and its milliseconds, for a gateway with many models that were all used in every way."""
     config = {"model_providers": [{"model": f"openai/m{n}", "access_key": "k"} for n in range(entries)]}
-    gateway = Plano(config, transport=Instant(False))
+    gateway = Plano(config, transport=Instant())
     instruments = gateway._survivors.observing.instruments
     for n in range(entries):
         place = ("openai", f"openai/m{n}")
@@ -170,7 +182,7 @@ def main() -> None:
     with tempfile.TemporaryFile("w") as sink:
         logs.setup("info", "json", stream=sink)
         logging.getLogger("asyncio").setLevel(logging.WARNING)
-        for stream, name in ((False, "one reply"), (True, f"stream of {len(STREAM)} chunks")):
+        for stream, name in (([], "one reply"), (STREAM, f"stream of {len(STREAM)} chunks")):
             off, cost = asyncio.run(compare(arguments.requests, arguments.rounds, stream))
             print(f"{name:20}  off {off:6.1f} µs   metrics and logs {cost:5.1f} µs")
         for entries in (5, 20):

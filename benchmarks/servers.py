@@ -26,7 +26,7 @@ UPSTREAM_KEY = "sk-proj-" + "0123456789abcdefghij" * 3
 READY_SECONDS = 120.0
 STORE_BYTES = 64_000_000
 
-_COMMAND = "from plano.cli import main; main()"
+COMMAND = "from plano.cli import main; main()"
 
 
 class Server:
@@ -173,7 +173,7 @@ class Fleet:
         server = Server(name, folder=self._folder, headers={} if bare else {"authorization": f"Bearer {KEY}"})
         config = self._folder / f"plano-{server.port}.json"  # JSON is YAML
         config.write_text(json.dumps(plano_config(self.upstream.port, filters=filters, bare=bare, store=store)))
-        command = [PYTHON, "-c", _COMMAND, "up", str(config), "--host", "127.0.0.1", "--port", str(server.port)]
+        command = [PYTHON, "-c", COMMAND, "up", str(config), "--host", "127.0.0.1", "--port", str(server.port)]
         command += ["--workers", str(workers), "--log-level", "warning"]
         return self._started(server, command, cores=cores or None)
 

@@ -136,7 +136,7 @@ class Metrics:
                 self._count_tokens(tally, usage)
             if usage.cached_tokens or usage.cache_creation_tokens or usage.reasoning_tokens:
                 self._count_details(tally, usage)
-            if self._prices.known and target is not None:
+            if target is not None:
                 price = self._prices.of(target)
                 if price is not None:
                     self._on.cost[(*tally.place, _FLAG[bool(usage.estimated)])].inc(price.of(usage))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from plano.config import Config
-from plano.config.assemble import entry_of
+from plano.config.assemble import entry_of, other_prices
 from plano.connections import Connections
 from plano.credentials.loopback import is_loopback, objection
 from plano.edge.answers import send_json
@@ -86,7 +86,7 @@ class Observing:
         self.instruments.serve(map(_served, entries), origins)
         places = [(entry.provider.name, entry.name) for entry in entries]
         self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
-        self.prices.replace(config.prices, config.prices_file)
+        self.prices.replace(config.prices, config.prices_file, other_prices(config))
 
     @property
     def shared(self) -> bool:

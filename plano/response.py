@@ -209,14 +209,14 @@ class Response:
                 if self.attempt is not None:  # whose relay does not look at what generators around it say
                     self.attempt.fail_with(error)
                 raise
-        elif (self.attempt is not None and self.attempt.failure is not None) or self.error is not None:
+        elif self.status >= 400 or (self.attempt is not None and self.attempt.failure is not None):
             self._raise_failure()
         return self
 
     def _raise_failure(self) -> None:
         """Raise the upstream's error that the body, or the error that this response was made of, tells."""
         error, body = self.error, self.body or b""
-        if error is None and self.status >= 400:
+        if error is None and self.attempt is not None and self.status >= 400:
             error = CODECS[self.dialect].read_error(self.status, body)
         elif error is None and self.ok:
             try:

@@ -110,7 +110,7 @@ async def test_a_fallback_is_counted_as_what_answered(
     )
     assert found.of("gen_ai_client_token_usage_sum", gen_ai_request_model=entry, gen_ai_token_type="output") == 2
     assert found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 2
-    assert found.of("plano_upstream_errors_total", model=f"fake_{first}/m-1", kind="server") == 1
+    assert found.of("plano_upstream_errors_total", model=f"fake_{first}/m-1", kind="overloaded") == 1
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -56,6 +56,7 @@ OUTSIDE = {
     "starlette": ("plano.app", "plano.cli", "plano.generation"),
     "psycopg": ("plano.state",),
     "redis": ("plano.redis_client",),
+    "genai_prices": ("plano.observability.price_package",),
     "opentelemetry": ("plano.filters.tracing", "plano.observability.otlp"),
 }
 """Libraries that are imported in one place only."""

@@ -78,13 +78,15 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     ]
     assert "demo/echo" in run(plano, "check", cwd=tmp_path)
     assert "0." in run(plano, "--version", cwd=tmp_path)
-    config.write_text(f"{config.read_text()}tracing: {{random_sampling: 100}}\n")
-    assert "tracing: has no effect: it needs `pip install 'plano[otel]'`" in run(plano, "check", cwd=tmp_path)
+    config.write_text(f"{config.read_text()}tracing: {{random_sampling: 100}}\nprices: {{package: true}}\n")
+    said = run(plano, "check", cwd=tmp_path)
+    assert "tracing: has no effect: it needs `pip install 'plano[otel]'`" in said
+    assert "prices.package: has no effect: it needs `pip install 'plano[prices]'`" in said
 
 
 def test_importing_plano_loads_none_of_its_parts() -> None:
     start = "from plano import Plano; Plano({'model_providers': [{'model': 'demo/echo'}]})"
-    assert loaded(start, "uvicorn", "redis", "psycopg", "opentelemetry", "fastapi") == "[]"
+    assert loaded(start, "uvicorn", "redis", "psycopg", "opentelemetry", "genai_prices", "fastapi") == "[]"
 
 
 def loaded(code: str, *libraries: str) -> str:

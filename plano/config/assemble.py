@@ -17,6 +17,7 @@ from plano.config.settings import Config, FilterEntry, ProviderEntry
 from plano.config.settings import Tracing as TracingSettings
 from plano.dialects import COMMON
 from plano.errors import ConfigError
+from plano.observability.prices import PriceOf
 from plano.observability.spans import host_provider
 from plano.pipeline import Filter, Link, objection
 from plano.provider import Provider
@@ -80,6 +81,21 @@ def can_trace() -> bool:
         return all(find_spec(name) is not None for name in _OTEL)
     except ModuleNotFoundError:  # the parent package is missing too
         return False
+
+
+def has_prices() -> bool:
+    """Whether the `prices` extra is installed."""
+    return find_spec("genai_prices") is not None
+
+
+def other_prices(config: Config) -> PriceOf | None:
+    """The prices of models without a configured one. None, without importing the package that has them, if it is not
+    asked for or not installed."""
+    if not (config.prices_package and has_prices()):
+        return None
+    from plano.observability.price_package import price_of  # imported late because it reads all prices
+
+    return price_of
 
 
 def build_tracing(config: Config, provider: Any = None) -> Tracing | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 from plano.config.aliases import reached
 from plano.config.names import Names
@@ -14,23 +12,11 @@ from plano.config.providers import where
 from plano.config.reading import Section
 from plano.config.settings import Config, ProviderEntry
 from plano.limits.settings import ANY, Budget
-from plano.observability.prices import Price, Prices
+from plano.observability.prices import Price, PriceOf, Prices
 from plano.routing.models import WILDCARD
-
-PriceOf: TypeAlias = Callable[[str, str], Price | None]
-"""A function that knows the price of a provider's model."""
 
 _MOST_NAMED = 3
 _UNSURE = re.compile(r"prices|(model|llm)_providers")
-
-
-def package_prices() -> PriceOf | None:
-    """The prices of the package `genai-prices`; None if they are not installed."""
-    try:
-        found: PriceOf = import_module("plano.observability.price_package").price_of
-    except ImportError:
-        return None
-    return found
 
 
 def check_prices(

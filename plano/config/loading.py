@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from plano.config.aliases import read_aliases
-from plano.config.assemble import can_trace, trouble
-from plano.config.budget_prices import check_prices, package_prices
+from plano.config.assemble import can_trace, has_prices, other_prices, trouble
+from plano.config.budget_prices import check_prices
 from plano.config.callers import read_callers
 from plano.config.document import Node, from_python, parse, read_text
 from plano.config.foreign import foreign
@@ -132,6 +133,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         log=Log(**(root.get("log") or {})),
         prices=_prices(root.get("prices"), names, problems),
         prices_file=(root.get("prices") or {}).get("file"),
+        prices_package=(root.get("prices") or {}).get("package", False),
         tracing=_tracing(root.get("tracing"), problems),
         resilience=resilience,
         rules=tuple(rules),
@@ -139,7 +141,7 @@ def _config(node: Node, problems: Problems, environ: Mapping[str, str], is_mappi
         admission=read_admission(root.get("admission"), problems),
         shared_state=read_shared_state(root.get("shared_state"), problems, counts=bool(rules or budgets)),
     )
-    package = package_prices() if (root.get("prices") or {}).get("package") else None
+    package = other_prices(config)
     check_prices(root.get("budgets") or (), _provider_sections(root), config, names, package, problems)
     if problems.has_errors:  # otherwise they are found when the filters are built
         _try_filters(filters.defined, problems)
@@ -268,9 +270,24 @@ def _prices(section: Section | None, names: Names, problems: Problems) -> dict[s
     for name, said in models.items():
         if not (names.unsure or names.is_model(re.sub(r"/\*$", "/any", name))):
             problems.warn(models.line_of(name), models.path_of(name), names.unknown(name))
-        if "input" in said:
-            prices[name] = Price(**said)
+        price = _price(said, problems)
+        if price is not None:
+            prices[name] = price
+    if section.get("package") and not has_prices():
+        line, path = section.line_of("package"), section.path_of("package")
+        problems.warn(line, path, "has no effect: it needs `pip install 'plano[prices]'`")
     return prices
+
+
+def _price(said: Section, problems: Problems) -> Price | None:
+    """A model's price; None if it is wrong, which the problems say."""
+    if "input" not in said or not all("above" in tier for tier in said["tiers"]):
+        return None
+    try:
+        return msgspec.convert(said, Price)
+    except msgspec.ValidationError as error:
+        problems.error(said.line_of("tiers"), said.path_of("tiers"), str(error))
+        return None
 
 
 def _tracing(section: Section | None, problems: Problems) -> Tracing | None:

@@ -139,6 +139,17 @@ PRICE: Mapping[str, Key] = {
     "output": number(default=0.0, least=0),
     "cached_input": number(least=0),
     "cache_creation": number(least=0),
+    "tiers": list_of(
+        mapping(
+            {
+                "above": integer(required=True),
+                "input": number(least=0),
+                "output": number(least=0),
+                "cached_input": number(least=0),
+                "cache_creation": number(least=0),
+            }
+        )
+    ),
 }
 
 TRACING: Mapping[str, Key] = {
@@ -220,7 +231,7 @@ ROOT: Mapping[str, Key] = {
     "log": mapping(
         {"format": text("auto", choices=("auto", "json", "text")), "access": boolean(True), "bodies": boolean()}
     ),
-    "prices": mapping({"file": text(), "models": map_of(mapping(PRICE))}),
+    "prices": mapping({"file": text(), "models": map_of(mapping(PRICE)), "package": boolean()}),
     "tracing": mapping(TRACING),
     "prompt_caching": mapping(
         {

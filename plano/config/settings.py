@@ -160,6 +160,7 @@ class Config(Struct, frozen=True, kw_only=True):
         chat_completions_continue: chat completions are stored as well.
         upstream_store: the `store` that is sent to providers; None for the client's own.
         prices: the prices of models, by name; they take precedence over those in `prices_file`.
+        prices_package: the other models have the prices of the `genai-prices` package.
         rules: the rules of `ratelimits`.
         warnings: values that have no effect, or are probably not meant.
     """
@@ -185,6 +186,7 @@ class Config(Struct, frozen=True, kw_only=True):
     log: Log = Log()
     prices: Mapping[str, Price] = {}
     prices_file: str | None = None
+    prices_package: bool = False
     tracing: Tracing | None = None
     resilience: Resilience = Resilience()
     rules: tuple[Rule, ...] = ()

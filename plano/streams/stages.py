@@ -127,8 +127,8 @@ class Flow:
         """Wait for the first real output of the model, and hold the pieces that come until then.
 
         The wait also ends when `MAX_HELD_FRAMES` or `MAX_HELD_BYTES` have come. Held pieces go through the stages when
-        the stream is read on. Comments are not held: they kept a connection alive that is not the client's. A wait that
-        is cancelled can be taken up again.
+        the stream is read on. Comments before the output are dropped: they kept a connection alive that is not the
+        client's. A wait that is cancelled can be taken up again.
 
         Raises:
             UpstreamError: the stream failed before that.
@@ -160,6 +160,9 @@ class Flow:
                 if self._codec.speaks(piece) < 0:
                     self._judge_end(said)
                 return
+            opening = sse.without_comments(self._held.pop())
+            if opening:
+                self._held.append(opening)
 
     async def _hold(self) -> bytes | None:
         """Wait for one more piece and hold it; None at the source's end."""
@@ -167,9 +170,7 @@ class Flow:
             chunk = await self._next()
             piece = self.rest() if chunk is None else self.arrived(chunk)
             if piece:
-                held = sse.without_comments(piece)
-                if held:
-                    self._held.append(held)
+                self._held.append(piece)
                 return piece
             if chunk is None:
                 return None

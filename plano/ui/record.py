@@ -175,7 +175,7 @@ class Record:
         self._count(int(now), journal).add(row)
 
     def _dollars(self, target: Target | None, usage: Usage | None) -> float | None:
-        if not self._prices.known or target is None or usage is None:
+        if target is None or usage is None:
             return None
         price = self._prices.of(target)
         return None if price is None else price.of(usage)

@@ -227,7 +227,7 @@ async def test_each_attempt_has_a_span_and_the_upstream_is_told_each() -> None:
     await traced.ask(HELLO)
     (request,), (first, second) = traced.spans()
     assert [said(span)["plano.attempt"] for span in (first, second)] == [1, 2]
-    assert (said(first)["error.type"], said(first)["http.response.status_code"]) == ("server", 503)
+    assert (said(first)["error.type"], said(first)["http.response.status_code"]) == ("overloaded", 503)
     assert first.status.status_code is StatusCode.ERROR
     assert "gen_ai.usage.input_tokens" not in said(first)
     assert "error.type" not in said(second)
@@ -252,7 +252,7 @@ async def test_attempts_at_the_same_time_each_have_a_span_of_their_own(stream: b
     (request,), attempts = traced.spans()
     by_provider = {said(span)["plano.provider"]: said(span) for span in attempts}
     failed, answered = by_provider["openai"], by_provider["anthropic"]
-    assert (failed["http.response.status_code"], failed["error.type"]) == (503, "server")
+    assert (failed["http.response.status_code"], failed["error.type"]) == (503, "overloaded")
     assert "gen_ai.usage.input_tokens" not in failed
     assert (answered["http.response.status_code"], answered["gen_ai.usage.input_tokens"]) == (200, 3)
     assert "error.type" not in answered
@@ -270,7 +270,7 @@ async def test_an_attempt_that_is_refused_before_it_is_sent_is_not_taken_for_the
     answer = await traced.ask(HELLO | {"temperature": 0.5}, {"x-plano-strict": "true"})
     assert (answer.status, len(traced.upstream.requests)) == (400, 1)
     _, (first, second) = traced.spans()
-    assert (said(first)["error.type"], said(first)["http.response.status_code"]) == ("server", 503)
+    assert (said(first)["error.type"], said(first)["http.response.status_code"]) == ("overloaded", 503)
     assert "http.response.status_code" not in said(second)
 
 

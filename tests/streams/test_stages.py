@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from plano.attempt import Attempt
 from plano.dialects import CODECS
-from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamUnavailable
+from plano.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from plano.frames.sse import without_comments
 from plano.journal import Journal
 from plano.request import Request
 from plano.response import Response
@@ -89,7 +91,7 @@ async def test_it_waits_for_the_first_real_output_and_no_longer(kind: str, cut: 
     flow, _ = KINDS[kind](source)
     await flow.begun()
     assert source.taken == len(chunks) + 1
-    assert await out_of(flow) == before + WORD + WORD + END
+    assert await out_of(flow) == ROLE + WORD + WORD + END
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,24 +116,28 @@ async def test_asking_again_waits_for_nothing(kind: str) -> None:
     assert await out_of(flow) == ROLE + WORD + WORD + END
 
 
-FAILURES: dict[str, tuple[Source, str]] = {
-    "an error in a frame": (Source(ROLE, FAILED), "too busy"),
-    "an error in the first frame": (Source(FAILED), "too busy"),
-    "a broken connection": (Source(ROLE, error=UpstreamUnavailable("gone")), "gone"),
-    "a broken connection at once": (Source(error=UpstreamUnavailable("gone")), "gone"),
-    "an end without a finish": (Source(ROLE), "ended"),
-    "nothing at all": (Source(), "ended"),
+FAILURES: dict[str, tuple[Source, str, str]] = {
+    "an error in a frame": (Source(ROLE, FAILED), "too busy", "server"),
+    "an error in the first frame": (Source(FAILED), "too busy", "server"),
+    "a broken connection": (Source(ROLE, error=UpstreamUnavailable("gone")), "gone", "connect"),
+    "a broken connection at once": (Source(error=UpstreamUnavailable("gone")), "gone", "connect"),
+    "silence": (Source(ROLE, error=UpstreamTimeout("slow")), "slow", "timeout"),
+    "an end without a finish": (Source(ROLE), "ended", "protocol"),
+    "an end that does not say why": (Source(ROLE, b"data: [DONE]\n\n"), "does not say why", "protocol"),
+    "nothing at all": (Source(), "ended", "protocol"),
+    "nothing but comments": (Source(COMMENT, COMMENT), "ended", "protocol"),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failure_before_any_output_is_raised_and_noted(kind: str, failure: str) -> None:
-    source, message = FAILURES[failure]
+    source, message, how = FAILURES[failure]
     flow, request = KINDS[kind](Source(*source._chunks, error=source._error))
-    with pytest.raises(UpstreamError, match=message):
-        await flow.begun()
-    assert request.journal.answer.failure == ("broken_stream" if kind == "relay" else None)
+    for _ in range(2):
+        with pytest.raises(UpstreamError, match=message):
+            await flow.begun()
+    assert request.journal.answer.failure == (how if kind == "relay" else None)
 
 
 async def test_a_stream_that_has_begun_breaks_where_it_breaks() -> None:
@@ -149,6 +155,72 @@ async def test_an_end_that_says_nothing_is_an_end() -> None:
     assert await out_of(flow) == ROLE + END
 
 
+FILTERED: list[tuple[Dialect, bytes, bool]] = [
+    ("chat", b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}\n\n', True),
+    ("chat", b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter: SAFETY"}]}\n\n', True),
+    ("chat", b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"sensitive"}]}\n\n', True),
+    ("chat", b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"content_filter"}]}\n\n', False),
+    ("chat", b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}\n\n', False),
+    ("chat", END, False),
+    ("messages", b'data: {"type":"message_delta","delta":{"stop_reason":"refusal"},"usage":{}}\n\n', True),
+    ("messages", b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{}}\n\n', False),
+    (
+        "responses",
+        b'data: {"type":"response.incomplete","response":{"status":"incomplete","output":[],'
+        b'"incomplete_details":{"reason":"content_filter"}}}\n\n',
+        True,
+    ),
+    (
+        "responses",
+        b'data: {"type":"response.completed","response":{"status":"completed","output":[]}}\n\n',
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("dialect", "end", "filtered"), FILTERED)
+async def test_a_filter_that_ends_a_reply_before_any_output_is_told_and_not_raised(
+    dialect: Dialect, end: bytes, filtered: bool
+) -> None:
+    flow, request = relayed(Source(end), dialect)
+    await flow.begun()
+    assert flow.filtered is filtered
+    assert request.journal.answer.failure is None
+    assert (await anext(aiter(flow))) == end
+
+
+async def test_a_wait_that_was_cancelled_is_taken_up_again() -> None:
+    go_on = asyncio.Event()
+
+    class Slow(Source):
+        async def __anext__(self) -> bytes:
+            if self.taken == 1:
+                await go_on.wait()
+            return await super().__anext__()
+
+    flow, request = relayed(Slow(ROLE, WORD, END))
+    waiting = asyncio.ensure_future(flow.begun())
+    while not flow._held:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert request.journal.answer.failure is None
+    go_on.set()
+    await flow.begun()
+    assert await out_of(flow) == ROLE + WORD + END
+
+
+async def test_comments_count_for_the_bound_and_are_not_held() -> None:
+    source = Source(*[COMMENT] * 200, ROLE, WORD, END)
+    flow, _ = relayed(source)
+    for _ in range(2):
+        await flow.begun()
+        assert source.taken == MAX_HELD_FRAMES
+    assert not flow._held
+    assert await out_of(flow) == COMMENT * (200 - MAX_HELD_FRAMES) + ROLE + WORD + END
+
+
 @pytest.mark.parametrize(
     ("chunk", "held"),
     [(ROLE, MAX_HELD_FRAMES), (b": " + b"x" * 10_000 + b"\n\n" + ROLE, -(-MAX_HELD_BYTES // (len(ROLE) + 10_004)))],
@@ -159,7 +231,8 @@ async def test_what_is_held_has_a_bound(chunk: bytes, held: int) -> None:
     flow, _ = relayed(source)
     await flow.begun()
     assert source.taken == held
-    assert await out_of(flow) == chunk * 200 + WORD + END
+    opening = without_comments(chunk)
+    assert await out_of(flow) == opening * held + chunk * (200 - held) + WORD + END
 
 
 async def test_times_and_tokens_are_noted_when_they_come() -> None:
