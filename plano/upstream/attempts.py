@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from plano.candidates import Candidate, Group
 from plano.errors import BudgetSpent, GatewayBusy, PermissionDenied, PlanoError, RateLimited, UnsupportedConversion
 from plano.journal import Journal
-from plano.limits.admission import busy
+from plano.limits.admission import Slots, busy
 from plano.limits.settings import Budget
 from plano.pipeline import CallNext
 from plano.provider import Target
@@ -29,7 +29,7 @@ from plano.upstream.pace import Pace
 from plano.upstream.plan import Plan, Step
 from plano.upstream.repeatable import may_hedge, only_there, repeatable
 from plano.upstream.settings import MOST_ATTEMPTS, Resilience
-from plano.upstream.tries import Grant, Hold, Try, hedged, made
+from plano.upstream.tries import Grant, Hold, Try, hedged, made, refused
 from plano.upstream.windows import fits
 
 _NO_FALLBACK = b"x-plano-no-fallback"
@@ -106,7 +106,19 @@ class Attempts:
 
 
 class _Run:
-    """The tries of one request."""
+    """The tries of one request.
+
+    The usual request needs one, and has one target that is well; it is not planned any further until that one fails.
+    """
+
+    # Few requests touch these, so their defaults stay on the class.
+    _refusal: PlanoError | None = None
+    _full: PlanoError | None = None
+    _busy: Step | None = None
+    _patient = False
+    _origin: Candidate | None = None
+    _planned: Plan | None = None
+    _failed: Sequence[Try] = ()
 
     def __init__(self, by: Attempts, request: Request, call_next: CallNext, most: int) -> None:
         self._by = by
@@ -116,13 +128,15 @@ class _Run:
         self._now = by.clock.now
         self._due = self._now() + by.settings.deadline
         self._before = len(request.journal.attempts)
-        self._failed: list[Try] = []
-        self._refusal: PlanoError | None = None
-        self._busy: Step | None = None
-        self._patient = False
-        self._origin: Candidate | None = None
         self._groups = self._candidates()
-        self._plan = Plan(self._groups, by.choices, wanted=self._wanted, random=by.random)
+
+    @property
+    def _plan(self) -> Plan:
+        if self._planned is None:
+            self._planned = Plan(self._groups, self._by.choices, wanted=self._wanted, random=self._by.random)
+            if self._origin is not None:
+                self._planned.began(self._origin)
+        return self._planned
 
     async def answer(self) -> Response:
         """The reply of the target that answered, or the most useful error.
@@ -130,28 +144,37 @@ class _Run:
         Raises:
             PlanoError: no target answered, and the most useful failure is not a response.
         """
-        step = self._plan.first()
-        if step is None:
-            raise self._by.choices.refusal(self._groups)
-        self._origin = step.candidate if step.because is None else None
+        step: Step | None = self._begin()
         while step is not None:
             if step.wait and not await self._waited(step.wait):
                 break
             try:
-                hold = await self._hold(step)
-            except _REFUSALS as refused:
-                step = self._instead(step, refused)
+                hold = self._hold(step) if self._is_free(step.target) else await self._admitted(step)
+            except _REFUSALS as why:
+                step = self._instead(step, why)
                 continue
-            tries = await self._made(step, hold)
+            tries = [await self._try(step, hold)] if self._by.settings.hedge is None else await self._made(step, hold)
             if tries[-1].answers:
                 return self._told(tries[-1])
             for done in tries:
-                self._failed.append(done)
+                self._failed = (*self._failed, done)
                 if done.failure is not None:
                     asked = None if done.attempt is None else done.attempt.retry_after
                     self._plan.failed(done.step, done.failure, asked_wait=asked)
             step = self._following(tries[-1])
         return self._given_up()
+
+    def _begin(self) -> Step:
+        """The first try. Raises the error to tell if there is none, because all keys rest."""
+        choices, members = self._by.choices, self._groups[0].members
+        if len(members) == 1 and len(members[0].keys) == 1 and choices.all_well:
+            self._origin = candidate = members[0]
+            return Step(candidate, candidate.keys[0])
+        step = self._plan.first()
+        if step is None:
+            raise choices.refusal(self._groups)
+        self._origin = step.candidate if step.because is None else None
+        return step
 
     def _candidates(self) -> Sequence[Group]:
         candidates, target = self._request.candidates, self._request.require_target()
@@ -179,35 +202,43 @@ class _Run:
         self._request.journal.waited += seconds
         return True
 
-    async def _hold(self, step: Step) -> Hold:
+    def _is_free(self, target: Target) -> bool:
+        """Whether nothing limits requests to a target."""
+        limits = self._by.limits
+        return target.max_in_flight is None and (limits is None or not limits.concerns(target))
+
+    def _hold(self, step: Step, slots: Slots | None = None, grant: Grant | None = None) -> Hold:
+        return Hold(self._by.choices.begin(step.target, again=step.again), slots, grant)
+
+    async def _admitted(self, step: Step) -> Hold:
         """Takes what a try needs: a slot of the target, and the amounts of its limits and budgets.
 
         Raises:
-            RateLimited: a limit or a budget refuses it.
+            RateLimited: a limit refuses it.
+            BudgetSpent: a budget refuses it.
+            PermissionDenied: a budget has to pay for a target without a price.
             GatewayBusy: the target has as many requests as it may have.
         """
-        target, limits, choices = step.target, self._by.limits, self._by.choices
-        slots = choices.slots.of(target)
+        target, limits = step.target, self._by.limits
+        slots = self._by.choices.slots.of(target)
         if slots is not None and not slots.try_take():
             until = self._now() + self._by.queue_wait
             if not (self._patient and await slots.wait(min(until, self._due))):
                 raise busy()
+        grant = None
         try:
-            grant = (
-                await limits.for_target(self._request, target, over=step.over)
-                if limits is not None and limits.concerns(target)
-                else None
-            )
+            if limits is not None and limits.concerns(target):
+                grant = await limits.for_target(self._request, target, over=step.over)
         except BaseException:
             if slots is not None:
                 slots.release()
             raise
-        return Hold(choices.begin(target, again=step.again), slots, grant)
+        return self._hold(step, slots, grant)
 
     def _instead(self, step: Step, refused: PlanoError) -> Step | None:
         """The try in place of one that a limit of the gateway refused."""
         if isinstance(refused, GatewayBusy):
-            self._busy = self._busy or step
+            self._busy, self._full = self._busy or step, refused
             instead = self._plan.skip(step, "overloaded")
             if instead is None and not self._failed and not self._patient:
                 self._patient, instead = True, self._busy
@@ -223,10 +254,10 @@ class _Run:
 
     async def _made(self, step: Step, hold: Hold) -> list[Try]:
         """One try, or two at once; if one answers, it is the last."""
-        hedge = self._by.settings.hedge
-        if hedge is None or self._left() < 2 or not may_hedge(self._request):
+        after = self._by.settings.hedge
+        if after is None or self._left() < 2 or not may_hedge(self._request):
             return [await self._try(step, hold)]
-        return await hedged(self._try(step, hold), self._hedge, hedge, self._by.clock)
+        return await hedged(self._try(step, hold), self._hedge, after, self._by.clock)
 
     async def _hedge(self) -> Awaitable[Try] | None:
         """The second of two tries at once; None if there is none."""
@@ -234,33 +265,39 @@ class _Run:
         if step is None or self._left() < 1:
             return None
         try:
-            return self._try(step, await self._hold(step))
+            return self._try(step, await self._admitted(step))
         except _REFUSALS:
             self._plan.skip(step, None)
             return None
 
-    async def _try(self, step: Step, hold: Hold) -> Try:
-        target, settings = step.target, self._by.settings
-        request = self._request
+    def _try(self, step: Step, hold: Hold) -> Awaitable[Try]:
+        request, target = self._request, step.target
         try:
             onward = moved(request if target is request.target else replace(request, target=target), target)
         except UnsupportedConversion as error:  # it refers to what another vendor has stored
-            await hold.abandoned(None)
-            return Try(step, hold, None, error, None)
-        patience = None
-        if request.stream:
-            own = target.first_output
-            usual = settings.first_output_reasoning if _reasons(request) else settings.first_output
-            patience = max(0.0, min(usual if own is None else own, self._due - self._now()))
-        return await made(
+            return refused(step, hold, error)
+        patience = self._patience(target) if request.stream else None
+        return made(
             step,
             hold,
             onward,
             self._call_next,
             patience,
-            filtered=self._plan.lists("content_filter"),
+            filtered=self._lists_filters,
             clock=self._by.clock,
         )
+
+    def _patience(self, target: Target) -> float:
+        """Seconds in which a stream must bring its first output."""
+        settings, own = self._by.settings, target.first_output
+        if own is None:
+            own = settings.first_output_reasoning if _reasons(self._request) else settings.first_output
+        return max(0.0, min(own, self._due - self._now()))
+
+    @property
+    def _lists_filters(self) -> bool:
+        """Whether a fallback is there for a reply that the provider's content filter ended."""
+        return any(group.conditions is not None and "content_filter" in group.conditions for group in self._groups)
 
     def _left(self) -> int:
         """The attempts that may still be made."""
@@ -286,24 +323,24 @@ class _Run:
         elif done.step.candidate is not self._origin:
             journal.moved = self._failed[0].failure if self._failed else done.step.because
         self._tell(journal)
-        done.hold.answered(journal, done.attempt)
+        done.hold.answered(journal, done.attempt, whole=response.pieces is None)
         response = marked(self._request, response, done.step.target)
         least = self._by.settings.minimum_rate
         return response if least is None or response.pieces is None else response.through(Pace(least, self._now))
 
     def _tell(self, journal: Journal) -> None:
-        told = [(b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before))]
+        journal.told = (*journal.told, (b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before)))
         if journal.moved is not None:
-            told.append((b"x-plano-fallback", journal.moved.encode()))
-        journal.told = (*journal.told, *told)
+            journal.told = (*journal.told, (b"x-plano-fallback", journal.moved.encode()))
 
     def _given_up(self) -> Response:
         """The answer after the last try failed: the error of the most useful class."""
         journal, failed = self._request.journal, self._failed
         self._tell(journal)
         best = min(failed, key=lambda done: usefulness(done.failure), default=None)
-        if self._refusal is not None and (best is None or best.failure not in CALLERS):
-            raise copy(self._refusal)
+        refusal = self._refusal or (self._full if best is None else None)
+        if refusal is not None and (best is None or best.failure not in CALLERS):
+            raise copy(refusal)
         assert best is not None, "something was tried or refused"
         if self._most > 1 and best.failure is not None:
             return final(self._request, best, self._by.choices.health.back_in(self._groups))

@@ -28,6 +28,11 @@ class Choosing:
         self.share = share
         self._balance = Balance(health.load_of)
 
+    @property
+    def all_well(self) -> bool:
+        """Whether no target is, or was a short time ago, in trouble."""
+        return not self.health.troubled
+
     def tiers(self, groups: Sequence[Group]) -> list[Tiers]:
         """The members of each group that may be tried now; see `Health.tiers`."""
         return self.health.tiers(groups)

@@ -112,6 +112,14 @@ class Plan:
         self._enter()
         return self._another(None if self._choices else self._by.cause(self._groups[0]))
 
+    def began(self, candidate: Candidate) -> None:
+        """Notes a first try that was made without a plan, at the only primary target."""
+        choice = _Choice(candidate, 0)
+        choice.tried, choice.tries, choice.keys = candidate.keys[0], 1, []
+        self._places.add((candidate.target.place, candidate.target.model))
+        self._choices.append(choice)
+        self._entered, self._current = 1, choice
+
     def other(self) -> Step | None:
         """A target that was not tried yet, to be asked at the same time as the one that is; None if there is none."""
         current = self._current
@@ -147,10 +155,6 @@ class Plan:
         """Adds the groups of a budget's fallback; they are charged to that budget."""
         for group, tiers in zip(groups, self._by.tiers(groups), strict=True):
             self._choices += self._made(group, tiers, 0, over)
-
-    def lists(self, failure: UpstreamFailure) -> bool:
-        """Whether a fallback is there for a failure after which only a fallback that lists it is tried."""
-        return any(failure in (group.conditions or ()) for group in self._groups)
 
     def _choice_of(self, step: Step) -> _Choice:
         return next(choice for choice in self._choices if choice.tried is step.target)

@@ -26,6 +26,12 @@ from plano.upstream.standing import Trial
 class Grant(Protocol):
     """What a try holds of limits and budgets."""
 
+    @property
+    def holds(self) -> bool: ...
+
+    @property
+    def reserves(self) -> bool: ...
+
     def settle(self, usage: Usage | None) -> None: ...
 
     async def release(self) -> None: ...
@@ -52,13 +58,22 @@ class Hold:
         self._trial.cancelled()
         await self._free(attempt)
 
-    def answered(self, journal: Journal, attempt: Attempt | None) -> None:
-        """Lets go when the reply is over."""
-        if attempt is not None and attempt.sent is not None:
-            self._trial.begun(perf_counter() - attempt.sent)
+    def answered(self, journal: Journal, attempt: Attempt | None, *, whole: bool) -> None:
+        """Lets go when the reply is over, which a whole one is."""
+        grant = self._grant
+        if grant is not None and grant.reserves:
+            journal.closers += (partial(_settle, grant, attempt),)
+        seconds = None if attempt is None or attempt.sent is None else perf_counter() - attempt.sent
+        if whole:
+            self._trial.succeeded(seconds)
+            if self._slots is not None:
+                self._slots.release()
+            if grant is not None and grant.holds:
+                journal.releases += (grant.release,)
+            return
+        if seconds is not None:
+            self._trial.begun(seconds)
         journal.releases += (partial(self._over, journal, attempt),)
-        if self._grant is not None:
-            journal.closers += (partial(_settle, self._grant, attempt),)
 
     async def _over(self, journal: Journal, attempt: Attempt | None) -> None:
         if attempt is not None and attempt.failure == "broken_stream":
@@ -126,6 +141,12 @@ class Try(NamedTuple):
         )
 
 
+async def refused(step: Step, hold: Hold, error: PlanoError) -> Try:
+    """A try that was not made, because its target cannot take the request."""
+    await hold.abandoned(None)
+    return Try(step, hold, None, error, None)
+
+
 async def made(
     step: Step,
     hold: Hold,
@@ -147,10 +168,13 @@ async def made(
     response: Response | None = None
     error: PlanoError | None = None
     try:
-        async with clock.timeout(patience):
+        if patience is None:
             response = await call_next(request)
-            if patience is not None and response.ok:
-                await response.begun()
+        else:
+            async with clock.timeout(patience):
+                response = await call_next(request)
+                if response.ok:
+                    await response.begun()
     except TimeoutError as late:
         error = UpstreamTimeout("The upstream gave no output in time.")
         error.__cause__ = late
