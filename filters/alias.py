@@ -85,7 +85,7 @@ def _with_fallbacks(request: Request, models: ModelIndex, target: Target, own: C
         if not (caller.may_use(each) or caller.may_use(first.members[0].target.name)):
             raise _no_fallback(each)
         groups += (replace(first, conditions=ANY), *others)
-    return Candidates(name, groups)
+    return Candidates.of(name, groups)
 
 
 def _no_fallback(name: str) -> InvalidRequest:

@@ -55,10 +55,18 @@ class Candidates(Struct, frozen=True):
     Attributes:
         name: the name that was asked for.
         groups: the primary targets, then the fallbacks in order.
+        filters: whether a fallback is there for what a provider's content filter ends.
     """
 
     name: str
     groups: tuple[Group, ...]
+    filters: bool = False
+
+    @classmethod
+    def of(cls, name: str, groups: tuple[Group, ...]) -> Candidates:
+        """The candidates in these groups."""
+        filters = any(group.conditions is not None and "content_filter" in group.conditions for group in groups)
+        return cls(name, groups, filters)
 
     @property
     def first(self) -> Target:

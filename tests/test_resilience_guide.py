@@ -15,7 +15,6 @@ from plano.routing.policy import POLICIES
 from plano.routing.settings import ANY
 from plano.testing import Failure, FakeClock, FakeHosts, Reply, Usage, ask, serve
 from plano.upstream.standing import HURTS, RESTS
-from tests.asgi import ask as get
 from tests.documents import ROOT, examples
 
 GUIDE = "docs/resilience.md"
@@ -257,7 +256,4 @@ async def test_what_holds_without_redis(row: list[str], tmp_path: Path) -> None:
     refused = {"local": (200, 200, 429), "open": (200, 200, 200), "closed": (503, 503, 503)}
     assert tuple(answer.status for answer in answers) == refused[row[0].strip("`")]
     assert not any("x-ratelimit-limit-requests" in answer.headers for answer in answers)
-    ready = await get(gateway, "GET", "/readyz")
-    assert ready.status == int(row[2][:3])
-    assert (b"degraded" in ready.body) == ("degraded" in row[2])
     await gateway.aclose()

@@ -101,7 +101,7 @@ _ROWS = (
             r"input is too long for requested model",  # Bedrock (aws-samples/bedrock-chat#95)
             r"maximum prompt length is \d+",  # xAI
             r"reduce the length of the messages",  # Groq
-            r"inputs? tokens? \+ `?max_new_tokens`? must be",  # Together, Text Generation Inference
+            r"`?inputs?`? tokens? \+ `?max_new_tokens`? must be",  # Together, Text Generation Inference
             r"\Atoo many tokens: ",  # Cohere (cohere-ai/sandbox-topically#4)
             r"range of input length should be",  # DashScope (QwenLM/qwen-code#98)
             r"exceeded model token limit",  # Moonshot
@@ -259,7 +259,8 @@ _LONGEST_TEXT = 4096
 
 def _layers(found: Any) -> list[dict[str, Any]]:
     """The objects that describe an error, the outermost first."""
-    layers, waiting = [], [found]
+    layers: list[dict[str, Any]] = []
+    waiting = [found]
     while waiting and len(layers) < _MOST_LAYERS:
         each = waiting.pop(0)
         if isinstance(each, list):

@@ -115,7 +115,7 @@ class ModelIndex:
         self._add_entries()
         self._default = self._find_default()
         self._said = {alias: _entry_of(said) for alias, said in (aliases or {}).items()}
-        followed = {alias: Candidates(alias, self._follow(alias, ())) for alias in self._said}
+        followed = {alias: Candidates.of(alias, self._follow(alias, ())) for alias in self._said}
         self._aliases = {alias: found.first for alias, found in followed.items()}
         self._candidates = {alias: found for alias, found in followed.items() if _several(found)}
         self._names.update(self._aliases)
@@ -283,7 +283,7 @@ class ModelIndex:
         if found is None or (found.first.entry, found.first.model) != (target.entry, target.model):
             if len(self._pools) >= self._cache:
                 del self._pools[next(iter(self._pools))]
-            found = self._pools[name] = Candidates(name, (Group((self._candidate(target.name, target),)),))
+            found = self._pools[name] = Candidates.of(name, (Group((self._candidate(target.name, target),)),))
         return found
 
     def _wild(self, name: str) -> Target:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import copy
+from functools import cached_property, partial
 from random import Random
 from time import perf_counter
 from typing import Protocol
@@ -11,6 +13,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from plano.candidates import Candidate, Group
+from plano.dialects.signatures import holds_maker
 from plano.errors import BudgetSpent, GatewayBusy, PermissionDenied, PlanoError, RateLimited, UnsupportedConversion
 from plano.journal import Journal
 from plano.limits.admission import Slots, busy
@@ -90,19 +93,15 @@ class Attempts:
         candidates = request.candidates
         if candidates is not None and candidates.first is not target:  # a filter has chosen another target
             candidates, request = None, replace(request, candidates=None)
-        if candidates is not None:
-            most = self.most
-        elif self._alone > 1 or target.max_in_flight is not None or self._limited(target):
-            most = self._alone
-        else:
+        free = target.max_in_flight is None and (self.limits is None or not self.limits.concerns(target))
+        if candidates is None and free and self._alone == 1:
             return call_next(request)
-        answer = _Run(self, request, call_next, most).answer()
-        if self.settings.keepalive is not None and request.stream:
-            return kept_alive(request, answer, self.settings.keepalive, self.clock)
-        return answer
-
-    def _limited(self, target: Target) -> bool:
-        return self.limits is not None and self.limits.concerns(target)
+        run = _Run(self, request, call_next, self._alone if candidates is None else self.most)
+        if not request.stream:
+            return run.whole() if free and self.settings.hedge is None else run.answer()
+        if self.settings.keepalive is None:
+            return run.answer()
+        return kept_alive(request, run.answer(), self.settings.keepalive, self.clock)
 
 
 class _Run:
@@ -128,7 +127,43 @@ class _Run:
         self._now = by.clock.now
         self._due = self._now() + by.settings.deadline
         self._before = len(request.journal.attempts)
-        self._groups = self._candidates()
+
+    @cached_property
+    def _groups(self) -> Sequence[Group]:
+        """The candidates, as far as they may answer this request."""
+        candidates, target = self._request.candidates, self._request.require_target()
+        if candidates is None:
+            return (Group((Candidate(target.name, (target,)),)),)
+        primary = candidates.groups[0]
+        if only_there(self._request):
+            return (Group(primary.members[:1]),)
+        refused = self._request.headers.find(_NO_FALLBACK) or b""
+        return (primary,) if refused.lower() == b"true" else candidates.groups
+
+    async def whole(self) -> Response:
+        """The same as `answer` for a whole reply of a target that nothing limits, at less cost if it comes at once."""
+        request, choices = self._request, self._by.choices
+        candidates, target = request.candidates, request.require_target()
+        members = () if candidates is None else candidates.groups[0].members
+        if candidates is None or len(members) > 1 or len(members[0].keys) > 1 or candidates.filters:
+            return await self.answer()
+        if not choices.all_well or holds_maker(request.raw):
+            return await self.answer()
+        trial = choices.begin(target, again=False)
+        try:
+            response = await self._call_next(request)
+        except BaseException as error:
+            outcome = partial(_raise, error)
+        else:
+            if response.status < 400:
+                trial.succeeded()
+                request.journal.told = (*request.journal.told, _AT_ONCE)
+                return response
+            outcome = partial(_give, response)
+        self._origin = members[0]
+        hold = Hold(trial, None, None)
+        tried = await made(Step(members[0], target), hold, request, outcome, None, filtered=False, before=self._before)
+        return await self._go_on(self._next([tried]))
 
     @property
     def _plan(self) -> Plan:
@@ -144,7 +179,9 @@ class _Run:
         Raises:
             PlanoError: no target answered, and the most useful failure is not a response.
         """
-        step: Step | None = self._begin()
+        return await self._go_on(self._begin())
+
+    async def _go_on(self, step: Step | None) -> Response:
         while step is not None:
             if step.wait and not await self._waited(step.wait):
                 break
@@ -156,13 +193,17 @@ class _Run:
             tries = [await self._try(step, hold)] if self._by.settings.hedge is None else await self._made(step, hold)
             if tries[-1].answers:
                 return self._told(tries[-1])
-            for done in tries:
-                self._failed = (*self._failed, done)
-                if done.failure is not None:
-                    asked = None if done.attempt is None else done.attempt.retry_after
-                    self._plan.failed(done.step, done.failure, asked_wait=asked)
-            step = self._following(tries[-1])
+            step = self._next(tries)
         return self._given_up()
+
+    def _next(self, failed: Sequence[Try]) -> Step | None:
+        """Notes tries that failed, and gives the one that follows; None if there is none."""
+        self._failed = (*self._failed, *failed)
+        for done in failed:
+            if done.failure is not None:
+                asked = None if done.attempt is None else done.attempt.retry_after
+                self._plan.failed(done.step, done.failure, asked_wait=asked)
+        return self._following(failed[-1])
 
     def _begin(self) -> Step:
         """The first try. Raises the error to tell if there is none, because all keys rest."""
@@ -175,16 +216,6 @@ class _Run:
             raise choices.refusal(self._groups)
         self._origin = step.candidate if step.because is None else None
         return step
-
-    def _candidates(self) -> Sequence[Group]:
-        candidates, target = self._request.candidates, self._request.require_target()
-        if candidates is None:
-            return (Group((Candidate(target.name, (target,)),)),)
-        primary = candidates.groups[0]
-        if only_there(self._request):
-            return (Group(primary.members[:1]),)
-        refused = self._request.headers.find(_NO_FALLBACK) or b""
-        return (primary,) if refused.lower() == b"true" else candidates.groups
 
     def _wanted(self, candidate: Candidate, group: int) -> bool:
         """Whether a fallback may be used by this caller and is large enough for the request."""
@@ -277,27 +308,19 @@ class _Run:
         except UnsupportedConversion as error:  # it refers to what another vendor has stored
             return refused(step, hold, error)
         patience = self._patience(target) if request.stream else None
-        return made(
-            step,
-            hold,
-            onward,
-            self._call_next,
-            patience,
-            filtered=self._lists_filters,
-            clock=self._by.clock,
-        )
+        return made(step, hold, onward, self._call_next, patience, filtered=self._lists_filters)
 
-    def _patience(self, target: Target) -> float:
-        """Seconds in which a stream must bring its first output."""
+    def _patience(self, target: Target) -> AbstractAsyncContextManager[object]:
+        """The limit of the time in which a stream must bring its first output."""
         settings, own = self._by.settings, target.first_output
         if own is None:
             own = settings.first_output_reasoning if _reasons(self._request) else settings.first_output
-        return max(0.0, min(own, self._due - self._now()))
+        return self._by.clock.timeout(max(0.0, min(own, self._due - self._now())))
 
     @property
     def _lists_filters(self) -> bool:
         """Whether a fallback is there for a reply that the provider's content filter ended."""
-        return any(group.conditions is not None and "content_filter" in group.conditions for group in self._groups)
+        return self._request.candidates is not None and self._request.candidates.filters
 
     def _left(self) -> int:
         """The attempts that may still be made."""
@@ -350,6 +373,15 @@ class _Run:
         raise copy(best.error)
 
 
+async def _raise(error: BaseException, request: Request) -> Response:
+    raise error
+
+
+async def _give(response: Response, request: Request) -> Response:
+    return response
+
+
+_AT_ONCE = (b"x-plano-attempts", b"1")
 _REASONS = (b'"reasoning', b'"thinking"')
 
 

@@ -153,6 +153,7 @@ class Upstream:
             return await self._answer(request, target, attempt, outgoing, mask)
         except UpstreamError as error:
             mask.out_of_error(error)
+            error.sent = error.sent and attempt.answered is not None  # a signer may have failed before
             attempt.fail_with(error)
             self._log(target, error)
             raise

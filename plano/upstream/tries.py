@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -152,26 +152,27 @@ async def made(
     hold: Hold,
     request: Request,
     call_next: CallNext,
-    patience: float | None,
+    patience: AbstractAsyncContextManager[object] | None,
     *,
     filtered: bool,
-    clock: Clock,
+    before: int | None = None,
 ) -> Try:
     """A try, up to the first output of a stream.
 
     Args:
-        patience: seconds in which a stream must bring its first output; None for a whole reply.
+        call_next: asks the target.
+        before: the number of attempts before this one; None if it has not begun.
+        patience: limits the time in which a stream must bring its first output; None for a whole reply.
         filtered: whether a reply that the provider's filter ended before any output is a failure.
-        clock: decides when they are over.
     """
-    known = len(request.journal.attempts)
+    known = len(request.journal.attempts) if before is None else before
     response: Response | None = None
     error: PlanoError | None = None
     try:
         if patience is None:
             response = await call_next(request)
         else:
-            async with clock.timeout(patience):
+            async with patience:
                 response = await call_next(request)
                 if response.ok:
                     await response.begun()

@@ -149,6 +149,197 @@ SAYS: list[tuple[Dialect, Any]] = [
 ]
 
 
+HELD: list[tuple[str, Dialect, bytes]] = [
+    (
+        "Azure: annotation of the prompt",
+        "chat",
+        b'{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[{"prompt_index":0,'
+        b'"content_filter_results":{"hate":{"filtered":false,"severity":"safe"}}}]}',
+    ),
+    (
+        "Azure: annotation of the output",
+        "chat",
+        b'{"choices":[{"content_filter_offsets":{"check_offset":44,"start_offset":44,"end_offset":198},'
+        b'"content_filter_results":{"hate":{"filtered":false,"severity":"safe"}},"finish_reason":null,"index":0}],'
+        b'"created":0,"id":"","model":"","object":""}',
+    ),
+    (
+        "OpenAI: role",
+        "chat",
+        b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"gpt-4o","service_tier":"default",'
+        b'"system_fingerprint":"fp","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},'
+        b'"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"aB3"}',
+    ),
+    (
+        "OpenAI: usage",
+        "chat",
+        b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"gpt-4o","choices":[],'
+        b'"usage":{"prompt_tokens":9,"completion_tokens":0,"total_tokens":9},"obfuscation":""}',
+    ),
+    (
+        "OpenRouter: role",
+        "chat",
+        b'{"id":"gen-1","provider":"Acme","model":"acme/m","object":"chat.completion.chunk","created":1,"choices":[{'
+        b'"index":0,"delta":{"role":"assistant","content":"","reasoning":null,"reasoning_details":[]},'
+        b'"finish_reason":null,"native_finish_reason":null,"logprobs":null}]}',
+    ),
+    (
+        "DeepSeek: role",
+        "chat",
+        b'{"id":"1","object":"chat.completion.chunk","created":1,"model":"deepseek-reasoner","system_fingerprint":"fp",'
+        b'"choices":[{"index":0,"delta":{"role":"assistant","content":null,"reasoning_content":""},"logprobs":null,'
+        b'"finish_reason":null}]}',
+    ),
+    (
+        "Groq: role",
+        "chat",
+        b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"llama","system_fingerprint":"fp",'
+        b'"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],'
+        b'"x_groq":{"id":"req_1","seed":1}}',
+    ),
+    (
+        "vLLM: role",
+        "chat",
+        b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{'
+        b'"role":"assistant","content":""},"logprobs":null,"finish_reason":null,"token_ids":null}],'
+        b'"prompt_token_ids":null}',
+    ),
+    (
+        "SGLang: role",
+        "chat",
+        b'{"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":'
+        b'"assistant","content":"","reasoning_content":null,"tool_calls":null},"logprobs":null,"finish_reason":null,'
+        b'"matched_stop":null}],"usage":null}',
+    ),
+    (
+        "Anthropic: start",
+        "messages",
+        b'{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude",'
+        b'"content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":9,"output_tokens":1}}}',
+    ),
+    (
+        "Anthropic: block",
+        "messages",
+        b'{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}',
+    ),
+    ("Anthropic: ping", "messages", b'{"type": "ping"}'),
+    (
+        "OpenAI: created",
+        "responses",
+        b'{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","object":"response",'
+        b'"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null}}',
+    ),
+    (
+        "OpenAI: queued",
+        "responses",
+        b'{"type":"response.queued","sequence_number":1,"response":{"id":"resp_1","status":"queued","output":[]}}',
+    ),
+    (
+        "OpenAI: reasoning",
+        "responses",
+        b'{"type":"response.output_item.added","output_index":0,"sequence_number":2,"item":{"id":"rs_1",'
+        b'"type":"reasoning","summary":[],"encrypted_content":"gAAAA"}}',
+    ),
+    (
+        "OpenAI: message",
+        "responses",
+        b'{"type":"response.output_item.added","output_index":0,"sequence_number":2,"item":{"id":"msg_1",'
+        b'"type":"message","status":"in_progress","content":[],"role":"assistant"}}',
+    ),
+    (
+        "OpenAI: part",
+        "responses",
+        b'{"type":"response.content_part.added","item_id":"msg_1","output_index":0,"content_index":0,'
+        b'"sequence_number":3,"part":{"type":"output_text","annotations":[],"logprobs":[],"text":""}}',
+    ),
+]
+"""The openings of real streams, as the vendors write them."""
+
+LET_GO: list[tuple[str, Dialect, bytes]] = [
+    (
+        "Mistral: role and text in one",
+        "chat",
+        b'{"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":'
+        b'"assistant","content":"Hi"},"finish_reason":null}]}',
+    ),
+    (
+        "Gemini: text and end in one",
+        "chat",
+        b'{"choices":[{"delta":{"content":"Hi","role":"assistant"},"finish_reason":"stop","index":0}],"created":1,'
+        b'"id":"1","model":"gemini","object":"chat.completion.chunk"}',
+    ),
+    (
+        "xAI: reasoning",
+        "chat",
+        b'{"id":"1","object":"chat.completion.chunk","created":1,"model":"grok","choices":[{"index":0,"delta":{'
+        b'"role":"assistant","reasoning_content":"First"}}],"system_fingerprint":"fp"}',
+    ),
+    (
+        "OpenAI: call",
+        "chat",
+        b'{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,'
+        b'"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]},"finish_reason":null}]}',
+    ),
+    (
+        "OpenAI: refusal",
+        "chat",
+        b'{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"refusal":"I"}}]}',
+    ),
+    (
+        "Azure: filtered",
+        "chat",
+        b'{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":'
+        b'"content_filter","content_filter_results":{"hate":{"filtered":true,"severity":"high"}}}]}',
+    ),
+    (
+        "Anthropic: call",
+        "messages",
+        b'{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"toolu_1","name":"f",'
+        b'"input":{}}}',
+    ),
+    (
+        "Anthropic: redacted",
+        "messages",
+        b'{"type":"content_block_start","index":0,"content_block":{"type":"redacted_thinking","data":"x"}}',
+    ),
+    (
+        "Anthropic: refusal",
+        "messages",
+        b'{"type":"message_delta","delta":{"stop_reason":"refusal","stop_sequence":null},"usage":{"output_tokens":0}}',
+    ),
+    (
+        "OpenAI: hosted call",
+        "responses",
+        b'{"type":"response.output_item.added","output_index":0,"item":{"id":"ws_1","type":"web_search_call",'
+        b'"status":"in_progress"}}',
+    ),
+    (
+        "OpenAI: text",
+        "responses",
+        b'{"type":"response.output_text.delta","item_id":"msg_1","output_index":0,"content_index":0,"delta":"Hi",'
+        b'"logprobs":[],"obfuscation":"x","sequence_number":4}',
+    ),
+    (
+        "OpenAI: end",
+        "responses",
+        b'{"type":"response.incomplete","response":{"id":"resp_1","status":"incomplete","incomplete_details":'
+        b'{"reason":"content_filter"},"output":[]}}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "dialect", "data"), HELD)
+def test_the_openings_of_vendors_are_held(what: str, dialect: Dialect, data: bytes) -> None:
+    assert not CODECS[dialect].begins(Frame(None, data)), what
+    assert CODECS[dialect].error_in(Frame(None, data)) is None
+
+
+@pytest.mark.parametrize(("what", "dialect", "data"), LET_GO)
+def test_the_first_output_of_vendors_is_not_held(what: str, dialect: Dialect, data: bytes) -> None:
+    assert CODECS[dialect].begins(Frame(None, data)), what
+    assert CODECS[dialect].error_in(Frame(None, data)) is None
+
+
 def escaped(document: Any) -> bytes:
     """The same JSON, every letter of every name and text written by its number."""
     return json.dumps(_by_number(document)).replace("\\\\u", "\\u").encode()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from plano.errors import UpstreamProtocolError
-from plano.frames.sse import Aligner, Frame, Splitter, blocks, frame, frames
+from plano.frames.sse import Aligner, Frame, Splitter, blocks, frame, frames, without_comments
 
 STREAMS = [
     (b"data: {}\n\n", [Frame(None, b"{}")]),
@@ -78,3 +78,22 @@ def test_blocks_keep_comments_and_ids() -> None:
 def test_a_frame_is_written_as_it_is_read(event: str | None, expected: bytes) -> None:
     assert frame(b"{}", event) == expected
     assert frames(expected) == [Frame(event, b"{}")]
+
+
+@pytest.mark.parametrize(
+    ("piece", "rest"),
+    [
+        (b": ping\n\n", b""),
+        (b":\n\n", b""),
+        (b"\xef\xbb\xbf: ping\n\n", b""),
+        (b": one\n: two\r\n\r\n", b""),
+        (b": ping\r\r", b""),
+        (b": OPENROUTER PROCESSING\n\ndata: a\n\n: ping\n\n", b"data: a\n\n"),
+        (b": with an event\ndata: a\n\n", b": with an event\ndata: a\n\n"),
+        (b"retry: 3000\n\n", b"retry: 3000\n\n"),
+        (b"data: a\r\n\r\ndata: : b\r\n\r\n", b"data: a\r\n\r\ndata: : b\r\n\r\n"),
+        (b"", b""),
+    ],
+)
+def test_frames_of_comments_alone_are_left_out(piece: bytes, rest: bytes) -> None:
+    assert without_comments(piece) == rest

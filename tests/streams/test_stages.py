@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from plano.attempt import Attempt
@@ -190,18 +191,18 @@ async def test_a_filter_that_ends_a_reply_before_any_output_is_told_and_not_rais
 
 
 async def test_a_wait_that_was_cancelled_is_taken_up_again() -> None:
-    go_on = asyncio.Event()
+    go_on, waits = asyncio.Event(), asyncio.Event()
 
     class Slow(Source):
         async def __anext__(self) -> bytes:
             if self.taken == 1:
+                waits.set()
                 await go_on.wait()
             return await super().__anext__()
 
     flow, request = relayed(Slow(ROLE, WORD, END))
     waiting = asyncio.ensure_future(flow.begun())
-    while not flow._held:
-        await asyncio.sleep(0)
+    await waits.wait()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -286,6 +287,39 @@ async def test_a_whole_reply_has_begun_and_an_upstreams_error_has_not() -> None:
             with pytest.raises(UpstreamError, match="no") as caught:
                 await failed.begun()
             assert caught.value.status == 429
+            assert attempt.failure == "rate_limit"
+
+
+@pytest.mark.parametrize(
+    ("choice", "failure"),
+    [
+        ({"message": {"content": "hi"}, "finish_reason": "error"}, "server"),
+        ({"message": {"content": "hi"}, "finish_reason": "insufficient_system_resource"}, "overloaded"),
+    ],
+)
+async def test_a_whole_reply_that_says_that_it_failed_has_not_begun(choice: Any, failure: str) -> None:
+    attempt = Attempt(None, "chat")
+    attempt.fail("broken_stream")  # as the upstream link notes it
+    body = msgspec.json.encode({"choices": [choice]})
+    response = Response(Request(dialect="chat", journal=Journal()), body=body, attempt=attempt)
+    with pytest.raises(UpstreamError):
+        await response.begun()
+    assert attempt.failure == failure
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "filtered"),
+    [
+        ({"content": None}, "content_filter", True),
+        ({"content": ""}, "content_filter", True),
+        ({"content": "half a"}, "content_filter", False),
+        ({"content": None}, "stop", False),
+    ],
+)
+async def test_a_whole_reply_tells_that_a_filter_ended_it(message: Any, finish: str, filtered: bool) -> None:
+    body = msgspec.json.encode({"choices": [{"message": message, "finish_reason": finish}]})
+    response = Response(Request(dialect="chat", journal=Journal()), body=body, attempt=Attempt(None, "chat"))
+    assert (await response.begun()).filtered is filtered
 
 
 async def test_a_stream_cut_off_is_told_as_such() -> None:

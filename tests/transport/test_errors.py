@@ -51,6 +51,32 @@ def test_every_foreign_error_has_a_name_of_ours(foreign: Exception, ours: type[U
     assert isinstance(foreign, FOREIGN)
 
 
+UNSENT = (
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ConnectError,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    socket.gaierror,
+    ssl.SSLCertVerificationError,
+)
+
+
+@pytest.mark.parametrize("foreign", [row[0] for row in TABLE], ids=lambda value: type(value).__name__)
+def test_an_error_tells_whether_the_upstream_may_have_seen_the_request(foreign: Exception) -> None:
+    error = to_plano(foreign)
+    assert isinstance(error, UpstreamError)
+    assert error.sent is not isinstance(foreign, UNSENT)
+
+
+def test_a_kept_connection_that_closed_untouched_has_sent_nothing() -> None:
+    for untouched in (True, False):
+        error = to_plano(Stale(untouched=untouched))
+        assert isinstance(error, UpstreamError)
+        assert error.sent is not untouched
+
+
 @pytest.mark.parametrize("error", [TABLE[0][0], TABLE[4][0], OSError("to 10.0.0.7 at key=secret")])
 async def test_a_senders_error_names_no_host_and_keeps_its_cause(error: Exception) -> None:
     def fail(request: httpx.Request) -> httpx.Response:
