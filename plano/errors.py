@@ -116,7 +116,7 @@ class PlanoError(Exception):
         self.headers = headers
 
     def __copy__(self) -> Self:
-        """The same error without its traceback, whatever its class takes to make one."""
+        """The same error without its traceback."""
         made = type(self).__new__(type(self), *self.args)
         made.__dict__.update(self.__dict__)
         return made

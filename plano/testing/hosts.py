@@ -53,3 +53,6 @@ class FakeHosts:
             error.sent = False
             raise error
         return await self._providers[host].send(request)
+
+    async def aclose(self) -> None:
+        """Do nothing, because nothing is held. The hosts can be used again."""

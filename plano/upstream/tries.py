@@ -24,7 +24,7 @@ from plano.upstream.standing import Trial
 
 
 class Grant(Protocol):
-    """What a try holds of limits and budgets."""
+    """The part of limits and budgets that a try holds."""
 
     @property
     def holds(self) -> bool: ...
@@ -230,7 +230,7 @@ async def hedged(
     Returns:
         The tries that are over, in order; if one answers, it is the last. The other one was broken off then.
     """
-    running = {asyncio.ensure_future(first)}
+    running: set[asyncio.Future[Try]] = {asyncio.ensure_future(first)}
     over: list[Try] = []
     try:
         done = await done_within(clock, after, running)
