@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from time import perf_counter
 
 from plano.limits.admission import Slots, busy
 from plano.pipeline import CallNext
@@ -33,12 +32,10 @@ class Admission:
         wait: float,
         *,
         waited: Callable[[float], None] = lambda seconds: None,
-        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._slots = slots
         self._wait = wait
         self._waited = waited
-        self._clock = clock
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
         tenant = request.caller.tenant
@@ -48,14 +45,14 @@ class Admission:
         return call_next(request)
 
     async def _in_turn(self, request: Request, call_next: CallNext, tenant: str) -> Response:
-        began = self._clock()
+        began = self._slots.now()
         try:
             if not await self._slots.wait(began + self._wait, tenant):
                 request.journal.limit("admission", "admission")
                 raise busy()
             self._keep(request, tenant)
         finally:
-            self._waited(self._clock() - began)
+            self._waited(self._slots.now() - began)
         return await call_next(request)
 
     def _keep(self, request: Request, tenant: str) -> None:

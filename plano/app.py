@@ -25,6 +25,7 @@ from plano.limits.counts_per_loop import open_counts
 from plano.observing import Observing
 from plano.pipeline import Filter, Link
 from plano.routing.models import ModelIndex
+from plano.runtime.clock import REAL, Clock
 from plano.state.store_per_loop import Stores
 from plano.transport import AsyncBaseTransport, Sender
 from plano.types import Caller, Headers, Receive, Scope, Send
@@ -56,6 +57,8 @@ class Plano:
             either, the global provider is used if the host has set one before.
         open: without callers' keys, anybody whom the host lets through may call, and that is intended. Otherwise, if
             it is mounted, the first request logs a warning.
+        clock: the time by which requests are tried again, targets rest, and limits count: the machine's, or a
+            `plano.testing.FakeClock`.
 
     Attributes:
         metrics: the registry of this instance's metrics, for a host that serves them itself.
@@ -74,9 +77,10 @@ class Plano:
         transport: Sender | AsyncBaseTransport | None = None,
         tracer_provider: Any = None,
         open: bool = False,
+        clock: Clock = REAL,
     ) -> None:
         config = config if isinstance(config, Config) else load(config)
-        self._survivors = _survivors(config, transport, tracer_provider)
+        self._survivors = _survivors(config, transport, tracer_provider, clock)
         self.metrics = self._survivors.observing.instruments.registry
         self._assemble = partial(Generation, survivors=self._survivors, filters=filters, order=order, caller_of=caller)
         self._generation = self._assemble(config)
@@ -206,17 +210,19 @@ class Plano:
             await self.aclose()
 
 
-def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tracer_provider: Any) -> Survivors:
+def _survivors(
+    config: Config, transport: Sender | AsyncBaseTransport | None, tracer_provider: Any, clock: Clock
+) -> Survivors:
     connections = Connections(transport)
     stores = None if config.state_storage is None else Stores(config.state_storage)
-    choosing = Choosing(Health(), EntrySlots(config.admission.queue), config.resilience.retry_budget)
-    counts = open_counts(config.shared_state)
+    entries = EntrySlots(config.admission.queue, clock=clock)
+    choosing = Choosing(Health(clock=clock.now), entries, config.resilience.retry_budget)
+    counts = open_counts(config.shared_state, clock)
     observing = Observing(config, connections, stores, choosing, counts)
     tracing = build_tracing(config, tracer_provider)
-    if tracing is not None:
-        observing.finished_requests.at_once = True
+    observing.finished_requests.at_once = tracing is not None or clock is not REAL
     record = Record(observing.prices) if config.ui else None
-    return Survivors(connections, stores, observing, tracing, record, choosing, Slots(), counts)
+    return Survivors(connections, stores, observing, tracing, record, choosing, Slots(clock=clock), counts, clock)
 
 
 def _check_event_loop() -> None:

@@ -116,7 +116,7 @@ class PlanoError(Exception):
         self.headers = headers
 
     def __copy__(self) -> Self:
-        """Copies without the constructor, which may need more than the message."""
+        """The same error without its traceback."""
         made = type(self).__new__(type(self), *self.args)
         made.__dict__.update(self.__dict__)
         return made

@@ -31,6 +31,7 @@ from plano.observing import Observing
 from plano.operations import OPERATIONS
 from plano.pipeline import Filter, Link, fold, name_of
 from plano.routing.models import ModelInfo
+from plano.runtime.clock import Clock
 from plano.state.store_per_loop import Stores
 from plano.types import Caller, Headers, Receive, Scope, Send
 from plano.ui import Ui
@@ -72,6 +73,7 @@ class Survivors(NamedTuple):
         choosing: the health of targets.
         slots: the requests that this process has at once.
         counts: what limits and budgets have counted.
+        clock: the time by which they count, and by which requests are tried.
     """
 
     connections: Connections
@@ -82,6 +84,7 @@ class Survivors(NamedTuple):
     choosing: Choosing
     slots: Slots
     counts: Counts
+    clock: Clock
 
 
 class Generation:
@@ -190,7 +193,8 @@ class Generation:
         config, survivors = self.config, self._survivors
         if not (config.rules or config.budgets):
             return None
-        return Judge(config.rules, config.budgets, survivors.counts, survivors.observing.prices)
+        prices = survivors.observing.prices
+        return Judge(config.rules, config.budgets, survivors.counts, prices, clock=survivors.clock.wall)
 
     def _limits(self) -> Limits | None:
         return Limits(self._judge) if self._judge is not None and self._judge.concerns_requests else None
@@ -206,6 +210,7 @@ class Generation:
             limits=self._judge,
             queue_wait=config.admission.queue_wait,
             groups_of=self.models.groups,
+            clock=self._survivors.clock,
         )
 
     @property

@@ -36,6 +36,7 @@ DOCUMENTS = (
     "docs/observability.md",
     "docs/reference.md",
     "docs/state.md",
+    "docs/resilience.md",
     "docs/testing.md",
     "docs/translation.md",
 )

@@ -15,7 +15,7 @@ import pytest
 
 from plano import Plano
 from plano.config import load
-from plano.testing import FakeProvider, serve
+from plano.testing import FakeHosts, FakeProvider, serve
 from tests.asgi import ask
 from tests.documents import ROOT, examples
 
@@ -154,6 +154,21 @@ async def test_a_filter_from_the_config(tmp_path: Path, monkeypatch: pytest.Monk
     assert [link.name for link in gateway.pipeline].count("redact") == 1
     answer = await ask(gateway, "POST", "/v1/chat/completions", HELLO)
     assert b"***" in answer.body
+
+
+async def test_another_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    said = examples(README, "yaml")
+    path = tmp_path / "config.yaml"
+    path.write_text(said[0][: said[0].index("model_aliases")] + said[2])
+    hosts = FakeHosts("api.openai.com", "api.anthropic.com")
+    hosts["api.openai.com"].fail(500)
+    gateway = Plano(path, transport=hosts)
+    answer = await ask(gateway, "POST", "/v1/chat/completions", HELLO | {"model": "smart-model"})
+    assert (answer.status, answer.headers["x-plano-fallback"]) == (200, "server")
+    assert answer.headers["x-plano-model"] == "anthropic/claude-sonnet-4-5"
+    assert answer.headers["x-ratelimit-limit-tokens"] == "100000"
 
 
 @pytest.mark.parametrize("document", [README, *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))])

@@ -20,6 +20,7 @@ from plano.conversation import ToolCall
 from plano.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
 from plano.testing import (
     Failure,
+    FakeClock,
     FakeProvider,
     Recorded,
     Reply,
@@ -440,7 +441,7 @@ async def test_each_request_takes_the_next_answer_and_the_last_one_repeats() -> 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_as_a_transport_it_answers_and_records_without_a_socket(dialect: str) -> None:
-    provider = FakeProvider(clock=lambda: 1_700_000_000.5)
+    provider = FakeProvider(clock=FakeClock(1_700_000_000.5))
     provider.reply("Sunny.")
     exchange = await provider.send(outgoing(dialect))
     assert exchange.status == 200
@@ -460,7 +461,7 @@ async def test_as_a_transport_it_answers_and_records_without_a_socket(dialect: s
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_stream_can_be_cut_anywhere(dialect: str) -> None:
-    provider = FakeProvider(clock=lambda: 0)
+    provider = FakeProvider(clock=FakeClock(0))
     provider.script(lambda recorded: Reply("Grüße aus Köln"), lambda recorded: Reply("Grüße aus Köln", cut=3))
     whole = await provider.send(outgoing(dialect, stream=True))
     frames = [piece async for piece in whole]

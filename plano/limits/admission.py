@@ -12,11 +12,11 @@ from collections.abc import Callable
 from itertools import count
 from math import inf
 from random import random
-from time import perf_counter
 from typing import TypeAlias
 
 from plano.errors import GatewayBusy
 from plano.provider import Target
+from plano.runtime.clock import REAL, Clock
 
 _Queue: TypeAlias = "OrderedDict[int, Future[bool]]"
 """Those of one tenant who wait, by the number at which they came. True gives one a place, False sends it away."""
@@ -29,9 +29,10 @@ class Slots:
         most: the most places; None for any number.
         queue: the most who wait for one.
         share: the most places that one tenant has; None for any number.
-        clock: gives the seconds in which deadlines are told.
+        clock: decides when waits are over.
 
     Attributes:
+        now: gives the seconds in which deadlines are told.
         most, queue, share: the limits now; infinity for any number.
         in_flight: the places that are taken.
         waiting: the number of those who wait.
@@ -43,11 +44,12 @@ class Slots:
         *,
         queue: int = 0,
         share: int | None = None,
-        clock: Callable[[], float] = perf_counter,
+        clock: Clock = REAL,
     ) -> None:
         self.in_flight = 0
         self.waiting = 0
-        self._clock = clock
+        self.now = clock.now
+        self._call_later = clock.call_later
         self._numbers = count()
         self._held: dict[str, int] = {}
         self._queues: dict[str, _Queue] = {}
@@ -71,21 +73,21 @@ class Slots:
         """Take a place, or wait for one in the queue. A wait that is cancelled gives everything back.
 
         Args:
-            deadline: the time on the clock (`time.perf_counter()`) at which to give up.
+            deadline: the time, as `now` gives it, at which to give up.
 
         Returns:
             Whether there is a place. It is False at once if the queue is full.
         """
         if self.try_take(tenant):
             return True
-        delay = deadline - self._clock()
+        delay = deadline - self.now()
         if delay <= 0.0 or not self._room_in_queue(tenant):
             return False
         loop, number = get_running_loop(), next(self._numbers)
         place: Future[bool] = loop.create_future()
         self._queues.setdefault(tenant, OrderedDict())[number] = place
         self.waiting += 1
-        timer = loop.call_later(delay, self._send_away, tenant, number)
+        timer = self._call_later(delay, self._send_away, tenant, number)
         try:
             return await place
         except CancelledError:
@@ -170,10 +172,12 @@ class EntrySlots:
 
     Args:
         queue: the most who wait for an entry.
+        clock: as for `Slots`.
     """
 
-    def __init__(self, queue: int = 0) -> None:
+    def __init__(self, queue: int = 0, *, clock: Clock = REAL) -> None:
         self.queue = queue
+        self._clock = clock
         self._slots: dict[str, Slots] = {}
 
     def of(self, target: Target) -> Slots | None:
@@ -183,7 +187,7 @@ class EntrySlots:
             return None
         slots = self._slots.get(target.entry)
         if slots is None:
-            slots = self._slots[target.entry] = Slots(most, queue=self.queue)
+            slots = self._slots[target.entry] = Slots(most, queue=self.queue, clock=self._clock)
         elif (slots.most, slots.queue) != (most, self.queue):
             slots.resize(most, queue=self.queue)
         return slots

@@ -10,19 +10,21 @@ from plano.errors import ConfigError
 from plano.limits.cells import Cell, Lease, Verdict
 from plano.limits.memory import MemoryCounts
 from plano.limits.settings import SharedState
+from plano.runtime.clock import REAL, Clock
 
 if TYPE_CHECKING:
     from plano.limits.shared import SharedCounts
 
 
-def open_counts(settings: SharedState) -> MemoryCounts | CountsPerLoop:
-    """Makes the counts that the settings describe. Those in Redis connect on first use.
+def open_counts(settings: SharedState, clock: Clock = REAL) -> MemoryCounts | CountsPerLoop:
+    """Makes the counts that the settings describe. Those in Redis connect on first use, and go by its server's
+    time; all others by `clock`.
 
     Raises:
         ConfigError: the URL is missing or malformed.
     """
     if settings.type == "memory":
-        return MemoryCounts()
+        return MemoryCounts(clock.now, clock.wall)
     if settings.url is None:
         raise ConfigError("shared_state.url: missing; type redis needs it, e.g. redis://localhost:6379/0")
     # redis-py is imported only where it is used, because it takes longer than all of plano.

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from plano.conversation import Usage
 from plano.testing.client import WAYS, Received, ask
+from plano.testing.clock import FakeClock
 from plano.testing.hosts import FakeHosts
 from plano.testing.provider import FakeProvider
 from plano.testing.record import Recorded
@@ -42,6 +43,7 @@ __all__ = [
     "Answer",
     "Break",
     "Failure",
+    "FakeClock",
     "FakeHosts",
     "FakeProvider",
     "Received",

@@ -84,6 +84,21 @@ class Received:
         """The error that the client was told, as a status or in a stream; None without one."""
         return next((event.error for event in self.events if isinstance(event, Failed)), None)
 
+    @property
+    def attempts(self) -> int:
+        """The number of attempts at upstreams, as the gateway tells it; 1 if it does not."""
+        return int(self.headers.get("x-plano-attempts", 1))
+
+    @property
+    def fallback(self) -> str | None:
+        """The failure for which another target answered than the first one, or `budget`; None if it was the first."""
+        return self.headers.get("x-plano-fallback")
+
+    @property
+    def model(self) -> str | None:
+        """The entry that answered, as `provider/model`."""
+        return self.headers.get("x-plano-model")
+
     def __repr__(self) -> str:
         return f"<Received {self.status}, {self.dialect}, {len(self.body)} bytes>"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from plano.errors import UpstreamUnavailable
+from plano.runtime.clock import REAL, Clock
 from plano.testing.playback import FakeExchange
 from plano.testing.provider import FakeProvider
 from plano.transport import Outgoing
@@ -21,14 +22,15 @@ class FakeHosts:
 
     Args:
         names: the hosts.
+        clock: the time by which delays pass: the machine's, or a `FakeClock`.
 
     Attributes:
         down: hosts that refuse connections.
         calls: the hosts that were asked, in order; those that are down too.
     """
 
-    def __init__(self, *names: str) -> None:
-        self._providers = {name: FakeProvider(name=name) for name in names}
+    def __init__(self, *names: str, clock: Clock = REAL) -> None:
+        self._providers = {name: FakeProvider(name=name, clock=clock) for name in names}
         self.down: set[str] = set()
         self.calls: list[str] = []
 
@@ -51,3 +53,6 @@ class FakeHosts:
             error.sent = False
             raise error
         return await self._providers[host].send(request)
+
+    async def aclose(self) -> None:
+        """Do nothing, because nothing is held. The hosts can be used again."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from plano.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from plano.runtime.clock import Clock
 from plano.testing.record import Recorded
 from plano.testing.wire import Wire
 from plano.types import RawHeaders, Receive, Send
@@ -17,12 +18,13 @@ class FakeExchange:
     status: int
     headers: RawHeaders
 
-    def __init__(self, wire: Wire, recorded: Recorded, *, idle: float) -> None:
+    def __init__(self, wire: Wire, recorded: Recorded, *, idle: float, clock: Clock) -> None:
         self.status = wire.status
         self.headers = wire.headers
         self._wire = wire
         self._recorded = recorded
         self._idle = idle
+        self._clock = clock
         self._next = 0
 
     def whole(self, limit: int) -> bytes | None:
@@ -40,7 +42,7 @@ class FakeExchange:
     async def __anext__(self) -> bytes:
         wire, position = self._wire, self._next
         if position:
-            await within(self._idle, wire.pause or 0.0)
+            await within(self._clock, self._idle, wire.pause or 0.0)
         if position < len(wire.pieces):
             self._next += 1
             return wire.pieces[position]
@@ -55,16 +57,19 @@ class FakeExchange:
         self._recorded.end("complete" if everything else "left")
 
 
-async def within(limit: float, seconds: float) -> None:
+async def within(clock: Clock, limit: float, seconds: float) -> None:
     """Sleep for `seconds`; raises UpstreamTimeout after `limit` seconds (or inf) if that is shorter."""
-    await asyncio.sleep(min(limit, seconds))
+    if seconds <= 0.0:
+        await asyncio.sleep(0)
+        return
+    await clock.sleep(min(limit, seconds))
     if seconds > limit:
         raise UpstreamTimeout("The upstream did not answer in time.")
 
 
-async def play(wire: Wire, recorded: Recorded, receive: Receive, send: Send) -> None:
+async def play(wire: Wire, recorded: Recorded, receive: Receive, send: Send, clock: Clock) -> None:
     """Send it to an ASGI server's client, until that leaves."""
-    sending = asyncio.create_task(_send(wire, send))
+    sending = asyncio.create_task(_send(wire, send, clock))
     leaving = asyncio.create_task(_departure(receive))
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -78,12 +83,13 @@ async def play(wire: Wire, recorded: Recorded, receive: Receive, send: Send) -> 
         await asyncio.gather(sending, leaving, return_exceptions=True)
 
 
-async def _send(wire: Wire, send: Send) -> None:
-    await asyncio.sleep(wire.delay or 0.0)
+async def _send(wire: Wire, send: Send, clock: Clock) -> None:
+    if wire.delay:
+        await clock.sleep(wire.delay)
     await send({"type": "http.response.start", "status": wire.status, "headers": wire.headers})
     for position, piece in enumerate(wire.pieces):
         if position and wire.pause:
-            await asyncio.sleep(wire.pause)
+            await clock.sleep(wire.pause)
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     if not wire.lost:  # a server closes the connection of an application that returns without the last message
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from plano.conversation import Part
 from plano.errors import CallerError, MethodNotAllowed, NotFound
 from plano.operations import COMPACT
+from plano.runtime.clock import REAL, Clock
 from plano.testing import other_endpoints as beside
 from plano.testing.demo import demo
 from plano.testing.playback import FakeExchange, play, within
@@ -49,7 +49,7 @@ class FakeProvider:
         pause: seconds between the events of an answer that has no `pause` of its own.
         keep: the number of the latest requests to record; None for all of them.
         name: the beginning of ids; a counter follows it.
-        clock: gives Unix seconds, for a reply's `created`.
+        clock: the time by which delays pass and replies are created: the machine's, or a `FakeClock`.
 
     Attributes:
         requests: the recorded requests, in order.
@@ -63,7 +63,7 @@ class FakeProvider:
         pause: float = 0.0,
         keep: int | None = None,
         name: str = "fake",
-        clock: Callable[[], float] = time.time,
+        clock: Clock = REAL,
     ) -> None:
         self.requests: list[Recorded] = []
         self._asked = 0
@@ -88,7 +88,8 @@ class FakeProvider:
     def breaks_after(self, events: int, *parts: Part | str, how: Break = "lost") -> None:
         """Append a reply that breaks off after so many events; without `parts`, it gets text that is long enough.
 
-        `how`: the connection is `lost`, or the stream ends cleanly but `incomplete`, or with an `error` event.
+        `how`: the connection is `lost`, or the stream ends cleanly but `incomplete`, or with an `error` event, or with
+        that of a `Failure`.
         """
         self.script(Reply(*(parts or ("word " * (events + 1),)), breaks_after=events, how=how))
 
@@ -119,11 +120,11 @@ class FakeProvider:
         recorded = self._record(request.method.decode(), request.url, headers, request.body)
         wire = self._answer(recorded)
         try:
-            await within(request.timeouts.first_byte, wire.delay or 0.0)
+            await within(self._clock, request.timeouts.first_byte, wire.delay or 0.0)
         except BaseException:
             recorded.end("left")
             raise
-        return FakeExchange(wire, recorded, idle=request.timeouts.idle)
+        return FakeExchange(wire, recorded, idle=request.timeouts.idle, clock=self._clock)
 
     async def aclose(self) -> None:
         """Do nothing, because nothing is held. The provider can be used again."""
@@ -137,7 +138,7 @@ class FakeProvider:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         recorded = self._record(scope["method"], _url(scope), list(scope["headers"]), bytes(body))
-        await play(self._answer(recorded), recorded, receive, send)
+        await play(self._answer(recorded), recorded, receive, send, self._clock)
 
     def _record(self, method: str, url: str, headers: RawHeaders, body: bytes) -> Recorded:
         recorded = Recorded(method=method, url=url, headers=headers, body=body)
@@ -179,7 +180,7 @@ class FakeProvider:
 
     def _rendered(self, script: Script, recorded: Recorded) -> Wire:
         answer = script(recorded) if callable(script) else script
-        return render(answer, recorded, id=f"{self._name}_{self._asked}", now=int(self._clock()))
+        return render(answer, recorded, id=f"{self._name}_{self._asked}", now=int(self._clock.wall()))
 
     def _listed(self, recorded: Recorded) -> Wire:
         found = beside.models(recorded, self._models) if "/models" in recorded.path else None

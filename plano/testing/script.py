@@ -10,10 +10,44 @@ import msgspec
 from plano.conversation import Finish, Part, RedactedThinking, Refusal, Text, Thinking, ToolCall, Usage
 from plano.testing.record import Recorded
 
-Break: TypeAlias = Literal["lost", "incomplete", "error"]
-"""The way in which a reply breaks off: the connection is lost, the reply ends too early, or it holds an error."""
-
 ESTIMATED: Literal["estimated"] = "estimated"
+
+
+class Failure:
+    """An error response, its body in the dialect of the request.
+
+    Args:
+        status: 400 to 599.
+        retry_after: the seconds that its header `retry-after` has.
+        on: the end of a path (`/embeddings`, `/count_tokens`), if requests to it get this answer, and not those for
+            replies.
+    """
+
+    def __init__(
+        self,
+        status: int = 500,
+        message: str = "The provider failed, as the test told it to.",
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        delay: float | None = None,
+        on: str | None = None,
+    ) -> None:
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
+        self.headers |= headers or {}
+        self.delay = delay
+        self.on = on
+
+
+Break: TypeAlias = Literal["lost", "incomplete", "error"] | Failure
+"""The way in which a reply breaks off: the connection is `lost`; the reply ends too early, so that it is `incomplete`;
+or it ends with an `error` of an overloaded provider, or with another `Failure`."""
 
 
 class Reply:
@@ -62,35 +96,6 @@ class Reply:
         self.cut = cut
         self.breaks_after = breaks_after
         self.how = how
-
-
-class Failure:
-    """An error response, its body in the dialect of the request.
-
-    Args:
-        status: 400 to 599.
-        on: the end of a path (`/embeddings`, `/count_tokens`), if requests to it get this answer, and not those for
-            replies.
-    """
-
-    def __init__(
-        self,
-        status: int = 500,
-        message: str = "The provider failed, as the test told it to.",
-        *,
-        code: str | None = None,
-        param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        delay: float | None = None,
-        on: str | None = None,
-    ) -> None:
-        self.status = status
-        self.message = message
-        self.code = code
-        self.param = param
-        self.headers = dict(headers or {})
-        self.delay = delay
-        self.on = on
 
 
 class Verbatim:

@@ -56,14 +56,7 @@ def render(answer: Answer, recorded: Recorded, *, id: str, now: int) -> Wire:
                 lost=answer.lost,
             )
         case Failure():
-            error = UpstreamStatus(
-                answer.message,
-                status=answer.status,
-                kind=kind_of_status(answer.status),
-                code=answer.code,
-                param=answer.param,
-            )
-            return replace(of_error(error, recorded, answer.headers), delay=answer.delay)
+            return replace(of_error(_error(answer), recorded, answer.headers), delay=answer.delay)
         case Reply():
             return _of_reply(answer, recorded, id, now)
 
@@ -106,8 +99,9 @@ def _stream(answer: Reply, asked: Conversation, dialect: ClientDialect, reply: N
     if answer.breaks_after is not None and answer.breaks_after < len(frames):
         frames = frames[: answer.breaks_after]
         lost = answer.how == "lost"
-        if answer.how == "error":
-            frames.append(codec.write_stream_error(_broken()))
+        error = _error_inside(answer)
+        if error is not None:
+            frames.append(codec.write_stream_error(error))
     if answer.cut is not None:
         whole = b"".join(frames)
         frames = [whole[at : at + answer.cut] for at in range(0, len(whole), answer.cut)]
@@ -117,8 +111,9 @@ def _stream(answer: Reply, asked: Conversation, dialect: ClientDialect, reply: N
 def _break_body(wire: Wire, answer: Reply, dialect: ClientDialect) -> None:
     """Break a reply that is not streamed: keep half of it, or put an error in its place."""
     body = wire.pieces[0]
-    if answer.how == "error":
-        body = CLIENT_CODECS[dialect].write_error(_broken())
+    error = _error_inside(answer)
+    if error is not None:
+        body = CLIENT_CODECS[dialect].write_error(error)
     else:
         body = body[: len(body) // 2]
     if answer.how != "lost":  # before a lost connection, the whole length was announced
@@ -126,7 +121,19 @@ def _break_body(wire: Wire, answer: Reply, dialect: ClientDialect) -> None:
     wire.pieces, wire.lost = [body], answer.how == "lost"
 
 
-def _broken() -> UpstreamStatus:
+def _error(failure: Failure) -> UpstreamStatus:
+    status = failure.status
+    return UpstreamStatus(
+        failure.message, status=status, kind=kind_of_status(status), code=failure.code, param=failure.param
+    )
+
+
+def _error_inside(answer: Reply) -> UpstreamStatus | None:
+    """The error within a reply that breaks off with one."""
+    if isinstance(answer.how, Failure):
+        return _error(answer.how)
+    if answer.how != "error":
+        return None
     return UpstreamStatus("The provider is overloaded, as the test told it to be.", status=503, kind="overloaded")
 
 

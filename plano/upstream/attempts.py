@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asyncio import sleep
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import copy
 from functools import cached_property, partial
 from random import Random
@@ -23,6 +23,7 @@ from plano.provider import Target
 from plano.request import Request
 from plano.response import Response
 from plano.routing.policy import CALLERS, usefulness
+from plano.runtime.clock import REAL, Clock
 from plano.upstream.choosing import Choosing
 from plano.upstream.final import final
 from plano.upstream.keepalive import kept_alive
@@ -62,6 +63,7 @@ class Attempts:
         limits: limits and budgets of targets; None for none.
         queue_wait: the most seconds to wait for a slot of the only target that is left.
         groups_of: the groups of a name, for the fallback of a budget.
+        clock: decides when the waits and the deadline are over.
         random: the source of jitter.
     """
 
@@ -73,6 +75,7 @@ class Attempts:
         limits: TargetLimits | None = None,
         queue_wait: float = 2.0,
         groups_of: Callable[[str], Sequence[Group]],
+        clock: Clock = REAL,
         random: Random | None = None,
     ) -> None:
         self._alone = settings.max_attempts or 1
@@ -82,6 +85,7 @@ class Attempts:
         self.limits = limits
         self.queue_wait = queue_wait
         self.groups_of = groups_of
+        self.clock = clock
         self.random = random or Random()
 
     def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
@@ -97,7 +101,7 @@ class Attempts:
             return run.whole() if free and self.settings.hedge is None else run.answer()
         if self.settings.keepalive is None:
             return run.answer()
-        return kept_alive(request, run.answer(), self.settings.keepalive)
+        return kept_alive(request, run.answer(), self.settings.keepalive, self.clock)
 
 
 class _Run:
@@ -121,7 +125,8 @@ class _Run:
         self._request = request
         self._call_next = call_next
         self._most = most
-        self._due = perf_counter() + by.settings.deadline
+        self._now = by.clock.now
+        self._due = self._now() + by.settings.deadline
         self._before = len(request.journal.attempts)
 
     @cached_property
@@ -223,9 +228,9 @@ class _Run:
 
     async def _waited(self, seconds: float) -> bool:
         """Waits before a repetition. Returns False if there is no time for it."""
-        if perf_counter() + seconds >= self._due:
+        if self._now() + seconds >= self._due:
             return False
-        await sleep(seconds)
+        await self._by.clock.sleep(seconds)
         self._request.journal.waited += seconds
         return True
 
@@ -249,7 +254,7 @@ class _Run:
         target, limits = step.target, self._by.limits
         slots = self._by.choices.slots.of(target)
         if slots is not None and not slots.try_take():
-            until = perf_counter() + self._by.queue_wait
+            until = self._now() + self._by.queue_wait
             if not (self._patient and await slots.wait(min(until, self._due))):
                 raise busy()
         grant = None
@@ -286,7 +291,7 @@ class _Run:
         if after is None or self._left() < 2 or not may_hedge(self._request):
             return [await self._try(step, hold)]
         self._second = None
-        tries = await hedged(self._try(step, hold), self._hedge, after)
+        tries = await hedged(self._try(step, hold), self._hedge, after, self._by.clock)
         won = tries[-1].answers and tries[-1].step is self._second
         self._request.journal.hedges += ("unneeded" if self._second is None else "won" if won else "lost",)
         return tries
@@ -313,12 +318,12 @@ class _Run:
         patience = self._patience(target) if request.stream else None
         return made(step, hold, onward, self._call_next, patience, filtered=self._lists_filters)
 
-    def _patience(self, target: Target) -> float:
-        """Seconds in which a stream must bring its first output."""
+    def _patience(self, target: Target) -> AbstractAsyncContextManager[object]:
+        """The limit of the time in which a stream must bring its first output."""
         settings, own = self._by.settings, target.first_output
         if own is None:
             own = settings.first_output_reasoning if _reasons(self._request) else settings.first_output
-        return max(0.0, min(own, self._due - perf_counter()))
+        return self._by.clock.timeout(max(0.0, min(own, self._due - self._now())))
 
     @property
     def _lists_filters(self) -> bool:
@@ -334,7 +339,7 @@ class _Run:
         failure = done.failure
         if failure is None:  # this target cannot say the request
             return self._plan.skip(done.step, None)
-        if self._left() < 1 or perf_counter() >= self._due or failure in ("invalid", "broken_stream"):
+        if self._left() < 1 or self._now() >= self._due or failure in ("invalid", "broken_stream"):
             return None
         if not done.unsent and repeatable(self._request) == "unsent":
             return None
@@ -352,7 +357,7 @@ class _Run:
         done.hold.answered(journal, done.attempt, whole=response.pieces is None)
         response = marked(self._request, response, done.step.target)
         least = self._by.settings.minimum_rate
-        return response if least is None or response.pieces is None else response.through(Pace(least))
+        return response if least is None or response.pieces is None else response.through(Pace(least, self._now))
 
     def _tell(self, journal: Journal) -> None:
         journal.told = (*journal.told, (b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before)))

@@ -10,12 +10,13 @@ from typing import Any
 from plano.dialects import CODECS
 from plano.request import Request
 from plano.response import EVENT_STREAM, Response
+from plano.runtime.clock import Clock, done_within
 
 COMMENT = b": keep-alive\n\n"
 """A line that every reader of server-sent events skips (WHATWG HTML, section "Server-sent events")."""
 
 
-async def kept_alive(request: Request, answer: Coroutine[Any, Any, Response], seconds: float) -> Response:
+async def kept_alive(request: Request, answer: Coroutine[Any, Any, Response], seconds: float, clock: Clock) -> Response:
     """The answer, if it comes within `seconds`. Else a stream that sends a comment each time that so long has passed,
     and then the answer's pieces.
 
@@ -23,22 +24,20 @@ async def kept_alive(request: Request, answer: Coroutine[Any, Any, Response], se
     """
     task = asyncio.ensure_future(answer)
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        done = await done_within(clock, seconds, {task})
     except BaseException:
         await _broken_off(task)
         raise
     if done:
         return task.result()
     headers = [(b"content-type", EVENT_STREAM)]
-    return Response(request, headers=headers, pieces=_pieces(task, seconds), release=lambda: _broken_off(task))
+    return Response(request, headers=headers, pieces=_pieces(task, seconds, clock), release=lambda: _broken_off(task))
 
 
-async def _pieces(task: asyncio.Future[Response], seconds: float) -> AsyncGenerator[bytes, None]:
-    while True:
+async def _pieces(task: asyncio.Future[Response], seconds: float, clock: Clock) -> AsyncGenerator[bytes, None]:
+    yield COMMENT
+    while not await done_within(clock, seconds, {task}):
         yield COMMENT
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if done:
-            break
     response = task.result()
     response.request.journal.answer = response.attempt or response.request.journal.answer
     if response.body is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -18,12 +18,13 @@ from plano.observability.usage import estimate_input
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
+from plano.runtime.clock import Clock, done_within
 from plano.upstream.plan import Step
 from plano.upstream.standing import Trial
 
 
 class Grant(Protocol):
-    """What a try holds of limits and budgets."""
+    """The part of limits and budgets that a try holds."""
 
     @property
     def holds(self) -> bool: ...
@@ -153,7 +154,7 @@ async def made(
     hold: Hold,
     request: Request,
     call_next: CallNext,
-    patience: float | None,
+    patience: AbstractAsyncContextManager[object] | None,
     *,
     filtered: bool,
     before: int | None = None,
@@ -163,7 +164,7 @@ async def made(
     Args:
         call_next: asks the target.
         before: the number of attempts before this one; None if it has not begun.
-        patience: seconds in which a stream must bring its first output; None for a whole reply.
+        patience: limits the time in which a stream must bring its first output; None for a whole reply.
         filtered: whether a reply that the provider's filter ended before any output is a failure.
     """
     known = len(request.journal.attempts) if before is None else before
@@ -173,7 +174,7 @@ async def made(
         if patience is None:
             response = await call_next(request)
         else:
-            async with asyncio.timeout(patience):
+            async with patience:
                 response = await call_next(request)
                 if response.ok:
                     await response.begun()
@@ -225,21 +226,22 @@ def _charge(attempt: Attempt | None, request: Request) -> None:
 
 
 async def hedged(
-    first: Awaitable[Try], second: Callable[[], Awaitable[Awaitable[Try] | None]], after: float
+    first: Awaitable[Try], second: Callable[[], Awaitable[Awaitable[Try] | None]], after: float, clock: Clock
 ) -> list[Try]:
     """Two tries at once, the second one if the first has not answered in time.
 
     Args:
         second: makes the second try; None if there is none.
-        after: seconds.
+        after: seconds, by `clock`.
 
     Returns:
         The tries that are over, in order; if one answers, it is the last. The other one was broken off then.
     """
-    running = {asyncio.ensure_future(first)}
+    running: set[asyncio.Future[Try]] = {asyncio.ensure_future(first)}
     over: list[Try] = []
     try:
-        done, running = await asyncio.wait(running, timeout=after)
+        done = await done_within(clock, after, running)
+        running -= done
         if not done:
             other = await second()
             if other is not None:

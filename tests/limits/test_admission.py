@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from plano.limits.admission import EntrySlots, Slots, busy
 from plano.provider import Target
 from plano.providers import CATALOGUE
+from plano.runtime.clock import Clock
 
 LONG = 20.0
 """Seconds that no test waits for."""
@@ -36,7 +37,7 @@ class Crowd:
             await settle()
 
     async def _wait(self, name: str) -> None:
-        deadline = self.slots._clock() + self.wait
+        deadline = self.slots.now() + self.wait
         (self.got if await self.slots.wait(deadline, name[0]) else self.refused).append(name)
 
     async def go(self, *names: str) -> None:
@@ -95,7 +96,7 @@ async def test_places_go_to_those_who_may_have_one_in_turn(
 async def test_of_fifty_at_once_ten_pass_and_the_rest_is_told_at_once() -> None:
     slots = Slots(10)
     assert sum(slots.try_take() for _ in range(50)) == 10
-    assert await asyncio.gather(*(slots.wait(slots._clock() + LONG) for _ in range(50))) == [False] * 50
+    assert await asyncio.gather(*(slots.wait(slots.now() + LONG) for _ in range(50))) == [False] * 50
     for _ in range(10):
         slots.release()
     assert (slots.in_flight, slots._held) == (0, {})
@@ -103,7 +104,7 @@ async def test_of_fifty_at_once_ten_pass_and_the_rest_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("late", [0.0, 5.0])
 async def test_nobody_waits_whose_deadline_has_passed(late: float) -> None:
-    slots = Slots(0, queue=5, clock=lambda: 100.0)
+    slots = Slots(0, queue=5, clock=Clock(lambda: 100.0))
     assert not await slots.wait(100.0 - late)
     assert (slots.waiting, slots._queues) == (0, {})
 
@@ -111,7 +112,7 @@ async def test_nobody_waits_whose_deadline_has_passed(late: float) -> None:
 async def test_a_wait_ends_at_its_deadline() -> None:
     slots = Slots(1, queue=5)
     assert slots.try_take()
-    assert not await slots.wait(slots._clock() + 0.01)
+    assert not await slots.wait(slots.now() + 0.01)
     assert (slots.in_flight, slots.waiting, slots._queues) == (1, 0, {})
 
 
@@ -119,7 +120,7 @@ async def test_a_wait_ends_at_its_deadline() -> None:
 async def test_a_wait_that_is_cancelled_gives_its_place_back(moment: str) -> None:
     slots = Slots(1, queue=5)
     assert slots.try_take()
-    task = asyncio.create_task(slots.wait(slots._clock() + LONG))
+    task = asyncio.create_task(slots.wait(slots.now() + LONG))
     await settle()
     if moment != "while it waits":
         slots.release()
@@ -197,7 +198,7 @@ def test_a_place_goes_to_another_threads_event_loop() -> None:
 
     async def wait() -> None:
         asyncio.get_running_loop().call_soon(waits.set)
-        got.append(await slots.wait(slots._clock() + LONG))
+        got.append(await slots.wait(slots.now() + LONG))
 
     thread = threading.Thread(target=lambda: asyncio.run(wait()))
     thread.start()
@@ -210,7 +211,7 @@ def test_a_place_goes_to_another_threads_event_loop() -> None:
 def test_a_place_goes_past_those_whose_event_loop_is_closed() -> None:
     slots = Slots(1, queue=2)
     loop = asyncio.new_event_loop()
-    lost = loop.create_task(slots.wait(slots._clock() + LONG))
+    lost = loop.create_task(slots.wait(slots.now() + LONG))
     assert slots.try_take()
     loop.run_until_complete(settle())
     assert slots.waiting == 1

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from plano import Caller, CallNext, Filter, Plano, PlanoError, Request, Response
 from plano.conversation import Conversation, Event, Reply, Text, TextDelta, Usage
 from plano.errors import RateLimited, UpstreamError
-from plano.testing import WAYS, FakeProvider, Received, ask
+from plano.testing import WAYS, Failure, FakeClock, FakeHosts, FakeProvider, Received, ask
 
 
 async def passes(request: Request, call_next: CallNext) -> Response:
@@ -98,3 +98,21 @@ async def tested() -> None:
         answer: Received = await ask(app, dialect, "Hello", stream=stream)
         assert answer.text == answer.text.upper()
         assert answer.error is None or answer.error.status == 500
+
+
+async def tested_with_failures() -> None:
+    clock = FakeClock()
+    hosts = FakeHosts("api.openai.com", "api.anthropic.com", clock=clock)
+    app = Plano({}, transport=hosts, clock=clock)
+    hosts.down.add("api.anthropic.com")
+    hosts["api.openai.com"].fails(2, 429, retry_after=30)
+    hosts["api.openai.com"].fail(500, "Oh.", code="oh", retry_after=0.5)
+    hosts["api.openai.com"].breaks_after(0, how="error")
+    hosts["api.openai.com"].breaks_after(3, "Hello", how=Failure(529))
+    clock.advance(30)
+    answer = await ask(app, "chat", "Hello")
+    attempts: int = answer.attempts
+    fallback: str | None = answer.fallback
+    assert (attempts, fallback, answer.model, clock.now(), clock.wall()) is not None
+    assert hosts.calls == ["api.openai.com"]
+    assert FakeProvider(clock=clock).requests == []
