@@ -12,7 +12,7 @@ from plano.conditions import MOST_TOLD, Conditions
 from plano.limits.admission import EntrySlots
 from plano.limits.memory import MemoryCounts
 from plano.observability.instruments import Instruments
-from plano.testing import FakeHosts
+from plano.testing import FakeClock, FakeHosts
 from plano.upstream.breaker import Health
 from plano.upstream.choosing import Choosing
 from plano.upstream.standing import STATES
@@ -41,8 +41,9 @@ class Net:
     """Two fake hosts and a gateway before them."""
 
     def __init__(self, **said: Any) -> None:
-        self.hosts = FakeHosts("a", "b")
-        self.gateway = Plano(config(**said), transport=self.hosts)
+        self.clock = FakeClock()
+        self.hosts = FakeHosts("a", "b", clock=self.clock)
+        self.gateway = Plano(config(**said), transport=self.hosts, clock=self.clock)
 
     async def ask(self, times: int = 1, model: str = "smart") -> Answer:
         for _ in range(times):
@@ -132,12 +133,10 @@ async def test_models_that_callers_make_up_are_masked_and_few() -> None:
 
 async def test_states_go_back_to_none_when_a_target_is_well_again() -> None:
     net = Net()
-    net.hosts["a"].fails(1, 429, headers={"retry-after": "3600"})
+    net.hosts["a"].fails(1, 429, headers={"retry-after": "600"})
     await net.ask()
     assert (await scrape(net.gateway)).of("plano_target_state", model="openai/a", state="resting") == 1
-    health = net.gateway._survivors.choosing.health
-    for standing in health._standings.values():
-        standing.clear(health.clock() + 1)
+    net.clock.advance(601)
     found = await scrape(net.gateway)
     assert found.of("plano_target_state", model="openai/a", state="resting") == 0
     assert (await net.ready())[1]["targets"] == []

@@ -14,7 +14,8 @@ import pytest
 from plano import CallNext, Plano, Request, Response
 from plano.observability.access import Line
 from plano.observability.metrics import METRICS
-from plano.testing import WAYS, Failure, FakeHosts, Reply, Usage
+from plano.runtime.clock import REAL, Clock
+from plano.testing import WAYS, Failure, FakeClock, FakeHosts, Reply, Usage
 from plano.types import CLIENT_DIALECTS, ClientDialect
 from tests.asgi import Answer, Leaving, ask, scope
 from tests.scraping import Scrape, scrape
@@ -44,11 +45,12 @@ def config(**more: Any) -> dict[str, Any]:
 
 
 class Net:
-    """Three fake hosts and a gateway before them."""
+    """Three fake hosts and a gateway before them, by whose clock all waits are over at once."""
 
-    def __init__(self, **said: Any) -> None:
-        self.hosts = FakeHosts("a", "b", "c")
-        self.gateway = Plano(config(**said), transport=self.hosts)
+    def __init__(self, *, clock: Clock | None = None, **said: Any) -> None:
+        clock = clock or FakeClock()
+        self.hosts = FakeHosts("a", "b", "c", clock=clock)
+        self.gateway = Plano(config(**said), transport=self.hosts, clock=clock)
 
     async def ask(self, dialect: str = "chat", *, stream: bool = False, model: str = "smart", **more: Any) -> Answer:
         return await ask(self.gateway, "POST", PATHS[dialect], body(dialect, stream=stream, model=model, **more))
@@ -73,14 +75,6 @@ def body(dialect: str, **more: Any) -> dict[str, Any]:
     if dialect == "responses":
         return {"input": "Hello", **more}
     return {**asked, "messages": [{"role": "user", "content": "Hello"}], **more}
-
-
-@pytest.fixture(autouse=True)
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(seconds: float) -> None:
-        return
-
-    monkeypatch.setattr("plano.upstream.attempts.sleep", at_once)
 
 
 def attempts(found: Scrape) -> dict[tuple[str, str], float]:
@@ -158,7 +152,7 @@ async def test_where_no_upstream_was_asked_there_was_no_attempt() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_left_first_has_abandoned_its_attempt(stream: bool) -> None:
-    net = Net()
+    net = Net(clock=REAL)
     net.hosts["a"].reply("late", delay=30.0)
     exchange = Leaving(0, json.dumps(body("chat", stream=stream, model="smart")).encode())
     asyncio.get_running_loop().call_later(0.05, exchange.leave)
@@ -244,7 +238,7 @@ async def test_two_at_once_are_counted_and_both_are_charged(
 
 
 async def test_the_time_for_which_a_stream_was_held_back_is_counted() -> None:
-    net = Net()
+    net = Net(clock=REAL)
     net.hosts["a"].reply("here", pause=0.05)
     await net.ask(stream=True)
     await net.ask()
@@ -256,8 +250,7 @@ async def test_the_time_for_which_a_stream_was_held_back_is_counted() -> None:
 async def test_an_empty_retry_budget_is_counted() -> None:
     net = Net(model_aliases={}, resilience={"max_attempts": 2, "retry_budget": 0})
     net.hosts["a"].fail(500)
-    for _ in range(40):
-        await net.ask(model="a")
+    await asyncio.gather(*(net.ask(model="a") for _ in range(40)))  # or it fills again with time
     found = await net.scrape()
     calls = len(net.hosts.calls)
     assert found.of("plano_retry_budget_empty_total", provider="openai", model=A) == 80 - calls > 0
@@ -271,7 +264,6 @@ def limit(**said: Any) -> dict[str, Any]:
 
 BUDGET = {"name": "purse", "selector": {"by": "caller"}, "limit": {"dollars": 0.00003, "unit": "month"}}
 ONE_AT_ONCE = {"selector": {"by": "caller"}, "limit": {"in_flight": 1}}
-SLOW = Reply("late", delay=0.3)
 
 LIMITS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"ratelimits": [limit(requests=1)]}, 429, "ratelimits[0]", "requests"),
@@ -294,7 +286,6 @@ async def test_refusals_are_counted_by_rule_and_reason(
     before = await net.scrape()
     assert zero(before, "plano_limited_total", rule=rule, reason=reason)
     assert (await net.ask()).status == 200
-    await net.scrape()  # what it used is settled
     assert (await net.ask()).status == status
     found = await net.scrape()
     assert found.labels("plano_limited_total") == [{"rule": rule, "reason": reason}]
@@ -316,22 +307,19 @@ async def test_refusals_for_want_of_room_are_counted_too(
     said: dict[str, Any], status: int, rule: str, reason: str
 ) -> None:
     net = Net(**said)
-    net.hosts["a"].script(SLOW, Reply("here", usage=USAGE))
-    first = asyncio.create_task(net.ask(max_tokens=300))
-    await asyncio.sleep(0.05)
-    assert (await net.ask(max_tokens=300)).status == status
-    assert (await first).status == 200
+    net.hosts["a"].reply("here", usage=USAGE, delay=1.0)
+    first, second = await asyncio.gather(net.ask(max_tokens=300), net.ask(max_tokens=300))
+    assert (first.status, second.status) == (200, status)
     found = await net.scrape()
     assert found.labels("plano_limited_total") == [{"rule": rule, "reason": reason}]
 
 
 async def test_a_target_that_is_full_is_counted_though_another_one_answers() -> None:
     net = Net(model_providers=[entry("a", max_in_flight=1), entry("b"), entry("c")])
-    net.hosts["a"].script(SLOW)
-    first = asyncio.create_task(net.ask())
-    await asyncio.sleep(0.05)
-    assert (await net.ask()).headers["x-plano-fallback"] == "overloaded"
-    await first
+    net.hosts["a"].reply("here", delay=1.0)
+    first, second = await asyncio.gather(net.ask(), net.ask())
+    assert "x-plano-fallback" not in first.headers
+    assert second.headers["x-plano-fallback"] == "overloaded"
     found = await net.scrape()
     assert found.labels("plano_limited_total") == [{"rule": "max_in_flight", "reason": "target_full"}]
     assert moves(found) == [(A, B, "overloaded")]
@@ -342,7 +330,6 @@ async def test_a_spent_budget_moves_on_to_its_fallback() -> None:
     net = Net(model_aliases=aliases, budgets=[BUDGET | {"fallback": "cheap"}])
     net.hosts["a"].reply("here", usage=USAGE)
     assert (await net.ask()).status == 200
-    await net.scrape()  # what it used is settled
     assert (await net.ask()).status == 200
     found = await net.scrape()
     assert moves(found) == [(A, B, "budget")]
@@ -350,8 +337,8 @@ async def test_a_spent_budget_moves_on_to_its_fallback() -> None:
 
 
 async def test_waits_for_a_place_are_counted_and_no_others() -> None:
-    net = Net(admission={"max_in_flight": 1, "queue": 5, "queue_wait": "20s"})
-    net.hosts["a"].script(Reply("here", delay=0.1))
+    net = Net(clock=REAL, admission={"max_in_flight": 1, "queue": 5, "queue_wait": "20s"})
+    net.hosts["a"].reply("here", delay=0.1)
     answers = await asyncio.gather(*(net.ask() for _ in range(3)))
     assert [answer.status for answer in answers] == [200, 200, 200]
     found = await net.scrape()
