@@ -215,14 +215,14 @@ def _survivors(
 ) -> Survivors:
     connections = Connections(transport)
     stores = None if config.state_storage is None else Stores(config.state_storage)
-    observing = Observing(config, connections, stores)
+    entries = EntrySlots(config.admission.queue, clock=clock)
+    choosing = Choosing(Health(clock=clock.now), entries, config.resilience.retry_budget)
+    counts = open_counts(config.shared_state, clock)
+    observing = Observing(config, connections, stores, choosing, counts)
     tracing = build_tracing(config, tracer_provider)
     observing.finished_requests.at_once = tracing is not None or clock is not REAL
     record = Record(observing.prices) if config.ui else None
-    entries = EntrySlots(config.admission.queue, clock=clock)
-    choosing = Choosing(Health(clock=clock.now), entries, config.resilience.retry_budget)
-    slots, counts = Slots(clock=clock), open_counts(config.shared_state, clock)
-    return Survivors(connections, stores, observing, tracing, record, choosing, slots, counts, clock)
+    return Survivors(connections, stores, observing, tracing, record, choosing, Slots(clock=clock), counts, clock)
 
 
 def _check_event_loop() -> None:
