@@ -154,7 +154,7 @@ class _Run:
         try:
             response = await self._call_next(request)
         except BaseException as error:
-            outcome = partial(_raise, error)
+            outcome = partial(_raise, [error])
         else:
             if response.status < 400:
                 trial.succeeded()
@@ -381,8 +381,8 @@ class _Run:
         raise copy(best.error)
 
 
-async def _raise(error: BaseException, request: Request) -> Response:
-    raise error
+async def _raise(errors: list[BaseException], request: Request) -> Response:
+    raise errors.pop()  # and no frame goes on holding it
 
 
 async def _give(response: Response, request: Request) -> Response:
