@@ -248,6 +248,25 @@ async def test_a_reply_that_a_filter_ended_before_any_output_is_told_and_passes(
     assert watches.attempt.failure is None
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 400, 401])
+async def test_the_gateways_key_stands_in_no_error_that_is_raised(status: int, stream: bool) -> None:
+    watches, provider = Watches(), FakeProvider()
+    said = json.dumps(
+        {"error": {"message": "The key sk-of-the-gateway is tired.", "type": "overloaded_error"}}
+    ).encode()
+    if status == 200 and stream:
+        provider.raw(200, STREAM, [ROLE, b"data: %b\n\n" % said])
+    else:
+        provider.raw(status, JSON, said)
+    app = Plano(entry("http://u.test", access_key="sk-of-the-gateway"), filters=[watches], transport=provider)
+    answer = await asked(app, "POST", PATHS["chat"], asked_in("chat", model="openai/m") | {"stream": stream})
+    assert watches.raised is not None
+    assert "sk-of-the-gateway" not in repr(vars(watches.raised)) + str(watches.raised)
+    assert b"sk-of-the-gateway" not in answer.body
+    assert watches.attempt.failure == "overloaded"
+
+
 @pytest.mark.parametrize("status", [401, 403])
 @EVERY_UPSTREAM
 async def test_a_key_of_the_callers_own_is_the_callers_to_correct(status: int, upstream: Dialect) -> None:
