@@ -68,6 +68,8 @@ RESPONSES: list[tuple[str, int, dict[str, str], Any, float | None]] = [
     ("quota", 403, {}, {"error": "You have run out of credits."}, None),
     ("credential", 401, {}, {"error": {"message": "m"}}, None),
     ("credential", 400, {}, {"error": {"message": "m", "details": [{"reason": "API_KEY_INVALID"}]}}, None),
+    ("credential", 403, {}, {"error": {"message": "You may not use the file with id 'file-1'."}}, None),
+    ("content_filter", 403, {}, {"error": {"message": "m", "code": "content_filter"}}, None),
     ("no_model", 404, {}, {"error": {"message": "The model `m` does not exist."}}, None),
     ("no_model", 403, {}, {"error": {"message": "m", "code": "model_not_found"}}, None),
     ("context_window", 400, {}, {"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}}, None),
