@@ -50,9 +50,10 @@ Key: TypeAlias = tuple[str, str, str]
 
 
 class Row(Struct, frozen=True, gc=False):
-    """A request that is over. Times are in seconds, and `at` counts from 1970; `dollars` is None without a price.
+    """A request that is over. Times are in seconds, and `at` counts from 1970.
 
     Attributes:
+        dollars: the cost of all attempts; None without a price.
         attempts: none if the first one answered at once.
         moved: the failure for which another target answered than the first one.
     """
@@ -97,14 +98,14 @@ class Count(Struct):
     times: dict[int, int] = {}
     first_tokens: dict[int, int] = {}
 
-    def add(self, row: Row) -> None:
-        """Counts a request."""
+    def add(self, row: Row, dollars: float | None) -> None:
+        """Counts a request, with the cost of the attempt that answered."""
         self.requests += 1
         if row.status >= 400 or row.outcome == "failed":
             self.errors += 1
         self.input += row.input or 0
         self.output += row.output or 0
-        self.dollars += row.dollars or 0.0
+        self.dollars += dollars or 0.0
         at = bin_of(row.seconds)
         self.times[at] = self.times.get(at, 0) + 1
         if row.first_token is not None:
@@ -178,17 +179,17 @@ class Record:
         journal, now = request.journal, self._clock()
         self.running -= 1
         self._number += 1
-        spent = [self._dollars(journal.target, journal.usage)]
-        spent += [
+        own = self._dollars(journal.target, journal.usage)
+        others = [
             self._add_attempt(int(now), journal, attempt)
             for attempt in journal.attempts
             if attempt is not journal.answer
         ]
-        known = [dollars for dollars in spent if dollars is not None]
+        spent = [dollars for dollars in (own, *others) if dollars is not None]
         # The journal is not kept, because an error in it may hold a lot of memory.
-        row = _row(self._number, now, request, sum(known) if known else None)
+        row = _row(self._number, now, request, sum(spent) if spent else None)
         self._rows.append((journal.caller.tenant, row))
-        self._count(int(now), journal, journal.target).add(row)
+        self._count(int(now), journal, journal.target).add(row, own)
 
     def _dollars(self, target: Target | None, usage: Usage | None) -> float | None:
         if target is None or usage is None:

@@ -178,6 +178,65 @@ def test_models_and_aliases_are_listed(page: Page) -> None:
         assert "anthropic/claude model anthropic messages" in lines
 
 
+def rows_of(page: Page, table: str) -> list[str]:
+    return list(
+        page.js(
+            f"[...document.querySelectorAll('#{table} tbody tr')].map(r => r.innerText.replace(/\\s+/g, ' ').trim())"
+        )
+    )
+
+
+def failing_over() -> dict[str, Any]:
+    aliases = {"fast": {"target": "openai/gpt-4o", "fallbacks": ["anthropic/claude"]}}
+    return {"model_aliases": aliases, "resilience": {"max_attempts": 3}}
+
+
+def test_operators_see_which_targets_are_out_and_why(page: Page) -> None:
+    with gateway(**failing_over()) as (url, provider):
+        opened(page, url, "models")
+        page.wait("!document.querySelector('#targets-empty').hidden")
+        provider.script(Failure(429, headers={"retry-after": "3000"}), Reply("Hello"))
+        assert post(url) == 200
+        page.wait("document.querySelectorAll('#targets tbody tr').length === 2")
+        first, second = rows_of(page, "targets")
+        assert re.fullmatch(r"gpt-4o openai/gpt-4o resting rate_limit in (3000|29\d\d) s 0", first)
+        assert second == "claude anthropic/claude in – – 0"
+        for scheme in ("light", "dark"):
+            page.scheme(scheme)
+            for badge in ("#targets .badge.bad", "#targets .badge.good"):
+                assert contrast(page, badge) >= 4.5, scheme
+        assert page.complaints() == []
+
+
+def test_callers_who_are_no_operators_do_not_see_targets(page: Page) -> None:
+    keys = {"auth": {"keys": [{"name": "alice", "key": KEY}]}}
+    with gateway(**failing_over(), **keys) as (url, _):
+        page.go(f"{url}/ui#models")
+        sign_in(page, KEY)
+        assert post(url, key=KEY) == 200
+        page.wait("document.querySelectorAll('#names tbody tr').length > 0")
+        assert page.js("document.querySelector('#targets-card').hidden")
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_request_tells_all_its_attempts(page: Page, width: int) -> None:
+    page.size(width, 900, mobile=width < 700)
+    with gateway(**failing_over()) as (url, provider):
+        opened(page, url, "requests")
+        provider.script(Failure(500, "a private message"), Reply("Hello"))
+        assert post(url, stream=True) == 200
+        page.wait("document.querySelectorAll('#rows tbody tr').length === 1")
+        assert "2 attempts" in page.js("document.querySelector('#rows').textContent")
+        page.js("document.querySelector('#rows button').click()")
+        said = re.sub(r"\s+", " ", page.text("#details-facts"))
+        assert re.search(
+            r"Attempt 1 server openai/gpt-4o 500, [\d.]+ m?s Attempt 2 answered anthropic/claude 200, [\d.]+ m?s", said
+        )
+        assert said.endswith("Fell back after server")
+        assert "private" not in page.js("document.body.textContent")
+        assert page.js("document.querySelector('#details').getBoundingClientRect().right") <= width
+
+
 def ask_in(page: Page, api: str = "chat", model: str = "fast", *, stream: bool = True) -> None:
     page.fill("#api", api)
     page.fill("#model", model)

@@ -114,6 +114,31 @@ def test_the_page_makes_no_outside_request_and_no_markup_of_what_it_is_told() ->
     assert re.findall(r"\son\w+=|style=", page) == []
 
 
+@pytest.mark.parametrize(("operator", "seen"), [(True, ["gpt-4o", "other"]), (False, None)])
+async def test_the_conditions_of_targets_are_for_operators(operator: bool, seen: list[str] | None) -> None:
+    entries = [{"model": f"openai/{name}", "access_key": "sk-upstream-0123456789"} for name in ("gpt-4o", "other")]
+    app = gateway(
+        model_providers=entries,
+        model_aliases={"fast": {"target": "gpt-4o", "fallbacks": ["other"]}},
+        auth=keys(operator=operator),
+    )
+    app._survivors.observing.conditions._choosing.health.of(app.models.resolve("gpt-4o"))
+    app._survivors.observing.conditions._choosing.health.of(app.models.resolve("other"))
+    told = (await data(app, headers={"authorization": f"Bearer {KEY}"}))["targets"]
+    assert (None if told is None else [each["model"] for each in told]) == seen
+    if told:
+        assert told[0] == {
+            "entry": "openai/gpt-4o",
+            "model": "gpt-4o",
+            "key_no": 0,
+            "state": "in",
+            "why": None,
+            "seconds": None,
+            "place": "openai/gpt-4o",
+            "in_flight": 0,
+        }
+
+
 @pytest.mark.parametrize(("path", "base"), [("/ui", "ui/"), ("/ui/", "./")])
 async def test_links_are_relative_to_wherever_it_is_mounted(path: str, base: str) -> None:
     app = Starlette(routes=[Mount("/llm", app=gateway())])

@@ -10,7 +10,7 @@ import pytest
 
 from plano import Caller, Plano
 from plano.observability.prices import Prices
-from plano.testing import FakeProvider, Usage
+from plano.testing import FakeProvider, Reply, Usage
 from plano.types import Dialect
 from plano.ui import record as module
 from plano.ui.record import (
@@ -98,6 +98,44 @@ async def test_failures_are_counted_and_named_by_kind_alone() -> None:
     assert b"private" not in json.dumps([str(row) for row in watched.record.rows(OPERATOR)]).encode()
     counts = {line[2]: (line[3], line[4]) for line in watched.record.counts(OPERATOR)}
     assert counts == {"openai/gpt-4o": (2, 2), "other": (2, 2)}
+
+
+async def test_a_row_has_all_attempts_and_what_all_of_them_cost() -> None:
+    prices = {"models": {"openai/gpt-4o": {"input": 1.0}, "anthropic/claude": {"input": 2.0, "output": 3.0}}}
+    aliases = {"smart": {"target": "gpt-4o", "fallbacks": ["claude"]}}
+    resilience = {"hedge": {"after": "20ms"}}
+    watched = Watched(prices=prices, model_aliases=aliases, resilience=resilience)
+    slow = Reply("late", delay=30.0)
+    fast = Reply("here", usage=Usage(input_tokens=1_000_000, output_tokens=1_000_000))
+    watched.upstream.script(lambda asked: slow if asked.dialect == "chat" else fast)
+    row = await watched.ask(HELLO | {"model": "smart", "stream": True})
+    assert [(each.entry, each.outcome) for each in row.attempts] == [
+        ("openai/gpt-4o", "abandoned"),
+        ("anthropic/claude", None),
+    ]
+    assert (row.served, row.moved, row.input) == ("anthropic/claude", "timeout", 1_000_000)
+    counted = {line[2]: (line[3], line[5], line[7]) for line in watched.record.counts(OPERATOR)}
+    requests, tokens, dollars = counted["openai/gpt-4o"]
+    assert (requests, tokens > 0, dollars > 0) == (0, True, True)  # type: ignore[operator]
+    assert counted["anthropic/claude"] == (1, 1_000_000, 5.0)
+    assert row.dollars == pytest.approx(5.0 + dollars)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("status", "tried"), [(200, []), (429, ["rate_limit"])])
+async def test_one_attempt_is_kept_where_it_failed(status: int, tried: list[str]) -> None:
+    watched = Watched()
+    if status != 200:
+        watched.upstream.fail(status, "a private message")
+    row = await watched.ask()
+    assert [each.outcome for each in row.attempts] == tried
+    assert "private" not in str(row)
+
+
+async def test_a_row_names_the_rule_that_refused() -> None:
+    rule = {"name": "few", "selector": {"by": "caller"}, "limit": {"requests": 1, "unit": "hour"}}
+    watched = Watched(ratelimits=[rule])
+    assert (await watched.ask()).limited_by is None
+    assert (await watched.ask()).limited_by == "few"
 
 
 async def test_a_key_in_the_models_place_is_not_kept() -> None:

@@ -389,7 +389,6 @@ function targetRow(one) {
   return row([
     [one.model, "Model", "wide"],
     [one.place, "Entry", "full"],
-    [String(one.key_no), "Key", "number"],
     [element("span", { class: `badge ${kind}` }, word), "State"],
     [one.why ?? "–", "Why"],
     [one.seconds === null ? "–" : `in ${Math.ceil(one.seconds)} s`, "Next try", "number"],
