@@ -51,6 +51,7 @@ class Admission:
         began = self._clock()
         try:
             if not await self._slots.wait(began + self._wait, tenant):
+                request.journal.limit("admission", "admission")
                 raise busy()
             self._keep(request, tenant)
         finally:

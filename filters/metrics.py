@@ -9,6 +9,7 @@ from plano.attempt import NOT_ASKED
 from plano.conversation import Usage
 from plano.errors import Kind
 from plano.journal import Journal
+from plano.observability.attempts import FLAG, AttemptCounts
 from plano.observability.instruments import NONE, OTHER, Instruments
 from plano.observability.prices import Prices
 from plano.observability.series import Number
@@ -27,7 +28,6 @@ _FOLD = 256
 """The number of requests after which observed values are sorted into their bins."""
 
 _UNRESOLVED: Place = (OTHER, OTHER)
-_FLAG = {True: "true", False: "false"}
 
 _KINDS: dict[int, Kind] = {
     401: "authentication",
@@ -46,16 +46,29 @@ _KINDS: dict[int, Kind] = {
 class _Tally:
     """The series in which requests of one kind are counted; they are looked up once for all of them."""
 
-    __slots__ = ("duration", "first_token", "input", "model", "output", "overhead", "per_token", "place", "requests")
+    __slots__ = (
+        "answered",
+        "duration",
+        "first_token",
+        "input",
+        "model",
+        "output",
+        "overhead",
+        "per_token",
+        "place",
+        "requests",
+    )
 
     def __init__(self, on: Instruments, request: Request, journal: Journal, outcome: str, error: str) -> None:
         target = journal.target
         upstream = journal.upstream_dialect or NONE
-        stream = _FLAG[request.stream]
+        stream = FLAG[request.stream]
         place = self.place = _UNRESOLVED if target is None else (target.provider.name, target.entry)
         model = self.model = (OPERATIONS[request.operation].gen_ai, *place)
         result = (_status_class(journal), outcome)
         self.requests: Number = on.requests[(journal.dialect, request.operation, *place, upstream, stream, *result)]
+        answered = journal.answer is not NOT_ASKED
+        self.answered: Number = on.attempts[(*place, "answered")] if answered else Number()
         self.duration = on.duration[(*model, error)].observe
         self.overhead = on.overhead[(journal.dialect, upstream, stream)].observe
         self.first_token = on.first_token[model].observe if request.stream else None
@@ -75,6 +88,7 @@ class Metrics:
     def __init__(self, instruments: Instruments, prices: Prices) -> None:
         self._on = instruments
         self._prices = prices
+        self._attempts = AttemptCounts(instruments, prices)
         self._tallies: dict[tuple[object, ...], _Tally] = {}
         self._in_flight = dict.fromkeys(CLIENT_DIALECTS, 0)
         self._links: list[str] = []
@@ -139,12 +153,17 @@ class Metrics:
             if target is not None:
                 price = self._prices.of(target)
                 if price is not None:
-                    self._on.cost[(*tally.place, _FLAG[bool(usage.estimated)])].inc(price.of(usage))
+                    self._on.cost[(*tally.place, FLAG[bool(usage.estimated)])].inc(price.of(usage))
         if tally.first_token is not None and status < 400:
             _count_tokens_times(journal, tally.first_token, tally.per_token)
         others = len(journal.attempts) != (answer is not NOT_ASKED)  # attempts besides the one that answered
         if answer.failure or answer.losses or others or journal.store_failed or outcome == "aborted":
             self._count_mishaps(journal, tally.place)
+        looped = journal.committed is not None or journal.limited_by is not None
+        if looped or others or answer.failure or outcome == "aborted":
+            self._attempts.count(request)
+        else:
+            tally.answered.value += 1.0
         self._unfolded += 1
         if self._unfolded >= _FOLD:
             self._unfolded = 0
@@ -152,8 +171,8 @@ class Metrics:
 
     def _count_tokens(self, tally: _Tally, usage: Usage) -> None:
         estimated, tokens, model = usage.estimated, self._on.tokens, tally.model
-        count_input: Count = tokens[(*model, "input", _FLAG["input" in estimated])].observe
-        count_output: Count = tokens[(*model, "output", _FLAG["output" in estimated])].observe
+        count_input: Count = tokens[(*model, "input", FLAG["input" in estimated])].observe
+        count_output: Count = tokens[(*model, "output", FLAG["output" in estimated])].observe
         count_input(usage.input_tokens)
         count_output(usage.output_tokens)
         if estimated:

@@ -259,6 +259,12 @@ def _end_attempt(attempt: _Attempt, journal: Journal) -> None:
         span.set_status(Status(StatusCode.ERROR))
     elif answered and journal.outcome == "aborted":
         span.set_attribute("error.type", "aborted")
+    elif made.abandoned:
+        span.set_attribute("error.type", "abandoned")
+    if made.because is not None:
+        span.set_attribute("plano.attempt.because", made.because)
+    if made.pause:
+        span.set_attribute("plano.attempt.waited", made.pause)
     span.set_attributes(_answered(attempt) | _used(made))
     if made.first_piece is not None and made.sent is not None:
         span.set_attribute("gen_ai.response.time_to_first_chunk", made.first_piece - made.sent)

@@ -209,15 +209,14 @@ class Plano:
 def _survivors(config: Config, transport: Sender | AsyncBaseTransport | None, tracer_provider: Any) -> Survivors:
     connections = Connections(transport)
     stores = None if config.state_storage is None else Stores(config.state_storage)
-    observing = Observing(config, connections, stores)
+    choosing = Choosing(Health(), EntrySlots(config.admission.queue), config.resilience.retry_budget)
+    counts = open_counts(config.shared_state)
+    observing = Observing(config, connections, stores, choosing, counts)
     tracing = build_tracing(config, tracer_provider)
     if tracing is not None:
         observing.finished_requests.at_once = True
     record = Record(observing.prices) if config.ui else None
-    choosing = Choosing(Health(), EntrySlots(config.admission.queue), config.resilience.retry_budget)
-    return Survivors(
-        connections, stores, observing, tracing, record, choosing, Slots(), open_counts(config.shared_state)
-    )
+    return Survivors(connections, stores, observing, tracing, record, choosing, Slots(), counts)
 
 
 def _check_event_loop() -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from msgspec import Raw
 
 from plano.conversation import Finish, Usage
 from plano.dialects import CODECS
 from plano.dialects.failures import failure_of
-from plano.errors import UpstreamError, UpstreamFailure
+from plano.errors import UPSTREAM_FAILURES, UpstreamError, UpstreamFailure
 from plano.losses import Loss
 from plano.provider import Target
 from plano.types import Dialect
+
+AttemptOutcome: TypeAlias = Literal["answered", "abandoned"] | UpstreamFailure
+"""The end of an attempt: its reply came, it was broken off because its client left or another one was faster, or it
+failed."""
+
+ATTEMPT_OUTCOMES: tuple[AttemptOutcome, ...] = ("answered", "abandoned", *UPSTREAM_FAILURES)
 
 
 class Attempt:
@@ -38,7 +45,10 @@ class Attempt:
         usage: tokens, as far as they are known. When the request is over, an estimate stands here where the upstream
             said nothing; `Usage.estimated` tells.
         finish: why the model stopped, where a stream said so.
+        because: the failure for which it was made; None for the first.
         pause: seconds that were waited before it, because of the attempts before it.
+        decided: when it was certain whether its reply is the client's; None where no other attempt was possible.
+        abandoned: whether it was broken off before that.
         first, spoken, last: the first piece of the upstream's stream, the first with output of the model, and the last
             few; frames are whole.
         events, bytes_streamed: the numbers of frames and of bytes in the stream, from its first token on.
@@ -56,7 +66,10 @@ class Attempt:
     usage_said: Raw | None = None
     usage: Usage | None = None
     finish: Finish | None = None
+    because: UpstreamFailure | None = None
     pause: float = 0.0
+    decided: float | None = None
+    abandoned: bool = False
     first: bytes | None = None
     spoken: bytes | None = None
     last: Sequence[bytes] = ()
@@ -83,6 +96,13 @@ class Attempt:
             self.failure = failure_of(error)
         if self.retry_after is None:
             self.retry_after = error.retry_after
+
+    @property
+    def outcome(self) -> AttemptOutcome:
+        """The way in which it ended."""
+        if self.failure is not None:
+            return self.failure
+        return "answered" if self.status and not self.abandoned else "abandoned"
 
     def lose(self, losses: tuple[Loss, ...]) -> None:
         """Add losses of the reply: fields that the client's dialect cannot say."""

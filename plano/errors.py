@@ -38,7 +38,7 @@ as the last event of a stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, Self, TypeAlias, get_args
 
 Kind: TypeAlias = Literal[
     "invalid_request",
@@ -114,6 +114,12 @@ class PlanoError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.headers = headers
+
+    def __copy__(self) -> Self:
+        """Copies without the constructor, which may need more than the message."""
+        made = type(self).__new__(type(self), *self.args)
+        made.__dict__.update(self.__dict__)
+        return made
 
 
 def forget_frames(error: BaseException) -> None:

@@ -125,7 +125,7 @@ class Generation:
         self.pipeline = self._links()
         observing = survivors.observing
         upstream = Upstream(sender_for, config.timeouts, one_tenant=self._one_tenant)
-        observing.serve(config)
+        observing.serve(config, self.models, self._judge)
         self._run = fold(self.pipeline, upstream, observing.time_links(self.pipeline))
         endpoints = self._endpoints()
         self.asks = {path: each for path, each in endpoints.items() if isinstance(each, Ask)}
@@ -173,7 +173,9 @@ class Generation:
         """The link that admits requests; None if any number may run at once."""
         said, slots = self.config.admission, self._survivors.slots
         slots.resize(said.max_in_flight, queue=said.queue, share=said.per_tenant)
-        return None if said.max_in_flight is None and said.per_tenant is None else Admission(slots, said.queue_wait)
+        if said.max_in_flight is None and said.per_tenant is None:
+            return None
+        return Admission(slots, said.queue_wait, waited=self._survivors.observing.queued)
 
     def _state(self, stores: Stores) -> State:
         return State(
@@ -272,7 +274,12 @@ class Generation:
         if record is None:
             return {}
         return Ui(
-            record, self.models, self._viewer, observing.finished_requests.refresh, shared=observing.shared
+            record,
+            self.models,
+            self._viewer,
+            observing.finished_requests.refresh,
+            observing.conditions.shown,
+            shared=observing.shared,
         ).endpoints()
 
     async def _viewer(self, scope: Scope, headers: Headers) -> Caller:

@@ -19,9 +19,21 @@ Outcome: TypeAlias = Literal["completed", "failed", "aborted"]
 begun. `aborted`: the client left first."""
 
 LimitedFor: TypeAlias = Literal[
-    "requests", "tokens", "input_tokens", "output_tokens", "in_flight", "budget_spent", "budget_reserved"
+    "requests",
+    "tokens",
+    "input_tokens",
+    "output_tokens",
+    "in_flight",
+    "budget_spent",
+    "budget_reserved",
+    "admission",
+    "target_full",
 ]
-"""The reasons for which a limit refuses a request."""
+"""The reasons for which a request is refused: amounts of a rule, a budget that is spent or that running requests have
+reserved, no place in the process, and no place at an entry."""
+
+HedgeOutcome: TypeAlias = Literal["won", "lost", "unneeded"]
+"""What became of the second of two tries at once: it answered, it did not, or there was no need to send it."""
 
 
 class Journal:
@@ -52,7 +64,8 @@ class Journal:
         judged: whether the limits for requests have let it pass.
         gauges: the limits of the whole request, which hold for every target that it goes to.
         told: headers that tell the client its limits and its attempts; they go out with a reply or an error.
-        limited_by: the name of the rule or budget that last refused it, or one of its targets.
+        limited_by: the name of the rule or budget that last refused it, or one of its targets; `admission`, or
+            `max_in_flight` of an entry.
         limited_for: the reason of that refusal.
         size: a body, and the size that limits found it to have.
         reserved, settled: the `tokens` and `dollars` that limits reserved for it, and what was used in their place.
@@ -61,6 +74,7 @@ class Journal:
         store_failed: whether the reply should have been stored and could not be.
         committed: when the client's reply was certain to be the answering attempt's; None where only one was possible.
         moved: the failure for which another target answers than the first one, or `budget`.
+        hedges: what became of each second try that could have been made at the same time as another.
     """
 
     # Few requests touch these, so their defaults stay on the class: to make a journal sets two attributes, not twenty.
@@ -80,6 +94,7 @@ class Journal:
     store_failed: bool = False
     committed: float | None = None
     moved: str | None = None
+    hedges: tuple[HedgeOutcome, ...] = ()
     bytes_in: int = 0
     bytes_out: int = 0
     releases: tuple[Callable[[], Awaitable[None]], ...] = ()
@@ -103,6 +118,10 @@ class Journal:
         """Note another try."""
         self.attempts += (attempt,)
         self.answer = attempt
+
+    def limit(self, by: str, reason: LimitedFor) -> None:
+        """Note that a limit refused the request, or one of its targets."""
+        self.limited_by, self.limited_for = by, reason
 
     def note_error(self, error: PlanoError | None) -> None:
         """Note the error that the client is told instead of a reply, or at its end; None for no error."""

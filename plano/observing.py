@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from plano.conditions import Conditions
 from plano.config import Config
 from plano.config.assemble import entry_of, other_prices
 from plano.connections import Connections
@@ -23,6 +24,8 @@ from plano.errors import UPSTREAM_FAILURES, ConfigError, PermissionDenied
 from plano.filters.bodies import Bodies
 from plano.filters.metrics import Metrics
 from plano.filters.stream_usage import StreamUsage
+from plano.limits.cells import Counts
+from plano.limits.judge import Judge
 from plano.observability import access, logs
 from plano.observability.finished_requests import FinishedRequests
 from plano.observability.instruments import NONE, OTHER, Instruments, Served
@@ -31,6 +34,7 @@ from plano.pipeline import Link
 from plano.routing.models import Entry, ModelIndex
 from plano.state.store_per_loop import StoreCheck, Stores
 from plano.types import CLIENT_DIALECTS, Headers, Message, Receive, Scope, Send
+from plano.upstream.choosing import Choosing
 
 logger = logging.getLogger("plano")
 
@@ -47,12 +51,17 @@ class Observing:
         config: the configuration.
         connections: the connections to upstreams.
         stores: the state store; None if there is none.
+        choosing: knows the health of targets.
+        counts: what limits count in.
 
     Attributes:
+        conditions: the conditions of targets, limits and shared state.
         draining: the server stops, so `/readyz` asks for no more requests.
     """
 
-    def __init__(self, config: Config, connections: Connections, stores: Stores | None) -> None:
+    def __init__(
+        self, config: Config, connections: Connections, stores: Stores | None, choosing: Choosing, counts: Counts
+    ) -> None:
         self._config = config
         self._connections = connections
         self._stores = stores
@@ -67,14 +76,15 @@ class Observing:
         self.draining = False
         self.finished_requests = FinishedRequests(log=config.log.access)
         self.instruments.before_scrape(self.finished_requests.refresh)
+        self.conditions = Conditions(self.instruments, choosing, counts)
         self._metrics = Metrics(self.instruments, self.prices)
         self.instruments.before_scrape(self._count_connections)
         self.instruments.before_scrape(self._read_prices)
         self.instruments.before_scrape(self._count_operations)
         self.instruments.before_scrape(self._count_dropped_lines)
 
-    def serve(self, config: Config) -> None:
-        """Takes in the entries and the prices of a configuration. The series of earlier ones stay.
+    def serve(self, config: Config, models: ModelIndex, judge: Judge | None) -> None:
+        """Takes in the entries, aliases, limits and prices of a configuration. The series of earlier ones stay.
 
         Raises:
             ConfigError: the file of prices cannot be read.
@@ -86,12 +96,18 @@ class Observing:
         self.instruments.serve(map(_served, entries), origins)
         places = [(entry.provider.name, entry.name) for entry in entries]
         self.instruments.begin("upstream_errors", [(*place, kind) for place in places for kind in UPSTREAM_FAILURES])
+        self.conditions.serve(config, entries, models, judge)
         self.prices.replace(config.prices, config.prices_file, other_prices(config))
 
     @property
     def shared(self) -> bool:
         """Whether other processes serve the same port."""
         return self._directory is not None
+
+    def queued(self, seconds: float) -> None:
+        """Counts the wait of a request for its place."""
+        if self.instruments.enabled:
+            self.instruments.queue[()].observe(seconds)
 
     def links(self, config: Config) -> list[Link]:
         """The first links of a configuration's pipeline."""
@@ -107,7 +123,7 @@ class Observing:
         if not self.instruments.enabled:
             return None
         names = [link.name for link in links]
-        self.instruments.allow("filter", names)
+        self.instruments.allow("filter", [(name,) for name in names])
         self.instruments.begin("filter_seconds", [(name,) for name in (*names, "upstream")])
         return self._metrics.time_links(names)
 
@@ -141,19 +157,24 @@ class Observing:
         if isinstance(application, Ask):
             return application
         route = path.rstrip("/") or "/"
-        self.instruments.allow("route", [route])
+        self.instruments.allow("route", [(route,)])
         return _Counted(application, self.instruments, route, log=self._config.log.access)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Returns whether requests can be served in full, and the details without secrets or addresses."""
+        """Returns whether requests can be taken, and the details without secrets or addresses. A gateway all of whose
+        targets are out can, because they are then asked as if they were in."""
         store = await self._store_answers()
         counts = list(self._connections.counts().values())
         totals = [sum(column) for column in zip(*counts, strict=True)] if counts else [0, 0, 0]
-        ready = store != "unreachable" and not self.draining
-        return ready, {
-            "status": "draining" if self.draining else "ready" if ready else "degraded",
+        taken, shared = await self.conditions.shared_state()
+        reachable = store != "unreachable" and taken
+        whole = reachable and shared != "degraded"
+        return reachable and not self.draining, {
+            "status": "draining" if self.draining else "ready" if whole else "degraded",
             "config": "loaded",
             "store": store,
+            "shared_state": shared,
+            "targets": self.conditions.told(),
             "upstreams": dict(zip(("open", "idle", "waiting"), totals, strict=True)),
         }
 

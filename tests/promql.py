@@ -6,7 +6,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from plano.observability.instruments import METRICS, labels_of
+from plano.observability.metrics import METRICS, labels_of
 from plano.observability.series import Metric
 
 SCRAPE = frozenset({"job", "instance"})

@@ -193,7 +193,10 @@ async def test_the_log_and_the_page_name_what_answered(caplog: pytest.LogCapture
     assert (shown["served"], shown["upstream"], shown["output"]) == ("fake_messages/m-1", "messages", 2)
     (line,) = [record.msg for record in caplog.records if isinstance(record.msg, Line)]
     said = line.fields()
-    assert (said["upstream_dialect"], said["attempts"], said["output_tokens"]) == ("messages", 2, 2)
+    assert (said["upstream_dialect"], said["output_tokens"]) == ("messages", 2)
+    tried = [(each["entry"], each.get("class"), each["status"]) for each in said["attempts"]]
+    assert tried == [("fake_responses/m-1", "rate_limit", 429), ("fake_messages/m-1", None, 200)]
+    assert [each.get("class") for each in shown["attempts"]] == ["rate_limit", None]
     assert "error" not in said
 
 
@@ -218,7 +221,8 @@ async def test_what_a_response_is_the_reply_of_is_told() -> None:
     assert (
         found.of("gen_ai_client_token_usage_sum", gen_ai_request_model="fake_chat/m-1", gen_ai_token_type="output") == 1
     )
-    assert found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 1
+    other = {"gen_ai_request_model": "fake_messages/m-1", "gen_ai_token_type": "output"}
+    assert found.of("gen_ai_client_token_usage_sum", **other) == 2, "it was paid for too"
 
 
 @pytest.mark.parametrize("how", ["incomplete", "error"])
@@ -264,7 +268,8 @@ async def test_what_a_filter_answers_in_place_of_a_failure_is_no_attempts(how: s
         found.of("plano_requests_total", model="fake_messages/m-1", upstream_dialect="none", outcome="completed") == 1
     )
     assert found.of("plano_losses_total") == 0
-    assert found.of("gen_ai_client_token_usage_count") == 0
+    said = stream and "first event" in how  # it opens with the tokens of the request
+    assert found.of("gen_ai_client_token_usage_count", gen_ai_token_type="input") == said
     assert found.of("plano_upstream_errors_total", model="fake_messages/m-1") == 1
 
 
@@ -324,7 +329,10 @@ async def test_a_judge_that_is_asked_first_is_not_what_answered(stream: bool) ->
     assert b"answered" in answer.body
     found = await scrape(app)
     assert found.of("plano_requests_total", model="fake_chat/m-1", outcome="completed") == 1
-    assert found.of("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 2
+    both = {"fake_messages/m-1": 1, "fake_chat/m-1": 2}
+    for entry, output in both.items():
+        one = {"gen_ai_request_model": entry, "gen_ai_token_type": "output"}
+        assert found.of("gen_ai_client_token_usage_sum", **one) == output
     assert found.of("plano_losses_total", upstream_dialect="messages") == 0
 
 
@@ -364,7 +372,7 @@ def test_the_first_failure_of_an_attempt_counts() -> None:
 
 
 def test_only_those_who_send_write_an_attempt() -> None:
-    """They are assigned in its own module, by the upstream, by the relay, and once by what settles usage."""
+    """They are assigned in its own module, by the upstream, by the relay, by the loop, and by what settles usage."""
     fields = set(Attempt.__annotations__) | {"target", "dialect", "losses", "sent"}
     found = {
         str(path.relative_to(ROOT))
@@ -380,4 +388,5 @@ def test_only_those_who_send_write_an_attempt() -> None:
         and target.value.id in {"attempt", "answer", "made"}
         and path.name != "tracing.py"  # whose attempts are spans
     }
-    assert found == {"plano/observability/usage.py", "plano/streams/relay.py", "plano/upstream/send.py"}
+    writers = ("observability/usage.py", "streams/relay.py", "upstream/send.py", "upstream/tries.py")
+    assert found == {f"plano/{each}" for each in writers}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plano.observability.instruments import METRICS, labels_of
+from plano.observability.metrics import METRICS, labels_of
 from tests.documents import ROOT
 from tests.promql import check
 
@@ -131,6 +131,14 @@ def test_there_are_alerts_for_what_wakes_people_up() -> None:
     names = [rule["alert"] for rule in RULES]
     assert len(set(names)) == len(names)
     assert {"PlanoErrorRate", "PlanoFirstTokenSlow", "PlanoStoreDown", "PlanoLossSpike", "PlanoDown"} <= set(names)
+
+
+def test_the_docs_say_of_every_alert_what_to_do() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+    _, table = page.split("| Alert | It fires when | What to do |\n| --- | --- | --- |\n", 1)
+    rows = [row.split(" | ") for row in table.split("\n\n", 1)[0].splitlines()]
+    assert sorted(name.strip("|` ") for name, _, _ in rows) == sorted(rule["alert"] for rule in RULES)
+    assert all(len(todo) > 10 for _, _, todo in rows)
 
 
 def test_bounds_of_alerts_on_quantiles_can_be_reached() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import NamedTuple
 
 from plano import errors
-from plano.errors import PlanoError
+from plano.errors import BudgetSpent, PlanoError
 
 _NODE = re.compile(
     r"^ {4}(?P<branches>(?:│   |    )*(?:[├└]── )?)(?P<name>[A-Z]\w+)(?: +(?P<status>\d{3})\b)?", re.MULTILINE
@@ -63,3 +64,13 @@ def test_every_error_says_when_it_is_raised() -> None:
     bare = [name for name, error in defined().items() if not vars(error).get("__doc__")]
 
     assert bare == []
+
+
+def test_an_error_whose_constructor_needs_more_can_be_copied() -> None:
+    spent = BudgetSpent("The budget `lab` is spent.", budget="lab", retry_after=7)
+    spent.status = 402
+
+    copied = copy(spent)
+
+    assert (type(copied), str(copied), vars(copied)) == (BudgetSpent, str(spent), vars(spent))
+    assert copied is not spent

@@ -27,7 +27,7 @@ ROOMS = [
         "edge transport",
         "upstream filters providers",
         "config testing",
-        "connections observing ui server",
+        "connections conditions observing ui server",
         "generation",
         "app",
         "plano",

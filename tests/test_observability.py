@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plano.observability.access import Line
-from plano.observability.instruments import LABELS, METRICS, labels_of
+from plano.observability.metrics import LABELS, METRICS, labels_of
 from plano.observability.series import Metric
 
 PAGE = (Path(__file__).parents[1] / "docs" / "observability.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from math import ceil
 from typing import NoReturn
@@ -20,6 +20,7 @@ from plano.limits.memory import MemoryCounts
 from plano.limits.needs import Need, Prices
 from plano.limits.settings import Budget, Rule
 from plano.limits.upkeep import Upkeep
+from plano.limits.used import Used
 from plano.operations import operation_of
 from plano.provider import Target
 from plano.request import Request
@@ -48,7 +49,6 @@ class Judge:
 
     Attributes:
         concerns_requests: whether any rule is judged for requests. Without one, `for_request` need not be called.
-        used: the share of each budget that is spent or reserved, by its name, as the last decision found it.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Judge:
         self._of_budget = {budget.name: families([budget]) for budget in budgets}
         self._of_target: dict[tuple[str, str], tuple[Family, ...]] = {}
         self.concerns_requests = bool(self._of_requests)
-        self.used: dict[str, float] = {}
+        self._used = Used()
 
     def concerns(self, target: Target) -> bool:
         """Whether anything is judged for this target. If not, `for_target` need not be called."""
@@ -105,6 +105,12 @@ class Judge:
             StoreUnavailable: the shared counts do not answer, and are to be obeyed.
         """
         return self._decide(request, target, self._families(target), over)
+
+    @property
+    def used(self) -> Mapping[str, float]:
+        """The share of each budget that is spent or reserved, as the last decisions found it, by its name. Of the
+        subjects of a budget, it is the one that has used most."""
+        return self._used.shares(self._clock())
 
     async def flush(self) -> None:
         """Wait until the counts have all corrections of this event loop."""
@@ -163,7 +169,8 @@ class Judge:
             counts, left = measure.counts, verdict.left[index]
             if isinstance(measure.of, Budget):
                 if cell.limit == measure.limit:
-                    self.used[measure.of.name] = 1.0 - left / measure.limit
+                    share, until = 1.0 - left / measure.limit, now + verdict.reset[index]
+                    self._used.note(measure.of.name, cell.key, share, now=now, until=until)
             elif counts != "in_flight":
                 assert counts != "dollars", "only budgets count dollars"
                 gauges += (Gauge(counts, int(measure.limit), max(0, int(left + _ROUNDING)), verdict.reset[index]),)
@@ -214,16 +221,15 @@ def _tightest(gauges: Sequence[Gauge]) -> Sequence[Gauge]:
 def _refuse(journal: Journal, measure: Measure, verdict: Verdict) -> NoReturn:
     """Raise the error that says which limit refuses, and until when."""
     rule = measure.of
-    journal.limited_by = rule.name
     seconds = max(1, ceil(verdict.retry_after))
     if isinstance(rule, Budget):
-        journal.limited_for = "budget_reserved" if verdict.reserved else "budget_spent"
+        journal.limit(rule.name, "budget_reserved" if verdict.reserved else "budget_spent")
         if not verdict.reserved:
             raise BudgetSpent(f"The budget `{rule.name}` is spent.", budget=rule, retry_after=seconds)
         said = f"Running requests have reserved what is left of the budget `{rule.name}`."
     else:
         assert measure.counts != "dollars", "only budgets count dollars"
-        journal.limited_for = measure.counts
+        journal.limit(rule.name, measure.counts)
         said = f"{_SAID[measure.counts].format(measure.limit, rule.period)} (`{rule.name}`)."
     error = RateLimited(f"{said} Please try again in {seconds}s.", retry_after=seconds)
     error.rule = rule.name

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import Any, TypeAlias
 
 import msgspec
 
+from plano.attempt import Attempt
 from plano.journal import Journal
 from plano.provider import Target
 from plano.request import Request
@@ -35,6 +36,26 @@ _QUIET = ("/healthz", "/readyz", "/metrics", "/ui/data")
 """Paths that are polled every few seconds, so they are logged at level `debug`."""
 
 
+class Tried(msgspec.Struct, omit_defaults=True, gc=False, rename={"outcome": "class"}):
+    """One of the attempts of a request. It has no words of the upstream's.
+
+    Attributes:
+        entry: the entry that was asked.
+        key_no: the number of its key, from 0.
+        outcome: in the log `class`: the class of its failure, or `abandoned`; None if it answered.
+        status: the upstream's status; 0 without one.
+        ms: from its begin until it was known whether it answers.
+        waited_ms: the wait before it; None if there was none.
+    """
+
+    entry: str
+    key_no: int
+    outcome: str | None = None
+    status: int = 0
+    ms: float | None = None
+    waited_ms: float | None = None
+
+
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
     """The fields of one line. Fields that do not apply are left out.
 
@@ -48,6 +69,10 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
         losses: how many fields a translation could not carry.
         estimated: the upstream did not report the tokens, so they are estimated.
         error: the error's code, or its kind.
+        attempts: the attempts in order; None if the first one answered at once.
+        committed_ms: from the request's head until it was certain which attempt answers.
+        limited_by: the rule or the budget that last refused the request, or one of its targets.
+        reserved, settled: the `tokens` and `dollars` that limits reserved, and what was used in their place.
     """
 
     method: str
@@ -71,9 +96,13 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     output_tokens: int | None = None
     cached_tokens: int | None = None
     estimated: bool = False
-    attempts: int = 1
     upstream_id: str | None = None
     error: str | None = None
+    attempts: list[Tried] | None = None
+    committed_ms: float | None = None
+    limited_by: str | None = None
+    reserved: Mapping[str, float] | None = None
+    settled: Mapping[str, float] | None = None
 
     def fields(self) -> dict[str, Any]:
         """The fields that apply, by name."""
@@ -96,7 +125,8 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
             "in": self.input_tokens,
             "out": self.output_tokens,
             "losses": self.losses or None,
-            "attempts": self.attempts if self.attempts > 1 else None,
+            "attempts": len(self.attempts) if self.attempts and len(self.attempts) > 1 else None,
+            "limited_by": self.limited_by,
             "outcome": self.outcome if self.outcome != "completed" else None,
             "error": self.error,
         }
@@ -145,8 +175,8 @@ def write_other(scope: Scope, route: str, status: int, seconds: float) -> None:
     """Logs a request that asks no model. Its query is left out because it may hold a key."""
     level = logging.DEBUG if route in _QUIET else logging.INFO
     if logger.isEnabledFor(level):
-        path = scope["path"] if route != "other" else _safe(scope["path"])
-        method = _safe(scope["method"])
+        path = scope["path"] if route != "other" else masked(scope["path"])
+        method = masked(scope["method"])
         take = taker() or _handle
         take(level, [(time(), Line(method=method, path=path, status=status, seconds=round(seconds, 6)))])
 
@@ -159,7 +189,7 @@ def line_of(request: Request, method: str, path: str) -> Line:
     started, usage, losses = journal.started, answer.usage, answer.losses
     first, model = answer.first_token, request.model
     line = Line(  # by position, because names would take ten times as long
-        method if method == "POST" else _safe(method),
+        method if method == "POST" else masked(method),
         path,
         journal.status,
         ((journal.ended or started) - started) * 1e6 // 1.0 / 1e6,  # takes a tenth of the time of `round`
@@ -184,8 +214,13 @@ def line_of(request: Request, method: str, path: str) -> Line:
         line.cached_tokens = usage.cached_tokens
     if usage is not None and usage.estimated:
         line.estimated = True
-    if len(journal.attempts) != 1:
-        line.attempts = len(journal.attempts)
+    line.attempts = tried(journal)
+    if journal.committed is not None:
+        line.committed_ms = _ms(journal.committed - started)
+    if journal.limited_by is not None:
+        line.limited_by = journal.limited_by
+    if journal.reserved is not None:
+        line.reserved, line.settled = journal.reserved, journal.settled
     if answer.upstream_id is not None:
         line.upstream_id = answer.upstream_id
     if journal.error is not None or answer.failure is not None:
@@ -193,15 +228,38 @@ def line_of(request: Request, method: str, path: str) -> Line:
     return line
 
 
+def tried(journal: Journal) -> list[Tried] | None:
+    """The attempts of a request that is over; None if the first one answered at once."""
+    if len(journal.attempts) == 1 and journal.committed is None and journal.answer.failure is None:
+        return None
+    return [_tried(attempt, attempt.target) for attempt in journal.attempts if attempt.target is not None]
+
+
+def _tried(attempt: Attempt, target: Target) -> Tried:
+    over, outcome = attempt.decided or attempt.answered, attempt.outcome
+    return Tried(
+        target.entry,
+        target.key_no,
+        None if outcome == "answered" else outcome,
+        attempt.status,
+        None if over is None or attempt.sent is None else _ms(over - attempt.sent),
+        _ms(attempt.pause) if attempt.pause else None,
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000.0, 1)
+
+
 def asked_model(model: str | None, target: Target | None) -> str | None:
     """The model's name in a request. A name without a `target` may hold anything, even a misplaced key, so it is
     shortened and masked."""
-    return model if model is None or target is not None else _safe(model)
+    return model if model is None or target is not None else masked(model)
 
 
 def _error(journal: Journal) -> str | None:
     if journal.error is not None:
-        return _safe(journal.error.code or journal.error.kind)  # an upstream's own code may hold anything
+        return masked(journal.error.code or journal.error.kind)  # an upstream's own code may hold anything
     return journal.answer.failure
 
 
@@ -226,7 +284,7 @@ def _record(level: int, created: float, line: Line) -> logging.LogRecord:
     return record
 
 
-def _safe(text: str) -> str:
+def masked(text: str) -> str:
     """Makes a client's text safe to log: one line, shortened, with everything that looks like a key masked."""
     text = LIKE_A_KEY.sub("***", text[: 2 * _LOGGED_CHARACTERS])[:_LOGGED_CHARACTERS]
     return text if text.isprintable() else ascii(text)[1:-1]
@@ -242,7 +300,7 @@ def _shown(value: Any) -> str:
     """A value in logfmt. It is quoted if it could be read as several values or as another field."""
     if isinstance(value, float):
         return f"{value:g}"
-    text = str(value)
+    text = msgspec.json.encode(value).decode() if isinstance(value, list | dict) else str(value)
     if _PLAIN.fullmatch(text):
         return text
     escaped = text.replace("\\", r"\\").replace('"', r"\"")

@@ -1,38 +1,31 @@
-"""The metrics: each is a row of data, and a registry holds them all with a closed set of label values.
+"""The registry of all metrics, which have a closed set of label values.
 
-A label value comes from the configuration or from a list in this file. Any other value is counted under `other`, so
-that clients cannot create series. `docs/observability.md` lists the same rows, and a test keeps the two equal.
+A label value comes from the configuration or from a list in the code. Any other value is counted under `other`, so
+that clients cannot create series.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterable
 from math import prod
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as Collected
 
+from plano.attempt import ATTEMPT_OUTCOMES
 from plano.errors import UPSTREAM_FAILURES, Kind
+from plano.journal import HedgeOutcome
 from plano.losses import LOSS_FIELDS
-from plano.observability.series import Axis, Distribution, Family, Key, Metric, Number
+from plano.observability.metrics import LABELS, METRICS, labels_of
+from plano.observability.series import Axis, Distribution, Family, Key, Number
 from plano.operations import OPERATIONS
 from plano.types import CLIENT_DIALECTS, UPSTREAM_DIALECTS
 from plano.version import VERSION
 
 OTHER = "other"
 NONE = "none"
-
-SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-TOKENS = tuple(4**power for power in range(14))
-"""The bounds of the `gen_ai` histograms that OpenTelemetry's semantic conventions for generative AI recommend."""
-
-OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-
 
 STATUSES = ("2xx", "3xx", "4xx", "5xx", NONE)
 OUTCOMES = ("completed", "failed", "aborted")
@@ -53,176 +46,14 @@ STORE_OPERATIONS = (
     "ping",
 )
 
-
-LABELS: Mapping[str, tuple[str, ...]] = {
-    "asked": ("client_dialect", "operation"),
-    "client": ("client_dialect",),
-    "served": ("provider", "model", "upstream_dialect"),
-    "target": ("provider", "model"),
-    "pair": ("client_dialect", "upstream_dialect"),
-    "stream": ("stream",),
-    "result": ("status", "outcome"),
-    "status": ("status",),
-    "route": ("route",),
-    "filter": ("filter",),
-    "field": ("field",),
-    "phase": ("phase",),
-    "failure": ("kind",),
-    "estimated": ("estimated",),
-    "store": ("operation", "outcome"),
-    "connection": ("origin", "state"),
-    "version": ("version",),
-    "gen_ai": ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"),
-    "error": ("error_type",),
-    "token": ("gen_ai_token_type",),
-}
-"""The labels of each axis."""
-
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="gen_ai_server_request_duration_seconds",
-        kind="histogram",
-        unit="seconds",
-        meaning="From a request's head to the last byte of its reply, or to the moment the client left.",
-        axes=("gen_ai", "error"),
-        bounds=SECONDS,
-    ),
-    Metric(
-        name="gen_ai_server_time_to_first_token_seconds",
-        kind="histogram",
-        unit="seconds",
-        meaning="From a request's head to the first event of a streamed reply in which the model says something.",
-        axes=("gen_ai",),
-        bounds=FIRST_TOKEN,
-    ),
-    Metric(
-        name="gen_ai_server_time_per_output_token_seconds",
-        kind="histogram",
-        unit="seconds",
-        meaning="The time after a streamed reply's first token, divided by the number of tokens that followed.",
-        axes=("gen_ai",),
-        bounds=PER_TOKEN,
-    ),
-    Metric(
-        name="gen_ai_client_token_usage",
-        kind="histogram",
-        unit="tokens",
-        meaning="Tokens of each request; the sum is what was used. Cached and cache creation are part of input, "
-        "reasoning is part of output.",
-        axes=("gen_ai", "token", "estimated"),
-        bounds=TOKENS,
-    ),
-    Metric(
-        name="plano_requests_total",
-        kind="counter",
-        unit="requests",
-        meaning="Requests to a model that have ended.",
-        axes=("asked", "served", "stream", "result"),
-    ),
-    Metric(
-        name="plano_requests_in_flight",
-        kind="gauge",
-        unit="requests",
-        meaning="Requests to a model that are in progress.",
-        axes=("client",),
-    ),
-    Metric(
-        name="plano_overhead_seconds",
-        kind="histogram",
-        unit="seconds",
-        meaning="The time that plano itself adds to a request: from its body's arrival to its end, without waiting for "
-        "the upstream and without handing bytes to the client's connection.",
-        axes=("pair", "stream"),
-        bounds=OVERHEAD,
-    ),
-    Metric(
-        name="plano_filter_seconds_total",
-        kind="counter",
-        unit="seconds",
-        meaning="Time in each filter until it returned its response, without the filters below it and without waiting "
-        "for a stream. At most a hundred requests a second are timed; each stands for the untimed ones before it, too.",
-        axes=("filter",),
-    ),
-    Metric(
-        name="plano_upstream_errors_total",
-        kind="counter",
-        unit="attempts",
-        meaning="Attempts at an upstream that failed.",
-        axes=("target", "failure"),
-    ),
-    Metric(
-        name="plano_losses_total",
-        kind="counter",
-        unit="losses",
-        meaning="Fields that a translation could not carry.",
-        axes=("pair", "field"),
-    ),
-    Metric(
-        name="plano_client_aborts_total",
-        kind="counter",
-        unit="requests",
-        meaning="Requests whose client left before it had the whole reply.",
-        axes=("client", "target", "phase"),
-    ),
-    Metric(
-        name="plano_usage_missing_total",
-        kind="counter",
-        unit="replies",
-        meaning="Replies whose upstream did not report their tokens, or not all of them.",
-        axes=("target",),
-    ),
-    Metric(
-        name="plano_cost_dollars_total",
-        kind="counter",
-        unit="US dollars",
-        meaning="The cost of requests to models that have a price in the configuration.",
-        axes=("target", "estimated"),
-    ),
-    Metric(
-        name="plano_other_requests_total",
-        kind="counter",
-        unit="requests",
-        meaning="Requests that ask no model: lists, stored replies, health, scrapes, and paths that do not exist.",
-        axes=("route", "status"),
-    ),
-    Metric(
-        name="plano_store_operations_total",
-        kind="counter",
-        unit="operations",
-        meaning="Operations on the state store.",
-        axes=("store",),
-    ),
-    Metric(
-        name="plano_replies_not_stored_total",
-        kind="counter",
-        unit="replies",
-        meaning="Replies that should have been stored and were sent without being stored.",
-        axes=("client",),
-    ),
-    Metric(
-        name="plano_log_lines_dropped_total",
-        kind="counter",
-        unit="lines",
-        meaning="Lines of the log that were dropped because it was not read in time, or could not be written.",
-    ),
-    Metric(
-        name="plano_upstream_connections",
-        kind="gauge",
-        unit="connections",
-        meaning="Connections to upstreams: open (idle ones included), idle, and requests waiting for one.",
-        axes=("connection",),
-    ),
-    Metric(
-        name="plano_build_info",
-        kind="gauge",
-        unit="1",
-        meaning="Always 1; the label is the version that runs.",
-        axes=("version",),
-        mode="livemax",
-    ),
-)
-
 _BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+Closed: TypeAlias = Literal["filter", "route", "move", "condition", "limit", "budget", "mode"]
+"""The axes whose values are told later."""
+
+Begun: TypeAlias = Literal["filter_seconds", "not_stored", "upstream_errors", "unrepeated", "limited", "unshared"]
+"""The families that have series before anything is counted in them."""
 
 
 class Served(Struct, frozen=True):
@@ -276,6 +107,17 @@ class Instruments:
         self.not_stored = self._numbers("plano_replies_not_stored_total")
         self.log_lines_dropped = self._numbers("plano_log_lines_dropped_total")
         self.connections = self._numbers("plano_upstream_connections")
+        self.attempts = self._numbers("plano_attempts_total")
+        self.retries = self._numbers("plano_retries_total")
+        self.fallbacks = self._numbers("plano_fallbacks_total")
+        self.unrepeated = self._numbers("plano_retry_budget_empty_total")
+        self.target_states = self._numbers("plano_target_state")
+        self.hedges = self._numbers("plano_hedges_total")
+        self.hold = self._distributions("plano_commit_hold_seconds")
+        self.limited = self._numbers("plano_limited_total")
+        self.budgets = self._numbers("plano_budget_used_ratio")
+        self.queue = self._distributions("plano_queue_seconds")
+        self.unshared = self._numbers("plano_shared_state_failures_total")
         self._numbers("plano_build_info")[(VERSION,)].set(1)
 
     def serve(self, served: Iterable[Served], origins: Iterable[str]) -> None:
@@ -283,11 +125,11 @@ class Instruments:
         for name, axis in _axes(list(served), list(origins)).items():
             self._axes[name].values |= axis.values
 
-    def allow(self, axis: Literal["filter", "route"], values: Iterable[str]) -> None:
-        """Adds label values that are known only after construction: names of the pipeline's links, paths of routes."""
-        self._axes[axis].values.update((value,) for value in values)
+    def allow(self, axis: Closed, values: Iterable[Key]) -> None:
+        """Adds label values that are known only after construction, such as names of the pipeline's links."""
+        self._axes[axis].values.update(values)
 
-    def begin(self, family: Literal["filter_seconds", "not_stored", "upstream_errors"], keys: Iterable[Key]) -> None:
+    def begin(self, family: Begun, keys: Iterable[Key]) -> None:
         """Makes series appear with the value 0 from the first scrape on."""
         if self.enabled:
             series: Family[Number] = getattr(self, family)
@@ -300,7 +142,15 @@ class Instruments:
 
     def fill_bins(self) -> None:
         """Sorts the values that were observed since the last call into their bins. Until then they take memory."""
-        for family in (self.duration, self.first_token, self.per_token, self.tokens, self.overhead):
+        for family in (
+            self.duration,
+            self.first_token,
+            self.per_token,
+            self.tokens,
+            self.overhead,
+            self.hold,
+            self.queue,
+        ):
             for series in list(family.values()):
                 series.fill_bins()
 
@@ -331,11 +181,6 @@ class Instruments:
             self.registry.register(family)
             self._families.append(family)
         return family
-
-
-def labels_of(metric: Metric) -> tuple[str, ...]:
-    """The labels of a metric, in the order of its axes."""
-    return tuple(chain.from_iterable(LABELS[axis] for axis in metric.axes))
 
 
 def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
@@ -374,6 +219,15 @@ def _axes(served: list[Served], origins: list[str]) -> dict[str, Axis]:
         ),
         "error": _single(("", "aborted", *get_args(Kind)), "server"),
         "token": _single(TOKEN_TYPES, "input"),
+        "attempt": _single(ATTEMPT_OUTCOMES, "server"),
+        "cause": _single(UPSTREAM_FAILURES, "server"),
+        "move": Axis([], (OTHER, OTHER)),
+        "moved": _single((*UPSTREAM_FAILURES, "budget"), "server"),
+        "condition": _single(()),
+        "hedge": _single(get_args(HedgeOutcome), "unneeded"),
+        "limit": Axis([], (OTHER, OTHER)),
+        "budget": _single(()),
+        "mode": _single(()),
     }
 
 

@@ -56,7 +56,7 @@ def settle_usage(request: Request, response: Response | None) -> None:
         attempt.usage = said
 
 
-_REPLIED = (None, "broken_stream")
+_REPLIED = (None, "broken_stream", "content_filter")
 """The failures, or None for none, of an attempt whose reply began."""
 
 

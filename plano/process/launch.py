@@ -97,16 +97,21 @@ def reached_at(config: Config, host: str) -> Config:
 
 
 def check_workers(workers: int, config: Config) -> None:
-    """Checks that several processes can share the state store.
+    """Checks that several processes can share the state store, and what limits and budgets have counted.
 
     Raises:
-        ConfigError: each process would have a store of its own.
+        ConfigError: each process would have one of its own.
     """
     if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
         raise ConfigError(
             f"--workers {workers}: the processes cannot share the state store `memory`, so it would depend on chance "
             "whether a conversation can be continued. Set `state_storage.type` to sqlite (for one machine), redis or "
             "postgres (for many), or to none to store nothing."
+        )
+    if workers > 1 and (config.rules or config.budgets) and config.shared_state.type == "memory":
+        raise ConfigError(
+            f"--workers {workers}: each process would count limits and budgets by itself, so that callers would get "
+            f"{workers} times as much. Set `shared_state: {{type: redis, url: ...}}`."
         )
 
 

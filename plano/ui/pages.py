@@ -58,16 +58,25 @@ class Ui:
         models: the index of all names.
         admit: returns the caller of a request; raises a PlanoError if its key is not valid.
         refresh: brings the record up to date.
+        targets: gives the conditions of all targets, which operators see.
         shared: other processes serve the same port. Each answer then closes its connection, so that the next request
             may reach another process; the page adds up their counts.
     """
 
     def __init__(
-        self, record: Record, models: ModelIndex, admit: Admit, refresh: Callable[[], None], *, shared: bool = False
+        self,
+        record: Record,
+        models: ModelIndex,
+        admit: Admit,
+        refresh: Callable[[], None],
+        targets: Callable[[], list[dict[str, Any]]],
+        *,
+        shared: bool = False,
     ) -> None:
         self._record = record
         self._refresh = refresh
         self._models = models
+        self._targets = targets
         self._admit = admit
         self._worker = os.urandom(4).hex()
         self._headers: RawHeaders = [*_HEADERS, (b"connection", b"close")] if shared else _HEADERS
@@ -102,6 +111,7 @@ class Ui:
             "counts": list(record.counts(caller, since)),
             "requests": record.rows(caller, after),
             "models": self._names(caller) if not since else None,
+            "targets": self._targets() if caller.operator else None,
         }
 
     def _names(self, caller: Caller) -> list[dict[str, Any]]:

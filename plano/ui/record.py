@@ -14,10 +14,11 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from plano.attempt import Attempt
 from plano.conversation import Usage
 from plano.journal import Journal
 from plano.losses import LOSS_FIELDS, Loss
-from plano.observability.access import asked_model
+from plano.observability.access import Tried, asked_model, tried
 from plano.observability.prices import Prices
 from plano.pipeline import CallNext
 from plano.provider import Target
@@ -49,7 +50,12 @@ Key: TypeAlias = tuple[str, str, str]
 
 
 class Row(Struct, frozen=True, gc=False):
-    """A request that is over. Times are in seconds, and `at` counts from 1970; `dollars` is None without a price."""
+    """A request that is over. Times are in seconds, and `at` counts from 1970; `dollars` is None without a price.
+
+    Attributes:
+        attempts: none if the first one answered at once.
+        moved: the failure for which another target answered than the first one.
+    """
 
     number: int
     at: float
@@ -70,6 +76,9 @@ class Row(Struct, frozen=True, gc=False):
     estimated: bool
     dollars: float | None
     losses: list[str]
+    attempts: list[Tried]
+    moved: str | None
+    limited_by: str | None
 
 
 class Count(Struct):
@@ -169,10 +178,17 @@ class Record:
         journal, now = request.journal, self._clock()
         self.running -= 1
         self._number += 1
+        spent = [self._dollars(journal.target, journal.usage)]
+        spent += [
+            self._add_attempt(int(now), journal, attempt)
+            for attempt in journal.attempts
+            if attempt is not journal.answer
+        ]
+        known = [dollars for dollars in spent if dollars is not None]
         # The journal is not kept, because an error in it may hold a lot of memory.
-        row = _row(self._number, now, request, self._dollars(journal.target, journal.usage))
+        row = _row(self._number, now, request, sum(known) if known else None)
         self._rows.append((journal.caller.tenant, row))
-        self._count(int(now), journal).add(row)
+        self._count(int(now), journal, journal.target).add(row)
 
     def _dollars(self, target: Target | None, usage: Usage | None) -> float | None:
         if target is None or usage is None:
@@ -180,13 +196,25 @@ class Record:
         price = self._prices.of(target)
         return None if price is None else price.of(usage)
 
-    def _count(self, second: int, journal: Journal) -> Count:
+    def _add_attempt(self, second: int, journal: Journal, attempt: Attempt) -> float | None:
+        """Counts what an attempt used that did not answer. Returns its cost."""
+        usage = attempt.said()
+        if usage is None:
+            return None
+        dollars = self._dollars(attempt.target, usage)
+        count = self._count(second, journal, attempt.target)
+        count.input += usage.input_tokens
+        count.output += usage.output_tokens
+        count.dollars += dollars or 0.0
+        return dollars
+
+    def _count(self, second: int, journal: Journal, target: Target | None = None) -> Count:
         seconds = self._seconds
         if not seconds or seconds[-1][0] < second:
             seconds.append((second, {}))
             while seconds[0][0] < second - WINDOW_SECONDS:
                 seconds.popleft()
-        counts, target = seconds[-1][1], journal.target
+        counts = seconds[-1][1]
         key: Key = (journal.caller.tenant, _OTHER, _OTHER)
         if target is not None:
             key = (journal.caller.tenant, target.provider.name, target.entry)
@@ -233,6 +261,9 @@ def _row(number: int, at: float, request: Request, dollars: float | None) -> Row
         usage is not None and bool(usage.estimated),
         dollars,
         _names(answer.losses) if answer.losses else [],
+        tried(journal) or [],
+        journal.moved,
+        journal.limited_by,
     )
 
 

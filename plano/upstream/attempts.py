@@ -111,6 +111,7 @@ class _Run:
     _full: PlanoError | None = None
     _busy: Step | None = None
     _patient = False
+    _second: Step | None = None
     _origin: Candidate | None = None
     _planned: Plan | None = None
     _failed: Sequence[Try] = ()
@@ -264,6 +265,7 @@ class _Run:
     def _instead(self, step: Step, refused: PlanoError) -> Step | None:
         """The try in place of one that a limit of the gateway refused."""
         if isinstance(refused, GatewayBusy):
+            self._request.journal.limit("max_in_flight", "target_full")
             self._busy, self._full = self._busy or step, refused
             instead = self._plan.skip(step, "overloaded")
             if instead is None and not self._failed and not self._patient:
@@ -283,7 +285,11 @@ class _Run:
         after = self._by.settings.hedge
         if after is None or self._left() < 2 or not may_hedge(self._request):
             return [await self._try(step, hold)]
-        return await hedged(self._try(step, hold), self._hedge, after)
+        self._second = None
+        tries = await hedged(self._try(step, hold), self._hedge, after)
+        won = tries[-1].answers and tries[-1].step is self._second
+        self._request.journal.hedges += ("unneeded" if self._second is None else "won" if won else "lost",)
+        return tries
 
     async def _hedge(self) -> Awaitable[Try] | None:
         """The second of two tries at once; None if there is none."""
@@ -291,10 +297,12 @@ class _Run:
         if step is None or self._left() < 1:
             return None
         try:
-            return self._try(step, await self._admitted(step))
+            hold = await self._admitted(step)
         except _REFUSALS:
             self._plan.skip(step, None)
             return None
+        self._second = step
+        return self._try(step, hold)
 
     def _try(self, step: Step, hold: Hold) -> Awaitable[Try]:
         request, target = self._request, step.target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from plano.candidates import Candidate, Group
@@ -20,12 +21,16 @@ class Choosing:
         health: which targets may be asked.
         slots: the requests that entries may have at once.
         share: the share of a target's requests that may be repeated at it.
+
+    Attributes:
+        unrepeated: the repetitions that retry budgets did not allow, by provider and entry.
     """
 
     def __init__(self, health: Health, slots: EntrySlots, share: float) -> None:
         self.health = health
         self.slots = slots
         self.share = share
+        self.unrepeated: Counter[tuple[str, str]] = Counter()
         self._balance = Balance(health.load_of)
 
     @property
@@ -60,7 +65,10 @@ class Choosing:
 
     def may_repeat(self, target: Target) -> bool:
         """Takes one repetition out of the target's retry budget. Returns whether there was one."""
-        return self.health.load_of(target).budget.take()
+        allowed = self.health.load_of(target).budget.take()
+        if not allowed:
+            self.unrepeated[target.provider.name, target.entry] += 1
+        return allowed
 
     def refusal(self, groups: Sequence[Group]) -> PlanoError:
         """The error where all keys rest, so that none can be tried."""

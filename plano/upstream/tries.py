@@ -55,6 +55,8 @@ class Hold:
     async def abandoned(self, attempt: Attempt | None) -> None:
         """Lets go of a try that was broken off, because its client left or another one was faster."""
         self._trial.cancelled()
+        if attempt is not None:
+            attempt.abandoned = True
         await self._free(attempt)
 
     def answered(self, journal: Journal, attempt: Attempt | None, *, whole: bool) -> None:
@@ -188,15 +190,15 @@ async def made(
             await response.aclose()
         raise
     attempt = _attempt_of(step, request, known)
-    if attempt is not None:
-        attempt.pause = step.wait
-        if isinstance(error, UpstreamTimeout):
-            attempt.fail("timeout")
-            if error.sent:
-                _charge(attempt, request)
+    if attempt is not None and isinstance(error, UpstreamTimeout):
+        attempt.fail("timeout")
+        if error.sent:
+            _charge(attempt, request)
     done = Try(step, hold, response if error is None else None, error, attempt)
     if filtered and done.answers and response is not None and response.filtered:
         done = done._replace(filtered=True)
+        if attempt is not None:
+            attempt.fail("content_filter")
     if not done.answers:
         await hold.failed(done.failure, attempt)
         if response is not None and (error is not None or done.filtered):
@@ -205,8 +207,13 @@ async def made(
 
 
 def _attempt_of(step: Step, request: Request, known: int) -> Attempt | None:
-    """The record of a try; None if nothing was sent."""
-    return next((each for each in request.journal.attempts[known:] if each.target is step.target), None)
+    """The record of a try that is decided now, which is told why it was made; None if nothing was sent."""
+    found = next((each for each in request.journal.attempts[known:] if each.target is step.target), None)
+    if found is not None:
+        found.decided = perf_counter()
+        if step.because is not None:
+            found.because, found.pause = step.because, step.wait
+    return found
 
 
 def _charge(attempt: Attempt | None, request: Request) -> None:

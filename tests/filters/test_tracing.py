@@ -680,7 +680,45 @@ async def test_every_attribute_is_documented_and_no_other() -> None:
     await traced.ask(HELLO)
     for kind, spans in zip(("request", "attempt"), traced.spans(), strict=True):
         seen[kind] |= {name for span in spans for name in said(span)}
+    # An attempt that followed another one says why, and what was waited before it.
+    traced = Traced(config(resilience={"max_attempts": 2}))
+    traced.upstream.fails(1)
+    traced.upstream.reply("Hello")
+    await traced.ask(HELLO)
+    for kind, spans in zip(("request", "attempt"), traced.spans(), strict=True):
+        seen[kind] |= {name for span in spans for name in said(span)}
     assert seen == documented
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_attempts_say_why_they_were_made_and_what_was_waited(stream: bool) -> None:
+    entries = [{"model": f"openai/{name}", "access_key": "k"} for name in ("one", "two")]
+    aliases = {"gpt-4o": {"target": "one", "fallbacks": ["two"]}}
+    traced = Traced({"model_providers": entries, "model_aliases": aliases, "resilience": {"max_attempts": 3}})
+    traced.upstream.fail(500)
+    await traced.ask(HELLO | {"stream": stream})
+    (request,), attempts = traced.spans()
+    assert [said(span).get("plano.attempt.because") for span in attempts] == [None, "server", "server"]
+    waits = [said(span).get("plano.attempt.waited") for span in attempts]
+    assert waits[:2] == [None, None], "another target is asked at once"
+    assert 0 < waits[2] <= 0.25
+    assert [said(span)["gen_ai.request.model"] for span in attempts] == ["one", "two", "one"]
+    assert "plano.attempt.because" not in said(request)
+
+
+async def test_the_slower_of_two_at_once_is_abandoned() -> None:
+    traced = Traced(
+        {
+            "model_providers": [{"model": f"openai/{name}", "access_key": "k"} for name in ("slow", "fast")],
+            "model_aliases": {"gpt-4o": {"target": "slow", "fallbacks": ["fast"]}},
+            "resilience": {"hedge": {"after": "10ms"}},
+        }
+    )
+    traced.upstream.script(lambda asked: Reply("Hello", delay=30.0 if asked.json["model"] == "slow" else 0.0))
+    assert (await traced.ask(HELLO | {"stream": True})).status == 200
+    _, attempts = traced.spans()
+    ends = {said(span)["gen_ai.request.model"]: said(span).get("error.type") for span in attempts}
+    assert ends == {"slow": "abandoned", "fast": None}
 
 
 IN_A_HOST = """\

@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from plano import Plano
 from plano.losses import LOSS_FIELDS
-from plano.observability.instruments import METRICS, Instruments, Served, labels_of
+from plano.observability.instruments import Instruments, Served
+from plano.observability.metrics import METRICS, labels_of
 from plano.observability.series import Axis, Distribution, Family, Metric, Number
 from plano.testing import FakeProvider
 from tests.asgi import ask

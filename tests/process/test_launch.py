@@ -62,3 +62,18 @@ def test_without_a_file_it_is_the_environment_again() -> None:
     launch = Launch(source=Source())
     assert launch.config().file is None
     assert launch.again().source.file is None
+
+
+LIMIT = "ratelimits: [{selector: {by: tenant}, limit: {requests: 10, unit: minute}}]\n"
+BUDGET = "budgets: [{name: lab, selector: {by: tenant}, limit: {tokens: 10, unit: day}}]\n"
+REDIS = "shared_state: {type: redis, url: 'redis://127.0.0.1:6379/0'}\n"
+
+
+@pytest.mark.parametrize("limits", [LIMIT, BUDGET])
+def test_several_processes_need_one_place_to_count_limits(file: Path, limits: str) -> None:
+    file.write_text(TEXT + limits)
+    assert Launch(source=Source.of(file)).config().rules or Launch(source=Source.of(file)).config().budgets
+    with pytest.raises(ConfigError, match="callers would get 2 times as much"):
+        Launch(source=Source.of(file), workers=2).config()
+    file.write_text(TEXT + limits + REDIS)
+    Launch(source=Source.of(file), workers=2).config()

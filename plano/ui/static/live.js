@@ -7,6 +7,15 @@ const COLOURS = 7; // and one more for all the others
 const REST = "others";
 const KEPT = 200;
 const STALE = 15; // seconds after which a silent process counts as gone
+const WORST = ["ejected", "resting", "probing", "no_model", "ramping", "in"];
+const STATES = {
+  in: ["in", "good"],
+  ramping: ["coming back", "warn"],
+  probing: ["being probed", "warn"],
+  no_model: ["unknown model", "warn"],
+  resting: ["resting", "bad"],
+  ejected: ["out", "bad"],
+};
 
 const node = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
@@ -45,7 +54,7 @@ export class Live {
     const fresh = !this.workers.has(data.worker);
     if (fresh) this.workers.set(data.worker, { counts: new Map() });
     const worker = this.workers.get(data.worker);
-    Object.assign(worker, { seen: data.seen, running: data.running, heard: data.now });
+    Object.assign(worker, { seen: data.seen, running: data.running, targets: data.targets, heard: data.now });
     for (const line of data.counts) worker.counts.set(line.slice(0, 3).join("\n"), line);
     for (const [key, line] of worker.counts) {
       if (line[0] >= data.now - data.window) break; // they come in order
@@ -73,6 +82,7 @@ export class Live {
     this.legend(view);
     this.graphs(view);
     this.totals(view);
+    this.targets();
     this.list();
   }
 
@@ -120,7 +130,7 @@ export class Live {
   }
 
   tiles({ all, span }) {
-    const running = [...this.workers.values()].filter((worker) => worker.heard > this.told.now - STALE);
+    const running = this.alive();
     const known = running.every((worker) => worker.running !== null);
     const share = all.requests ? (100 * all.errors) / all.requests : 0;
     const tiles = [
@@ -138,6 +148,32 @@ export class Live {
         element("div", {}, element("dt", {}, name), element("dd", {}, value, " ", element("small", {}, unit ?? ""))),
       ),
     );
+  }
+
+  alive() {
+    return [...this.workers.values()].filter((worker) => worker.heard > this.told.now - STALE);
+  }
+
+  // Each process knows the targets' health for itself; a target is shown as the process that sees it worst does.
+  targets() {
+    const known = this.alive().filter((worker) => worker.targets);
+    const found = new Map();
+    for (const { targets } of known) {
+      for (const one of targets) {
+        const key = [one.place, one.model, one.key_no].join("\n");
+        const other = found.get(key);
+        const running = one.in_flight + (other?.in_flight ?? 0);
+        const worse = !other || WORST.indexOf(one.state) < WORST.indexOf(other.state);
+        found.set(key, { ...(worse ? one : other), in_flight: running });
+      }
+    }
+    const lines = [...found.values()].sort(
+      (one, other) => WORST.indexOf(one.state) - WORST.indexOf(other.state) || one.place.localeCompare(other.place),
+    );
+    node("targets-card").hidden = !known.length;
+    node("targets").hidden = !lines.length;
+    node("targets-empty").hidden = lines.length > 0;
+    node("targets").tBodies[0].replaceChildren(...lines.map(targetRow));
   }
 
   legend({ series }) {
@@ -262,7 +298,7 @@ function failed(one) {
 }
 
 function words(one) {
-  return [one.id, one.caller, one.asked, one.served, one.client, one.upstream, one.status, one.error, one.outcome]
+  return [one.id, one.caller, one.asked, one.served, one.client, one.upstream, one.status, one.error, one.outcome, one.moved, one.limited_by]
     .join(" ")
     .toLowerCase();
 }
@@ -280,6 +316,7 @@ function requestRow(one) {
   if (more.length) api.append(element("span", { class: "sub" }, more.join(", ")));
   const status = element("span", {}, badge(one));
   if (one.error && one.outcome !== "aborted") status.append(element("span", { class: "sub" }, one.error));
+  else if (one.attempts.length > 1) status.append(element("span", { class: "sub" }, `${one.attempts.length} attempts`));
   const time = element("button", { type: "button", class: "open", "aria-haspopup": "dialog", title: "Show details" }, clock(one.at));
   const made = row([
     [time, "Time"],
@@ -330,11 +367,34 @@ function showDetails(one) {
     ["Tokens are", one.estimated ? "estimated, because the upstream did not report them" : null],
     ["Cost", one.dollars === null ? null : dollars(one.dollars)],
     ["Lost in translation", one.losses.join(", ")],
+    ...(one.attempts.length > 1 || one.moved ? one.attempts : []).map((each, index) => [`Attempt ${index + 1}`, attempt(each)]),
+    ["Fell back after", one.moved],
+    ["Limited by", one.limited_by],
   ].filter(([, value]) => value !== null && value !== "" && value !== "–");
   node("details-facts").replaceChildren(
     ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
   );
   node("details").showModal();
+}
+
+function attempt({ entry, key_no, class: failure, status, ms, waited_ms }) {
+  const how = element("span", { class: `badge ${failure ? "bad" : "good"}` }, failure ?? "answered");
+  const more = [status || "", ms === undefined ? "" : seconds(ms / 1000), waited_ms ? `after ${seconds(waited_ms / 1000)}` : ""];
+  const where = key_no ? `${entry}, key ${key_no}` : entry;
+  return element("span", {}, how, " ", where, element("span", { class: "sub" }, more.filter(Boolean).join(", ")));
+}
+
+function targetRow(one) {
+  const [word, kind] = STATES[one.state];
+  return row([
+    [one.model, "Model", "wide"],
+    [one.place, "Entry", "full"],
+    [String(one.key_no), "Key", "number"],
+    [element("span", { class: `badge ${kind}` }, word), "State"],
+    [one.why ?? "–", "Why"],
+    [one.seconds === null ? "–" : `in ${Math.ceil(one.seconds)} s`, "Next try", "number"],
+    [count(one.in_flight), "In progress", "number"],
+  ]);
 }
 
 function showModels(models) {
