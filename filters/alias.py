@@ -14,6 +14,7 @@ from plano.request import Request
 from plano.response import Response
 from plano.routing.models import ModelIndex, is_bare
 from plano.routing.settings import ANY
+from plano.types import Caller
 
 
 class Alias:
@@ -64,8 +65,17 @@ def _to_target(request: Request, models: ModelIndex) -> Request:
         candidates = _with_fallbacks(request, models, target, candidates)
     if candidates is not None:
         target = candidates.first
+        if not caller.may_use(request.model or ""):
+            candidates = _permitted(candidates, caller)
     request.journal.resolved = target
     return replace(request, target=target, candidates=candidates)
+
+
+def _permitted(candidates: Candidates, caller: Caller) -> Candidates:
+    """The candidates of a name that this caller may use only in part. Its first target is one that the caller may."""
+    primary, *fallbacks = candidates.groups
+    members = tuple(member for member in primary.members if caller.may_use(member.target.name))
+    return replace(candidates, groups=(replace(primary, members=members), *fallbacks))
 
 
 def _with_fallbacks(request: Request, models: ModelIndex, target: Target, own: Candidates | None) -> Candidates:

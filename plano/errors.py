@@ -38,7 +38,7 @@ as the last event of a stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 Kind: TypeAlias = Literal[
     "invalid_request",
@@ -237,11 +237,13 @@ class RateLimited(CallerError):
         rule: the name of the rule or budget that refused; None where it was another limit.
     """
 
-    rule: str | None = None
-
     default_status = 429
     default_kind: ClassVar[Kind] = "rate_limit"
     default_code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, rule: str | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.rule = rule
 
 
 class BudgetSpent(CallerError):

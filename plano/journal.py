@@ -33,7 +33,7 @@ LimitedFor: TypeAlias = Literal[
 reserved, no place in the process, and no place at an entry."""
 
 HedgeOutcome: TypeAlias = Literal["won", "lost", "unneeded"]
-"""What became of the second of two tries at once: it answered, it did not, or there was no need to send it."""
+"""The part of the second of two tries at once: it answered, it did not, or there was no need to send it."""
 
 
 class Journal:

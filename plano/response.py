@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from copy import copy
+from functools import partial
 from types import AsyncGeneratorType
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from plano.attempt import Attempt
 from plano.conversation import FILTERED, Conversation, Event, Reply, Usage
 from plano.dialects import CODECS, client_codec
 from plano.dialects.codec import Codec
+from plano.dialects.reading import UNREADABLE
 from plano.errors import (
     PlanoError,
     UpstreamError,
@@ -236,7 +238,10 @@ class Response:
             return self.pieces.filtered
         if self.body is None or not self.ok:
             return False
-        reply = self.reply
+        try:
+            reply = self.reply
+        except (UpstreamError, *UNREADABLE):
+            return False
         return reply is not None and reply.finish in FILTERED and not reply.parts
 
     def events(self) -> AsyncIterator[Event]:
@@ -384,6 +389,12 @@ class Response:
         theirs as `owner`."""
         self._alive().closers.append((fn, owner))
 
+    def on_release(self, fn: Callable[[], Awaitable[None]]) -> None:
+        """Await `fn` once when the upstream's connection is let go of, after that. It is for links of plano's own: it
+        sees the usage as the upstream has said it."""
+        life = self._alive()
+        life.release = fn if life.release is None else partial(_both, life.release, fn)
+
     def made_by(self, maker: str) -> None:
         """Note `maker`, a filter or `plano.faults.PLANO`, for its stream, if that is a generator, and for its closers,
         unless they have a maker already. This costs a piece nothing."""
@@ -478,6 +489,13 @@ def _giving_text(fn: TextMap) -> TextMap:
         return said
 
     return mapped
+
+
+async def _both(first: Callable[[], Awaitable[None]], second: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await first()
+    finally:
+        await second()
 
 
 def _encoded(text: bytes | str) -> bytes:

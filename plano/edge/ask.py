@@ -266,11 +266,14 @@ async def _let_go(request: Request, response: Response | None) -> None:
                 settle_usage(request, response)  # its closers may read its usage
             await response.aclose()
     finally:
-        for release in request.journal.releases:
-            try:
-                await release()
-            except Exception:  # one that fails does not keep the others from being let go of
-                logger.exception("a connection to an upstream could not be let go of")
+        journal = request.journal
+        while journal.releases:  # to release one may add another, of a try that has just answered
+            releases, journal.releases = journal.releases, ()
+            for release in releases:
+                try:
+                    await release()
+                except Exception:  # one that fails does not keep the others from being let go of
+                    logger.exception("a connection to an upstream could not be let go of")
 
 
 async def caller_from(caller_of: CallerOf, scope: Scope) -> Caller:

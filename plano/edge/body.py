@@ -118,11 +118,11 @@ def peek(body: bytes) -> tuple[Peek, bytes]:
     except msgspec.MsgspecError:
         found = reading.request(_peek, b'{"model":%b,"stream":%b}' % (model, stream))
     if "fallbacks" in fields or "models" in fields:
-        others = _taken(fields)
+        known, others = len(fields), _taken(fields)
+        plain = plain and len(fields) == known
         if others:
-            first = found.model or others.pop(0)
-            fields["model"] = Raw(msgspec.json.encode(first))
-            return Peek(first, found.stream, tuple(others)), msgspec.json.encode(fields)
+            found = Peek(found.model or others.pop(0), found.stream, tuple(others))
+            fields["model"] = Raw(msgspec.json.encode(found.model))
     return found, body if plain else msgspec.json.encode(fields)
 
 
@@ -134,8 +134,7 @@ def _taken(fields: dict[str, Raw]) -> list[str]:
             said = _names.decode(fields.get(field, b"[]"))
         except msgspec.MsgspecError:
             continue
-        if said:
-            del fields[field]
+        fields.pop(field, None)
         found += said
     if len(found) > MAX_FALLBACKS:
         raise InvalidRequest(f"At most {MAX_FALLBACKS} models can be named as fallbacks.", param="fallbacks")

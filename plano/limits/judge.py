@@ -231,9 +231,7 @@ def _refuse(journal: Journal, measure: Measure, verdict: Verdict) -> NoReturn:
         assert measure.counts != "dollars", "only budgets count dollars"
         journal.limit(rule.name, measure.counts)
         said = f"{_SAID[measure.counts].format(measure.limit, rule.period)} (`{rule.name}`)."
-    error = RateLimited(f"{said} Please try again in {seconds}s.", retry_after=seconds)
-    error.rule = rule.name
-    raise error
+    raise RateLimited(f"{said} Please try again in {seconds}s.", retry_after=seconds, rule=rule.name)
 
 
 _SAID: dict[LimitedFor, str] = {

@@ -252,6 +252,7 @@ class ModelIndex:
                 for each in said.targets
             )
             groups = (Group(members, said.algorithm),)
+        groups = (_named(name, groups[0]), *groups[1:])
         for fallback in said.fallbacks:
             first, *others = self._follow(fallback.target, seen)
             groups += (replace(first, conditions=fallback.conditions), *others)
@@ -395,6 +396,11 @@ def _several(found: Candidates) -> bool:
     """Whether there is more than one target or key, or a base URL of its own."""
     first = found.groups[0].members[0]
     return len(found.groups) > 1 or len(found.groups[0].members) > 1 or len(first.keys) > 1
+
+
+def _named(name: str, group: Group) -> Group:
+    """The targets of an alias under its name, because a caller who may use an alias may use its targets."""
+    return replace(group, members=tuple(replace(member, name=name) for member in group.members))
 
 
 def _info(name: str, target: Target) -> ModelInfo:

@@ -59,6 +59,12 @@ class Flow:
         filtered: whether a content filter ended the reply before any output, as far as `begun` has seen.
     """
 
+    # Few streams are waited for, so their defaults stay on the class.
+    filtered: bool = False
+    _events: int = 0  # the number of events that `begun` has seen, comments included
+    _size: int = 0  # and of their bytes
+    _outcome: UpstreamError | bool = False  # the error of `begun`, or whether there is output
+
     def __init__(self, source: AsyncIterator[bytes], codec: UpstreamCodec, journal: Journal | None = None) -> None:
         self.source = source
         self._codec = codec
@@ -67,11 +73,8 @@ class Flow:
         self._feeds: list[Callable[[bytes], Passed]] = []
         self._only_feed: Callable[[bytes], Passed] | None = None  # with one stage, as mostly, nothing stands around it
         self._held: deque[bytes] = deque()  # pieces that `begun` has read
-        self._events = self._size = 0  # the number of events and bytes that it has seen, comments included
-        self._outcome: UpstreamError | bool = False  # of `begun`: its error, or whether there is output
         self._broke_off = False  # the source raised in there, or the wait was cancelled
         self.was_read = False
-        self.filtered = False
 
     def add(self, stage: Stage) -> None:
         """Add a stage after the present ones."""

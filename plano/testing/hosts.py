@@ -49,10 +49,15 @@ class FakeHosts:
         host = urlsplit(request.url).hostname or ""
         self.calls.append(host)
         if host in self.down or host not in self._providers:
-            error = UpstreamUnavailable("The upstream could not be reached.")
-            error.sent = False
-            raise error
+            raise _refusal()
         return await self._providers[host].send(request)
 
     async def aclose(self) -> None:
         """Do nothing, because nothing is held. The hosts can be used again."""
+
+
+def _refusal() -> UpstreamUnavailable:
+    """The error of a connection that was refused, so that nothing was sent."""
+    error = UpstreamUnavailable("The upstream could not be reached.")
+    error.sent = False
+    return error

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from plano.candidates import Candidate, Group
 from plano.dialects.signatures import holds_maker
-from plano.errors import BudgetSpent, GatewayBusy, PermissionDenied, PlanoError, RateLimited, UnsupportedConversion
+from plano.errors import BudgetSpent, GatewayBusy, PermissionDenied, PlanoError, RateLimited
 from plano.journal import Journal
 from plano.limits.admission import Slots, busy
 from plano.limits.settings import Budget
@@ -25,7 +25,7 @@ from plano.response import Response
 from plano.routing.policy import CALLERS, usefulness
 from plano.runtime.clock import REAL, Clock
 from plano.upstream.choosing import Choosing
-from plano.upstream.final import final
+from plano.upstream.final import NO_RETRY, final
 from plano.upstream.keepalive import kept_alive
 from plano.upstream.moving import marked, moved
 from plano.upstream.pace import Pace
@@ -95,7 +95,9 @@ class Attempts:
             candidates, request = None, replace(request, candidates=None)
         free = target.max_in_flight is None and (self.limits is None or not self.limits.concerns(target))
         if candidates is None and free and self._alone == 1:
-            return call_next(request)
+            if not request.stream or self.settings.keepalive is None:
+                return call_next(request)
+            return kept_alive(request, _begun(request, call_next), self.settings.keepalive, self.clock)
         run = _Run(self, request, call_next, self._alone if candidates is None else self.most)
         if not request.stream:
             return run.whole() if free and self.settings.hedge is None else run.answer()
@@ -128,6 +130,8 @@ class _Run:
         self._now = by.clock.now
         self._due = self._now() + by.settings.deadline
         self._before = len(request.journal.attempts)
+        if self._before:
+            _forget(request.journal)
 
     @cached_property
     def _groups(self) -> Sequence[Group]:
@@ -138,8 +142,12 @@ class _Run:
         primary = candidates.groups[0]
         if only_there(self._request):
             return (Group(primary.members[:1]),)
-        refused = self._request.headers.find(_NO_FALLBACK) or b""
-        return (primary,) if refused.lower() == b"true" else candidates.groups
+        return candidates.groups if self._takes_fallbacks else (primary,)
+
+    @property
+    def _takes_fallbacks(self) -> bool:
+        """Whether the client is content with another model's answer."""
+        return (self._request.headers.find(_NO_FALLBACK) or b"").lower() != b"true"
 
     async def whole(self) -> Response:
         """The same as `answer` for a whole reply of a target that nothing limits, at less cost if it comes at once."""
@@ -154,7 +162,7 @@ class _Run:
         try:
             response = await self._call_next(request)
         except BaseException as error:
-            outcome = partial(_raise, error)
+            outcome = partial(_raise, [error])
         else:
             if response.status < 400:
                 trial.succeeded()
@@ -218,10 +226,8 @@ class _Run:
         self._origin = step.candidate if step.because is None else None
         return step
 
-    def _wanted(self, candidate: Candidate, group: int) -> bool:
+    def _wanted(self, candidate: Candidate) -> bool:
         """Whether a fallback may be used by this caller and is large enough for the request."""
-        if group == 0:
-            return True
         caller, target = self._request.caller, candidate.target
         allowed = caller.models is None or caller.may_use(candidate.name) or caller.may_use(target.name)
         return allowed and fits(self._request, target)
@@ -281,7 +287,7 @@ class _Run:
             return self._plan.skip(step, "rate_limit")
         budget = refused.budget
         assert isinstance(budget, Budget), "the judge raises it"
-        if budget.fallback is not None:
+        if budget.fallback is not None and self._takes_fallbacks and not only_there(self._request):
             self._plan.go_to(self._by.groups_of(budget.fallback), budget)
         return self._plan.skip(step, "quota")
 
@@ -303,8 +309,8 @@ class _Run:
             return None
         try:
             hold = await self._admitted(step)
-        except _REFUSALS:
-            self._plan.skip(step, None)
+        except PlanoError:  # the first one goes on
+            self._plan.leave_out(step)
             return None
         self._second = step
         return self._try(step, hold)
@@ -313,7 +319,7 @@ class _Run:
         request, target = self._request, step.target
         try:
             onward = moved(request if target is request.target else replace(request, target=target), target)
-        except UnsupportedConversion as error:  # it refers to what another vendor has stored
+        except Exception as error:  # it refers to what another vendor has stored, or cannot be read
             return refused(step, hold, error)
         patience = self._patience(target) if request.stream else None
         return made(step, hold, onward, self._call_next, patience, filtered=self._lists_filters)
@@ -354,10 +360,16 @@ class _Run:
         elif done.step.candidate is not self._origin:
             journal.moved = self._failed[0].failure if self._failed else done.step.because
         self._tell(journal)
-        done.hold.answered(journal, done.attempt, whole=response.pieces is None)
+        done.hold.answered(response, done.attempt)
         response = marked(self._request, response, done.step.target)
         least = self._by.settings.minimum_rate
-        return response if least is None or response.pieces is None else response.through(Pace(least, self._now))
+        if least is None or response.pieces is None:
+            return response
+        return response.through(Pace(least, self._but_for_sending))
+
+    def _but_for_sending(self) -> float:
+        """A clock that stands still while the client is slow to read."""
+        return self._now() - self._request.journal.sending
 
     def _tell(self, journal: Journal) -> None:
         journal.told = (*journal.told, (b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before)))
@@ -381,15 +393,28 @@ class _Run:
         raise copy(best.error)
 
 
-async def _raise(error: BaseException, request: Request) -> Response:
-    raise error
+async def _begun(request: Request, call_next: CallNext) -> Response:
+    """The reply of the only target there is, once it has begun."""
+    response = await call_next(request)
+    return await response.begun() if response.ok else response
+
+
+async def _raise(errors: list[BaseException], request: Request) -> Response:
+    raise errors.pop()  # and no frame goes on holding it
 
 
 async def _give(response: Response, request: Request) -> Response:
     return response
 
 
+def _forget(journal: Journal) -> None:
+    """Forgets the headers about earlier tries, because a filter asks again."""
+    journal.told = tuple(header for header in journal.told if header[0] not in _OURS)
+    journal.moved = None
+
+
 _AT_ONCE = (b"x-plano-attempts", b"1")
+_OURS = (b"x-plano-attempts", b"x-plano-fallback", NO_RETRY[0])
 _REASONS = (b'"reasoning', b'"thinking"')
 
 

@@ -221,8 +221,7 @@ class Health:
 
     def _add(self, target: Target) -> Standing:
         if len(self._standings) >= self._kept:
-            idle = (key for key, each in self._standings.items() if each.idle)
-            del self._standings[next(idle, next(iter(self._standings)))]
+            del self._standings[self._least_missed()]
         # All keys of a place ask the same server. Its name ends with the key's number if there are several.
         server = (target.place.removesuffix(f"#{target.key_no}"), target.model)
         circuit = self._circuits.get(server)
@@ -232,6 +231,14 @@ class Health:
             target, circuit, clock=self.clock, troubled=self.troubled, on_change=self.on_change
         )
         return standing
+
+    def _least_missed(self) -> tuple[str, str]:
+        """The standing to forget: one with which nothing is lost, or else one that has only an alarm, which callers
+        can cause by models that they make up."""
+        known = self._standings.items()
+        idle = (key for key, each in known if each.idle)
+        alarmed = (key for key, each in known if each.state == "no_model" and not each.in_flight)
+        return next(idle, None) or next(alarmed, None) or next(iter(self._standings))
 
 
 class _View(Struct):

@@ -25,7 +25,7 @@ def final(request: Request, done: Try, back_in: float | None) -> Response:
         PlanoError: the failure was no response of an upstream.
     """
     waits = back_in if done.failure in ("rate_limit", "overloaded") else None
-    if done.failure == "quota":
+    if done.failure == "quota" and not done.step.target.passthrough_auth:
         raise _out_of_quota(done)
     response, error = done.response, done.error
     if response is not None:

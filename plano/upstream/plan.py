@@ -93,7 +93,7 @@ class Plan:
         groups: Sequence[Group],
         choices: Choices,
         *,
-        wanted: Callable[[Candidate, int], bool],
+        wanted: Callable[[Candidate], bool],
         random: Random,
     ) -> None:
         self._groups = groups
@@ -126,6 +126,10 @@ class Plan:
         step = self._another("timeout")
         self._current = current
         return step
+
+    def leave_out(self, step: Step) -> None:
+        """Notes that a target of `other` cannot be tried."""
+        self._choice_of(step).skipped = True
 
     def failed(self, step: Step, failure: UpstreamFailure, *, asked_wait: float | None = None) -> None:
         """Notes the failure of a try. `asked_wait` is the seconds that the upstream asked to wait for."""
@@ -190,7 +194,7 @@ class Plan:
     def _made(self, group: Group, tiers: Tiers, number: int, over: Budget | None) -> Iterator[_Choice]:
         for candidate in self._by.order(group, tiers):
             place = candidate.target.place, candidate.target.model
-            if place not in self._places and self._wanted(candidate, number):
+            if place not in self._places and ((number == 0 and over is None) or self._wanted(candidate)):
                 self._places.add(place)
                 yield _Choice(candidate, number, over)
 

@@ -298,7 +298,8 @@ class Upstream:
         failure = failure_of_reply(said, callers_key=target.passthrough_auth)
         wait = retry_after_in(exchange.headers, time.time())
         attempt.retry_after = said.retry_after if wait is None else wait
-        if failure == "credential" or (failure in _OF_THE_ACCOUNT and exchange.status in (401, 403)):
+        ours = exchange.status in (401, 403) and not target.passthrough_auth and failure not in _OF_THE_REQUEST
+        if ours or failure == "credential":
             raise _refusal(target, exchange.status, failure) from said
         attempt.fail(failure)
         headers = [*returned(exchange.headers, target, mask), *INERT]
@@ -308,8 +309,8 @@ class Upstream:
         return Response(request, status=exchange.status, headers=headers, body=body, attempt=attempt)
 
 
-_OF_THE_ACCOUNT = frozenset({"quota", "no_model"})
-"""The failures that some providers tell by a 401 or 403 and that are about the gateway's account."""
+_OF_THE_REQUEST = frozenset({"content_filter", "context_window"})
+"""The failures that some providers tell by a 403 and that are not about the gateway's key or account."""
 
 
 def _refusal(target: Target, status: int, failure: UpstreamFailure) -> UpstreamRefusedKey:
@@ -317,7 +318,7 @@ def _refusal(target: Target, status: int, failure: UpstreamFailure) -> UpstreamR
         f"The provider `{target.provider.name}` refused the gateway's credential for {target.name} "
         f"(status {status}). Fix the gateway's configuration; your request is fine."
     )
-    error.failure = failure
+    error.failure = "credential" if failure == "invalid" else failure
     return error
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from copy import copy
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -60,13 +61,13 @@ class Hold:
             attempt.abandoned = True
         await self._free(attempt)
 
-    def answered(self, journal: Journal, attempt: Attempt | None, *, whole: bool) -> None:
+    def answered(self, response: Response, attempt: Attempt | None) -> None:
         """Lets go when the reply is over, which a whole one is."""
-        grant = self._grant
+        grant, journal = self._grant, response.journal
         if grant is not None and grant.reserves:
             journal.closers += (partial(_settle, grant, attempt),)
         seconds = None if attempt is None or attempt.sent is None else perf_counter() - attempt.sent
-        if whole:
+        if response.pieces is None:
             self._trial.succeeded(seconds)
             if self._slots is not None:
                 self._slots.release()
@@ -75,12 +76,12 @@ class Hold:
             return
         if seconds is not None:
             self._trial.begun(seconds)
-        journal.releases += (partial(self._over, journal, attempt),)
+        response.on_release(partial(self._over, journal, attempt))
 
     async def _over(self, journal: Journal, attempt: Attempt | None) -> None:
         if attempt is not None and attempt.failure == "broken_stream":
             self._trial.failed("broken_stream")
-        elif journal.outcome == "aborted":
+        elif journal.outcome in (None, "aborted"):  # None if a filter has dropped it
             self._trial.cancelled()
         else:
             self._trial.succeeded()
@@ -93,7 +94,7 @@ class Hold:
         if self._slots is not None:
             self._slots.release()
         if self._grant is not None:
-            self._grant.settle(None if attempt is None else attempt.usage)
+            self._grant.settle(None if attempt is None else attempt.said())
             await self._grant.release()
 
 
@@ -143,9 +144,11 @@ class Try(NamedTuple):
         )
 
 
-async def refused(step: Step, hold: Hold, error: PlanoError) -> Try:
-    """A try that was not made, because its target cannot take the request."""
+async def refused(step: Step, hold: Hold, error: Exception) -> Try:
+    """A try that was not made, because its target cannot take the request. Raises an error that says something else."""
     await hold.abandoned(None)
+    if not isinstance(error, CallerError):
+        raise copy(error)
     return Try(step, hold, None, error, None)
 
 
@@ -208,8 +211,9 @@ async def made(
 
 
 def _attempt_of(step: Step, request: Request, known: int) -> Attempt | None:
-    """The record of a try that is decided now, which is told why it was made; None if nothing was sent."""
-    found = next((each for each in request.journal.attempts[known:] if each.target is step.target), None)
+    """The record of a try that is decided now, which is told why it was made: that of its last call if it took two.
+    None if nothing was sent."""
+    found = next((each for each in reversed(request.journal.attempts[known:]) if each.target is step.target), None)
     if found is not None:
         found.decided = perf_counter()
         if step.because is not None:
@@ -237,26 +241,51 @@ async def hedged(
     Returns:
         The tries that are over, in order; if one answers, it is the last. The other one was broken off then.
     """
-    running: set[asyncio.Future[Try]] = {asyncio.ensure_future(first)}
-    over: list[Try] = []
+    tasks: list[asyncio.Future[Try]] = [asyncio.ensure_future(first)]
+    running: set[asyncio.Future[Try]]
+    over: list[asyncio.Future[Try]] = []
+    best: asyncio.Future[Try] | None = None
     try:
-        done = await done_within(clock, after, running)
-        running -= done
+        done = await done_within(clock, after, set(tasks))
+        running = set(tasks) - done
         if not done:
             other = await second()
             if other is not None:
-                running.add(asyncio.ensure_future(other))
-        while running and not done:
+                tasks.append(asyncio.ensure_future(other))
+            running = set(tasks)
+        while True:
+            over += done
+            best = next(filter(_answers, done), None)
+            if best is not None or not running:
+                break
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            over += [task.result() for task in done if not task.result().answers]
-            done = {task for task in done if task.result().answers}
-        answers = [task.result() for task in done]
-        for late in answers[1:]:
-            await late.drop()
-        return [*over, *answers[:1]]
     finally:
-        for task in running:
-            task.cancel()
-        for task in running:
-            with suppress(asyncio.CancelledError):
-                await (await task).drop()
+        await _end([task for task in tasks if task is not best], best)
+    if best is None:
+        return [task.result() for task in over]
+    return [*(task.result() for task in over if task is not best and task.exception() is None), best.result()]
+
+
+def _answers(task: asyncio.Future[Try]) -> bool:
+    return task.exception() is None and task.result().answers
+
+
+async def _end(tasks: Sequence[asyncio.Future[Try]], best: asyncio.Future[Try] | None) -> None:
+    """Ends the tries that are not wanted; `best` too if nobody waits for it any more."""
+    if not tasks:
+        return
+    for task in tasks:
+        task.cancel()
+    try:
+        # It goes on if this is cancelled, because a try that has just answered has to be let go of.
+        await asyncio.shield(_dropped(tasks))
+    except asyncio.CancelledError:
+        if best is not None:
+            await best.result().drop()
+        raise
+
+
+async def _dropped(tasks: Sequence[asyncio.Future[Try]]) -> None:
+    for done in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(done, Try):
+            await done.drop()

@@ -515,13 +515,13 @@ async def test_24_a_reply_that_was_filtered_later_is_the_clients(dialect: Client
 # --- clients that leave ---
 
 
-def body(dialect: ClientDialect, stream: bool) -> bytes:
+def body(dialect: ClientDialect, stream: bool, **more: Any) -> bytes:
     said: dict[str, Any] = {"model": "smart", "stream": stream}
     if dialect == "responses":
         said["input"] = "Hello"
     else:
         said |= {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 100}
-    return msgspec.json.encode(said)
+    return msgspec.json.encode(said | more)
 
 
 @EVERY_WAY

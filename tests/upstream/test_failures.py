@@ -68,6 +68,8 @@ RESPONSES: list[tuple[str, int, dict[str, str], Any, float | None]] = [
     ("quota", 403, {}, {"error": "You have run out of credits."}, None),
     ("credential", 401, {}, {"error": {"message": "m"}}, None),
     ("credential", 400, {}, {"error": {"message": "m", "details": [{"reason": "API_KEY_INVALID"}]}}, None),
+    ("credential", 403, {}, {"error": {"message": "You may not use the file with id 'file-1'."}}, None),
+    ("content_filter", 403, {}, {"error": {"message": "m", "code": "content_filter"}}, None),
     ("no_model", 404, {}, {"error": {"message": "The model `m` does not exist."}}, None),
     ("no_model", 403, {}, {"error": {"message": "m", "code": "model_not_found"}}, None),
     ("context_window", 400, {}, {"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}}, None),
@@ -246,6 +248,25 @@ async def test_a_reply_that_a_filter_ended_before_any_output_is_told_and_passes(
     assert watches.raised is None
     assert watches.filtered
     assert watches.attempt.failure is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 400, 401])
+async def test_the_gateways_key_stands_in_no_error_that_is_raised(status: int, stream: bool) -> None:
+    watches, provider = Watches(), FakeProvider()
+    said = json.dumps(
+        {"error": {"message": "The key sk-of-the-gateway is tired.", "type": "overloaded_error"}}
+    ).encode()
+    if status == 200 and stream:
+        provider.raw(200, STREAM, [ROLE, b"data: %b\n\n" % said])
+    else:
+        provider.raw(status, JSON, said)
+    app = Plano(entry("http://u.test", access_key="sk-of-the-gateway"), filters=[watches], transport=provider)
+    answer = await asked(app, "POST", PATHS["chat"], asked_in("chat", model="openai/m") | {"stream": stream})
+    assert watches.raised is not None
+    assert "sk-of-the-gateway" not in repr(vars(watches.raised)) + str(watches.raised)
+    assert b"sk-of-the-gateway" not in answer.body
+    assert watches.attempt.failure == "overloaded"
 
 
 @pytest.mark.parametrize("status", [401, 403])
