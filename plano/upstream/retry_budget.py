@@ -22,16 +22,12 @@ class RetryBudget:
 
     Args:
         clock: monotonic seconds.
-
-    Attributes:
-        empty: the repeats that were refused.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tokens = CAPACITY
         self._at = clock()
-        self.empty = 0
 
     def earn(self, share: float) -> None:
         """A request came for the first time to the target, which is worth `share` of a repeat."""
@@ -43,7 +39,6 @@ class RetryBudget:
         self._tokens = min(CAPACITY, self._tokens + RESERVE * (now - self._at))
         self._at = now
         if self._tokens < 1.0:
-            self.empty += 1
             return False
         self._tokens -= 1.0
         return True
