@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from plano import CallNext, Plano, Request, Response
-from plano.testing import FakeHosts, Reply, ask
+from plano.testing import Failure, FakeHosts, Reply, ask
 from plano.upstream.tries import Try, hedged
 from tests.asgi import Exchange, scope
 from tests.upstream.test_attempts import Net, config, entry
@@ -233,3 +233,49 @@ async def test_a_second_target_that_is_full_leaves_the_third_for_later() -> None
     answer = await net.ask("chat", False)
     assert answer.text == "here"
     assert net.hosts.calls == ["a", "c"]
+
+
+# --- clients that leave at any moment ---
+
+RULE = {"selector": {"by": "tenant"}, "limit": {"tokens": 10_000_000, "in_flight": 50, "unit": "day"}}
+ENDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "hedge": {"resilience": {"hedge": {"after": "0.001s"}}},
+    "keepalive": {"resilience": {"keepalive": "0.001s"}},
+    "both": {"resilience": {"keepalive": "0.002s", "hedge": {"after": "0.001s"}}},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("case", ENDS)
+async def test_nothing_is_held_for_a_client_that_left_at_any_moment(case: str, stream: bool) -> None:
+    said = config(
+        entry("a", max_in_flight=50),
+        entry("b", max_in_flight=50),
+        ratelimits=[RULE, {**RULE, "model": "openai/a"}, {**RULE, "model": "openai/b"}],
+        admission={"max_in_flight": 50},
+        **ENDS[case],
+    )
+    net = Net(said)
+    net.hosts["a"].script(lambda recorded: Failure(500, delay=0.003) if len(net.hosts.calls) % 2 else Reply("word " * 5))
+    net.hosts["b"].script(Reply("word " * 5, delay=0.002, pause=0.001))
+    body = msgspec.json.encode({"model": "smart", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]})
+    await net.ask("chat", stream)  # some tasks of the gateway stay
+    known = asyncio.all_tasks()
+    for steps in range(150):
+        exchange = Exchange(body)
+        task = asyncio.create_task(net.gateway(scope("POST", "/v1/chat/completions"), exchange.receive, exchange.send))
+        for _ in range(steps):
+            await asyncio.sleep(0.0002 if steps > 75 else 0)
+        task.cancel()
+        await asyncio.wait([task], timeout=20)
+        assert task.done()
+    for _ in range(100):
+        if not held(net.gateway) and asyncio.all_tasks() <= known:
+            break
+        await asyncio.sleep(0.02)
+    assert held(net.gateway) == {}
+    assert net.gateway._survivors.slots.in_flight == 0
+    counts = cast(Any, net.gateway._survivors.counts)
+    assert not [key for key, state in counts._known.items() if "in_flight" in key and state._expiries]
+    assert {each.get_coro() for each in asyncio.all_tasks() - known} == set()
