@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from plano import CallNext, Plano, Request, Response
+from plano.runtime.clock import REAL
 from plano.testing import Failure, FakeHosts, Reply, ask
 from plano.upstream.tries import Try, hedged
 from tests.asgi import Exchange, scope
@@ -140,7 +141,7 @@ async def after(ready: asyncio.Event, outcome: Fake | Exception) -> Fake:
 
 
 async def two(first: Awaitable[Fake], second: Callable[[], Awaitable[Awaitable[Fake] | None]]) -> list[Fake]:
-    return cast(list[Fake], await hedged(cast(Awaitable[Try], first), cast(Any, second), 0.01))
+    return cast(list[Fake], await hedged(cast(Awaitable[Try], first), cast(Any, second), 0.01, REAL))
 
 
 @pytest.fixture
@@ -257,16 +258,18 @@ async def test_nothing_is_held_for_a_client_that_left_at_any_moment(case: str, s
         **ENDS[case],
     )
     net = Net(said)
-    net.hosts["a"].script(lambda recorded: Failure(500, delay=0.003) if len(net.hosts.calls) % 2 else Reply("word " * 5))
+    net.hosts["a"].script(
+        lambda recorded: Failure(500, delay=0.003) if len(net.hosts.calls) % 2 else Reply("word " * 5)
+    )
     net.hosts["b"].script(Reply("word " * 5, delay=0.002, pause=0.001))
     body = msgspec.json.encode({"model": "smart", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]})
     await net.ask("chat", stream)  # some tasks of the gateway stay
     known = asyncio.all_tasks()
-    for steps in range(150):
+    for steps in range(0, 100, 2):
         exchange = Exchange(body)
         task = asyncio.create_task(net.gateway(scope("POST", "/v1/chat/completions"), exchange.receive, exchange.send))
         for _ in range(steps):
-            await asyncio.sleep(0.0002 if steps > 75 else 0)
+            await asyncio.sleep(0.0001 if steps > 60 else 0)
         task.cancel()
         await asyncio.wait([task], timeout=20)
         assert task.done()
