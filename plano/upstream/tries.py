@@ -263,7 +263,8 @@ async def hedged(
         await _end([task for task in tasks if task is not best], best)
     if best is None:
         return [task.result() for task in over]
-    return [*(task.result() for task in over if task is not best and task.exception() is None), best.result()]
+    failed = [task.result() for task in over if task.exception() is None and not task.result().answers]
+    return [*failed, best.result()]
 
 
 def _answers(task: asyncio.Future[Try]) -> bool:
@@ -287,5 +288,5 @@ async def _end(tasks: Sequence[asyncio.Future[Try]], best: asyncio.Future[Try] |
 
 async def _dropped(tasks: Sequence[asyncio.Future[Try]]) -> None:
     for done in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(done, Try):
+        if not isinstance(done, BaseException):
             await done.drop()

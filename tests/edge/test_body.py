@@ -140,3 +140,9 @@ def test_what_is_decided_on_is_named_once_and_exactly(name: str) -> None:
         with pytest.raises(InvalidRequest) as caught:
             peek(b'{"%b":null}' % other.encode())
         assert caught.value.param == name
+
+
+@pytest.mark.parametrize("field", ["fallbacks", "models"])
+def test_an_empty_list_of_fallbacks_does_not_go_on(field: str) -> None:
+    found, body = peek(b'{"model":"m","%b":[]}' % field.encode())
+    assert (found.model, found.fallbacks, body) == ("m", (), b'{"model":"m"}')

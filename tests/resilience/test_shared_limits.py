@@ -109,7 +109,9 @@ def _age(redis: Redis, seconds: float) -> None:
 
 
 @EVERY_WAY
-@pytest.mark.parametrize(("on_failure", "status", "ready"), [("local", 200, 200), ("open", 200, 200), ("closed", 503, 503)])
+@pytest.mark.parametrize(
+    ("on_failure", "status", "ready"), [("local", 200, 200), ("open", 200, 200), ("closed", 503, 503)]
+)
 async def test_48_requests_are_answered_while_redis_stands_still(
     dialect: ClientDialect, stream: bool, on_failure: str, status: int, ready: int, redis_server: Redis
 ) -> None:

@@ -650,3 +650,78 @@ async def test_embeddings_move_on_too() -> None:
     await net.gateway(scope("POST", "/v1/embeddings"), exchange.receive, exchange.send)
     assert exchange.answer.status == 200
     assert exchange.answer.headers["x-plano-fallback"] == "server"
+
+
+# --- callers, budgets and lone targets ---
+
+KEY = {"authorization": "Bearer sk-app-0000000000"}
+
+
+def of_caller(*models: str) -> dict[str, Any]:
+    return {"auth": {"keys": [{"name": "app", "key": "sk-app-0000000000", "models": list(models)}]}}
+
+
+@EVERY_WAY
+@pytest.mark.parametrize(("models", "host"), [(["openai/a"], "a"), (["smart"], "b")])
+async def test_a_caller_gets_no_target_of_an_alias_that_it_may_not_use(
+    dialect: ClientDialect, stream: bool, models: list[str], host: str
+) -> None:
+    said = config(entry("a"), entry("b"), **of_caller(*models))
+    said["model_aliases"]["smart"] = {"targets": [{"model": "a", "weight": 0}, {"model": "b", "weight": 1}]}
+    net = Net(said)
+    for each in net.hosts:
+        net.hosts[each].reply("here")
+    assert (await net.ask(dialect, stream, headers=KEY)).text == "here"
+    assert net.hosts.calls == [host]
+
+
+@EVERY_WAY
+@pytest.mark.parametrize(("models", "status"), [(["smart", "cheap"], 200), (["smart"], 500)])
+async def test_a_fallback_may_be_used_by_the_name_that_lists_it(
+    dialect: ClientDialect, stream: bool, models: list[str], status: int
+) -> None:
+    said = config(entry("a"), entry("b"), fallbacks=("cheap",), **of_caller(*models))
+    said["model_aliases"]["cheap"] = {"target": "b"}
+    net = Net(said)
+    net.hosts["a"].fail(500)
+    net.hosts["b"].reply("here")
+    assert (await net.ask(dialect, stream, headers=KEY)).status == status
+    more: dict[str, Any] = {"fallbacks": ["cheap"]} if "cheap" in models else {}
+    assert (await net.ask(dialect, stream, headers=KEY, **more)).status == status
+
+
+@EVERY_WAY
+@pytest.mark.parametrize(
+    ("models", "headers", "asked"),
+    [
+        (["smart", "openai/b"], {}, ["a", "b"]),
+        (["smart"], {}, ["a"]),
+        (["smart", "openai/b"], {"x-plano-no-fallback": "true"}, ["a"]),
+    ],
+)
+async def test_the_fallback_of_a_spent_budget_is_one_like_others(
+    dialect: ClientDialect, stream: bool, models: list[str], headers: dict[str, str], asked: list[str]
+) -> None:
+    limit = {"tokens": 10, "unit": "day"}
+    budget = {"name": "lab", "selector": {"by": "tenant"}, "limit": limit, "fallback": "b"}
+    net = Net(config(entry("a"), entry("b"), fallbacks=(), budgets=[budget], **of_caller(*models)))
+    for each in net.hosts:
+        net.hosts[each].reply("word " * 50)
+    assert (await net.ask(dialect, stream, headers=KEY)).status == 200
+    net.gateway._survivors.observing.finished_requests.flush()
+    answer = await net.ask(dialect, stream, headers=KEY | headers)
+    assert net.hosts.calls == asked
+    if len(asked) == 1:
+        assert answer.status == (402 if dialect == "messages" else 429)
+        assert answer.headers["x-should-retry"] == "false"
+    else:
+        assert answer.headers["x-plano-fallback"] == "budget"
+
+
+@STREAMED
+async def test_19_a_lone_target_is_kept_alive_too(dialect: ClientDialect) -> None:
+    net = Net(config(fallbacks=(), resilience={"max_attempts": 1, "keepalive": "0.05s"}))
+    net.hosts["a"].script(Reply("here", delay=0.5))
+    answer = await net.ask(dialect, True, model="a")
+    assert answer.text == "here"
+    assert answer.body.startswith(b": keep-alive\n\n")

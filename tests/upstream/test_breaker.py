@@ -455,3 +455,13 @@ def recover(health: Health, groups: list[Group], clock: Clock) -> None:
     assert {each.state for each in health.snapshot()} <= {"in"}
     assert not health.troubled
     assert [names(tiers) for tiers in health.tiers(groups)] == [names([each.members]) for each in groups]
+
+
+def test_models_that_callers_make_up_push_out_no_target_in_trouble() -> None:
+    health = Health(on_change=lambda standing: None, kept=10)
+    for _ in range(5):
+        health.of(target("a")).begin().failed("server")
+    for number in range(50):
+        health.of(target("w", model=f"made-up-{number}")).begin().failed("no_model")
+    assert health.of(target("a")).state == "ejected"
+    assert len(health.snapshot()) == 10
