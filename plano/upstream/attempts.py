@@ -377,9 +377,8 @@ async def _give(response: Response, request: Request) -> Response:
 
 
 _AT_ONCE = (b"x-plano-attempts", b"1")
-_REASONS = (b'"reasoning', b'"thinking"')
 
 
 def _reasons(request: Request) -> bool:
     """Whether a request asks the model to reason before it answers, or may do so."""
-    return any(map(request.raw.__contains__, _REASONS))
+    return request.raw.find(b'"reasoning') >= 0 or request.raw.find(b'"thinking"') >= 0

@@ -18,6 +18,7 @@ from plano.observability.usage import estimate_input
 from plano.pipeline import CallNext
 from plano.request import Request
 from plano.response import Response
+from plano.upstream.patience import Patience
 from plano.upstream.plan import Step
 from plano.upstream.standing import Trial
 
@@ -171,7 +172,7 @@ async def made(
         if patience is None:
             response = await call_next(request)
         else:
-            async with asyncio.timeout(patience):
+            with Patience(patience):
                 response = await call_next(request)
                 if response.ok:
                     await response.begun()
