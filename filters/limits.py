@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
+from plano.journal import Journal
 from plano.limits.grants import Grant, used_by
 from plano.limits.judge import Judge
 from plano.pipeline import CallNext
@@ -26,17 +28,27 @@ class Limits:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        journal = request.journal
+    def __call__(self, request: Request, call_next: CallNext) -> Awaitable[Response]:
+        journal, judge = request.journal, self._judge
         if journal.judged:  # a filter asks again; the request's grant is settled with what all attempts used
-            return await call_next(request)
-        grant = await self._judge.for_request(request)
-        journal.judged = True
-        if grant.holds:
-            journal.releases += (grant.release,)
-        if grant.reserves:
-            journal.closers += (partial(_settle, grant),)
-        return await call_next(request)
+            return call_next(request)
+        if not judge.at_once:
+            return _judged(judge, request, call_next)
+        _hold(judge.for_request_now(request), journal)
+        return call_next(request)
+
+
+async def _judged(judge: Judge, request: Request, call_next: CallNext) -> Response:
+    _hold(await judge.for_request(request), request.journal)
+    return await call_next(request)
+
+
+def _hold(grant: Grant, journal: Journal) -> None:
+    journal.judged = True
+    if grant.holds:
+        journal.releases += (grant.release,)
+    if grant.reserves:
+        journal.closers += (partial(_settle, grant),)
 
 
 def _settle(grant: Grant, request: Request) -> None:

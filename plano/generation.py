@@ -207,7 +207,7 @@ class Generation:
         return Attempts(
             config.resilience,
             choices=choosing,
-            limits=self._judge,
+            limits=self._judge if self._judge is not None and self._judge.concerns_targets else None,
             queue_wait=config.admission.queue_wait,
             groups_of=self.models.groups,
             clock=self._survivors.clock,

@@ -99,7 +99,7 @@ class Journal:
     bytes_out: int = 0
     releases: tuple[Callable[[], Awaitable[None]], ...] = ()
     judged: bool = False
-    gauges: tuple[Gauge, ...] = ()
+    gauges: Sequence[Gauge] = ()
     told: Sequence[tuple[bytes, bytes]] = ()
     limited_by: str | None = None
     limited_for: LimitedFor | None = None

@@ -96,7 +96,7 @@ class Renaming(NamedTuple):
     opening: Callable[[str, bytes], bytes | None]
 
 
-class Gauge(NamedTuple):
+class Gauge(Struct, frozen=True, gc=False):
     """The state of a limit, as clients are told it.
 
     Attributes:

@@ -82,11 +82,13 @@ class Purse:
             return 0.0
         return RESERVED_SECONDS
 
-    def take(self, cell: Sum, now: float) -> None:
+    def take(self, cell: Sum, now: float) -> tuple[float, float]:
+        """Reserve what `cell` asks for, and look at what is left then."""
         self.reserved += cell.cost
         self.running += 1
         if cell.ends is not None:
             self._ends = cell.ends - self._offset
+        return self.look(cell, now)
 
     def settle(self, cell: Sum, correction: float, now: float) -> None:
         """Put the actual amount in the place of the one that `cell` reserved."""

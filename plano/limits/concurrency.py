@@ -28,8 +28,10 @@ class Places:
             return 0.0
         return min(_SECONDS_UNTIL_NEXT, next(iter(self._expiries.values())) - now)
 
-    def take(self, cell: Lease, now: float) -> None:
+    def take(self, cell: Lease, now: float) -> tuple[float, float]:
+        """Take a place, and look at what is left then."""
         self._expiries[cell.holder] = now + LEASE_SECONDS
+        return self.look(cell, now)
 
     def release(self, holder: str) -> None:
         self._expiries.pop(holder, None)

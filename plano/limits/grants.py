@@ -22,9 +22,13 @@ class Grant:
         journal: the request's record, which is told what was reserved and settled.
         upkeep: looks after the cells; None if there are none.
         price: the price of the attempt's target, where dollars are counted.
+
+    Attributes:
+        holds: whether it has places to give back.
+        reserves: whether it has anything to settle.
     """
 
-    __slots__ = ("_journal", "_leases", "_open", "_price", "_upkeep", "_used")
+    __slots__ = ("_journal", "_leases", "_price", "_upkeep", "_used", "holds", "reserves")
 
     def __init__(
         self,
@@ -43,28 +47,19 @@ class Grant:
                 self._leases.append(cell)
             else:
                 self._used.append((measure, cell))
-        self._open = bool(self._used)
+        self.holds = bool(self._leases)
+        self.reserves = bool(self._used)
         if upkeep is not None and self._leases:
             upkeep.hold(self._leases)
         if self._used:
             self._note_reserved()
 
-    @property
-    def holds(self) -> bool:
-        """Whether it has places to give back."""
-        return bool(self._leases)
-
-    @property
-    def reserves(self) -> bool:
-        """Whether it has anything to settle."""
-        return self._open
-
     def settle(self, usage: Usage | None) -> None:
         """Put what was used in the place of what was reserved; None for nothing, which gives all of it back but the
         request itself. Only the first call counts. It may come in any thread."""
-        if not self._open or self._upkeep is None:
+        if not self.reserves or self._upkeep is None:
             return
-        self._open = False
+        self.reserves = False
         used = _NOTHING_USED if usage is None else usage
         corrections = [(cell, measure.amount(used, self._price) - cell.cost) for measure, cell in self._used]
         # A budget counts its running requests, so that it is told of each, whatever it used.
@@ -74,6 +69,7 @@ class Grant:
     async def release(self) -> None:
         """Give back the places that it holds. To call this again changes nothing."""
         leases, self._leases = self._leases, []
+        self.holds = False
         if leases and self._upkeep is not None:
             self._upkeep.release(leases)
 
@@ -94,6 +90,9 @@ class Grant:
             "dollars": before["dollars"] + (0.0 if self._price is None else self._price.of(used)),
         }
 
+
+NOTHING = Grant((), Journal(), None)
+"""The grant of a request that holds nothing and has nothing to settle."""
 
 _NONE = {"tokens": 0, "dollars": 0.0}
 

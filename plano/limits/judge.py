@@ -9,12 +9,12 @@ from itertools import chain
 from math import ceil
 from typing import NoReturn
 
-from plano.dialects import client_codec
+from plano.dialects import CLIENT_CODECS
 from plano.dialects.codec import Gauge
 from plano.errors import BudgetSpent, RateLimited
 from plano.journal import Journal, LimitedFor
 from plano.limits.cells import Cell, Counts, Verdict
-from plano.limits.grants import Grant
+from plano.limits.grants import NOTHING, Grant
 from plano.limits.measures import Family, Measure, families
 from plano.limits.memory import MemoryCounts
 from plano.limits.needs import Need, Prices
@@ -25,8 +25,6 @@ from plano.operations import operation_of
 from plano.provider import Target
 from plano.request import Request
 from plano.runtime.per_loop import PerLoop
-
-_NOTHING = Grant((), Journal(), None)
 
 _MOST_TARGETS = 1024
 """The most targets whose rules are remembered."""
@@ -49,6 +47,8 @@ class Judge:
 
     Attributes:
         concerns_requests: whether any rule is judged for requests. Without one, `for_request` need not be called.
+        concerns_targets: whether any rule or budget is judged for targets.
+        at_once: whether `for_request_now` may be called, because the counts are in memory.
     """
 
     def __init__(
@@ -74,11 +74,13 @@ class Judge:
         self._of_budget = {budget.name: families([budget]) for budget in budgets}
         self._of_target: dict[tuple[str, str], tuple[Family, ...]] = {}
         self.concerns_requests = bool(self._of_requests)
+        self.concerns_targets = bool(self._by_model)
+        self.at_once = self._memory is not None
         self._used = Used()
 
     def concerns(self, target: Target) -> bool:
         """Whether anything is judged for this target. If not, `for_target` need not be called."""
-        return bool(self._by_model) and bool(self._families(target))
+        return self.concerns_targets and bool(self._families(target))
 
     def for_request(self, request: Request) -> Awaitable[Grant]:
         """Take what the rules for all requests count.
@@ -89,6 +91,11 @@ class Judge:
             StoreUnavailable: the shared counts do not answer, and are to be obeyed.
         """
         return self._decide(request, None, self._of_requests, None)
+
+    def for_request_now(self, request: Request) -> Grant:
+        """The same as `for_request` without waiting, which takes half the time."""
+        assert self._memory is not None, "see `at_once`"
+        return self._decide_now(request, None, self._of_requests, None, self._memory)
 
     def for_target(self, request: Request, target: Target, *, over: Budget | None = None) -> Awaitable[Grant]:
         """Take what the rules for a target and the budgets count.
@@ -136,80 +143,99 @@ class Judge:
     async def _decide(
         self, request: Request, target: Target | None, concerned: Sequence[Family], over: Budget | None
     ) -> Grant:
-        now = self._clock()
-        need = Need(request, target, self._prices, now, self._new_holder)
-        asked = _asked_of(concerned, request, target, need, over)
-        if over is not None:
-            asked += self._charged(over, request, target, need)
-        if not asked:
-            return _NOTHING
-        cells = [cell for _, cell in asked]
-        verdict = await self._counts.take(cells) if self._memory is None else self._memory.take_now(cells)
-        self._tell(request.journal, asked, verdict, now, whole=target is None)
-        if verdict.refused is not None:
-            _refuse(request.journal, asked[verdict.refused][0], verdict)
-        held = [pair for pair in asked if pair[0].counts != "requests"]
-        return Grant(held, request.journal, self._upkeep(), need.price) if held else _NOTHING
+        if self._memory is not None:
+            return self._decide_now(request, target, concerned, over, self._memory)
+        need = Need(request, target, self._prices, self._clock(), self._new_holder)
+        measures, cells = self._asked(request, target, concerned, over, need)
+        return self._granted(request, need, measures, cells, await self._counts.take(cells)) if cells else NOTHING
+
+    def _decide_now(
+        self,
+        request: Request,
+        target: Target | None,
+        concerned: Sequence[Family],
+        over: Budget | None,
+        counts: MemoryCounts,
+    ) -> Grant:
+        need = Need(request, target, self._prices, self._clock(), self._new_holder)
+        measures, cells = self._asked(request, target, concerned, over, need)
+        return self._granted(request, need, measures, cells, counts.take_now(cells)) if cells else NOTHING
 
     def _new_holder(self) -> str:
         return self._upkeep().holder()
 
-    def _charged(self, over: Budget, request: Request, target: Target | None, need: Need) -> list[tuple[Measure, Cell]]:
-        """The cells of a budget that is charged and does not refuse. Where it counts by entry, the entry that was asked
-        for pays."""
-        families = tuple(chain.from_iterable(self._of_budget[over.name].values()))
-        return _asked_of(families, request, request.target or target, need, None, refuses=False)
+    def _asked(
+        self,
+        request: Request,
+        target: Target | None,
+        concerned: Sequence[Family],
+        over: Budget | None,
+        need: Need,
+        *,
+        refuses: bool = True,
+    ) -> tuple[list[Measure], list[Cell]]:
+        """The cells that a request takes, and the measure of each. Those of a budget that is charged over its limit do
+        not refuse. Where it counts by entry, the entry that was asked for pays."""
+        asked: list[Measure] = []
+        cells: list[Cell] = []
+        for family in concerned:
+            measures, subject = family.measures(request, target)
+            for measure in measures:
+                if measure.uses_tokens and not operation_of(request.operation).uses_tokens:
+                    continue
+                if over is not None and measure.of == over:
+                    continue
+                cell = measure.cell(subject, need, refuses=refuses)
+                if cell is not None:
+                    asked.append(measure)
+                    cells.append(cell)
+        if over is not None:
+            its = tuple(chain.from_iterable(self._of_budget[over.name].values()))
+            more, charged = self._asked(request, request.target or target, its, None, need, refuses=False)
+            asked += more
+            cells += charged
+        return asked, cells
+
+    def _granted(
+        self, request: Request, need: Need, measures: Sequence[Measure], cells: Sequence[Cell], verdict: Verdict
+    ) -> Grant:
+        """The grant of what was taken. Raises the error of the limit that refused."""
+        journal = request.journal
+        self._tell(journal, need, measures, cells, verdict)
+        if verdict.refused is not None:
+            _refuse(journal, measures[verdict.refused], verdict)
+        held = None
+        for measure, cell in zip(measures, cells, strict=True):
+            if measure.counts != "requests":
+                held = held or []
+                held.append((measure, cell))
+        return NOTHING if held is None else Grant(held, journal, self._upkeep(), need.price)
 
     def _tell(
-        self, journal: Journal, asked: Sequence[tuple[Measure, Cell]], verdict: Verdict, now: float, *, whole: bool
+        self, journal: Journal, need: Need, measures: Sequence[Measure], cells: Sequence[Cell], verdict: Verdict
     ) -> None:
         """Note the headers for the client, and how much of the budgets is used."""
-        gauges: tuple[Gauge, ...] = ()
-        for index, (measure, cell) in enumerate(asked):
-            counts, left = measure.counts, verdict.left[index]
-            if isinstance(measure.of, Budget):
-                if cell.limit == measure.limit:
-                    share, until = 1.0 - left / measure.limit, now + verdict.reset[index]
-                    self._used.note(measure.of.name, cell.key, share, now=now, until=until)
-            elif counts != "in_flight":
-                assert counts != "dollars", "only budgets count dollars"
-                gauges += (Gauge(counts, int(measure.limit), max(0, int(left + _ROUNDING)), verdict.reset[index]),)
-        if whole:
+        gauges: list[Gauge] = []
+        for measure, cell, left, reset in zip(measures, cells, verdict.left, verdict.reset, strict=True):
+            counts = measure.counts
+            if measure.told and counts != "in_flight" and counts != "dollars":
+                left = int(left + _ROUNDING)
+                gauges.append(Gauge(counts, int(measure.limit), left if left > 0 else 0, reset))
+            elif measure.of.__class__ is Budget and cell.limit == measure.limit:
+                share = 1.0 - left / measure.limit
+                self._used.note(measure.of.name, cell.key, share, now=need.now, until=need.now + reset)
+        if need.target is None:
             journal.gauges = gauges
         elif journal.gauges:
-            gauges = (*journal.gauges, *gauges)
+            gauges = [*journal.gauges, *gauges]
         journal.told = ()
         if gauges and not self._counts.degraded:
-            journal.told = client_codec(journal.dialect).write_limits(_tightest(gauges), now)
-
-
-def _asked_of(
-    concerned: Sequence[Family],
-    request: Request,
-    target: Target | None,
-    need: Need,
-    over: Budget | None,
-    *,
-    refuses: bool = True,
-) -> list[tuple[Measure, Cell]]:
-    """The cells that a request takes, each with its measure; none of the budget `over`."""
-    asked: list[tuple[Measure, Cell]] = []
-    spends = operation_of(request.operation).uses_tokens
-    for family in concerned:
-        measures, subject = family.measures(request, target)
-        for measure in measures:
-            if (measure.uses_tokens and not spends) or (over is not None and measure.of == over):
-                continue
-            cell = measure.cell(subject, need, refuses=refuses)
-            if cell is not None:
-                asked.append((measure, cell))
-    return asked
+            told = gauges if len(gauges) == 1 else _tightest(gauges)
+            journal.told = CLIENT_CODECS[journal.dialect].write_limits(told, need.now)
 
 
 def _tightest(gauges: Sequence[Gauge]) -> Sequence[Gauge]:
     """The gauge with the least left of each kind."""
-    if len(gauges) == 1:
-        return gauges
     found: dict[str, Gauge] = {}
     for gauge in gauges:
         other = found.get(gauge.counts)

@@ -36,6 +36,7 @@ class Measure(Struct, frozen=True, kw_only=True):
         limit: the most of it.
         prefix: the beginning of its keys; the subject follows.
         uses_tokens: whether it counts what a request uses, and not the request itself.
+        told: whether clients are told in headers what is left of it.
     """
 
     of: Rule | Budget
@@ -43,6 +44,7 @@ class Measure(Struct, frozen=True, kw_only=True):
     limit: float
     prefix: str
     uses_tokens: bool
+    told: bool
 
     def cell(self, subject: str, need: Need, *, refuses: bool = True) -> Cell | None:
         """The cell that a request takes; None if it needs none of this. With `refuses=False`, a budget takes anything.
@@ -164,8 +166,14 @@ def _measures_of(rule: Rule | Budget, taken: set[str]) -> Iterable[Measure]:
             number += 1
             prefix = f"{place}{counts}|{number}|"
         taken.add(prefix + selector.value)
-        uses_tokens = counts not in ("requests", "in_flight")
-        yield Measure(of=rule, counts=counts, limit=limit, prefix=prefix, uses_tokens=uses_tokens)
+        yield Measure(
+            of=rule,
+            counts=counts,
+            limit=limit,
+            prefix=prefix,
+            uses_tokens=counts not in ("requests", "in_flight"),
+            told=isinstance(rule, Rule) and counts != "in_flight",
+        )
 
 
 _COUNTED: tuple[Counted, ...] = ("in_flight", "requests", "tokens", "input_tokens", "output_tokens", "dollars")

@@ -34,6 +34,8 @@ class MemoryCounts:
         wall: Unix seconds, in which periods of the calendar end; the same as `clock` if only that is given.
     """
 
+    degraded: bool = False
+
     def __init__(self, clock: Callable[[], float] | None = None, wall: Callable[[], float] | None = None) -> None:
         self._clock = clock or time.monotonic
         self._wall = wall or clock or time.time
@@ -42,9 +44,9 @@ class MemoryCounts:
 
     def take_now(self, cells: Sequence[Cell]) -> Verdict:
         """Take all cells or none."""
-        if len(cells) == 1:
-            return self._take_one(cells[0])
         now = self._clock()
+        if len(cells) == 1:
+            return self._take_one(cells[0], now)
         states: list[Any] = []
         refused, retry_after = None, 0.0
         for index, cell in enumerate(cells):
@@ -54,30 +56,28 @@ class MemoryCounts:
             if wait > 0.0:
                 refused = index if refused is None else refused
                 retry_after = max(retry_after, wait)
-        if refused is None:
-            for index, cell in enumerate(cells):
-                states[index].take(cell, now)
-                self._keep(cell.key, states[index], now)
-        looks = [states[index].look(cell, now) for index, cell in enumerate(cells)]
-        return Verdict(
-            refused,
-            retry_after,
-            tuple([left for left, _ in looks]),
-            tuple([reset for _, reset in looks]),
-            refused is not None and _is_reserved(states[refused], cells[refused]),
-        )
+        looks = []
+        for cell, state in zip(cells, states, strict=True):
+            if refused is None:
+                looks.append(state.take(cell, now))
+                self._keep(cell.key, state, now)
+            else:
+                looks.append(state.look(cell, now))
+        lefts, resets = zip(*looks, strict=True)
+        reserved = refused is not None and _is_reserved(states[refused], cells[refused])
+        return Verdict(refused, retry_after, lefts, resets, reserved)
 
-    def _take_one(self, cell: Cell) -> Verdict:
+    def _take_one(self, cell: Cell, now: float) -> Verdict:
         """The same for one cell, in half the time."""
-        now = self._clock()
-        state: Any = self._state(cell)
+        known = self._known.get(cell.key)
+        state: Any = self._state(cell) if known is None else known
         wait = state.wait(cell, now)
         if wait > 0.0:
             left, reset = state.look(cell, now)
             return Verdict(0, wait, (left,), (reset,), _is_reserved(state, cell))
-        state.take(cell, now)
-        self._keep(cell.key, state, now)
-        left, reset = state.look(cell, now)
+        left, reset = state.take(cell, now)
+        if known is None:
+            self._keep(cell.key, state, now)
         return Verdict(None, 0.0, (left,), (reset,))
 
     def settle_now(self, corrections: Sequence[tuple[Cell, float]]) -> None:
@@ -114,10 +114,6 @@ class MemoryCounts:
 
     async def renew(self, leases: Sequence[Lease]) -> None:
         self.renew_now(leases)
-
-    @property
-    def degraded(self) -> bool:
-        return False
 
     async def aclose(self) -> None:
         """There is nothing to close; the counts stay, because they outlive a configuration."""

@@ -56,13 +56,13 @@ class Need:
         price: the price of its target, once a limit has asked for it.
     """
 
-    __slots__ = ("_new_holder", "_prices", "_request", "_target", "now", "price")
+    __slots__ = ("_new_holder", "_prices", "_request", "now", "price", "target")
 
     def __init__(
         self, request: Request, target: Target | None, prices: Prices, now: float, new_holder: Callable[[], str]
     ) -> None:
         self._request = request
-        self._target = target
+        self.target = target
         self._prices = prices
         self._new_holder = new_holder
         self.now = now
@@ -99,16 +99,16 @@ class Need:
 
     @property
     def _most(self) -> int | None:
-        return None if self._target is None else self._target.max_tokens
+        return None if self.target is None else self.target.max_tokens
 
     def _price(self) -> Price:
         if self.price is not None:
             return self.price
-        assert self._target is not None, "dollars are counted for the target that runs"
-        price = self.price = self._prices.of(self._target)
+        assert self.target is not None, "dollars are counted for the target that runs"
+        price = self.price = self._prices.of(self.target)
         if price is None:
             raise PermissionDenied(
-                f"The model `{self._target.name}` is paid from a budget and has no price.", code="price_unknown"
+                f"The model `{self.target.name}` is paid from a budget and has no price.", code="price_unknown"
             )
         return price
 

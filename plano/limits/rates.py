@@ -33,14 +33,18 @@ class Bucket:
             excess -= cell.limit - cell.cost
         return excess * cell.period / cell.limit if excess > _TOLERANCE else 0.0
 
-    def take(self, cell: Rate, now: float) -> None:
-        self.settle(cell, cell.cost, now)
+    def take(self, cell: Rate, now: float) -> tuple[float, float]:
+        """Take what `cell` asks for, and look at what is left then."""
+        return self.settle(cell, cell.cost, now)
 
-    def settle(self, cell: Rate, correction: float, now: float) -> None:
-        """Take more, or give some back."""
-        self._used = used = max(0.0, self._level(cell, now) + correction)
+    def settle(self, cell: Rate, correction: float, now: float) -> tuple[float, float]:
+        """Take more, or give some back, and look at what is left then."""
+        used = correction if self.full_at <= now else self._level(cell, now) + correction
+        self._used = used = used if used > 0.0 else 0.0
         self._at = now
-        self.full_at = now + used * cell.period / cell.limit
+        reset = used * cell.period / cell.limit
+        self.full_at = now + reset
+        return cell.limit - used, reset
 
     def look(self, cell: Rate, now: float) -> tuple[float, float]:
         """The amount that is left, below zero if there is debt, and the seconds until the bucket is full."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
+from plano.runtime.patience import Patience
+
 T = TypeVar("T")
 
 
@@ -35,9 +37,9 @@ class Clock:
         """Wait."""
         await asyncio.sleep(seconds)
 
-    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[Any]:
-        """A context that raises TimeoutError if it takes longer; None for any time."""
-        return asyncio.timeout(seconds)
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[Any]:
+        """A context that raises TimeoutError if it takes longer."""
+        return Patience(seconds)
 
     def call_later(self, seconds: float, call: Callable[..., object], *args: Any) -> Timer:
         """Call a function on the running event loop."""

@@ -240,8 +240,13 @@ class Flow:
         begun = False
         try:
             while self._held:
-                async for part in _each(self.through_stages(self._held.popleft())):
-                    yield part
+                piece = self.through_stages(self._held.popleft())
+                if not isinstance(piece, bytes):
+                    async for part in piece:
+                        yield part
+                        begun = True
+                elif piece:
+                    yield piece
                     begun = True
             asked = perf_counter()
             async for chunk in source:

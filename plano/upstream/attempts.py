@@ -415,9 +415,8 @@ def _forget(journal: Journal) -> None:
 
 _AT_ONCE = (b"x-plano-attempts", b"1")
 _OURS = (b"x-plano-attempts", b"x-plano-fallback", NO_RETRY[0])
-_REASONS = (b'"reasoning', b'"thinking"')
 
 
 def _reasons(request: Request) -> bool:
     """Whether a request asks the model to reason before it answers, or may do so."""
-    return any(map(request.raw.__contains__, _REASONS))
+    return request.raw.find(b'"reasoning') >= 0 or request.raw.find(b'"thinking"') >= 0

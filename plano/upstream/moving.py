@@ -53,7 +53,7 @@ def moved(request: Request, target: Target) -> Request:
             something of it has to be left out.
     """
     first = _first(request, target)
-    another = first.server != target.server
+    another = first is not target and first.server != target.server
     made = request.edited is None and holds_maker(request.raw)
     if not (another or made) or not operation_of(request.operation).converses:
         return request
@@ -66,7 +66,8 @@ def moved(request: Request, target: Target) -> Request:
 
 def marked(request: Request, response: Response, target: Target) -> Response:
     """The target's response, in which each seal tells its server, if that is not the first one of the name."""
-    if _first(request, target).server == target.server or not response.ok:
+    first = _first(request, target)
+    if first is target or first.server == target.server or not response.ok:
         return response
     mark = maker_mark(target.server)
     if response.pieces is not None:

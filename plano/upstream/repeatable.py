@@ -32,7 +32,7 @@ _WORDS = (
 )
 """The words of which at least one stands in every request that may not simply be repeated."""
 
-_STORED_THERE = (b'"previous_response_id"', b'"conversation"')
+_CONTINUES, _CONVERSES = b'"previous_response_id"', b'"conversation"'
 """The words of which one stands in every request that continues what its provider has stored."""
 
 _HOSTED = re.compile(r"mcp(_toolset)?|computer([_-].*)?|code_(interpreter|execution.*)|image_generation")
@@ -84,7 +84,7 @@ def may_hedge(request: Request) -> bool:
 def only_there(request: Request) -> bool:
     """Whether a request continues what its provider has stored, so that no other one could answer it."""
     body = request.body
-    if all(body.find(word) < 0 for word in _STORED_THERE):
+    if body.find(_CONTINUES) < 0 and body.find(_CONVERSES) < 0:
         return False
     said = reading.maybe(_continued, body)
     return said is not None and (said.previous_response_id is not None or said.conversation is not None)

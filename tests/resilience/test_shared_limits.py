@@ -20,7 +20,7 @@ from plano.types import CLIENT_DIALECTS, ClientDialect
 from tests.asgi import ask as ask_raw
 from tests.process.gateway import Gateway, plano_up
 from tests.resilience.gateways import rule
-from tests.servers import Redis, wait_until
+from tests.servers import Redis
 from tests.test_pairs import PATHS
 from tests.upstream.test_attempts import EVERY_WAY, Net, body, config
 
