@@ -191,9 +191,7 @@ async def test_51_an_input_without_texts_counts_hardly_anything(
 @STREAMED
 @FOR
 @pytest.mark.parametrize("when", ["before output", "within it"])
-async def test_21_what_a_client_left_behind_is_estimated(
-    dialect: ClientDialect, model: str | None, when: str
-) -> None:
+async def test_21_what_a_client_left_behind_is_estimated(dialect: ClientDialect, model: str | None, when: str) -> None:
     net = Clocked(alone(rule(model=model, tokens=100_000)))
     net.hosts["a"].reply("here", usage=Usage(input_tokens=1, output_tokens=1))
     before = await net.ask(dialect, True)

@@ -57,8 +57,6 @@ async def test_34_repeats_do_not_multiply_an_outage(dialect: ClientDialect, stre
     assert sum(per_second[1:]) >= 9 * (40 + share) - 9, "what may be repeated is repeated"
 
 
-
-
 @EVERY_WAY
 @pytest.mark.parametrize("status", [500, 503, 529])
 async def test_35_a_real_client_does_not_multiply_the_attempts(
