@@ -20,11 +20,9 @@ from plano.types import CLIENT_DIALECTS, ClientDialect
 from tests.asgi import ask as ask_raw
 from tests.process.gateway import Gateway, plano_up
 from tests.resilience.gateways import rule
-from tests.servers import Redis, wait_until
+from tests.servers import Redis
 from tests.test_pairs import PATHS
 from tests.upstream.test_attempts import EVERY_WAY, Net, body, config
-
-DIALECTS = pytest.mark.parametrize("dialect", CLIENT_DIALECTS)
 
 
 class Pair:
@@ -78,7 +76,8 @@ def test_38_of_fifty_at_two_gateways_ten_pass(pair: Pair) -> None:
     for dialect in CLIENT_DIALECTS:
         before = len(pair.provider.requests)
         with ThreadPoolExecutor(50) as pool:
-            statuses = list(pool.map(lambda n: pair.ask(n % 2, dialect, f"of {dialect}", stream=n % 3 == 0), range(50)))
+            asked = [pool.submit(pair.ask, n % 2, dialect, f"of {dialect}", stream=n % 3 == 0) for n in range(50)]
+        statuses = [each.result() for each in asked]
         assert sorted(statuses) == [200] * 10 + [429] * 40
         assert len(pair.provider.requests) - before == 10
 
