@@ -11,16 +11,14 @@ import anthropic
 import openai
 
 from plano import Plano
-from plano.limits.memory import MemoryCounts
 from plano.operations import OPERATIONS
-from plano.testing import serve
+from plano.testing import FakeHosts, serve
 from plano.testing.client import Received
 from plano.types import ClientDialect
 from tests.asgi import Exchange, scope
 from tests.clients import CLIENTS
-from tests.limits.clock import Clock
 from tests.server.wire import until
-from tests.upstream.test_attempts import Net, body
+from tests.upstream.test_attempts import body
 
 PRICES = {"openai/a": {"input": 1000, "output": 2000}, "anthropic/b": {"input": 1000, "output": 2000}}
 """Dollars for a million tokens: a tenth of a cent for one of the input."""
@@ -40,15 +38,12 @@ def budget(*, fallback: str | None = None, **limit: Any) -> dict[str, Any]:
     return said if fallback is None else said | {"fallback": fallback}
 
 
-class Clocked(Net):
-    """A gateway whose counts and whose targets' health go by a clock that the test moves."""
+class Patient(Net):
+    """The same by the machine's clock, for targets that do not answer."""
 
     def __init__(self, said: dict[str, Any]) -> None:
-        super().__init__(said)
-        self.clock = Clock()
-        counts, health = self.gateway._survivors.counts, self.gateway._survivors.choosing.health
-        assert isinstance(counts, MemoryCounts)
-        counts._clock = counts._wall = health.clock = self.clock
+        self.hosts = FakeHosts("a", "b")
+        self.gateway = Plano(said, transport=self.hosts)
 
 
 class Held:

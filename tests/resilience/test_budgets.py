@@ -14,7 +14,7 @@ from plano.errors import ConfigError
 from plano.testing import Reply
 from plano.testing.client import Received
 from plano.types import ClientDialect
-from tests.resilience.gateways import PRICES, Clocked, Held, budget, of_the_budget, patient, served, settled
+from tests.resilience.gateways import PRICES, Held, budget, of_the_budget, patient, served, settled
 from tests.server.wire import until
 from tests.upstream.test_attempts import EVERY_WAY, Net, config
 
@@ -63,7 +63,7 @@ async def test_44_a_request_without_a_limit_reserves_no_more_than_its_share(
     dialect: ClientDialect, stream: bool
 ) -> None:
     """Two requests reserve 4 096 tokens of output each, and some of input."""
-    net = Clocked(said(budget(tokens=9_000)))
+    net = Net(said(budget(tokens=9_000)))
     large = {"max_output_tokens" if dialect == "responses" else "max_tokens": 100_000}
     net.hosts["a"].script(Reply("late", delay=60.0))
     held = [Held(net.gateway, dialect, stream, **large) for _ in range(2)]

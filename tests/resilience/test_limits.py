@@ -13,7 +13,7 @@ from plano.testing import Reply
 from plano.types import ClientDialect
 from tests import oracles
 from tests.asgi import Exchange, Leaving, scope
-from tests.resilience.gateways import Clocked, Held, left, rule, settled
+from tests.resilience.gateways import Held, Patient, left, rule, settled
 from tests.server.wire import serving, until
 from tests.upstream.test_attempts import EVERY_WAY, STREAMED, Net, body, config
 
@@ -83,7 +83,7 @@ async def test_41_requests_that_find_no_place_count_for_no_rate(
 @EVERY_WAY
 @FOR
 async def test_42_tokens_are_counted_at_the_end(dialect: ClientDialect, stream: bool, model: str | None) -> None:
-    net = Clocked(alone(rule(model=model, tokens=100_000)))
+    net = Net(alone(rule(model=model, tokens=100_000)))
     net.hosts["a"].script(Reply("Hello", usage=Usage(input_tokens=70, output_tokens=30)))
     first = await net.ask(dialect, stream)
     await settled(net.gateway)
@@ -96,7 +96,7 @@ async def test_42_tokens_are_counted_at_the_end(dialect: ClientDialect, stream: 
 async def test_43_a_request_above_the_limit_passes_when_the_bucket_is_full(
     dialect: ClientDialect, stream: bool, model: str | None
 ) -> None:
-    net = Clocked(alone(rule(model=model, tokens=500, period="50s")))
+    net = Net(alone(rule(model=model, tokens=500, period="50s")))
     net.hosts["a"].script(Reply("Hello", usage=Usage(input_tokens=70, output_tokens=30)))
     large = {"max_output_tokens" if dialect == "responses" else "max_tokens": 20_000}
     for _ in range(3):
@@ -179,7 +179,7 @@ ONLY_TOOLS: dict[str, dict[str, Any]] = {
 async def test_51_an_input_without_texts_counts_hardly_anything(
     dialect: ClientDialect, stream: bool, model: str | None
 ) -> None:
-    net = Clocked(alone(rule(model=model, tokens=100_000)))
+    net = Net(alone(rule(model=model, tokens=100_000)))
     net.hosts["a"].script(Reply("", usage=None))
     first = await net.ask(dialect, stream, **ONLY_TOOLS[dialect])
     assert first.status == 200, first.body
@@ -192,7 +192,7 @@ async def test_51_an_input_without_texts_counts_hardly_anything(
 @FOR
 @pytest.mark.parametrize("when", ["before output", "within it"])
 async def test_21_what_a_client_left_behind_is_estimated(dialect: ClientDialect, model: str | None, when: str) -> None:
-    net = Clocked(alone(rule(model=model, tokens=100_000)))
+    net = Patient(alone(rule(model=model, tokens=100_000)))
     net.hosts["a"].reply("here", usage=Usage(input_tokens=1, output_tokens=1))
     before = await net.ask(dialect, True)
     await settled(net.gateway)
