@@ -18,7 +18,7 @@ from plano.types import ClientDialect
 from tests.asgi import Exchange, scope
 from tests.clients import CLIENTS
 from tests.server.wire import until
-from tests.upstream.test_attempts import body
+from tests.upstream.test_attempts import Net, body
 
 PRICES = {"openai/a": {"input": 1000, "output": 2000}, "anthropic/b": {"input": 1000, "output": 2000}}
 """Dollars for a million tokens: a tenth of a cent for one of the input."""
