@@ -194,7 +194,14 @@ class Generation:
         if not (config.rules or config.budgets):
             return None
         prices = survivors.observing.prices
-        return Judge(config.rules, config.budgets, survivors.counts, prices, clock=survivors.clock.wall)
+        return Judge(
+            config.rules,
+            config.budgets,
+            survivors.counts,
+            prices,
+            clock=survivors.clock.wall,
+            settle=survivors.observing.finished_requests.flush,
+        )
 
     def _limits(self) -> Limits | None:
         return Limits(self._judge) if self._judge is not None and self._judge.concerns_requests else None

@@ -44,6 +44,8 @@ class Judge:
         counts: where they are counted.
         prices: the prices of targets, for budgets in dollars.
         clock: Unix seconds, which decide the periods of the calendar.
+        settle: settles requests that are over, and tells whether there were any. It is called before a refusal,
+            because they are settled in batches.
 
     Attributes:
         concerns_requests: whether any rule is judged for requests. Without one, `for_request` need not be called.
@@ -59,8 +61,10 @@ class Judge:
         prices: Prices,
         *,
         clock: Callable[[], float] = time.time,
+        settle: Callable[[], bool] = lambda: False,
     ) -> None:
         self._counts = counts
+        self._settle = settle
         self._memory = counts if isinstance(counts, MemoryCounts) else None
         self._prices = prices
         self._clock = clock
@@ -147,7 +151,13 @@ class Judge:
             return self._decide_now(request, target, concerned, over, self._memory)
         need = Need(request, target, self._prices, self._clock(), self._new_holder)
         measures, cells = self._asked(request, target, concerned, over, need)
-        return self._granted(request, need, measures, cells, await self._counts.take(cells)) if cells else NOTHING
+        if not cells:
+            return NOTHING
+        verdict = await self._counts.take(cells)
+        if _waits_for_settlement(verdict, measures) and (self._settle() or self._upkeep().busy):
+            await self.flush()
+            verdict = await self._counts.take(cells)
+        return self._granted(request, need, measures, cells, verdict)
 
     def _decide_now(
         self,
@@ -159,7 +169,12 @@ class Judge:
     ) -> Grant:
         need = Need(request, target, self._prices, self._clock(), self._new_holder)
         measures, cells = self._asked(request, target, concerned, over, need)
-        return self._granted(request, need, measures, cells, counts.take_now(cells)) if cells else NOTHING
+        if not cells:
+            return NOTHING
+        verdict = counts.take_now(cells)
+        if _waits_for_settlement(verdict, measures) and self._settle():
+            verdict = counts.take_now(cells)
+        return self._granted(request, need, measures, cells, verdict)
 
     def _new_holder(self) -> str:
         return self._upkeep().holder()
@@ -232,6 +247,11 @@ class Judge:
         if gauges and not self._counts.degraded:
             told = gauges if len(gauges) == 1 else _tightest(gauges)
             journal.told = CLIENT_CODECS[journal.dialect].write_limits(told, need.now)
+
+
+def _waits_for_settlement(verdict: Verdict, measures: Sequence[Measure]) -> bool:
+    """Whether a refusal may be due to what requests have reserved that are over and not settled yet."""
+    return verdict.refused is not None and measures[verdict.refused].uses_tokens
 
 
 def _tightest(gauges: Sequence[Gauge]) -> Sequence[Gauge]:

@@ -68,6 +68,11 @@ class Upkeep:
             self._releases += leases
             self._wake()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is due that the counts do not know yet."""
+        return bool(self._corrections or self._releases) or self._sending is not None
+
     async def flush(self) -> None:
         """Wait until everything that is due has been sent."""
         while self._is_due or self._sending is not None:

@@ -88,8 +88,8 @@ class FinishedRequests:
         if self._timed is None or not self._timed.is_running() or self._timed is _running_loop():
             self.flush()
 
-    def flush(self) -> None:
-        """Count and log all waiting requests."""
+    def flush(self) -> bool:
+        """Count and log all waiting requests. Returns whether there were any."""
         batch: list[_Over] = []
         with suppress(IndexError):  # another thread may be faster
             while self._waiting:
@@ -113,6 +113,7 @@ class FinishedRequests:
                 take(logging.INFO, _lines(batch))
             except Exception:
                 logger.exception("a request could not be logged")
+        return bool(batch)
 
     def _flush_waiting(self) -> None:
         self._timed = None

@@ -17,7 +17,8 @@ from plano.limits.grants import used_by
 from plano.limits.judge import Judge
 from plano.limits.memory import MemoryCounts
 from plano.limits.settings import Rule
-from plano.testing import FakeProvider, Reply, serve
+from plano.testing import WAYS, FakeProvider, Reply, serve
+from plano.testing import ask as ask_for
 from plano.types import CLIENT_DIALECTS, ClientDialect
 from tests import oracles
 from tests.asgi import Exchange, ask, scope
@@ -188,3 +189,25 @@ def test_a_request_used_what_all_of_its_attempts_used() -> None:
 
     assert used is not None
     assert (used.input_tokens, used.output_tokens) == (7, 20)
+
+
+@pytest.mark.parametrize("kind", ["ratelimits", "budgets"])
+@pytest.mark.parametrize(("dialect", "stream"), WAYS)
+async def test_a_client_that_asks_again_at_once_is_not_kept_from_what_its_last_request_gave_back(
+    dialect: ClientDialect, stream: bool, kind: str
+) -> None:
+    limit = {"selector": {"by": "tenant"}, "limit": {"tokens": 1500, "unit": "day"}}
+    provider = FakeProvider()
+    provider.reply("here", usage=Usage(input_tokens=5, output_tokens=5))
+    said = limit | ({"name": "lab"} if kind == "budgets" else {})
+    gateway = Plano({"model_providers": [{"model": "openai/a", "access_key": "k"}], kind: [said]}, transport=provider)
+    for _ in range(3):
+        answer = await ask_for(gateway, dialect, "Hello", stream=stream, model="a", **LIMIT_OF[dialect])
+        assert answer.text == "here", answer.body
+
+
+LIMIT_OF: dict[str, dict[str, int]] = {
+    "chat": {"max_tokens": 1000},
+    "messages": {"max_tokens": 1000},
+    "responses": {"max_output_tokens": 1000},
+}
