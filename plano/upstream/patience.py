@@ -38,7 +38,12 @@ class Patience:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._deadlines.watched.discard(self)
-        if self._late and self._task.uncancel() <= self._before and kind is not None and issubclass(kind, CancelledError):
+        if (
+            self._late
+            and self._task.uncancel() <= self._before
+            and kind is not None
+            and issubclass(kind, CancelledError)
+        ):
             raise TimeoutError from error
 
     def overdue(self) -> None:
