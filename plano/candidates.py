@@ -56,17 +56,21 @@ class Candidates(Struct, frozen=True):
         name: the name that was asked for.
         groups: the primary targets, then the fallbacks in order.
         filters: whether a fallback is there for what a provider's content filter ends.
+        simple: whether the first try needs no plan, because there is one primary target with one key, and what its
+            content filter ends is not tried again.
     """
 
     name: str
     groups: tuple[Group, ...]
     filters: bool = False
+    simple: bool = False
 
     @classmethod
     def of(cls, name: str, groups: tuple[Group, ...]) -> Candidates:
         """The candidates in these groups."""
         filters = any(group.conditions is not None and "content_filter" in group.conditions for group in groups)
-        return cls(name, groups, filters)
+        members = groups[0].members
+        return cls(name, groups, filters, not filters and len(members) == 1 and len(members[0].keys) == 1)
 
     @property
     def first(self) -> Target:

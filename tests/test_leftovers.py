@@ -532,4 +532,5 @@ def test_no_function_raises_an_error_that_its_own_frame_goes_on_holding() -> Non
     assert found == [
         "plano/observability/logs.py: raise failed",  # at the start, once
         "plano/streams/stages.py: raise held",  # and lets go of it
+        "plano/upstream/tries.py: raise raised",  # and lets go of it
     ]

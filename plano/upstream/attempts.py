@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
-from functools import cached_property, partial
+from functools import cached_property
 from random import Random
 from time import perf_counter
 from typing import Protocol
@@ -32,7 +32,7 @@ from plano.upstream.pace import Pace
 from plano.upstream.plan import Plan, Step
 from plano.upstream.repeatable import may_hedge, only_there, repeatable
 from plano.upstream.settings import MOST_ATTEMPTS, Resilience
-from plano.upstream.tries import Grant, Hold, Try, hedged, made, refused
+from plano.upstream.tries import Grant, Hold, Try, hedged, made, over, refused
 from plano.upstream.windows import fits
 
 _NO_FALLBACK = b"x-plano-no-fallback"
@@ -98,18 +98,76 @@ class Attempts:
             if not request.stream or self.settings.keepalive is None:
                 return call_next(request)
             return kept_alive(request, _begun(request, call_next), self.settings.keepalive, self.clock)
-        run = _Run(self, request, call_next, self._alone if candidates is None else self.most)
-        if not request.stream:
-            return run.whole() if free and self.settings.hedge is None else run.answer()
-        if self.settings.keepalive is None:
-            return run.answer()
-        return kept_alive(request, run.answer(), self.settings.keepalive, self.clock)
+        most = self._alone if candidates is None else self.most
+        if (
+            free
+            and self.settings.hedge is None
+            and (candidates is None or candidates.simple)
+            and self._is_usual(request)
+        ):
+            answer = self._at_once(request, call_next, target, most)
+        else:
+            answer = _Run(self, request, call_next, most, self.clock.now(), len(request.journal.attempts)).answer()
+        if not request.stream or self.settings.keepalive is None:
+            return answer
+        return kept_alive(request, answer, self.settings.keepalive, self.clock)
+
+    def _is_usual(self, request: Request) -> bool:
+        """Whether all targets are well, can take the request as it is, and were not asked for it before."""
+        return self.choices.all_well and not request.journal.attempts and not holds_maker(request.raw)
+
+    async def _at_once(self, request: Request, call_next: CallNext, target: Target, most: int) -> Response:
+        """The answer of the only primary target, which nothing limits. The tries are planned only if it fails."""
+        journal, began = request.journal, self.clock.now()
+        trial = self.choices.begin(target, again=False)
+        response = raised = None
+        try:
+            if not request.stream or most == 1:
+                response = await call_next(request)
+            else:
+                async with self.patience(request, target, began):
+                    response = await call_next(request)
+                    if response.ok:
+                        await response.begun()
+        except BaseException as error:
+            raised = error
+        if raised is not None or response is None or response.status >= 400:
+            run = _Run(self, request, call_next, most, began, 0)
+            try:
+                return await run.after(Hold(trial, None, None), response, raised)
+            finally:
+                raised = None  # otherwise this frame would hold the error that holds the frame
+        journal.told = (*journal.told, _AT_ONCE)
+        if response.pieces is None:
+            trial.succeeded()
+            return response
+        journal.committed = perf_counter()
+        Hold(trial, None, None).answered(response, response.attempt)
+        return self.paced(response)
+
+    def patience(self, request: Request, target: Target, began: float) -> AbstractAsyncContextManager[object]:
+        """The limit of the time in which a stream must bring its first output, for a request that began at `began`."""
+        settings, own, now = self.settings, target.first_output, self.clock.now
+        if own is None:
+            own = settings.first_output_reasoning if _reasons(request) else settings.first_output
+        return self.clock.timeout(max(0.0, min(own, began + settings.deadline - now())))
+
+    def paced(self, response: Response) -> Response:
+        """A response whose stream is broken off if it becomes too slow."""
+        least = self.settings.minimum_rate
+        if least is None or response.pieces is None:
+            return response
+        now, journal = self.clock.now, response.journal
+        return response.through(Pace(least, lambda: now() - journal.sending))  # the client may be slow to read
 
 
 class _Run:
     """The tries of one request.
 
-    The usual request needs one, and has one target that is well; it is not planned any further until that one fails.
+    Args:
+        most: the most attempts.
+        began: when the request came.
+        before: the number of its attempts before these.
     """
 
     # Few requests touch these, so their defaults stay on the class.
@@ -122,15 +180,18 @@ class _Run:
     _planned: Plan | None = None
     _failed: Sequence[Try] = ()
 
-    def __init__(self, by: Attempts, request: Request, call_next: CallNext, most: int) -> None:
+    def __init__(
+        self, by: Attempts, request: Request, call_next: CallNext, most: int, began: float, before: int
+    ) -> None:
         self._by = by
         self._request = request
         self._call_next = call_next
         self._most = most
         self._now = by.clock.now
-        self._due = self._now() + by.settings.deadline
-        self._before = len(request.journal.attempts)
-        if self._before:
+        self._began = began
+        self._due = began + by.settings.deadline
+        self._before = before
+        if before:
             _forget(request.journal)
 
     @cached_property
@@ -149,29 +210,11 @@ class _Run:
         """Whether the client is content with another model's answer."""
         return (self._request.headers.find(_NO_FALLBACK) or b"").lower() != b"true"
 
-    async def whole(self) -> Response:
-        """The same as `answer` for a whole reply of a target that nothing limits, at less cost if it comes at once."""
-        request, choices = self._request, self._by.choices
-        candidates, target = request.candidates, request.require_target()
-        members = () if candidates is None else candidates.groups[0].members
-        if candidates is None or len(members) > 1 or len(members[0].keys) > 1 or candidates.filters:
-            return await self.answer()
-        if not choices.all_well or holds_maker(request.raw):
-            return await self.answer()
-        trial = choices.begin(target, again=False)
-        try:
-            response = await self._call_next(request)
-        except BaseException as error:
-            outcome = partial(_raise, [error])
-        else:
-            if response.status < 400:
-                trial.succeeded()
-                request.journal.told = (*request.journal.told, _AT_ONCE)
-                return response
-            outcome = partial(_give, response)
-        self._origin = members[0]
-        hold = Hold(trial, None, None)
-        tried = await made(Step(members[0], target), hold, request, outcome, None, filtered=False, before=self._before)
+    async def after(self, hold: Hold, response: Response | None, raised: BaseException | None) -> Response:
+        """The answer after the first try, which was made without a plan, failed."""
+        self._origin = origin = self._groups[0].members[0]
+        step = Step(origin, self._request.require_target())
+        tried = await over(step, hold, self._request, response, raised, filtered=False, before=self._before)
         return await self._go_on(self._next([tried]))
 
     @property
@@ -321,15 +364,9 @@ class _Run:
             onward = moved(request if target is request.target else replace(request, target=target), target)
         except Exception as error:  # it refers to what another vendor has stored, or cannot be read
             return refused(step, hold, error)
-        patience = self._patience(target) if request.stream else None
+        held = request.stream and self._most > 1  # nothing is held back where no other attempt is possible
+        patience = self._by.patience(request, target, self._began) if held else None
         return made(step, hold, onward, self._call_next, patience, filtered=self._lists_filters)
-
-    def _patience(self, target: Target) -> AbstractAsyncContextManager[object]:
-        """The limit of the time in which a stream must bring its first output."""
-        settings, own = self._by.settings, target.first_output
-        if own is None:
-            own = settings.first_output_reasoning if _reasons(self._request) else settings.first_output
-        return self._by.clock.timeout(max(0.0, min(own, self._due - self._now())))
 
     @property
     def _lists_filters(self) -> bool:
@@ -361,15 +398,7 @@ class _Run:
             journal.moved = self._failed[0].failure if self._failed else done.step.because
         self._tell(journal)
         done.hold.answered(response, done.attempt)
-        response = marked(self._request, response, done.step.target)
-        least = self._by.settings.minimum_rate
-        if least is None or response.pieces is None:
-            return response
-        return response.through(Pace(least, self._but_for_sending))
-
-    def _but_for_sending(self) -> float:
-        """A clock that stands still while the client is slow to read."""
-        return self._now() - self._request.journal.sending
+        return self._by.paced(marked(self._request, response, done.step.target))
 
     def _tell(self, journal: Journal) -> None:
         journal.told = (*journal.told, (b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before)))
@@ -397,14 +426,6 @@ async def _begun(request: Request, call_next: CallNext) -> Response:
     """The reply of the only target there is, once it has begun."""
     response = await call_next(request)
     return await response.begun() if response.ok else response
-
-
-async def _raise(errors: list[BaseException], request: Request) -> Response:
-    raise errors.pop()  # and no frame goes on holding it
-
-
-async def _give(response: Response, request: Request) -> Response:
-    return response
 
 
 def _forget(journal: Journal) -> None:

@@ -160,19 +160,15 @@ async def made(
     patience: AbstractAsyncContextManager[object] | None,
     *,
     filtered: bool,
-    before: int | None = None,
 ) -> Try:
     """A try, up to the first output of a stream.
 
     Args:
         call_next: asks the target.
-        before: the number of attempts before this one; None if it has not begun.
         patience: limits the time in which a stream must bring its first output; None for a whole reply.
         filtered: whether a reply that the provider's filter ended before any output is a failure.
     """
-    known = len(request.journal.attempts) if before is None else before
-    response: Response | None = None
-    error: PlanoError | None = None
+    before, response = len(request.journal.attempts), None
     try:
         if patience is None:
             response = await call_next(request)
@@ -181,19 +177,45 @@ async def made(
                 response = await call_next(request)
                 if response.ok:
                     await response.begun()
-    except TimeoutError as late:
+    except BaseException as raised:
+        return await over(step, hold, request, response, raised, filtered=filtered, before=before)
+    return await over(step, hold, request, response, None, filtered=filtered, before=before)
+
+
+async def over(
+    step: Step,
+    hold: Hold,
+    request: Request,
+    response: Response | None,
+    raised: BaseException | None,
+    *,
+    filtered: bool,
+    before: int,
+) -> Try:
+    """A try that was made.
+
+    Args:
+        response: its answer, also one whose stream has failed before any output.
+        raised: what ended it; it is raised again if it is no failure of the target's.
+        filtered: as in `made`.
+        before: the number of attempts before this one.
+    """
+    attempt = _attempt_of(step, request, before)
+    error: PlanoError | None = None
+    if isinstance(raised, TimeoutError):
         error = UpstreamTimeout("The upstream gave no output in time.")
-        error.__cause__ = late
-    except (UpstreamError, CallerError) as raised:
+        error.__cause__ = raised
+    elif isinstance(raised, UpstreamError | CallerError):
         error = raised
-    except BaseException:
-        attempt = _attempt_of(step, request, known)
+    elif raised is not None:
         _charge(attempt, request)
         await hold.abandoned(attempt)
         if response is not None:
             await response.aclose()
-        raise
-    attempt = _attempt_of(step, request, known)
+        try:
+            raise raised
+        finally:
+            del raised  # otherwise this frame would hold the error that holds the frame
     if attempt is not None and isinstance(error, UpstreamTimeout):
         attempt.fail("timeout")
         if error.sent:

@@ -725,3 +725,18 @@ async def test_19_a_lone_target_is_kept_alive_too(dialect: ClientDialect) -> Non
     answer = await net.ask(dialect, True, model="a")
     assert answer.text == "here"
     assert answer.body.startswith(b": keep-alive\n\n")
+
+
+LIMITED = {"ratelimits": [{"model": "openai/a", "selector": {"by": "tenant"}, "limit": {"requests": 9, "unit": "day"}}]}
+
+
+@STREAMED
+@pytest.mark.parametrize("more", [{}, LIMITED])
+async def test_a_stream_without_another_attempt_is_neither_held_back_nor_broken_off(
+    dialect: ClientDialect, more: dict[str, Any]
+) -> None:
+    said = config(**more, resilience={"first_output": "5s", "max_attempts": 1}, fallbacks=())
+    net = Net(said)
+    net.hosts["a"].script(Reply("late", delay=40.0))
+    answer = await net.ask(dialect, True)
+    assert (answer.status, answer.text) == (200, "late")
