@@ -312,7 +312,7 @@ class UpstreamProtocolError(UpstreamError):
 
 
 class GatewayBusy(PlanoError):
-    """So many requests run at once that there is no place for another, and none came free in time.
+    """All slots for requests that run at once are taken, and none came free in time.
 
     The status is 503; clients of the messages API get a 529.
     """

@@ -196,7 +196,7 @@ METRICS: tuple[Metric, ...] = (
         name="plano_queue_seconds",
         kind="histogram",
         unit="seconds",
-        meaning="The time that a request waited for its place, whether it got one or not. Those that need not wait are "
+        meaning="The time that a request waited for a slot, whether it got one or not. Requests that need not wait are "
         "not in it.",
         bounds=QUEUE,
     ),
