@@ -12,17 +12,17 @@ from plano.response import Response
 
 
 class Admission:
-    """Gives each request a place, which it keeps until the last byte of its reply has gone out, or its client has left.
+    """Gives each request a slot, which it holds until the last byte of its reply has gone out, or its client has left.
 
-    It stands below `auth`, because a place counts for its caller's tenant.
+    It stands below `auth`, because a slot counts for its caller's tenant.
 
     Args:
-        slots: the places.
+        slots: the slots of the process.
         wait: the most seconds that a request waits for one.
-        waited: takes the seconds that a request has waited, whether it got a place or not.
+        waited: takes the seconds that a request has waited, whether it got a slot or not.
 
     Raises:
-        GatewayBusy: there is no place, and the queue is full or the wait was too long. The status is 503, or 529 for
+        GatewayBusy: no slot is free, and the queue is full or the wait was too long. The status is 503, or 529 for
             the messages API.
     """
 

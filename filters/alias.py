@@ -72,7 +72,7 @@ def _to_target(request: Request, models: ModelIndex) -> Request:
 
 
 def _permitted(candidates: Candidates, caller: Caller) -> Candidates:
-    """The candidates of a name that this caller may use only in part. Its first target is one that the caller may."""
+    """The candidates of a name that this caller may use only in part. The caller may use the first target."""
     primary, *fallbacks = candidates.groups
     members = tuple(member for member in primary.members if caller.may_use(member.target.name))
     return replace(candidates, groups=(replace(primary, members=members), *fallbacks))

@@ -57,7 +57,7 @@ class Plano:
             either, the global provider is used if the host has set one before.
         open: without callers' keys, anybody whom the host lets through may call, and that is intended. Otherwise, if
             it is mounted, the first request logs a warning.
-        clock: the time by which requests are tried again, targets rest, and limits count: the machine's, or a
+        clock: the clock of waits before repeats, of rests and ejections, and of limits: the machine's, or a
             `plano.testing.FakeClock`.
 
     Attributes:

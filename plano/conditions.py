@@ -1,4 +1,4 @@
-"""The conditions of targets, limits and shared state, as metrics, `/readyz` and the page at `/ui` tell them."""
+"""The conditions of targets, limits and shared state, which metrics, `/readyz` and the page at `/ui` tell."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ class Conditions:
         self._on.begin("unrepeated", [(provider, entry) for entry, provider in places.items()])
 
     def told(self) -> list[dict[str, Any]]:
-        """The targets for which not all is well, as `/readyz` tells them."""
+        """The targets that are not in order, as `/readyz` tells them."""
         return [_told(each) for each in self._all() if each.state != "in"][:MOST_TOLD]
 
     def shown(self) -> list[dict[str, Any]]:
-        """All targets that could have been asked, for operators; first those for which not all is well."""
+        """All targets that plano watches, for operators; those that are not in order come first."""
         found = sorted(self._all(), key=lambda each: each.state == "in")[:MOST_TOLD]
         return [{**_told(each), "place": masked(each.place), "in_flight": each.in_flight} for each in found]
 

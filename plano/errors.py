@@ -71,9 +71,9 @@ UpstreamFailure: TypeAlias = Literal[
     "invalid",
     "broken_stream",
 ]
-"""The classes of an upstream's failures. `server` is a 5xx, `no_model` a 404 for a configured model, `protocol` a reply
-that is none, `invalid` a 4xx of its own that no other word covers, `broken_stream` anything that ends a reply which had
-begun. What may be tried after each is the table in `plano.routing.policy`."""
+"""The classes of an upstream's failures. `server` is a 5xx, `no_model` a 404 for a configured model, `protocol`
+something that is no reply, `invalid` a 4xx of its own that no other word covers, `broken_stream` anything that ends a
+reply which had begun. The table in `plano.routing.policy` says what may be tried after each."""
 
 UPSTREAM_FAILURES: tuple[UpstreamFailure, ...] = get_args(UpstreamFailure)
 
@@ -312,7 +312,7 @@ class UpstreamProtocolError(UpstreamError):
 
 
 class GatewayBusy(PlanoError):
-    """So many requests run at once that there is no place for another, and none came free in time.
+    """All slots for requests that run at once are taken, and none came free in time.
 
     The status is 503; clients of the messages API get a 529.
     """

@@ -57,7 +57,7 @@ DEFAULT_ORDER = (
     "attempt",
 )
 """The pipeline, outermost first. `filters` stands for the user's own, in the order they were given; `attempts`
-is the loop that tries targets, `attempt` the span around each try."""
+is the loop that tries targets, `attempt` the span around each attempt."""
 
 _IN_THEIR_PLACE = frozenset({"ui", "tracing", "admission", "limits", "attempts", "attempt"})
 """Links that an order may leave out; then they stand where `DEFAULT_ORDER` has them."""

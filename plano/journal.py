@@ -30,10 +30,10 @@ LimitedFor: TypeAlias = Literal[
     "target_full",
 ]
 """The reasons for which a request is refused: amounts of a rule, a budget that is spent or that running requests have
-reserved, no place in the process, and no place at an entry."""
+reserved, no slot in the process, and no slot at an entry."""
 
 HedgeOutcome: TypeAlias = Literal["won", "lost", "unneeded"]
-"""The part of the second of two tries at once: it answered, it did not, or there was no need to send it."""
+"""The outcome of the second of two attempts at once: it answered, it did not, or there was no need to send it."""
 
 
 class Journal:
@@ -46,7 +46,7 @@ class Journal:
         asked: the model's name in the client's body; None if it has none.
         caller: the caller, once the auth filter has run.
         resolved: the target that the model's name resolved to, once the alias filter has run.
-        attempts: the tries at upstreams, in order.
+        attempts: the attempts at upstreams, in order.
         answer: the attempt whose reply goes to the client; until that is known, the last one. `NOT_ASKED` before any,
             and where a filter answers by itself after the last one failed.
         closers: functions to call with the request soon after it is over, when everything here is final.
@@ -73,8 +73,8 @@ class Journal:
         editor: the name of the filter that last changed the conversation; None if none did.
         store_failed: whether the reply should have been stored and could not be.
         committed: when the client's reply was certain to be the answering attempt's; None where only one was possible.
-        moved: the failure for which another target answers than the first one, or `budget`.
-        hedges: what became of each second try that could have been made at the same time as another.
+        moved: the failure because of which another target than the first one answers, or `budget`.
+        hedges: the outcome of each second attempt that could have been made at the same time as another.
     """
 
     # Few requests touch these, so their defaults stay on the class: to make a journal sets two attributes, not twenty.
@@ -115,7 +115,7 @@ class Journal:
         self.started: float = perf_counter()
 
     def begin(self, attempt: Attempt) -> None:
-        """Note another try."""
+        """Note another attempt."""
         self.attempts += (attempt,)
         self.answer = attempt
 

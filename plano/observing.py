@@ -105,7 +105,7 @@ class Observing:
         return self._directory is not None
 
     def queued(self, seconds: float) -> None:
-        """Counts the wait of a request for its place."""
+        """Counts the wait of a request for a slot."""
         if self.instruments.enabled:
             self.instruments.queue[()].observe(seconds)
 

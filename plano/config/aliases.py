@@ -192,7 +192,7 @@ def _check_effect(
     names: Names,
     problems: Problems,
 ) -> None:
-    """Warns of what does nothing, or not what was meant."""
+    """Warns of settings that do nothing, or something else than was meant."""
     models = models_of(alias, entries)
     if models and all(names.means_other(alias, model) for model in models):
         problems.warn(section.line, section.path, "hides the model of the same name")

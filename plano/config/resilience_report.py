@@ -90,7 +90,7 @@ def _conditions(said: frozenset[UpstreamFailure]) -> str:
 def _attempts(said: Resilience) -> list[str]:
     most = f"at most {said.max_attempts}"
     if said.max_attempts is None:
-        most = f"at most {MOST_ATTEMPTS} where a name has several targets or keys, else 1"
+        most = f"at most {MOST_ATTEMPTS} where a name has several keys, targets or fallbacks, else 1"
     lines = [
         f"{most}, begun within {said.deadline:g} s",
         f"at most {said.retry_budget * 100:g} % of a target's requests, and 3 a second, are repeated at it",
@@ -122,7 +122,7 @@ def _rule(rule: Rule) -> str:
 def _budget(budget: Budget) -> str:
     amount = f"{budget.tokens} tokens" if budget.dollars is None else f"{budget.dollars:g} dollars"
     period = f"a {budget.unit}" if budget.period is None else _time(budget.period)
-    then = "" if budget.fallback is None else f"; when it is spent, {budget.fallback}"
+    then = "" if budget.fallback is None else f"; when it is spent, {budget.fallback} answers"
     return f"{amount} {period} {_subject(budget.selector)}{_on(budget.model)}{then}"
 
 

@@ -1,7 +1,7 @@
-"""Places for requests that run at once, with a queue for those that wait for one.
+"""Slots for requests that run at once, with a queue for requests that wait for one.
 
-A place is free, or somebody has it; nobody waits who could have one. So a newcomer who finds a free place may take it
-without a look at the queue: all who wait there are of tenants that have their share already.
+No request waits that could have a free slot. So a new request that finds one may take it without a look at the queue:
+all that wait there are of tenants that have their share already.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from plano.provider import Target
 from plano.runtime.clock import REAL, Clock
 
 _Queue: TypeAlias = "OrderedDict[int, Future[bool]]"
-"""Those of one tenant who wait, by the number at which they came. True gives one a place, False sends it away."""
+"""The waiting requests of one tenant, by the number at which they came. True gives one a slot, False sends it away."""
 
 
 class Slots:
-    """The places of one worker process, or of one entry in it.
+    """The slots of one worker process, or of one entry in it.
 
     Args:
-        most: the most places; None for any number.
-        queue: the most who wait for one.
-        share: the most places that one tenant has; None for any number.
+        most: the number of slots; None for any number.
+        queue: the most requests that wait for one.
+        share: the most slots that one tenant has; None for any number.
         clock: decides when waits are over.
 
     Attributes:
         now: gives the seconds in which deadlines are told.
         most, queue, share: the limits now; infinity for any number.
-        in_flight: the places that are taken.
-        waiting: the number of those who wait.
+        in_flight: the slots that are taken.
+        waiting: the number of requests that wait.
     """
 
     def __init__(
@@ -56,27 +56,27 @@ class Slots:
         self.resize(most, queue=queue, share=share)
 
     def resize(self, most: int | None, *, queue: int = 0, share: int | None = None) -> None:
-        """Set other limits. Places that are taken stay taken, and the queue stays as it is."""
+        """Set other limits. Slots that are taken stay taken, and the queue stays as it is."""
         self.most: float = inf if most is None else most
         self.share: float = inf if share is None else share
         self.queue = queue
         self._hand_out()
 
     def try_take(self, tenant: str = "") -> bool:
-        """Take a place if there is one for this tenant."""
+        """Take a slot if one is free for this tenant."""
         if self.in_flight >= self.most or self._held.get(tenant, 0) >= self.share:
             return False
         self._take(tenant)
         return True
 
     async def wait(self, deadline: float, tenant: str = "") -> bool:
-        """Take a place, or wait for one in the queue. A wait that is cancelled gives everything back.
+        """Take a slot, or wait for one in the queue. A wait that is cancelled gives everything back.
 
         Args:
             deadline: the time, as `now` gives it, at which to give up.
 
         Returns:
-            Whether there is a place. It is False at once if the queue is full.
+            Whether it has a slot. It is False at once if the queue is full.
         """
         if self.try_take(tenant):
             return True
@@ -84,14 +84,14 @@ class Slots:
         if delay <= 0.0 or not self._room_in_queue(tenant):
             return False
         loop, number = get_running_loop(), next(self._numbers)
-        place: Future[bool] = loop.create_future()
-        self._queues.setdefault(tenant, OrderedDict())[number] = place
+        slot: Future[bool] = loop.create_future()
+        self._queues.setdefault(tenant, OrderedDict())[number] = slot
         self.waiting += 1
         timer = self._call_later(delay, self._send_away, tenant, number)
         try:
-            return await place
+            return await slot
         except CancelledError:
-            if place.done() and not place.cancelled() and place.result():
+            if slot.done() and not slot.cancelled() and slot.result():
                 self.release(tenant)
             raise
         finally:
@@ -99,7 +99,7 @@ class Slots:
             self._leave(tenant, number)
 
     def release(self, tenant: str = "") -> None:
-        """Give a place back; the next in the queue has it at once."""
+        """Give a slot back; the next in the queue has it at once."""
         self.in_flight -= 1
         left = self._held[tenant] - 1
         if left:
@@ -114,23 +114,23 @@ class Slots:
         self._held[tenant] = self._held.get(tenant, 0) + 1
 
     def _hand_out(self) -> None:
-        """Give free places to the first in the queue whose tenants have less than their share."""
+        """Give free slots to the first in the queue whose tenants have less than their share."""
         while self._queues and self.in_flight < self.most:
             open_to = [tenant for tenant in self._queues if self._held.get(tenant, 0) < self.share]
             if not open_to:
                 return
             tenant = min(open_to, key=self._first)
-            place = self._leave(tenant, self._first(tenant))
-            if place is not None and not place.done() and not place.get_loop().is_closed():
+            slot = self._leave(tenant, self._first(tenant))
+            if slot is not None and not slot.done() and not slot.get_loop().is_closed():
                 self._take(tenant)
-                self._tell(place, tenant, granted=True)
+                self._tell(slot, tenant, granted=True)
 
     def _first(self, tenant: str) -> int:
         return next(iter(self._queues[tenant]))
 
     def _room_in_queue(self, tenant: str) -> bool:
-        """Whether one more may wait. In a full queue where tenants have shares, the last of the tenant with most places
-        in it makes room for another's."""
+        """Whether one more may wait. In a full queue where tenants have shares, the last request of the tenant with the
+        most makes room for another tenant's."""
         if self.waiting < self.queue:
             return True
         if self.share == inf or not self._queues:
@@ -142,36 +142,36 @@ class Slots:
         return True
 
     def _send_away(self, tenant: str, number: int) -> None:
-        place = self._leave(tenant, number)
-        if place is not None:
-            self._tell(place, tenant, granted=False)
+        slot = self._leave(tenant, number)
+        if slot is not None:
+            self._tell(slot, tenant, granted=False)
 
     def _leave(self, tenant: str, number: int) -> Future[bool] | None:
-        """Take somebody out of the queue; None if they have left."""
+        """Take a request out of the queue; None if it has left."""
         queue = self._queues.get(tenant)
-        place = None if queue is None else queue.pop(number, None)
-        if place is not None:
+        slot = None if queue is None else queue.pop(number, None)
+        if slot is not None:
             self.waiting -= 1
             if not queue:
                 del self._queues[tenant]
-        return place
+        return slot
 
-    def _tell(self, place: Future[bool], tenant: str, *, granted: bool) -> None:
-        """Wake somebody up, whose event loop may run in another thread."""
-        place.get_loop().call_soon_threadsafe(self._settle, place, tenant, granted)
+    def _tell(self, slot: Future[bool], tenant: str, *, granted: bool) -> None:
+        """Wake a request up, whose event loop may run in another thread."""
+        slot.get_loop().call_soon_threadsafe(self._settle, slot, tenant, granted)
 
-    def _settle(self, place: Future[bool], tenant: str, granted: bool) -> None:
-        if not place.done():
-            place.set_result(granted)
+    def _settle(self, slot: Future[bool], tenant: str, granted: bool) -> None:
+        if not slot.done():
+            slot.set_result(granted)
         elif granted:  # the wait was cancelled a moment ago
             self.release(tenant)
 
 
 class EntrySlots:
-    """The places at each entry that has a `max_in_flight`. They outlive a reload.
+    """The slots of each entry that has a `max_in_flight`. They outlive a reload.
 
     Args:
-        queue: the most who wait for an entry.
+        queue: the most requests that wait for an entry.
         clock: as for `Slots`.
     """
 
@@ -181,7 +181,7 @@ class EntrySlots:
         self._slots: dict[str, Slots] = {}
 
     def of(self, target: Target) -> Slots | None:
-        """The places at a target's entry, which all its keys and models share; None for any number."""
+        """The slots of a target's entry, which all its keys and models share; None for any number."""
         most = target.max_in_flight
         if most is None:
             return None
@@ -194,7 +194,7 @@ class EntrySlots:
 
 
 def busy(random: Callable[[], float] = random) -> GatewayBusy:
-    """The refusal of a request for which there is no place: to be tried again in 1 to 3 seconds, not by all at once."""
+    """The refusal of a request for which no slot is free. It asks for a new try in 1 to 3 seconds, chosen at random."""
     return GatewayBusy(
         "The gateway has as many requests as it can take at once. Please try again.",
         retry_after=1 + int(3 * random()),

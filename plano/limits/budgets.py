@@ -1,7 +1,7 @@
 """Counts what was spent of a budget and what running requests have reserved of it, and knows the calendar's periods.
 
-A request reserves the most that it may cost, and is charged what it did cost. So what is left is never less than it
-seems, and a budget is overspent by no more than the one request that was let in with too little left.
+A request reserves the most that it may cost, and is charged what it did cost. So at least as much is left as it seems,
+and a budget is overspent by no more than the one request that was let in with too little left.
 """
 
 from __future__ import annotations

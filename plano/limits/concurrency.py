@@ -8,7 +8,7 @@ from __future__ import annotations
 from plano.limits.cells import LEASE_SECONDS, Lease
 
 _SECONDS_UNTIL_NEXT = 1.0
-"""Seconds after which it is worth to ask again for a place, because nobody knows how long the requests take."""
+"""Seconds after which it is worth asking again for a place, because nobody knows how long the requests take."""
 
 
 class Places:
@@ -20,7 +20,7 @@ class Places:
         self._expiries: dict[str, float] = {}
 
     def wait(self, cell: Lease, now: float) -> float:
-        """Seconds until it is worth to ask again; 0.0 if a place is free."""
+        """Seconds until it is worth asking again; 0.0 if a place is free."""
         if len(self._expiries) < cell.limit:
             return 0.0
         self._expire(now)

@@ -17,7 +17,7 @@ from plano.provider import Target
 from plano.request import Request
 
 USUAL_OUTPUT = 1024
-"""The output tokens that are reserved of rates for a request which does not say how many it wants at most."""
+"""The output tokens that a rate reserves for a request without a `max_tokens`."""
 
 _MOST_OUTPUT = 1_000_000
 """The most output tokens that are believed: more than any model gives. Far larger numbers could not be given back

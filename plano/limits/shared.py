@@ -72,7 +72,7 @@ def _forget(task: asyncio.Task[Any]) -> None:
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, T], late: Late = _forget) -> T:
-    """Awaits `work` for so long, and then leaves it.
+    """Awaits `work` for some seconds, and then leaves it.
 
     The work has a task of its own because a cancellation does not always reach it: before Python 3.12,
     `asyncio.wait_for`, under which redis-py sends, swallows one that comes when the sending is just done.
@@ -99,7 +99,7 @@ async def _within(seconds: float, work: Coroutine[Any, Any, T], late: Late = _fo
 
 
 class SharedCounts:
-    """Counts in Redis, or in their place what `on_failure` says.
+    """Counts in Redis; while it does not answer, decides as `on_failure` says.
 
     Budgets are kept true over an outage: what was spent meanwhile is told to Redis before it counts again. Each process
     alone begins with the sums that it last knew.

@@ -144,7 +144,7 @@ METRICS: tuple[Metric, ...] = (
         name="plano_fallbacks_total",
         kind="counter",
         unit="requests",
-        meaning="Requests that another target answered than the first one, by their entries.",
+        meaning="Requests that a target other than the first one answered, by the entries of both.",
         axes=("move", "moved"),
     ),
     Metric(
@@ -158,7 +158,7 @@ METRICS: tuple[Metric, ...] = (
         name="plano_target_state",
         kind="gauge",
         unit="targets",
-        meaning="Targets that could have been asked, once for each of their keys, by state; the most in one process.",
+        meaning="Targets that plano watches, once for each of their keys, by state; the highest number in one process.",
         axes=("target", "condition"),
         mode="livemax",
     ),
@@ -166,7 +166,8 @@ METRICS: tuple[Metric, ...] = (
         name="plano_hedges_total",
         kind="counter",
         unit="requests",
-        meaning="Requests that two targets could be asked for at once, by what became of the second attempt.",
+        meaning="Requests for which a second target could be asked at the same time, by the outcome of the second "
+        "attempt.",
         axes=("hedge",),
     ),
     Metric(
@@ -181,14 +182,15 @@ METRICS: tuple[Metric, ...] = (
         name="plano_limited_total",
         kind="counter",
         unit="requests",
-        meaning="Requests that a limit refused, also those that another target answered then.",
+        meaning="Refusals of a request, or of one of its targets, by a limit; another target may have answered it "
+        "then.",
         axes=("limit",),
     ),
     Metric(
         name="plano_budget_used_ratio",
         kind="gauge",
         unit="1",
-        meaning="The share of a budget that is spent or reserved, of the subject that has used most of it.",
+        meaning="The share of a budget that is spent or reserved, for the subject that has used most of it.",
         axes=("budget",),
         mode="livemax",
     ),
@@ -196,7 +198,7 @@ METRICS: tuple[Metric, ...] = (
         name="plano_queue_seconds",
         kind="histogram",
         unit="seconds",
-        meaning="The time that a request waited for its place, whether it got one or not. Those that need not wait are "
+        meaning="The time that a request waited for a slot, whether it got one or not. Requests that need not wait are "
         "not in it.",
         bounds=QUEUE,
     ),

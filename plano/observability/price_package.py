@@ -1,4 +1,4 @@
-"""The prices in the data of the `genai-prices` package. To import this reads all of that data, once.
+"""The prices in the data of the `genai-prices` package. Importing this module reads all of that data, once.
 
 The package can bring its data up to date from the network, in a thread of its own; that is never switched on here. So
 its prices are as old as its version.

@@ -26,7 +26,7 @@ CONDITIONS: Mapping[str, frozenset[UpstreamFailure]] = {
     "primary_and_first_fallback_failed": frozenset(),
 }
 """The words of `conditions`, with the failures that each stands for. The last two are those of katanemo's Plano
-(documentation, "Model aliases"). The very last one says no more than the place of its fallback in the list."""
+(documentation, "Model aliases"). The very last one adds nothing to its fallback's place in the list."""
 
 
 class AliasTarget(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The clock by which plano tries, rests, limits and waits."""
+"""The clock of plano's waits, deadlines, rests and limits."""
 
 from __future__ import annotations
 

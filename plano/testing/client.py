@@ -91,7 +91,7 @@ class Received:
 
     @property
     def fallback(self) -> str | None:
-        """The failure for which another target answered than the first one, or `budget`; None if it was the first."""
+        """The failure after which another target answered, or `budget`; None if the first one did."""
         return self.headers.get("x-plano-fallback")
 
     @property

@@ -1,8 +1,8 @@
 """A clock that tests move.
 
-Time stands still until a test moves it, or until somebody sleeps: plano before it tries again, or a fake provider with
-a `delay`. A sleep jumps to the next moment at which anything is due, as soon as the event loop has nothing else to do.
-So everything happens in the order in which it would happen, and takes no time.
+Time stands still until a test moves it, or until a sleep begins: plano sleeps before a repeat, and a fake provider with
+a `delay` before its answer. As soon as the event loop has nothing else to do, the clock jumps to the next moment at
+which anything is due. So everything happens in its usual order, and takes no time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ START = 1_767_225_600.0
 """The time at which a clock begins, in Unix seconds: 2026-01-01, 00:00 UTC, a Thursday."""
 
 _QUIET = 100
-"""The turns of the event loop, with no timer set or gone, after which there is nothing else to do. A try at a fake
+"""The turns of the event loop, with no timer set or gone, after which there is nothing else to do. An attempt at a fake
 provider takes a few dozen, each of them microseconds."""
 
 
 class FakeClock(Clock):
     """A clock for `Plano(..., clock=clock)`, and for the fake providers that it asks.
 
-    These go by it: the waits before a request is tried again; `first_output`, `deadline`, `keepalive`, `hedge`,
+    These go by it: the waits before repeats; `first_output`, `deadline`, `keepalive`, `hedge`,
     `minimum_rate` and `queue_wait`; rests and ejections; limits and budgets; and the delays of fake providers. Counts
     in Redis go by the time of its server.
 
@@ -52,7 +52,7 @@ class FakeClock(Clock):
         self._go_to(self._passed + seconds)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until so much time has passed, which it does as soon as there is nothing else to do."""
+        """Wait for some seconds, which pass as soon as there is nothing else to do."""
         due = self._passed + max(0.0, seconds)
         with self._timer(due, lambda: None) as alarm:
             while True:
@@ -94,8 +94,8 @@ class FakeClock(Clock):
                     timer.fire()
 
     async def _quiet(self, due: float) -> None:
-        """Wait until the event loop has nothing else to do. Those whose time has come wait for half as long as those
-        who want to move it, so that they are gone before it moves on."""
+        """Wait until the event loop has nothing else to do. A sleep whose time has come waits for half as long as one
+        that is to move the clock, so that it is over before the clock moves on."""
         seen, turns = self._changes, 0
         while turns < (_QUIET if self._passed < due else _QUIET // 2):
             await asyncio.sleep(0)

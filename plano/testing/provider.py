@@ -82,11 +82,11 @@ class FakeProvider:
     raw = _scripting(Verbatim)
 
     def fails(self, times: int, status: int = 503, **options: Any) -> None:
-        """Append so many failures, with the options of `Failure`. What is appended after them answers from then on."""
+        """Append several failures, with the options of `Failure`. The answers that are appended next follow them."""
         self.script(*(Failure(status, **options) for _ in range(times)))
 
     def breaks_after(self, events: int, *parts: Part | str, how: Break = "lost") -> None:
-        """Append a reply that breaks off after so many events; without `parts`, it gets text that is long enough.
+        """Append a reply that breaks off after a number of events; without `parts`, it gets text that is long enough.
 
         `how`: the connection is `lost`, or the stream ends cleanly but `incomplete`, or with an `error` event, or with
         that of a `Failure`.

@@ -4,9 +4,9 @@ Targets that are ejected, and those whose keys all rest, are left out while ther
 
 - At most half of a group's members are left out because they are ejected; if there are more, those that have been out
   for the longest come in again.
-- If nothing in a group can be asked, the request goes on to a fallback that its conditions allow. Without one, all of
+- If nothing in a group can be asked, the request goes on to a fallback whose conditions allow it. Without one, all of
   the group counts as in, except keys without quota and with a wrong credential.
-- A target that was ejected long enough comes first for one request, which shows how it is.
+- A target that was ejected long enough comes first for one request, which probes it.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Choosing:
         return list(self._balance.keys(candidate, self.health.keys(candidate)))
 
     def begin(self, target: Target, *, again: bool) -> Trial:
-        """Counts a try that is sent now."""
+        """Counts an attempt that is sent now."""
         standing = self.health.of(target)
         if not again:
             standing.circuit.budget.earn(self.share)
@@ -71,7 +71,7 @@ class Choosing:
         return allowed
 
     def refusal(self, groups: Sequence[Group]) -> PlanoError:
-        """The error where all keys rest, so that none can be tried."""
+        """The error if all keys rest, so that no target can be asked."""
         rest = self.health.resting(groups)
         name = groups[0].members[0].target.name
         if rest is not None and rest.failure != "credential":

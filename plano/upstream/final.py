@@ -22,7 +22,7 @@ def final(request: Request, done: Try, back_in: float | None) -> Response:
         back_in: seconds until the first of the targets takes requests again; None if that is not known.
 
     Raises:
-        PlanoError: the failure was no response of an upstream.
+        PlanoError: the failure was not a response of an upstream.
     """
     waits = back_in if done.failure in ("rate_limit", "overloaded") else None
     if done.failure == "quota" and not done.step.target.passthrough_auth:

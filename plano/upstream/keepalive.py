@@ -17,8 +17,8 @@ COMMENT = b": keep-alive\n\n"
 
 
 async def kept_alive(request: Request, answer: Coroutine[Any, Any, Response], seconds: float, clock: Clock) -> Response:
-    """The answer, if it comes within `seconds`. Else a stream that sends a comment each time that so long has passed,
-    and then the answer's pieces.
+    """The answer, if it comes within `seconds`. Otherwise a stream that sends a comment every `seconds`, and then the
+    answer's pieces.
 
     After the first comment the status is 200, so a failure ends the stream with an error event.
     """

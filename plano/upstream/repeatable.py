@@ -1,10 +1,10 @@
 """Tells which requests may be sent a second time.
 
 A request that the upstream may have acted on is sent again only if that does no harm. Two kinds of requests have
-effects beside their reply: those that run in the background, which go on when nobody waits for them, and those whose
+effects besides their reply: those that run in the background, which go on when nobody waits for them, and those whose
 tools run at the vendor's and change something: remote MCP servers, computers, interpreters, shells, and generators of
-images, which are billed apart. Searches only read. Tools that the client runs (functions, `bash_*`, `text_editor_*`,
-`local_shell`, a `shell` whose environment is `local`) have no effect until the client acts.
+images, which are billed separately. Searches only read. Tools that the client runs (functions, `bash_*`,
+`text_editor_*`, `local_shell`, a `shell` whose environment is `local`) have no effect until the client acts.
 
 Sources: OpenAI's API reference, Responses, `tools` and `background`; "Shell", section "Local shell mode"; Anthropic's
 "MCP connector", "Code execution tool", "Computer use tool".

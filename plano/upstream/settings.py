@@ -21,8 +21,8 @@ class Resilience(Struct, frozen=True, kw_only=True):
 
     Attributes:
         max_attempts: the most attempts of one request, the first one, other keys, other targets and hedges included.
-            None: 1 + the listener's `max_retries`; without that, `MOST_ATTEMPTS` for a name with several targets or
-            keys and 1 for any other.
+            None: 1 + the listener's `max_retries`; without that, `MOST_ATTEMPTS` for a name with several keys,
+            several targets or fallbacks, and 1 for any other.
         deadline: seconds from a request's arrival in which attempts may begin and streams must have begun.
         retry_budget: the share of a target's requests that may be repeated at it.
         first_output: seconds in which a stream must bring its first output.

@@ -1,7 +1,7 @@
 """Tells whether a request fits into a model's context window.
 
-The answer decides only whether a target is worth an attempt, so it errs towards yes: the estimate of the input counts
-alone, without the reply, and a target whose window is not known is always worth one.
+The answer decides only whether a target is worth an attempt, so it says yes in case of doubt: the estimate of the
+input counts alone, without the reply, and a target whose window is not known is always worth one.
 """
 
 from __future__ import annotations

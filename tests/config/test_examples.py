@@ -127,7 +127,7 @@ def test_a_report_says_the_candidates_of_each_name_and_what_makes_a_request_move
         "limits:",
         "ratelimits[0]: 100000 tokens an hour for each x-user-id, of openai/gpt-4o",
         "tenants: 600 requests a minute, 20 in flight for each tenant",
-        "lab: 500 dollars a month for tenant `lab`; when it is spent, cheap-model",
+        "lab: 500 dollars a month for tenant `lab`; when it is spent, cheap-model answers",
         "admission: at most 500 requests run at once, at most 250 of a tenant; 200 more wait for at most 2 s",
         "shared state: redis; while it does not answer, each process counts by itself",
     ]
@@ -153,7 +153,7 @@ BY = {"selector": {"by": "tenant"}}
                 "c -> demo/a",
                 "then demo/b, after connect, timeout, quota",
                 "attempts:",
-                "at most 3 where a name has several targets or keys, else 1, begun within 120 s",
+                "at most 3 where a name has several keys, targets or fallbacks, else 1, begun within 120 s",
                 "at most 20 % of a target's requests, and 3 a second, are repeated at it",
                 "a stream begins within 30 s, with reasoning within 120 s",
             ],
