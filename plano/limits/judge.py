@@ -211,9 +211,9 @@ class Judge:
         """Note the headers for the client, and how much of the budgets is used."""
         gauges: list[Gauge] = []
         for measure, cell, left, reset in zip(measures, cells, verdict.left, verdict.reset, strict=True):
-            if measure.told:
+            if measure.told is not None:
                 left = int(left + _ROUNDING)
-                gauges.append(Gauge(measure.counts, int(measure.limit), left if left > 0 else 0, reset))
+                gauges.append(Gauge(measure.told, int(measure.limit), left if left > 0 else 0, reset))
             elif measure.of.__class__ is Budget and cell.limit == measure.limit:
                 self.used[measure.of.name] = 1.0 - left / measure.limit
         if need.target is None:
