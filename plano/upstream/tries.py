@@ -24,7 +24,7 @@ from plano.upstream.standing import Trial
 
 
 class Grant(Protocol):
-    """What a try holds of limits and budgets."""
+    """The part of limits and budgets that a try holds."""
 
     @property
     def holds(self) -> bool: ...
