@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from plano.conversation import Usage
 from plano.journal import Journal
@@ -61,9 +61,12 @@ class Grant:
             return
         self.reserves = False
         used = _NOTHING_USED if usage is None else usage
-        corrections = [(cell, measure.amount(used, self._price) - cell.cost) for measure, cell in self._used]
-        # A budget counts its running requests, so that it is told of each, whatever it used.
-        self._upkeep.settle([each for each in corrections if each[1] or isinstance(each[0], Sum)])
+        corrections = []
+        for measure, cell in self._used:
+            difference = measure.amount(used, self._price) - cell.cost
+            if difference or isinstance(cell, Sum):  # a budget counts its running requests: it is told of each
+                corrections.append((cell, difference))
+        self._upkeep.settle(corrections)
         self._note_settled(used)
 
     async def release(self) -> None:
@@ -74,13 +77,12 @@ class Grant:
             self._upkeep.release(leases)
 
     def _note_reserved(self) -> None:
-        before = self._journal.reserved or _NONE
-        dollars = (cell.cost for measure, cell in self._used if measure.counts == "dollars")
-        tokens = (cell.cost for measure, cell in self._used if measure.counts != "dollars")
-        self._journal.reserved = {
-            "tokens": max(before["tokens"], *tokens, 0),
-            "dollars": max(before["dollars"], *dollars, 0.0),
-        }
+        most = dict(self._journal.reserved or _NONE)
+        for measure, cell in self._used:
+            kind = "dollars" if measure.counts == "dollars" else "tokens"
+            if cell.cost > most[kind]:
+                most[kind] = cell.cost
+        self._journal.reserved = most
 
     def _note_settled(self, used: Usage) -> None:
         before = self._journal.settled or _NONE
@@ -94,7 +96,7 @@ class Grant:
 NOTHING = Grant((), Journal(), None)
 """The grant of a request that holds nothing and has nothing to settle."""
 
-_NONE = {"tokens": 0, "dollars": 0.0}
+_NONE: Mapping[str, float] = {"tokens": 0, "dollars": 0.0}
 
 
 def used_by(journal: Journal) -> Usage | None:

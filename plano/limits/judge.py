@@ -232,10 +232,9 @@ class Judge:
         """Note the headers for the client, and how much of the budgets is used."""
         gauges: list[Gauge] = []
         for measure, cell, left, reset in zip(measures, cells, verdict.left, verdict.reset, strict=True):
-            counts = measure.counts
-            if measure.told and counts != "in_flight" and counts != "dollars":
+            if measure.told is not None:
                 left = int(left + _ROUNDING)
-                gauges.append(Gauge(counts, int(measure.limit), left if left > 0 else 0, reset))
+                gauges.append(Gauge(measure.told, int(measure.limit), left if left > 0 else 0, reset))
             elif measure.of.__class__ is Budget and cell.limit == measure.limit:
                 share = 1.0 - left / measure.limit
                 self._used.note(measure.of.name, cell.key, share, now=need.now, until=need.now + reset)

@@ -36,7 +36,7 @@ class Measure(Struct, frozen=True, kw_only=True):
         limit: the most of it.
         prefix: the beginning of its keys; the subject follows.
         uses_tokens: whether it counts what a request uses, and not the request itself.
-        told: whether clients are told in headers what is left of it.
+        told: the name by which clients are told in headers what is left of it; None if they are not.
     """
 
     of: Rule | Budget
@@ -44,7 +44,7 @@ class Measure(Struct, frozen=True, kw_only=True):
     limit: float
     prefix: str
     uses_tokens: bool
-    told: bool
+    told: Literal["requests", "tokens", "input_tokens", "output_tokens"] | None
 
     def cell(self, subject: str, need: Need, *, refuses: bool = True) -> Cell | None:
         """The cell that a request takes; None if it needs none of this. With `refuses=False`, a budget takes anything.
@@ -172,7 +172,7 @@ def _measures_of(rule: Rule | Budget, taken: set[str]) -> Iterable[Measure]:
             limit=limit,
             prefix=prefix,
             uses_tokens=counts not in ("requests", "in_flight"),
-            told=isinstance(rule, Rule) and counts != "in_flight",
+            told=None if isinstance(rule, Budget) or counts == "in_flight" or counts == "dollars" else counts,
         )
 
 

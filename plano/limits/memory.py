@@ -60,7 +60,8 @@ class MemoryCounts:
         for cell, state in zip(cells, states, strict=True):
             if refused is None:
                 looks.append(state.take(cell, now))
-                self._keep(cell.key, state, now)
+                if cell.key not in self._known:
+                    self._keep(cell.key, state, now)
             else:
                 looks.append(state.look(cell, now))
         lefts, resets = zip(*looks, strict=True)
@@ -86,7 +87,8 @@ class MemoryCounts:
         for cell, correction in corrections:
             state: Any = self._state(cell)
             state.settle(cell, correction, now)
-            self._keep(cell.key, state, now)
+            if cell.key not in self._known:
+                self._keep(cell.key, state, now)
 
     def release_now(self, leases: Sequence[Lease]) -> None:
         """Give places back."""
@@ -126,7 +128,8 @@ class MemoryCounts:
 
     def _state(self, cell: Cell) -> _State:
         """The state of a cell, or a new one that is not kept yet."""
-        state = self._shelf(cell.key).get(cell.key)
+        key = cell.key
+        state = self._known.get(key) or self._made.get(key)
         if state is not None:
             return state
         if isinstance(cell, Rate):

@@ -142,13 +142,17 @@ def _length(value: Any, key: str = "", depth: int = 64) -> int:
         return 0
     if isinstance(value, str):
         return len(value.encode()) if key in _TEXTS else 0
+    length = 0  # loops take half the time of `sum` over generators
     if isinstance(value, list):
-        return sum(_length(item, key, depth - 1) for item in value)
-    if isinstance(value, dict):
+        for item in value:
+            length += _length(item, key, depth - 1)
+    elif isinstance(value, dict):
         if key == "input":  # a tool's arguments, in the dialect that has them as an object
             return _encoded(value)
-        return sum(_length(child, name, depth - 1) for name, child in value.items() if name != "tools")
-    return 0
+        for name, child in value.items():
+            if name != "tools":
+                length += _length(child, name, depth - 1)
+    return length
 
 
 def _encoded(value: Any) -> int:

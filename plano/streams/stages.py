@@ -155,7 +155,7 @@ class Flow:
                 if not self._end_of(list(self._held)[-4:]).complete:
                     raise UpstreamProtocolError(CUT_OFF)
                 return
-            self._events += len(sse.blocks(piece))
+            self._events += piece.count(b"\n\n") or len(sse.blocks(piece))
             self._size += len(piece)
             # All frames are looked at, because an error may have come with the output.
             said = [frame for frame in sse.frames(piece) if self._tells(frame)]

@@ -66,12 +66,14 @@ def begins(frame: Frame) -> bool:
 
 def _choice_says(choice: dict[str, Raw]) -> bool:
     for name, value in choice.items():
+        if empty(value):
+            continue
         if name in ("delta", "message"):
             if delta_says(value):
                 return True
         elif name == "finish_reason" and fails(reading.maybe(STRING, value)):
             continue
-        elif name not in _BESIDE_THE_DELTA and not empty(value):
+        elif name not in _BESIDE_THE_DELTA:
             return True
     return False
 
