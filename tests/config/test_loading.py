@@ -332,7 +332,7 @@ def test_an_alias_that_several_lead_to_is_no_cycle() -> None:
         "top": {"target": "left", "fallbacks": ["end"]},
     }
     config = load(TWO | {"model_aliases": aliases}, {})
-    assert [group.members[0].name for group in build_models(config).groups("top")] == ["b", "a", "a"]
+    assert [group.members[0].target.model for group in build_models(config).groups("top")] == ["b", "a", "a"]
 
 
 @pytest.mark.parametrize(
