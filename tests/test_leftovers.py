@@ -459,11 +459,12 @@ async def left_by(
     """What each ending leaves behind, of those that leave anything."""
     prefix = SERVED[served][1]
     found: dict[str, Counter[str]] = {}
+    before = leftovers()  # of other tests in this process
     async with running(gateway, served) as server:
         for name, ending in endings.items():
             await through(server, provider, ending, client, prefix)
             await through(server, provider, METRICS, client, prefix)
-            if what := leftovers():
+            if what := leftovers() - before:
                 found[name] = what
     return found
 
