@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,9 +9,8 @@ from plano.runtime.patience import Patience
 
 
 @pytest.fixture(autouse=True)
-def short_rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "ROUND_SECONDS", 0.01)
-    yield
 
 
 async def test_what_is_in_time_goes_on() -> None:
