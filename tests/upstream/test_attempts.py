@@ -1,4 +1,5 @@
-"""Requests whose first target fails, by the cases of the contract: what is tried, and what the client is told."""
+"""Requests whose first target fails: what is tried, and what the client is told. `tests/test_resilience.py` lists the
+numbers in names."""
 
 from __future__ import annotations
 
