@@ -62,11 +62,8 @@ class FakeClock(Clock):
                 self._go_to(min(each.due for each in (alarm, *self._timers) if each.due > self._passed))
 
     @asynccontextmanager
-    async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(None) as limit:
-            if seconds is None:
-                yield
-                return
             with self.call_later(seconds, lambda: limit.reschedule(0)):
                 yield
 

@@ -137,7 +137,7 @@ class Attempts:
                 return await run.after(Hold(trial, None, None), response, raised)
             finally:
                 raised = None  # otherwise this frame would hold the error that holds the frame
-        journal.told = (*journal.told, _AT_ONCE)
+        journal.told = (*journal.told, _attempts_of(len(journal.attempts)))  # two where a server lacks an API
         if response.pieces is None:
             trial.succeeded()
             return response
@@ -401,7 +401,7 @@ class _Run:
         return self._by.paced(marked(self._request, response, done.step.target))
 
     def _tell(self, journal: Journal) -> None:
-        journal.told = (*journal.told, (b"x-plano-attempts", b"%d" % (len(journal.attempts) - self._before)))
+        journal.told = (*journal.told, _attempts_of(len(journal.attempts) - self._before))
         if journal.moved is not None:
             journal.told = (*journal.told, (b"x-plano-fallback", journal.moved.encode()))
 
@@ -432,6 +432,11 @@ def _forget(journal: Journal) -> None:
     """Forgets the headers about earlier tries, because a filter asks again."""
     journal.told = tuple(header for header in journal.told if header[0] not in _OURS)
     journal.moved = None
+
+
+def _attempts_of(count: int) -> tuple[bytes, bytes]:
+    """The header that tells the number of attempts."""
+    return _AT_ONCE if count == 1 else (b"x-plano-attempts", b"%d" % count)
 
 
 _AT_ONCE = (b"x-plano-attempts", b"1")

@@ -128,6 +128,8 @@ def test_a_settlement_after_the_end_of_the_loop_is_left_to_expire() -> None:
     upkeep.settle([(RATE, 1.0)])
     upkeep.release([lease(1)])
 
+    assert upkeep.busy, "nobody sends it any more"
+
 
 class Loop(asyncio.SelectorEventLoop):
     """An event loop whose clock a test moves."""

@@ -41,12 +41,6 @@ async def test_a_limit_of_time_ends_what_takes_longer(limit: float, seconds: flo
     await clock.sleep(100)  # the limit is over
 
 
-async def test_without_a_limit_anything_may_take_any_time() -> None:
-    clock = FakeClock()
-    async with clock.timeout(None):
-        await clock.sleep(10**6)
-
-
 async def test_nothing_passes_by_itself_where_nobody_sleeps() -> None:
     clock = FakeClock()
     task = asyncio.ensure_future(asyncio.Event().wait())

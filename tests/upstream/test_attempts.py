@@ -13,7 +13,7 @@ from plano import CallNext, Plano, Request, Response
 from plano.errors import UpstreamError
 from plano.generation import DEFAULT_ORDER
 from plano.operations import OPERATIONS
-from plano.testing import WAYS, FakeClock, FakeHosts, Reply, ask
+from plano.testing import WAYS, FakeClock, FakeHosts, Reply, Verbatim, ask
 from plano.types import ClientDialect
 from tests.asgi import Exchange, Leaving, scope
 
@@ -741,3 +741,14 @@ async def test_a_stream_without_another_attempt_is_neither_held_back_nor_broken_
     net.hosts["a"].script(Reply("late", delay=40.0))
     answer = await net.ask(dialect, True)
     assert (answer.status, answer.text) == (200, "late")
+
+
+@EVERY_WAY
+async def test_a_server_that_turns_out_to_lack_an_api_was_asked_twice(dialect: ClientDialect, stream: bool) -> None:
+    net = Net(config(entry("a"), entry("b"), fallbacks=("b",)))
+    missing = Verbatim(404, {"content-type": "text/plain"}, b"404 page not found")
+    net.hosts["a"].script(lambda asked: Reply("here") if asked.dialect == "chat" else missing)
+    answer = await net.ask(dialect, stream)
+    assert answer.text == "here"
+    assert answer.headers["x-plano-attempts"] == str(len(net.hosts.calls))
+    assert set(net.hosts.calls) == {"a"}
