@@ -148,6 +148,10 @@ class RedisClient:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+        if isinstance(self._client, RedisCluster):
+            # It has closed nothing if it means to look for the nodes again, as after a timeout.
+            await self._client.nodes_manager.aclose()
+            await self._client.nodes_manager.aclose("startup_nodes")
         pool = getattr(self._client, "connection_pool", None)
         if isinstance(pool, SentinelConnectionPool):
             for sentinel in pool.sentinel_manager.sentinels:

@@ -14,12 +14,16 @@ from msgspec.structs import replace
 from plano.errors import StoreUnavailable
 from plano.limits.cells import Cell, Lease, Rate, Sum, Verdict
 from plano.limits.shared import DEADLINE, PATIENCE, OnFailure, SharedCounts
+from plano.redis_client import connect
 from tests.limits.redis_servers import PATIENT, SHORT, empty, recovered, shared
 from tests.servers import Proxy, Redis, RedisCluster, free_port, wait_until
 from tests.state.failing import demoted
 
 RATE = Rate("requests", 10.0, 86_400.0, 1.0)
 BUDGET = Sum("budget", 10.0, 1.0, time.time() + 86_400.0, None)
+
+KEY_OF_THE_FIRST_NODE, KEY_OF_THE_SECOND_NODE = "b", "a"
+"""Their hash slots are 3300 and 15495."""
 
 
 @pytest.fixture
@@ -298,3 +302,27 @@ async def test_a_cluster_with_a_frozen_node_answers_and_is_found_again(redis_clu
             assert counts.degraded
         await recovered(counts)
         assert 10 - 4 - PATIENCE <= await taken(counts) <= 6
+
+
+async def test_a_cluster_that_is_closed_before_its_nodes_were_found_again_leaves_no_connection(
+    redis_cluster: RedisCluster,
+) -> None:
+    frozen, other = redis_cluster.nodes
+
+    def connections() -> set[int]:
+        return {int(connection["id"]) for connection in other.client.client_list(_type="normal")}
+
+    before = connections()
+    client = connect(redis_cluster.url, key="shared_state.url", timeout=PATIENT)
+    assert await client.do("GET", KEY_OF_THE_SECOND_NODE) is None
+    assert connections() - before
+    cluster: Any = client._client
+    for node in cluster.nodes_manager.nodes_cache.values():
+        node.connection_kwargs["socket_timeout"] = SHORT
+        for connection in node._connections:
+            connection.socket_timeout = SHORT
+    with frozen.frozen():
+        with pytest.raises(client.failures):
+            await client.do("GET", KEY_OF_THE_FIRST_NODE)
+        await client.aclose()
+    wait_until(lambda: connections() <= before)
