@@ -68,6 +68,24 @@ class Redis:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Sentinel(Redis):
+    """A sentinel that knows a primary as `main`, once it watches one."""
+
+    def __init__(self) -> None:
+        self.settings = tempfile.mkdtemp(prefix="plano-sentinel-")
+        file = Path(self.settings) / "sentinel.conf"
+        file.touch()  # it writes what it knows into it
+        super().__init__(str(file), "--sentinel")
+
+    def watch(self, primary: Redis) -> None:
+        self.command("SENTINEL", "MONITOR", "main", "127.0.0.1", primary.port, 1)
+        wait_until(lambda: "'status': 'ok'" in str(self.command("INFO", "sentinel")))
+
+    def stop(self) -> None:
+        super().stop()
+        shutil.rmtree(self.settings, ignore_errors=True)
+
+
 class RedisCluster:
     """Two nodes, half of the slots each."""
 

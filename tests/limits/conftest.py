@@ -1,5 +1,5 @@
 """Servers for the tests of shared limits."""
 
-from tests.state.conftest import redis_cluster, redis_server
+from tests.state.conftest import redis_cluster, redis_server, sentinel
 
-__all__ = ["redis_cluster", "redis_server"]
+__all__ = ["redis_cluster", "redis_server", "sentinel"]

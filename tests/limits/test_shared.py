@@ -16,7 +16,7 @@ from plano.limits.cells import Cell, Lease, Rate, Sum, Verdict
 from plano.limits.shared import DEADLINE, PATIENCE, OnFailure, SharedCounts
 from plano.redis_client import connect
 from tests.limits.redis_servers import PATIENT, SHORT, empty, recovered, shared
-from tests.servers import Proxy, Redis, RedisCluster, free_port, wait_until
+from tests.servers import Proxy, Redis, RedisCluster, Sentinel, wait_until
 from tests.state.failing import demoted
 
 RATE = Rate("requests", 10.0, 86_400.0, 1.0)
@@ -260,29 +260,15 @@ async def eventually(counts: SharedCounts, cell: Cell, expected: Callable[[Verdi
             await counts.settle([(cell, 0.0)])
 
 
-@pytest.fixture
-def sentinel(tmp_path: Any) -> Iterator[Redis]:
-    configuration = tmp_path / "sentinel.conf"
-    configuration.write_text("")
-    found = Redis(str(configuration), "--sentinel", port=free_port())
-    yield found
-    found.stop()
-
-
-def watch(sentinel: Redis, primary: Redis) -> None:
-    sentinel.command("SENTINEL", "MONITOR", "main", "127.0.0.1", primary.port, 1)
-    wait_until(lambda: "'status': 'ok'" in str(sentinel.command("INFO", "sentinel")))
-
-
-async def test_a_demotion_that_a_sentinel_knows_of_is_followed(sentinel: Redis) -> None:
+async def test_a_demotion_that_a_sentinel_knows_of_is_followed(sentinel: Sentinel) -> None:
     old, new = Redis(), Redis()
     try:
-        watch(sentinel, old)
+        sentinel.watch(old)
         async with shared(f"redis+sentinel://127.0.0.1:{sentinel.port}/main") as counts:
             assert await taken(counts) == 10
             with demoted(old):
                 sentinel.command("SENTINEL", "REMOVE", "main")
-                watch(sentinel, new)
+                sentinel.watch(new)
                 assert await taken(counts) == 10
                 assert not counts.degraded
     finally:

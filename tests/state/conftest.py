@@ -12,7 +12,7 @@ import pytest
 
 from plano.state import StateSettings, Store, open_store
 from plano.types import Secret
-from tests.servers import Postgres, Redis, RedisCluster
+from tests.servers import Postgres, Redis, RedisCluster, Sentinel
 
 OpenState: TypeAlias = Callable[..., Store]
 
@@ -41,6 +41,13 @@ def clock() -> Clock:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
     server = Redis()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sentinel() -> Iterator[Sentinel]:
+    server = Sentinel()
     yield server
     server.stop()
 

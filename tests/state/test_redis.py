@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from plano.state import Item, StateSettings, Store, Turn, open_store
 from plano.state import redis_scripts as scripts
 from plano.state.redis import _conversation_keys, _id_key
 from plano.types import Secret
-from tests.servers import Proxy, Redis, RedisCluster, free_port, wait_until
+from tests.servers import Proxy, Redis, RedisCluster, Sentinel
 
 
 def turn(id: str, payload: bytes = b"payload") -> Turn:
@@ -148,19 +147,10 @@ async def test_a_cluster_that_moved_a_slot_is_followed(redis_cluster: RedisClust
                 node.command("CLUSTER", "SETSLOT", slot, "NODE", str(name))
 
 
-@pytest.fixture
-def sentinel(redis_server: Redis, tmp_path: Path) -> Iterator[Redis]:
-    configuration = tmp_path / "sentinel.conf"
-    configuration.write_text(f"sentinel monitor main 127.0.0.1 {redis_server.port} 1\n")
-    server = Redis(str(configuration), "--sentinel", port=free_port())
-    try:
-        wait_until(lambda: "'status': 'ok'" in str(server.command("INFO", "sentinel")))
-        yield server
-    finally:
-        server.stop()
-
-
-async def test_the_primary_is_found_through_a_sentinel(sentinel: Redis, opened: list[Store]) -> None:
+async def test_the_primary_is_found_through_a_sentinel(
+    redis_server: Redis, sentinel: Sentinel, opened: list[Store]
+) -> None:
+    sentinel.watch(redis_server)
     await check(reach(f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel.port}/main/3", opened))
 
 

@@ -13,7 +13,7 @@ from plano.errors import StoreUnavailable
 from plano.runtime.renewal import PAUSE
 from plano.state import StateSettings, Store, open_store
 from plano.types import Secret
-from tests.servers import Postgres, Proxy, Redis, free_port, wait_until
+from tests.servers import Postgres, Proxy, Redis, Sentinel
 from tests.state.failing import DEADLINE, demoted, read_only, recovered, turn
 
 Server: TypeAlias = Redis | Postgres
@@ -112,36 +112,22 @@ async def test_a_primary_that_is_killed_is_left(opened: list[Store]) -> None:
         new.stop()
 
 
-@pytest.fixture
-def sentinel(tmp_path: Any) -> Iterator[Redis]:
-    configuration = tmp_path / "sentinel.conf"
-    configuration.write_text("")
-    server = Redis(str(configuration), "--sentinel", port=free_port())
-    yield server
-    server.stop()
-
-
-async def test_a_demotion_that_a_sentinel_knows_of_is_followed(sentinel: Redis, opened: list[Store]) -> None:
+async def test_a_demotion_that_a_sentinel_knows_of_is_followed(sentinel: Sentinel, opened: list[Store]) -> None:
     old, new = Redis(), Redis()
     try:
-        watch(sentinel, old)
+        sentinel.watch(old)
         url = Secret(f"redis+sentinel://127.0.0.1:{sentinel.port}/main")
         store = open_store(StateSettings(type="redis", url=url, deadline_seconds=10.0))
         opened.append(store)
         await asyncio.gather(*(store.put("acme", turn(f"t{number}")) for number in range(20)))
         with demoted(old):
             sentinel.command("SENTINEL", "REMOVE", "main")
-            watch(sentinel, new)
+            sentinel.watch(new)
             await asyncio.gather(*(store.put("acme", turn(f"n{number}")) for number in range(40)))
             assert new.command("DBSIZE") == 80
     finally:
         old.stop()
         new.stop()
-
-
-def watch(sentinel: Redis, primary: Redis) -> None:
-    sentinel.command("SENTINEL", "MONITOR", "main", "127.0.0.1", primary.port, 1)
-    wait_until(lambda: "'status': 'ok'" in str(sentinel.command("INFO", "sentinel")))
 
 
 REFUSALS = (
