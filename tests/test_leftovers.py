@@ -35,7 +35,9 @@ from plano.server import Connection
 from plano.server.exchange import Exchange
 from plano.testing import FakeProvider, Reply, Verbatim, serve
 from plano.testing.script import Failure, Script
+from plano.transport.adapter import HTTPXSender
 from plano.transport.exchange import Incoming
+from plano.transport.sender import Outgoing
 from plano.types import CLIENT_DIALECTS as DIALECTS
 from plano.types import Dialect
 from tests.server.wire import Client, Server, serving, until
@@ -503,6 +505,31 @@ async def test_nor_does_any_over_a_transport_of_httpx() -> None:
         async with httpx.AsyncHTTPTransport() as transport:
             gateway = Plano(config(url, "chat"), filters=[Does()], transport=transport)
             assert await left_by(gateway, provider, "chat", endings) == {}
+
+
+async def test_nor_does_a_call_over_httpx_that_is_cancelled_at_any_step() -> None:
+    async def ask() -> None:
+        exchange = await sender.send(Outgoing(url=f"{url}/v1/chat/completions", headers=[], body=body))
+        await exchange.read(10_000)
+
+    body = json.dumps({"model": "m", **MINIMAL["chat"], "stream": True}).encode()
+    found: dict[int, Counter[str]] = {}
+    with serve(FakeProvider()) as url:
+        async with httpx.AsyncHTTPTransport() as transport:
+            sender = HTTPXSender(transport)
+            await ask()  # what is made once
+            before = leftovers()
+            for steps in [*range(60)] * 3:
+                calls = [asyncio.ensure_future(ask()) for _ in range(2)]
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                for call in calls:
+                    call.cancel()
+                await asyncio.wait(calls)
+                del call, calls
+                if what := leftovers() - before:
+                    found[steps] = what
+    assert found == {}
 
 
 async def test_nor_does_any_that_takes_too_long() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from math import inf
+from traceback import clear_frames
 from types import AsyncGeneratorType
 from typing import cast
 
@@ -25,7 +28,8 @@ class HTTPXSender:
     async def send(self, request: Outgoing) -> HTTPXExchange:
         limits = httpx_timeouts(request.timeouts)
         try:
-            response = await self._transport.handle_async_request(_request(request, limits))
+            with _letting_go():
+                response = await self._transport.handle_async_request(_request(request, limits))
         except FOREIGN as error:
             raise to_plano(error) from error
         # httpx knows one deadline for reading, and its transports look it up afresh for the body.
@@ -71,7 +75,8 @@ class HTTPXExchange:
 
     async def __anext__(self) -> bytes:
         try:
-            return await self._next()
+            with _letting_go():
+                return await self._next()
         except FOREIGN as error:
             await self.aclose()
             raise to_plano(error) from error
@@ -95,10 +100,25 @@ class HTTPXExchange:
 
     async def aclose(self) -> None:
         self._closed = True
-        # The event loop ends an abandoned generator only some time later, in a task of its own.
-        if isinstance(self._coded, AsyncGeneratorType) and not self._coded.ag_running:
-            await self._coded.aclose()
-        await cast(httpx.AsyncByteStream, self._response.stream).aclose()
+        with _letting_go():
+            # The event loop ends an abandoned generator only some time later, in a task of its own.
+            if isinstance(self._coded, AsyncGeneratorType) and not self._coded.ag_running:
+                await self._coded.aclose()
+            await cast(httpx.AsyncByteStream, self._response.stream).aclose()
+
+
+@contextmanager
+def _letting_go() -> Iterator[None]:
+    """Has a call of httpx that is cancelled hold nothing any more.
+
+    A lock of anyio's holds the error that cancelled its wait, and the error holds the lock's frame: a ring, with the
+    request in it, that only the cycle collector would find.
+    """
+    try:
+        yield
+    except CancelledError as error:
+        clear_frames(error.__traceback__)
+        raise
 
 
 def httpx_timeouts(timeouts: Timeouts) -> dict[str, float | None]:
