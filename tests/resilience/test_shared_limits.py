@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -78,7 +79,16 @@ def test_38_of_fifty_at_two_gateways_ten_pass(pair: Pair) -> None:
         with ThreadPoolExecutor(50) as pool:
             asked = [pool.submit(pair.ask, n % 2, dialect, f"of {dialect}", stream=n % 3 == 0) for n in range(50)]
         statuses = [each.result() for each in asked]
-        assert sorted(statuses) == [200] * 10 + [429] * 40
+        assert set(statuses) == {200, 429}
+        passed = statuses.count(200)
+        # What Redis granted after the gateway's deadline is given back, perhaps when all others have been refused.
+        for _ in range(200):
+            if passed == 10:
+                break
+            time.sleep(0.05)
+            passed += pair.ask(0, dialect, f"of {dialect}") == 200
+        assert passed == 10
+        assert pair.ask(1, dialect, f"of {dialect}") == 429
         assert len(pair.provider.requests) - before == 10
 
 
