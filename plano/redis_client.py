@@ -116,6 +116,7 @@ class RedisClient:
         self._client = client
         self.clustered = isinstance(client, RedisCluster)
         self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._closings = 0
 
     async def run(self, script: Script, keys: Sequence[str], *values: str | int | bytes) -> Any:
         """Runs a script, and sends it whole if the server does not know it. EVAL does that, because some proxies and
@@ -127,6 +128,14 @@ class RedisClient:
 
     async def do(self, *command: str | int | bytes) -> Any:
         """Sends a command, and once more on a new connection if the server says that it is not the primary."""
+        closings = self._closings
+        try:
+            return await self._done(command)
+        finally:
+            if self._closings != closings:  # meanwhile, so that what this call has opened since would stay open
+                await self._close()
+
+    async def _done(self, command: Sequence[str | int | bytes]) -> Any:
         async with self._slots:
             if isinstance(self._client, RedisCluster):
                 # Without it, the client asks an arbitrary node while another task reads the slots.
@@ -147,6 +156,11 @@ class RedisClient:
             pool.renew()
 
     async def aclose(self) -> None:
+        """Closes the connections. A call that runs closes those that it opens afterwards."""
+        self._closings += 1
+        await self._close()
+
+    async def _close(self) -> None:
         await self._client.aclose()
         if isinstance(self._client, RedisCluster):
             # It has closed nothing if it means to look for the nodes again, as after a timeout.

@@ -204,7 +204,7 @@ class SharedCounts:
             task.cancel()
         await self._pay_if_possible()
         with suppress(*_FAILURES):
-            await _within(PROBE_DEADLINE, self._redis.aclose())
+            await self._redis.aclose()  # without a deadline: what was not closed by then would stay open
 
     def _alone(self, cells: Sequence[Cell]) -> Verdict:
         """The decision of this process."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -311,4 +311,26 @@ async def test_a_cluster_that_is_closed_before_its_nodes_were_found_again_leaves
         with pytest.raises(client.failures):
             await client.do("GET", KEY_OF_THE_FIRST_NODE)
         await client.aclose()
+    wait_until(lambda: connections() <= before)
+
+
+@pytest.mark.parametrize("name", ["redis_server", "redis_cluster"])
+async def test_a_call_that_outlives_its_client_leaves_no_connection(name: str, request: pytest.FixtureRequest) -> None:
+    server: Redis | RedisCluster = request.getfixturevalue(name)
+    nodes = server.nodes if isinstance(server, RedisCluster) else [server]
+
+    def connections() -> set[tuple[int, int]]:
+        return {(node.port, int(each["id"])) for node in nodes for each in node.client.client_list(_type="normal")}
+
+    before = connections()
+    client = connect(server.url, key="shared_state.url", timeout=PATIENT)
+    with ExitStack() as stack:
+        for node in nodes:
+            stack.enter_context(node.frozen())
+        call = asyncio.create_task(client.do("GET", KEY_OF_THE_FIRST_NODE))
+        done, _ = await asyncio.wait((call,), timeout=SHORT)
+        assert not done, "nobody can have answered"
+        await client.aclose()
+    await asyncio.wait((call,))
+    assert call.exception() is None or isinstance(call.exception(), client.failures)
     wait_until(lambda: connections() <= before)
