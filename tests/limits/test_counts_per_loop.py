@@ -38,13 +38,13 @@ def opened(url: str) -> CountsPerLoop:
 
 async def left(counts: CountsPerLoop) -> float:
     """The amount that is left in Redis after one was taken."""
-    # A stall of the machine may outlast the deadline. Then the process counts alone, until Redis answers.
-    async with asyncio.timeout(20):
+    # A stall of the machine may outlast the deadline. Then the process counts alone, until a probe is answered.
+    async with asyncio.timeout(60):
         while True:
             verdict = await counts.take([RATE])
             if not counts.degraded:
                 return verdict.left[0]
-            await counts.aclose()
+            await asyncio.sleep(0.05)
 
 
 def test_each_event_loop_has_connections_of_its_own_and_all_count_together(redis_server: Redis) -> None:
@@ -95,7 +95,7 @@ async def test_a_request_is_answered_and_told_apart_while_redis_stands_still(
     with ExitStack() as frozen:
         for node in server.nodes if isinstance(server, RedisCluster) else [server]:
             frozen.enter_context(node.frozen())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             admitted = [(await counts.take([RATE])).refused for _ in range(20)].count(None)
         assert admitted == 10
         assert counts.degraded
