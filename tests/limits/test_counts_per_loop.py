@@ -92,12 +92,13 @@ async def test_a_request_is_answered_and_told_apart_while_redis_stands_still(
     empty(server)
     counts = opened(server.url)
     await left(counts)
+    alone = counts.failures["local"]  # in a stall; the process does not forget within a minute
     with ExitStack() as frozen:
         for node in server.nodes if isinstance(server, RedisCluster) else [server]:
             frozen.enter_context(node.frozen())
         async with asyncio.timeout(60):
             admitted = [(await counts.take([RATE])).refused for _ in range(20)].count(None)
-        assert admitted == 10
+        assert admitted == 10 - alone
         assert counts.degraded
     await left(counts)
     assert not counts.degraded
